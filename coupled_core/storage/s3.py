@@ -1,0 +1,152 @@
+"""S3 and everything that speaks it, through boto3's usual chain (profile, role, AWS_ENDPOINT_URL)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import boto3
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from coupled_core.errors import ConfigError, ConflictError, NotFoundError, StorageError
+from coupled_core.storage.ranged_reader import open_ranges
+from coupled_core.storage.store import ObjectInfo, check_key
+
+_LOST_CODES = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_MISSING_CODES = {"NoSuchKey", "NotFound", "404"}
+_HINTS = {
+    "NoSuchBucket": "create the bucket or correct its name",
+    "AccessDenied": "check that the credentials may do this on the bucket",
+    "403": "check that the credentials may do this on the bucket",
+    "InvalidAccessKeyId": "check AWS_PROFILE or AWS_ACCESS_KEY_ID, and AWS_ENDPOINT_URL",
+    "SignatureDoesNotMatch": "check the secret key and AWS_ENDPOINT_URL",
+}
+_DEFAULT_HINT = "check the network, AWS_ENDPOINT_URL, the region and the credentials"
+
+
+class S3Store:
+    """Objects below `s3://bucket/prefix`. The etag is the server's."""
+
+    def __init__(self, uri: str) -> None:
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise ConfigError(f"bad S3 location {uri!r}: expected s3://BUCKET/PREFIX")
+        self._bucket = bucket
+        self._root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self._bucket}/{self._root}".rstrip("/")
+
+    @cached_property
+    def _client(self) -> Any:
+        """The boto3 client (no type stubs); made at first use, safe to share between threads."""
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60
+        )
+        with self._named_errors("open", ""):
+            return boto3.session.Session().client("s3", config=config)
+
+    def read(self, key: str) -> bytes:
+        return self.read_with_etag(key)[0]
+
+    def read_with_etag(self, key: str) -> tuple[bytes, str]:
+        with self._named_errors("read", key):
+            answer = self._client.get_object(**self._names(key))
+            return answer["Body"].read(), answer["ETag"]
+
+    def write(self, key: str, data: bytes) -> str:
+        return self._put(key, data, {})
+
+    def write_if_absent(self, key: str, data: bytes) -> str:
+        return self._put(key, data, {"IfNoneMatch": "*"})
+
+    def write_if_match(self, key: str, data: bytes, etag: str) -> str:
+        try:
+            return self._put(key, data, {"IfMatch": etag})
+        except NotFoundError as error:  # deleted meanwhile: a lost race like any other
+            raise ConflictError(str(error)) from error
+
+    def stat(self, key: str) -> ObjectInfo:
+        with self._named_errors("read", key):
+            answer = self._client.head_object(**self._names(key))
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"])
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._named_errors("list", prefix):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._root + prefix):
+                for entry in page.get("Contents", ()):
+                    if not entry["Key"].endswith("/"):  # consoles mark folders with empty objects
+                        yield ObjectInfo(
+                            entry["Key"].removeprefix(self._root), entry["Size"], entry["ETag"]
+                        )
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.stat(key)
+        except NotFoundError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        with self._named_errors("delete", key):
+            self._client.delete_object(**self._names(key))
+
+    def upload_file(self, key: str, path: Path) -> ObjectInfo:
+        parts = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20)
+        with self._named_errors("write", key):
+            self._client.upload_file(str(path), *self._names(key).values(), Config=parts)
+        return self.stat(key)
+
+    def open_input(self, key: str) -> BinaryIO:
+        info = self.stat(key)
+
+        def fetch(start: int, end: int) -> bytes:
+            with self._named_errors("read", key):
+                answer = self._client.get_object(
+                    **self._names(key), Range=f"bytes={start}-{end - 1}", IfMatch=info.etag
+                )
+                data: bytes = answer["Body"].read()
+            if len(data) != end - start:
+                raise StorageError(
+                    f"cannot read {self.uri}/{key}: expected {end - start} bytes, got {len(data)}"
+                )
+            return data
+
+        return open_ranges(info.size_bytes, fetch)
+
+    def _names(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
+
+    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> str:
+        with self._named_errors("write", key):
+            answer = self._client.put_object(**self._names(key), Body=data, **condition)
+        etag: str = answer["ETag"]
+        return etag
+
+    @contextmanager
+    def _named_errors(self, operation: str, key: str) -> Iterator[None]:
+        """Turn boto3's errors into ours, naming what was done to what; credentials never show."""
+        what = f"cannot {operation} s3://{self._bucket}/{self._root}{key}"
+        try:
+            yield
+        except ClientError as error:
+            raise _client_error(what, error) from error
+        except (BotoCoreError, Boto3Error, HTTPError, OSError) as error:
+            raise StorageError(f"{what}: {type(error).__name__}: {error}; {_DEFAULT_HINT}") from error
+
+
+def _client_error(what: str, error: ClientError) -> StorageError:
+    code = str(error.response.get("Error", {}).get("Code", "unknown"))
+    status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+    if code in _LOST_CODES or status in _LOST_CODES:
+        return ConflictError(f"{what}: another writer was there first ({code})")
+    if code in _MISSING_CODES:
+        return NotFoundError(f"{what}: it does not exist")
+    return StorageError(f"{what}: {code} (HTTP {status}); {_HINTS.get(code, _DEFAULT_HINT)}")

@@ -1,0 +1,110 @@
+"""What we ask of a place that keeps objects, and how one is opened from its URI."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from coupled_core.errors import ConfigError, NotFoundError, StorageError
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a store knows about an object without reading it."""
+
+    key: str
+    """Relative to the store's URI, with forward slashes."""
+    size_bytes: int
+    etag: str | None
+    """Changes when the content does. None in the listing of a local folder, where it would cost a full read."""
+
+
+class ObjectStore(Protocol):
+    """A flat space of keys and bytes: a local folder, or a bucket with a prefix.
+
+    Every write is atomic and durable: readers see the old object or the new one, whole.
+    Methods raise `NotFoundError`, `ConflictError` or another `StorageError`.
+    """
+
+    @property
+    def uri(self) -> str:
+        """Where the store is, in a form that `open_store` takes."""
+
+    def read(self, key: str) -> bytes:
+        """Return a whole object."""
+
+    def read_with_etag(self, key: str) -> tuple[bytes, str]:
+        """Return a whole object and the tag to hand to `write_if_match`."""
+
+    def write(self, key: str, data: bytes) -> str:
+        """Create or replace an object; return its etag."""
+
+    def write_if_absent(self, key: str, data: bytes) -> str:
+        """Create an object; `ConflictError` when there is one already."""
+
+    def write_if_match(self, key: str, data: bytes, etag: str) -> str:
+        """Replace an object; `ConflictError` when its etag is no longer `etag`."""
+
+    def stat(self, key: str) -> ObjectInfo:
+        """Return size and etag; on a local folder this reads the file."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield every object whose key starts with `prefix`, in the order of their keys."""
+
+    def exists(self, key: str) -> bool:
+        """Say whether there is such an object."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; no error when there is none."""
+
+    def upload_file(self, key: str, path: Path) -> ObjectInfo:
+        """Create or replace an object with a file's content, in bounded memory."""
+
+    def open_input(self, key: str) -> BinaryIO:
+        """Open an object for reading with seeks; pyarrow takes the result as a file."""
+
+
+def open_store(uri: str | Path) -> ObjectStore:
+    """Open a folder (created by the first write) or `s3://bucket/prefix`; no request is made."""
+    text = os.fspath(uri)
+    if text.startswith("s3://"):
+        from coupled_core.storage.s3 import S3Store  # boto3 takes half a second to import
+
+        return S3Store(text)
+    if "://" in text:
+        raise ConfigError(f"cannot open {text!r}: expected a local path or s3://BUCKET/PREFIX")
+    from coupled_core.storage.local import LocalStore
+
+    return LocalStore(Path(text))
+
+
+def open_uri(uri: str | Path) -> tuple[ObjectStore, str]:
+    """Open what a URI names for reading: one object (store, key), or a folder (store, "").
+
+    Raises:
+        NotFoundError: there is neither an object nor a folder of that name.
+    """
+    text = os.fspath(uri).rstrip("/") or "/"
+    parent, _, name = text.rpartition("/")
+    is_bucket = text.startswith("s3://") and text.count("/") == 2
+    if name and not is_bucket:
+        store = open_store(parent or ("/" if text.startswith("/") else "."))
+        if store.exists(name):
+            return store, name
+    folder = open_store(text)
+    if next(folder.list(""), None) is None:
+        raise NotFoundError(f"there is no object or folder {os.fspath(uri)}: check the path")
+    return folder, ""
+
+
+def check_key(key: str) -> str:
+    """Return a key that stays inside its store.
+
+    Raises:
+        StorageError: it is empty, absolute, or steps out with `..`.
+    """
+    parts = key.split("/")
+    if not key or "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
+        raise StorageError(f"bad object key {key!r}: expected a relative path like manifest/a.parquet")
+    return key
