@@ -1,0 +1,135 @@
+"""Every column of the manifest: its type, the stage that fills it, and what it means."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+ColumnStage = Literal["plan", "split", "generate", "write", "score", "filter"]
+"""Who fills a column; "write" is the encoding of images and their placement in a part."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. It is null where its stage did not run, and where the meaning says so."""
+
+    name: str
+    type: pa.DataType
+    stage: ColumnStage
+    meaning: str
+    required: bool = False
+    """Filled in every row, failed and quarantined ones too."""
+
+
+_TEXT, _FLAG, _INT, _LONG, _REAL = pa.string(), pa.bool_(), pa.int32(), pa.int64(), pa.float64()
+_TIME = pa.timestamp("us", tz="UTC")
+_TEXTS = pa.list_(pa.string())
+
+IDENTITY = (
+    Column("pair_id", _TEXT, "plan", "Hash of group, prompts, split, seed and generation settings; 32 hex digits, unique.", True),
+    Column("group_id", _TEXT, "plan", "Group of prompts in the prompt set; null where the input row had none."),
+    Column("image_index_0", _INT, "plan", "Which prompt of the group made image 0, from 0."),
+    Column("image_index_1", _INT, "plan", "Which prompt of the group made image 1."),
+    Column("run_id", _TEXT, "plan", "Hash of settings and inputs of the run that made the row.", True),
+    Column("shard_index", _INT, "plan", "Shard of that run, from 0.", True),
+    Column("split", _TEXT, "split", "train, val or test by hash of the background prompt: no background is in two."),
+    Column("source_file", _TEXT, "plan", "File of the prompt set.", True),
+    Column("source_row", _LONG, "plan", "Row in that file, from 0.", True),
+    Column("extra", _TEXT, "plan", "Unknown columns of the prompt set, as a JSON object; null where there are none."),
+)  # fmt: skip
+TEXT = (
+    Column("prompt_0", _TEXT, "plan", "Full prompt of image 0."),
+    Column("prompt_1", _TEXT, "plan", "Full prompt of image 1."),
+    Column("background_prompt", _TEXT, "split", "What both images share, in words."),
+    Column("entity_0", _TEXT, "split", "What only image 0 shows."),
+    Column("entity_1", _TEXT, "split", "What only image 1 shows."),
+    Column("edit_instruction", _TEXT, "split", "Turns image 0 into image 1."),
+    Column("inverse_instruction", _TEXT, "split", "Turns image 1 into image 0."),
+    Column("variation_kind", _TEXT, "split", "entity_swap, pose, position or appearance."),
+    Column("split_source", _TEXT, "split", "Where the split came from: batch, online, cache, offline or given."),
+    Column("split_model", _TEXT, "split", "Language model that split; null for offline and given splits."),
+    Column("split_prompt_version", _TEXT, "split", "Version of its instruction or of the offline algorithm; null when given."),
+    Column("split_request_sha256", _TEXT, "split", "Identifies the request to the splitter."),
+)  # fmt: skip
+GENERATION = (
+    Column("seed", _LONG, "plan", "Seed of the noise that both images start from."),
+    Column("base_model", _TEXT, "generate", "Hugging Face id or name of the image model."),
+    Column("base_model_revision", _TEXT, "generate", "Its revision; null for a local folder."),
+    Column("schedule_id", _TEXT, "generate", "Content hash of the coupling schedule."),
+    Column("coupling_mode", _TEXT, "generate", "log_bias or key_scale."),
+    Column("num_inference_steps", _INT, "generate", "Denoising steps."),
+    Column("guidance_scale", _REAL, "generate", "Guidance that the model was given; null where it takes none."),
+    Column("max_sequence_length", _INT, "generate", "T5 tokens of each text stream."),
+    Column("entity_text", _TEXT, "generate", "What the entity stream read: full_prompt or entity_prompt."),
+    Column("width", _INT, "generate", "Pixels, of both images."),
+    Column("height", _INT, "generate", "Pixels, of both images."),
+    Column("dtype", _TEXT, "generate", "Number format of the model."),
+    Column("device_name", _TEXT, "generate", "Hardware that made the images."),
+    Column("generate_seconds", _REAL, "generate", "Wall time of the group's images: its share of the batch."),
+    Column("attempt", _INT, "generate", "1 for the first try."),
+    Column("torch_version", _TEXT, "plan", "Version of PyTorch.", True),
+    Column("diffusers_version", _TEXT, "plan", "Version of diffusers.", True),
+    Column("package_version", _TEXT, "plan", "Version of this package.", True),
+    Column("code_revision", _TEXT, "plan", "Commit of this package; null where it is not known."),
+)  # fmt: skip
+IMAGES = (
+    Column("image_0_sha256", _TEXT, "write", "SHA-256 of the encoded image 0."),
+    Column("image_1_sha256", _TEXT, "write", "SHA-256 of the encoded image 1."),
+    Column("image_0_bytes", _LONG, "write", "Size of the encoded image 0."),
+    Column("image_1_bytes", _LONG, "write", "Size of the encoded image 1."),
+    Column("image_0_phash", _TEXT, "write", "64-bit perceptual hash of image 0, 16 hex digits."),
+    Column("image_1_phash", _TEXT, "write", "64-bit perceptual hash of image 1, 16 hex digits."),
+    Column("image_part", _TEXT, "write", "Part that holds the images, relative to the dataset; null for dropped pairs."),
+    Column("image_row", _LONG, "write", "Row in that part, from 0; null for dropped pairs."),
+)  # fmt: skip
+MASKS = (
+    Column("mask_0_area_fraction", _REAL, "score", "Share of image 0 that its entity covers, [0, 1]."),
+    Column("mask_1_area_fraction", _REAL, "score", "Share of image 1 that its entity covers, [0, 1]."),
+    Column("mask_0_predicted_iou", _REAL, "score", "Segment Anything's own estimate for mask 0; 0 where none was found."),
+    Column("mask_1_predicted_iou", _REAL, "score", "Segment Anything's own estimate for mask 1."),
+    Column("mask_0_touches_border", _FLAG, "score", "Mask 0 reaches the edge of the image."),
+    Column("mask_1_touches_border", _FLAG, "score", "Mask 1 reaches the edge of the image."),
+    Column("joint_entity_fraction", _REAL, "score", "Share of the frame in either entity's box (joint entity region), [0, 1]."),
+    Column("validity_ratio", _REAL, "score", "1 - joint_entity_fraction: the share that is compared as background."),
+    Column("sam_model", _TEXT, "score", "Segment Anything model that made the masks."),
+)  # fmt: skip
+METRICS = (
+    Column("background_similarity", _REAL, "score", "S <= 0; 0 is identical outside the joint entity region, -inf where nothing is outside."),
+    Column("clip_sim_0", _REAL, "score", "CLIP cosine of image 0 and its prompt, [-1, 1]."),
+    Column("clip_sim_1", _REAL, "score", "CLIP cosine of image 1 and its prompt, [-1, 1]."),
+    Column("alignment", _REAL, "score", "T = 100 * mean(clip_sim_0, clip_sim_1)."),
+    Column("combined", _REAL, "score", "J = 0.03495 S + 0.05 T + 0.5; the filter's threshold is on this."),
+    Column("clip_sim_image", _REAL, "score", "CLIP cosine of the two images."),
+    Column("clip_sim_dir", _REAL, "score", "CLIP cosine of the change of image and the change of prompt."),
+    Column("background_psnr", _REAL, "score", "Decibels outside the joint entity region, at most 100."),
+    Column("background_ssim", _REAL, "score", "Mean structural similarity outside the joint entity region."),
+    Column("pixel_mse", _REAL, "score", "Mean squared difference of the whole images, 0..255 scale."),
+    Column("clip_model", _TEXT, "score", "CLIP model behind the CLIP columns."),
+    Column("metric_version", _TEXT, "score", "Version of the metric definitions."),
+)  # fmt: skip
+DECISION = (
+    Column("kept", _FLAG, "filter", "The pair is in the dataset; false for dropped, failed and quarantined rows.", True),
+    Column("reject_reasons", _TEXTS, "filter", "Why it is not kept, from a fixed list; empty for kept pairs.", True),
+    Column("status", _TEXT, "filter", "ok (went through every stage), failed or quarantined.", True),
+    Column("error_message", _TEXT, "filter", "What went wrong; null when status is ok."),
+    Column("review_status", _TEXT, "filter", "A person's verdict: keep or drop; null before review."),
+)  # fmt: skip
+GOVERNANCE = (
+    Column("license", _TEXT, "generate", "Licence of the base model, which governs its outputs."),
+    Column("use_restrictions", _TEXT, "generate", "What that licence forbids to do with the images."),
+    Column("ai_generated", _FLAG, "plan", "Always true: to be disclosed where the images are shown.", True),
+    Column("content_filter_version", _TEXT, "score", "Version of the content filter; null where none ran."),
+    Column("created_at", _TIME, "plan", "When the row was made, UTC.", True),
+    Column("config_sha256", _TEXT, "plan", "Hash of all settings of the run; the snapshot holds them in full.", True),
+    Column("llm_cost_usd", _REAL, "split", "The pair's share of what splitting its group cost."),
+    Column("gpu_seconds", _REAL, "generate", "The pair's share of generate_seconds."),
+)  # fmt: skip
+
+COLUMNS: tuple[Column, ...] = (
+    *IDENTITY, *TEXT, *GENERATION, *IMAGES, *MASKS, *METRICS, *DECISION, *GOVERNANCE
+)  # fmt: skip
+
+
+def columns_of(stage: ColumnStage) -> tuple[str, ...]:
+    """Return the names of the columns that a stage fills."""
+    return tuple(column.name for column in COLUMNS if column.stage == stage)

@@ -1,0 +1,87 @@
+"""Names that follow from content: the same input and settings give the same ids, run after run."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from coupled_core.config import RunConfig, fingerprint
+
+SplitName = Literal["train", "val", "test"]
+
+_WITHOUT_EFFECT_ON_ROWS = {
+    "prompts": {"uri"},
+    "generation": {"device", "offload", "batch_size"},
+    "output": {"uri", "single_writer"},
+}
+"""Settings that a run may change when it continues an interrupted one. New settings count by default."""
+
+_NOT_IN_PIXELS = {"device_name", "license", "use_restrictions"}
+
+
+def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
+    """Return the name of a run's unfinished work, 16 hex digits.
+
+    Args:
+        config: All settings.
+        inputs_sha256: Content hash or etag of each file of the prompt set, in order.
+    """
+    settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
+    return fingerprint({"settings": settings, "inputs": list(inputs_sha256)})[:16]
+
+
+def generation_fingerprint(facts: Mapping[str, Any]) -> str:
+    """Return the hash of everything about the generator that the images depend on.
+
+    Args:
+        facts: Its provenance as a mapping; device name and licence do not count.
+    """
+    return fingerprint({name: value for name, value in facts.items() if name not in _NOT_IN_PIXELS})
+
+
+def pair_id(
+    *,
+    group_id: str,
+    prompts: tuple[str, str],
+    image_indices: tuple[int, int],
+    split_request_sha256: str,
+    seed: int,
+    generation_fingerprint: str,
+) -> str:
+    """Return the identity of a pair, 32 hex digits; known before anything is split or generated."""
+    return fingerprint(
+        {
+            "group_id": group_id,
+            "prompts": list(prompts),
+            "image_indices": list(image_indices),
+            "split_request_sha256": split_request_sha256,
+            "seed": seed,
+            "generation_fingerprint": generation_fingerprint,
+        }
+    )[:32]
+
+
+def quarantined_id(*, source_file: str, source_row: int, message: str) -> str:
+    """Return the pair_id of the row that stands for an unusable input row, 32 hex digits."""
+    facts = {"source_file": source_file, "source_row": source_row, "message": message}
+    return fingerprint({"quarantined": facts})[:32]
+
+
+def sample_seed(run_seed: int, group_id: str, group_seed: int | None, seed_index: int) -> int:
+    """Return the seed of a group's `seed_index`-th sample; a group's own seed goes first."""
+    if group_seed is None:
+        digest = hashlib.sha256(f"{run_seed}:{group_id}".encode()).digest()
+        group_seed = int.from_bytes(digest[:8], "big") % 2**31
+    return group_seed + seed_index
+
+
+def split_of_background(background_prompt: str) -> SplitName:
+    """Assign a background to train, val or test: 90, 5 and 5 of 100 by its hash.
+
+    Case, spacing and Unicode form do not count, so one background never crosses splits by spelling.
+    """
+    plain = unicodedata.normalize("NFKC", background_prompt).casefold()
+    plain = re.sub(r"\s+", " ", plain).strip(" .,;:")
+    bucket = int.from_bytes(hashlib.sha256(plain.encode()).digest()[:8], "big") % 100
+    return "train" if bucket < 90 else "val" if bucket < 95 else "test"

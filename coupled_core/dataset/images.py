@@ -1,0 +1,76 @@
+"""Images and masks as bytes: lossless encoding, content hash, perceptual hash."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+ImageFormat = Literal["png", "webp"]
+
+_PNG_LEVEL = 4
+"""zlib level; see the measurement in tests/unit/dataset/test_images.py before changing it."""
+_HASH_SIDE = 8
+_HASH_INPUT_SIDE = 32
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """One image as it is stored, with the facts that go into the manifest."""
+
+    data: bytes
+    sha256: str
+    phash: str
+    """64-bit perceptual hash, 16 hex digits."""
+
+
+def encode_image(image: NDArray[np.uint8], image_format: ImageFormat = "png") -> EncodedImage:
+    """Encode an (H, W, 3) RGB image without loss; the same pixels give the same bytes."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(image)
+    if image_format == "png":
+        picture.save(buffer, "PNG", compress_level=_PNG_LEVEL)
+    else:
+        picture.save(buffer, "WEBP", lossless=True, exact=True, quality=50, method=3)
+    data = buffer.getvalue()
+    return EncodedImage(data, hashlib.sha256(data).hexdigest(), perceptual_hash(image))
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Encode a bool (H, W) mask as an 8-bit grey PNG: 255 on the entity, 0 elsewhere."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, "PNG", compress_level=9)
+    return buffer.getvalue()
+
+
+def decode_image(data: bytes) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) RGB pixels of an encoded image."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def decode_mask(data: bytes) -> NDArray[np.bool_]:
+    """Return the bool (H, W) mask of an encoded one."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("L")) > 127
+
+
+def perceptual_hash(image: NDArray[np.uint8]) -> str:
+    """Return the DCT hash of an (H, W, 3) image: similar pictures differ in few of its 64 bits.
+
+    Source: Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), pHash:
+    the 8 x 8 lowest frequencies of a 32 x 32 grey version, each against their median.
+    """
+    side = _HASH_INPUT_SIDE
+    grey = Image.fromarray(image).convert("L").resize((side, side), Image.Resampling.LANCZOS)
+    frequency = np.arange(_HASH_SIDE)[:, None]
+    basis = np.cos(np.pi * frequency * (2 * np.arange(side) + 1) / (2 * side))
+    low = (basis @ np.asarray(grey, dtype=np.float64) @ basis.T).ravel()
+    bits = low > np.median(low[1:])  # the mean brightness (first term) would dwarf the others
+    return f"{int.from_bytes(np.packbits(bits).tobytes(), 'big'):016x}"
+
+
+def hamming_distance(phash_a: str, phash_b: str) -> int:
+    """Return how many of 64 bits two perceptual hashes differ in; up to about 6 is a near-duplicate."""
+    return (int(phash_a, 16) ^ int(phash_b, 16)).bit_count()
