@@ -1,5 +1,7 @@
 """Every column of the manifest: its type, the stage that fills it, and what it means."""
 
+# ruff: noqa: E501  (a table reads best with one column a line)
+
 from dataclasses import dataclass
 from typing import Literal
 

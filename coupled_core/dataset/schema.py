@@ -30,7 +30,10 @@ MANIFEST_SCHEMA = pa.schema(
 """One row a pair, kept and dropped; no image bytes."""
 
 IMAGES_SCHEMA = pa.schema(
-    [pa.field("pair_id", pa.string(), nullable=False), *(pa.field(n, _IMAGE) for n in IMAGE_FIELDS)],
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        *(pa.field(n, _IMAGE) for n in IMAGE_FIELDS),
+    ],
     metadata={"schema_version": SCHEMA_VERSION, "huggingface": _hugging_face_features()},
 )
 """One row a kept pair. Masks are 8-bit grey, 255 on the entity. `datasets` decodes all four."""

@@ -50,7 +50,9 @@ class WorkFolder:
     def write_table(self, stage: str, batch: int, table: pa.Table) -> None:
         """Store a stage's table of a batch; image bytes in it are compressed already."""
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="none", use_dictionary=False, write_statistics=False)
+        pq.write_table(
+            table, buffer, compression="none", use_dictionary=False, write_statistics=False
+        )
         self._store.write(self.prefix + _batch_name(stage, batch), buffer.getvalue())
 
     def batches(self, stage: str) -> list[int]:
@@ -80,7 +82,9 @@ class WorkFolder:
 
     def _damaged(self, name: str) -> StorageError:
         where = f"{self._store.uri}/{self.prefix}"
-        return StorageError(f"{where}{name} is damaged: delete {where} to have the shard made again")
+        return StorageError(
+            f"{where}{name} is damaged: delete {where} to have the shard made again"
+        )
 
 
 def _batch_name(stage: str, batch: int) -> str:

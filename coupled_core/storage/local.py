@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -92,7 +93,7 @@ class LocalStore:
             os.replace(staged, self._path(key))
         return self.stat(key)
 
-    def open_input(self, key: str) -> BinaryIO:
+    def open_input(self, key: str) -> BufferedReader:
         with _named_errors("read", self.uri, key):
             return self._path(key).open("rb")
 
@@ -120,7 +121,9 @@ class LocalStore:
     def _lock(self) -> Iterator[None]:
         """Keep other processes and threads from replacing objects meanwhile."""
         with (self.root / ".lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, or the process dies
+            fcntl.flock(
+                file, fcntl.LOCK_EX
+            )  # released when the file is closed, or the process dies
             yield
 
 

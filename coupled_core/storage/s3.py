@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -104,7 +105,7 @@ class S3Store:
             self._client.upload_file(str(path), *self._names(key).values(), Config=parts)
         return self.stat(key)
 
-    def open_input(self, key: str) -> BinaryIO:
+    def open_input(self, key: str) -> BufferedReader:
         info = self.stat(key)
 
         def fetch(start: int, end: int) -> bytes:
@@ -139,7 +140,9 @@ class S3Store:
         except ClientError as error:
             raise _client_error(what, error) from error
         except (BotoCoreError, Boto3Error, HTTPError, OSError) as error:
-            raise StorageError(f"{what}: {type(error).__name__}: {error}; {_DEFAULT_HINT}") from error
+            raise StorageError(
+                f"{what}: {type(error).__name__}: {error}; {_DEFAULT_HINT}"
+            ) from error
 
 
 def _client_error(what: str, error: ClientError) -> StorageError:

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from coupled_core.errors import ConfigError, NotFoundError, StorageError
 
@@ -61,7 +62,7 @@ class ObjectStore(Protocol):
     def upload_file(self, key: str, path: Path) -> ObjectInfo:
         """Create or replace an object with a file's content, in bounded memory."""
 
-    def open_input(self, key: str) -> BinaryIO:
+    def open_input(self, key: str) -> BufferedReader:
         """Open an object for reading with seeks; pyarrow takes the result as a file."""
 
 
@@ -106,5 +107,7 @@ def check_key(key: str) -> str:
     """
     parts = key.split("/")
     if not key or "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
-        raise StorageError(f"bad object key {key!r}: expected a relative path like manifest/a.parquet")
+        raise StorageError(
+            f"bad object key {key!r}: expected a relative path like manifest/a.parquet"
+        )
     return key

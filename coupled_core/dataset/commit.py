@@ -1,0 +1,153 @@
+"""Make finished shards visible: verified parts, then the snapshot, then the pointer."""
+
+import json
+import random
+import time
+from collections.abc import Sequence
+
+from coupled_core.dataset.funnel import Funnel
+from coupled_core.dataset.pair_ids import PairIdSet
+from coupled_core.dataset.parts import PublishedShard, verify_part
+from coupled_core.dataset.reader import (
+    POINTER_KEY,
+    Pointer,
+    load_snapshot,
+    part_pair_ids,
+    read_pointer,
+)
+from coupled_core.dataset.snapshot import RunInfo, Snapshot
+from coupled_core.dataset.trim import trim_shard
+from coupled_core.errors import ConflictError, DatasetError
+from coupled_core.storage.probe import probe_conditional_writes
+from coupled_core.storage.store import ObjectStore
+
+_MAX_ATTEMPTS = 50
+_MAX_PAUSE_SECONDS = 0.5
+
+
+def ensure_conditional_writes(store: ObjectStore, *, single_writer: bool) -> None:
+    """Refuse a store on which two writers could overwrite each other's commits.
+
+    Call it before anything is spent; it costs a handful of small requests.
+
+    Raises:
+        DatasetError: the store ignores conditions and no single writer is declared.
+    """
+    if not single_writer and not probe_conditional_writes(store):
+        raise DatasetError(
+            f"{store.uri} ignores conditional writes (If-Match, If-None-Match), so two writers could "
+            "lose each other's rows: use a store that honours them, or declare that nothing else "
+            "writes there with single_writer"
+        )
+
+
+def commit_shards(
+    store: ObjectStore,
+    shards: Sequence[PublishedShard],
+    run: RunInfo,
+    *,
+    single_writer: bool = False,
+) -> Snapshot | None:
+    """Add the pairs of finished shards to the dataset.
+
+    When another writer was faster, the commit is rebased on what it wrote. Pairs that are in the
+    dataset already are left out, so a twin of a worker, or the same call again, adds nothing.
+
+    Args:
+        store: The dataset.
+        shards: Finished shards of one run.
+        run: Who wrote them; its funnel is filled in here.
+        single_writer: Nothing else writes here: a store without conditional writes will do.
+
+    Returns:
+        The new snapshot; None: every pair was in the dataset already.
+
+    Raises:
+        DatasetError: a part is missing or damaged, the store ignores conditions, or other writers
+            won every attempt.
+    """
+    ensure_conditional_writes(store, single_writer=single_writer)
+    for shard in shards:
+        for part in shard.parts:
+            verify_part(store, part)
+    pending = _Pending(store, tuple(shards))
+    for attempt in range(_MAX_ATTEMPTS):
+        pointer = read_pointer(store)
+        base = load_snapshot(store, pointer.snapshot_id) if pointer else None
+        fresh = pending.without(base)
+        if not fresh:
+            return None
+        snapshot = _follow(base, fresh, run)
+        if _publish(store, snapshot, pointer):
+            return snapshot
+        time.sleep(random.uniform(0, min(_MAX_PAUSE_SECONDS, 0.02 * (attempt + 1))))
+    raise DatasetError(
+        f"could not commit run {run.run_id} to {store.uri}: other writers won {_MAX_ATTEMPTS} times; "
+        "run the command again, the finished shards are kept"
+    )
+
+
+class _Pending:
+    """The shards of a commit, less what each new base turns out to hold of them."""
+
+    def __init__(self, store: ObjectStore, shards: tuple[PublishedShard, ...]) -> None:
+        self._store = store
+        self._shards = shards
+        self._fresh = shards
+        self._seen: frozenset[str] = frozenset()
+
+    def without(self, base: Snapshot | None) -> tuple[PublishedShard, ...]:
+        """Return what `base` lacks; of a base that only grew, only the new parts are read."""
+        parts = {part.key: part for part in base.parts_of("manifest")} if base else {}
+        if not self._seen <= parts.keys():  # somebody rolled back: nothing that we know still holds
+            self._fresh, self._seen = self._shards, frozenset()
+        unseen = [part for key, part in parts.items() if key not in self._seen]
+        committed = PairIdSet(part_pair_ids(self._store, part) for part in unseen)
+        trimmed = (trim_shard(self._store, shard, committed) for shard in self._fresh)
+        self._fresh = tuple(shard for shard in trimmed if shard is not None)
+        self._seen = frozenset(parts)
+        return self._fresh
+
+
+def _follow(base: Snapshot | None, fresh: Sequence[PublishedShard], run: RunInfo) -> Snapshot:
+    """Return the snapshot that adds shards to `base`."""
+    added = tuple(part for shard in fresh for part in shard.parts)
+    funnel = sum((shard.funnel for shard in fresh), Funnel())
+    return Snapshot.create(
+        parent=base.snapshot_id if base else None,
+        runs=_merge_run(base.runs if base else (), run, funnel),
+        parts=(base.parts if base else ()) + added,
+    )
+
+
+def _merge_run(runs: tuple[RunInfo, ...], run: RunInfo, added: Funnel) -> tuple[RunInfo, ...]:
+    """Count rows for a run that is known already, or append the run."""
+    before = next((known.funnel for known in runs if known.run_id == run.run_id), Funnel())
+    merged = run.model_copy(update={"funnel": (before + added).check()})
+    others = tuple(known for known in runs if known.run_id != run.run_id)
+    return (*others, merged)
+
+
+def _publish(store: ObjectStore, snapshot: Snapshot, pointer: Pointer | None) -> bool:
+    """Write the snapshot, then the pointer; False: another writer was faster."""
+    target = json.dumps({"snapshot_id": snapshot.snapshot_id}).encode()
+    try:
+        _write_snapshot(store, snapshot)
+        if pointer is None:
+            store.write_if_absent(POINTER_KEY, target)
+        else:
+            store.write_if_match(POINTER_KEY, target, pointer.etag)
+    except ConflictError:
+        # A lost answer makes the client send a write again, which then meets its own first copy.
+        found = read_pointer(store)
+        return found is not None and found.snapshot_id == snapshot.snapshot_id
+    return True
+
+
+def _write_snapshot(store: ObjectStore, snapshot: Snapshot) -> None:
+    data = snapshot.to_bytes()
+    try:
+        store.write_if_absent(snapshot.key, data)
+    except ConflictError:
+        if not store.exists(snapshot.key) or store.read(snapshot.key) != data:
+            raise

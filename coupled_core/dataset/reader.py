@@ -1,0 +1,141 @@
+"""Read a dataset the way every reader must: pointer, then snapshot, then parts."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coupled_core.dataset.pair_ids import PairIdSet
+from coupled_core.dataset.parts import PartInfo
+from coupled_core.dataset.schema import MANIFEST_SCHEMA
+from coupled_core.dataset.snapshot import Snapshot, snapshot_key
+from coupled_core.errors import DatasetError, NotFoundError
+from coupled_core.storage.store import ObjectStore
+
+POINTER_KEY = "current.json"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What `current.json` says, and the etag that replacing it takes."""
+
+    snapshot_id: str
+    etag: str
+
+
+def read_pointer(store: ObjectStore) -> Pointer | None:
+    """Return the pointer; None: nothing was ever committed here.
+
+    Raises:
+        DatasetError: the pointer is damaged.
+    """
+    try:
+        data, etag = store.read_with_etag(POINTER_KEY)
+    except NotFoundError:
+        return None
+    try:
+        return Pointer(str(json.loads(data)["snapshot_id"]), etag)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{store.uri}/{POINTER_KEY} is damaged: expected JSON with snapshot_id; put it back by "
+            f"naming one of snapshots/ in it"
+        ) from error
+
+
+def load_snapshot(store: ObjectStore, snapshot_id: str) -> Snapshot:
+    """Read a snapshot.
+
+    Raises:
+        DatasetError: it is missing or damaged.
+    """
+    try:
+        data = store.read(snapshot_key(snapshot_id))
+    except NotFoundError as error:
+        raise DatasetError(
+            f"snapshot {snapshot_id} of {store.uri} is missing: restore "
+            f"{snapshot_key(snapshot_id)}, or point {POINTER_KEY} to another snapshot"
+        ) from error
+    return Snapshot.from_bytes(data, snapshot_id)
+
+
+def current_snapshot(store: ObjectStore) -> Snapshot | None:
+    """Return the state that readers see; None: the dataset is empty."""
+    pointer = read_pointer(store)
+    return None if pointer is None else load_snapshot(store, pointer.snapshot_id)
+
+
+def iter_history(store: ObjectStore) -> Iterator[Snapshot]:
+    """Yield the current snapshot and its ancestors, newest first; lost commits do not show."""
+    snapshot = current_snapshot(store)
+    while snapshot is not None:
+        yield snapshot
+        snapshot = load_snapshot(store, snapshot.parent) if snapshot.parent else None
+
+
+def iter_manifest(
+    store: ObjectStore,
+    parts: Iterable[PartInfo],
+    columns: Sequence[str] | None = None,
+    batch_rows: int = 8192,
+) -> Iterator[pa.RecordBatch]:
+    """Yield manifest rows part by part with the present schema; columns that old parts lack are null.
+
+    Args:
+        store: The dataset.
+        parts: Such as `snapshot.parts`; other kinds are passed over.
+        columns: Names to read; None: all.
+        batch_rows: Most rows in memory at a time.
+    """
+    names = list(columns or MANIFEST_SCHEMA.names)
+    schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
+    for part in parts:
+        if part.kind == "manifest":
+            for batch in _iter_part(store, part, names, batch_rows):
+                yield _with_schema(batch, schema)
+
+
+def iter_images(
+    store: ObjectStore, parts: Iterable[PartInfo], batch_rows: int = 8
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of the image parts, few at a time."""
+    for part in parts:
+        if part.kind == "images":
+            yield from _iter_part(store, part, None, batch_rows)
+
+
+def part_pair_ids(store: ObjectStore, part: PartInfo) -> list[str]:
+    """Return the ids of a manifest part in the order of its rows."""
+    batches = iter_manifest(store, [part], ["pair_id"])
+    return [pair_id for batch in batches for pair_id in batch.column(0).to_pylist()]
+
+
+def committed_pair_ids(store: ObjectStore, snapshot: Snapshot | None) -> PairIdSet:
+    """Return every pair_id of a snapshot, whatever became of the pair."""
+    parts = snapshot.parts_of("manifest") if snapshot else ()
+    return PairIdSet(part_pair_ids(store, part) for part in parts)
+
+
+def _iter_part(
+    store: ObjectStore, part: PartInfo, columns: list[str] | None, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    try:
+        with store.open_input(part.key) as source, pq.ParquetFile(source) as file:
+            present = columns and [name for name in columns if name in file.schema_arrow.names]
+            yield from file.iter_batches(batch_rows, columns=present, use_threads=False)
+    except NotFoundError as error:
+        raise DatasetError(f"part {store.uri}/{part.key} is missing: restore it") from error
+    except pa.ArrowException as error:
+        raise DatasetError(f"part {store.uri}/{part.key} is damaged: {error}") from error
+
+
+def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns: list[Any] = [
+        batch.column(field.name).cast(field.type)
+        if field.name in batch.schema.names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.record_batch(columns, schema=schema)

@@ -1,0 +1,283 @@
+"""From the records of the stages to rows of the manifest and of the image parts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from coupled_core.dataset.identity import quarantined_id, split_of_background
+from coupled_core.dataset.images import EncodedImage
+from coupled_core.dataset.schema import MANIFEST_SCHEMA
+from coupled_core.records import (
+    Decision,
+    EntityMask,
+    GroupSplit,
+    PairScores,
+    PromptGroup,
+    QuarantinedRow,
+    Rejection,
+    RejectReason,
+    Status,
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What all rows of a run have in common."""
+
+    run_id: str
+    config_sha256: str
+    created_at: datetime
+    """UTC."""
+    package_version: str
+    torch_version: str
+    diffusers_version: str
+    code_revision: str | None
+    sam_model: str
+    clip_model: str
+    metric_version: str
+    content_filter_version: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedPair:
+    """Two images of a group from one seed, before anything is made."""
+
+    pair_id: str
+    group: PromptGroup
+    image_indices: tuple[int, int]
+    seed: int
+    shard_index: int
+
+
+class GenerationFacts(Protocol):
+    """What we write down about the generator; `generation` has a dataclass with these fields."""
+
+    @property
+    def base_model(self) -> str: ...
+    @property
+    def base_model_revision(self) -> str | None: ...
+    @property
+    def schedule_id(self) -> str: ...
+    @property
+    def coupling_mode(self) -> str: ...
+    @property
+    def num_inference_steps(self) -> int: ...
+    @property
+    def guidance_scale(self) -> float | None: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def max_sequence_length(self) -> int: ...
+    @property
+    def entity_text(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def license(self) -> str: ...
+    @property
+    def use_restrictions(self) -> str: ...
+
+
+_GENERATION_COLUMNS = (
+    "base_model",
+    "base_model_revision",
+    "schedule_id",
+    "coupling_mode",
+    "num_inference_steps",
+    "guidance_scale",
+    "max_sequence_length",
+    "entity_text",
+    "dtype",
+    "license",
+    "use_restrictions",
+)
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """The images and masks of a pair as they are stored."""
+
+    image_0: EncodedImage
+    image_1: EncodedImage
+    mask_0: bytes
+    """PNG, 8-bit grey, 255 on the entity."""
+    mask_1: bytes
+    extension: str = "png"
+    """Of the images; masks are PNG."""
+
+
+def complete_row(*stages: Mapping[str, Any]) -> Row:
+    """Merge the columns of the stages that ran; the others are null.
+
+    Raises:
+        KeyError: a name is not a column of the manifest (our own mistake).
+    """
+    row: Row = dict.fromkeys(MANIFEST_SCHEMA.names)
+    for columns in stages:
+        if unknown := columns.keys() - row.keys():
+            raise KeyError(f"not columns of the manifest: {sorted(unknown)}")
+        row.update(columns)
+    return row
+
+
+def failed_row(
+    pair: PlannedPair, run: RunFacts, rejection: Rejection, split: GroupSplit | None = None
+) -> Row:
+    """Return the row of a pair that the split stage (`split` is None) or a later one gave up."""
+    known = {} if split is None else split_columns(split, pair)
+    return complete_row(plan_columns(pair, run), known, _refusal(Status.FAILED, rejection))
+
+
+def quarantined_row(bad: QuarantinedRow, shard_index: int, run: RunFacts) -> Row:
+    """Return the row that stands for an unusable row of the prompt set."""
+    identity = {
+        "pair_id": quarantined_id(
+            source_file=bad.source_file, source_row=bad.source_row, message=bad.message
+        ),
+        "group_id": bad.group_id,
+        "shard_index": shard_index,
+        "source_file": bad.source_file,
+        "source_row": bad.source_row,
+    }
+    rejection = Rejection(RejectReason.INVALID_INPUT, bad.message)
+    return complete_row(identity, _run_columns(run), _refusal(Status.QUARANTINED, rejection))
+
+
+def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
+    """Return what is known before anything ran."""
+    group, (first, second) = pair.group, pair.image_indices
+    return {
+        "pair_id": pair.pair_id,
+        "group_id": group.group_id,
+        "image_index_0": first,
+        "image_index_1": second,
+        "shard_index": pair.shard_index,
+        "source_file": group.source_file,
+        "source_row": group.source_row,
+        "extra": json.dumps(dict(group.extra), default=str, sort_keys=True)
+        if group.extra
+        else None,
+        "prompt_0": group.prompts[first],
+        "prompt_1": group.prompts[second],
+        "seed": pair.seed,
+        **_run_columns(run),
+    }
+
+
+def split_columns(split: GroupSplit, pair: PlannedPair) -> Row:
+    """Return what the splitter said about a pair."""
+    first, second = pair.image_indices
+    num_prompts = len(pair.group.prompts)
+    num_pairs = num_prompts * (num_prompts - 1) // 2 * pair.group.num_seeds
+    return {
+        "split": split_of_background(split.background_prompt),
+        "background_prompt": split.background_prompt,
+        "entity_0": split.entity_prompts[first],
+        "entity_1": split.entity_prompts[second],
+        "edit_instruction": split.edit_instructions[first, second],
+        "inverse_instruction": split.edit_instructions[second, first],
+        "variation_kind": split.variation_kind,
+        "split_source": split.source,
+        "split_model": split.model,
+        "split_prompt_version": split.prompt_version,
+        "split_request_sha256": split.request_sha256,
+        "llm_cost_usd": split.llm_cost_usd / num_pairs,
+    }
+
+
+def generation_columns(
+    facts: GenerationFacts,
+    *,
+    size_px: tuple[int, int],
+    generate_seconds: float,
+    device_name: str,
+    attempt: int,
+    num_pairs: int,
+) -> Row:
+    """Return how the images of a pair were made.
+
+    Args:
+        facts: The generator's provenance.
+        size_px: (width, height) of the images, which a group may set for itself.
+        generate_seconds: Wall time of the sample.
+        device_name: Where it ran.
+        attempt: 1 for the first try.
+        num_pairs: Pairs of the sample, which share its cost.
+    """
+    return {
+        **{name: getattr(facts, name) for name in _GENERATION_COLUMNS},
+        "width": size_px[0],
+        "height": size_px[1],
+        "device_name": device_name,
+        "generate_seconds": generate_seconds,
+        "gpu_seconds": generate_seconds / num_pairs,
+        "attempt": attempt,
+    }
+
+
+def image_columns(images: EncodedPair) -> Row:
+    """Return what identifies the images; the place in a part follows when the part is written."""
+    row: Row = {}
+    for name, image in (("image_0", images.image_0), ("image_1", images.image_1)):
+        row[f"{name}_sha256"] = image.sha256
+        row[f"{name}_bytes"] = len(image.data)
+        row[f"{name}_phash"] = image.phash
+    return row
+
+
+def score_columns(scores: PairScores, masks: tuple[EntityMask, EntityMask], run: RunFacts) -> Row:
+    """Return how a pair was measured."""
+    row: Row = dict(vars(scores))
+    for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
+        row[f"{name}_area_fraction"] = mask.area_fraction
+        row[f"{name}_predicted_iou"] = mask.predicted_iou
+        row[f"{name}_touches_border"] = mask.touches_border
+    row["sam_model"] = run.sam_model
+    row["clip_model"] = run.clip_model
+    row["metric_version"] = run.metric_version
+    row["content_filter_version"] = run.content_filter_version
+    return row
+
+
+def decision_columns(decision: Decision) -> Row:
+    """Return whether a scored pair is kept, and why not."""
+    reasons = [reason.value for reason in decision.reject_reasons]
+    return {"kept": decision.kept, "reject_reasons": reasons, "status": Status.OK.value}
+
+
+def image_row(pair_id: str, images: EncodedPair) -> Row:
+    """Return the row of a kept pair in an image part."""
+    row: Row = {"pair_id": pair_id}
+    for name, image in (("image_0", images.image_0), ("image_1", images.image_1)):
+        row[name] = {"bytes": image.data, "path": f"{pair_id}_{name}.{images.extension}"}
+    for name, mask in (("mask_0", images.mask_0), ("mask_1", images.mask_1)):
+        row[name] = {"bytes": mask, "path": f"{pair_id}_{name}.png"}
+    return row
+
+
+def _run_columns(run: RunFacts) -> Row:
+    return {
+        "run_id": run.run_id,
+        "config_sha256": run.config_sha256,
+        "created_at": run.created_at,
+        "package_version": run.package_version,
+        "torch_version": run.torch_version,
+        "diffusers_version": run.diffusers_version,
+        "code_revision": run.code_revision,
+        "ai_generated": True,
+    }
+
+
+def _refusal(status: Status, rejection: Rejection) -> Row:
+    return {
+        "kept": False,
+        "reject_reasons": [rejection.reason.value],
+        "status": status.value,
+        "error_message": rejection.message,
+    }

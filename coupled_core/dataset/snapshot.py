@@ -1,0 +1,131 @@
+"""A snapshot: one immutable JSON file that names every part of a dataset at one moment."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from coupled_core.config import fingerprint
+from coupled_core.dataset.funnel import Funnel
+from coupled_core.dataset.parts import PartInfo
+from coupled_core.dataset.schema import SCHEMA_VERSION, check_schema_version
+from coupled_core.errors import DatasetError
+
+
+class InputInfo(BaseModel):
+    """One file of a prompt set as it was read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uri: str
+    sha256: str | None = None
+    etag: str | None = None
+    num_rows: int | None = None
+
+
+class RunInfo(BaseModel):
+    """A run that has rows in the dataset."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    config: dict[str, Any]
+    """All settings; they hold no secrets."""
+    config_sha256: str
+    inputs: tuple[InputInfo, ...]
+    package_version: str
+    funnel: Funnel = Funnel()
+    """Of the run's rows in this snapshot; the commit fills it."""
+
+
+class Snapshot(BaseModel):
+    """The state of a dataset. Its id holds a hash of its content, so damage shows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    snapshot_id: str
+    """`<created_at>-<first 12 digits of the content's SHA-256>`: sorts by time."""
+    schema_version: str
+    parent: str | None
+    """The snapshot that this one followed; None for the first."""
+    created_at: datetime
+    """UTC."""
+    action: str
+    """What made it: "build"."""
+    runs: tuple[RunInfo, ...]
+    parts: tuple[PartInfo, ...]
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        parent: str | None,
+        runs: tuple[RunInfo, ...],
+        parts: tuple[PartInfo, ...],
+        action: str = "build",
+    ) -> Self:
+        """Make a snapshot of now, with parts in the order of their keys."""
+        draft = cls(
+            snapshot_id="",
+            schema_version=SCHEMA_VERSION,
+            parent=parent,
+            created_at=datetime.now(UTC),
+            action=action,
+            runs=runs,
+            parts=tuple(sorted(parts, key=lambda part: part.key)),
+        )
+        digest = _content_sha256(draft.model_dump(mode="json"))
+        name = f"{draft.created_at:%Y%m%dT%H%M%SZ}-{digest[:12]}"
+        return draft.model_copy(update={"snapshot_id": name})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, snapshot_id: str) -> Self:
+        """Read a snapshot file.
+
+        Raises:
+            DatasetError: it is damaged, is another snapshot, or is of a newer major version.
+        """
+        try:
+            plain = json.loads(data)
+            if not snapshot_id.endswith("-" + _content_sha256(plain)[:12]):
+                raise ValueError("its content does not match its checksum")
+            check_schema_version(plain["schema_version"], f"snapshot {snapshot_id}")
+            return cls.model_validate(plain)
+        except (ValueError, KeyError, AttributeError, ValidationError) as error:
+            raise DatasetError(
+                f"snapshot {snapshot_id} is damaged ({error}); restore snapshots/{snapshot_id}.json"
+            ) from error
+
+    def to_bytes(self) -> bytes:
+        """Return the snapshot file."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1).encode()
+
+    @property
+    def key(self) -> str:
+        """Where the snapshot file stands."""
+        return snapshot_key(self.snapshot_id)
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs that have rows here."""
+        return tuple(run.run_id for run in self.runs)
+
+    @property
+    def funnel(self) -> Funnel:
+        """The funnel of all runs together."""
+        return sum((run.funnel for run in self.runs), Funnel())
+
+    def parts_of(self, kind: str) -> tuple[PartInfo, ...]:
+        """Return the parts of one kind, "manifest" or "images"."""
+        return tuple(part for part in self.parts if part.kind == kind)
+
+
+def snapshot_key(snapshot_id: str) -> str:
+    """Return where a snapshot file stands."""
+    return f"snapshots/{snapshot_id}.json"
+
+
+def _content_sha256(plain: dict[str, Any]) -> str:
+    """Hash what the file says apart from its own name; fields that we do not know count too."""
+    return fingerprint({name: value for name, value in plain.items() if name != "snapshot_id"})
