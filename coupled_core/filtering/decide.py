@@ -57,15 +57,19 @@ def _check_masks(
         if fraction == 0.0 or not fraction >= config.min_mask_fraction:
             yield (
                 RejectReason.EMPTY_MASK,
-                f"{name} covers {fraction:.4f} of the image, "
-                f"less than min_mask_fraction {config.min_mask_fraction:g}",
+                (
+                    f"{name} covers {fraction:.4f} of the image, "
+                    f"less than min_mask_fraction {config.min_mask_fraction:g}"
+                ),
             )
     for name, fraction in [*fractions, ("the joint region", scores.joint_entity_fraction)]:
         if not fraction <= config.max_mask_fraction:
             yield (
                 RejectReason.MASK_TOO_LARGE,
-                f"{name} covers {fraction:.4f} of the image, "
-                f"more than max_mask_fraction {config.max_mask_fraction:g}",
+                (
+                    f"{name} covers {fraction:.4f} of the image, "
+                    f"more than max_mask_fraction {config.max_mask_fraction:g}"
+                ),
             )
 
 
@@ -73,6 +77,8 @@ def _check_difference(scores: PairScores, config: FilterConfig) -> Iterator[Obje
     if not scores.pixel_mse >= config.min_pixel_mse:
         yield (
             RejectReason.NEAR_IDENTICAL,
-            f"the images differ by a mean squared error of {scores.pixel_mse:.3f}, "
-            f"less than min_pixel_mse {config.min_pixel_mse:g}",
+            (
+                f"the images differ by a mean squared error of {scores.pixel_mse:.3f}, "
+                f"less than min_pixel_mse {config.min_pixel_mse:g}"
+            ),
         )

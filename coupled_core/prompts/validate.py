@@ -1,0 +1,133 @@
+"""Turn a raw row into a group, or say everything that is wrong with it."""
+
+from collections.abc import Iterator
+from typing import Any
+from unicodedata import category
+
+from coupled_core.prompts.rows import RawGroup
+from coupled_core.records import PromptGroup
+
+VARIATION_KINDS = ("entity_swap", "pose", "position", "appearance")
+MAX_GROUP_ID_CHARS = 256
+SIZE_STEP_PX = 16  # the VAE shrinks by 8 and the transformer packs 2 x 2
+_SHOWN_CHARS = 60
+_LINE_BREAKS_AND_TABS = "\n\r\t"
+_MAX_SEED = 2**63 - 1
+
+
+def validate_group(raw: RawGroup, max_prompt_chars: int) -> PromptGroup | list[str]:
+    """Return the group, or its problems: column, value and what was expected, one each."""
+    problems = [*raw.problems, *_find_problems(raw, max_prompt_chars)]
+    if problems:
+        return problems
+    values = raw.values
+    entities = values.get("entity_prompts")
+    num_seeds = values.get("num_seeds")
+    return PromptGroup(
+        group_id=values["group_id"],
+        prompts=tuple(values["prompts"]),
+        source_file=raw.source_file,
+        source_row=raw.source_row,
+        seed=values.get("seed"),
+        num_seeds=1 if num_seeds is None else num_seeds,
+        width=values.get("width"),
+        height=values.get("height"),
+        variation_kind=values.get("variation_kind"),
+        background_prompt=values.get("background_prompt"),
+        entity_prompts=None if entities is None else tuple(entities),
+        extra=raw.extra,
+    )
+
+
+def shorten(value: object) -> str:
+    """Return a value's repr, cut to a length that fits an error line."""
+    text = repr(value if not isinstance(value, str) else value[: 2 * _SHOWN_CHARS])
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def _find_problems(raw: RawGroup, max_chars: int) -> Iterator[str]:
+    unread = {problem.split(":")[0].removeprefix("column ") for problem in raw.problems}
+    values = raw.values
+    if "group_id" not in unread:
+        yield from _text_problem("group_id", values["group_id"], MAX_GROUP_ID_CHARS)
+    if not unread & {"prompts", "prompt"}:
+        yield from _prompts_problems(values["prompts"], max_chars)
+        if not unread & {"background_prompt", "entity_prompts", "entity_prompt"}:
+            yield from _split_problems(values, max_chars)
+    if "variation_kind" not in unread:
+        yield from _kind_problem(values.get("variation_kind"))
+    yield from _number_problems(values)
+
+
+def _text_problem(column: str, value: Any, max_chars: int) -> Iterator[str]:
+    if value is None:
+        yield f"column {column}: got null, expected text"
+        return
+    control = next((c for c in value if _is_control(c)), None)
+    if not value.strip():
+        yield f"column {column}: got {shorten(value)}, expected text that is not blank"
+    elif len(value) > max_chars:
+        yield (
+            f"column {column}: got {len(value)} characters ({shorten(value)}), "
+            f"expected at most {max_chars}"
+        )
+    elif control is not None:
+        yield (
+            f"column {column}: got {shorten(value)} with the control character "
+            f"U+{ord(control):04X}, expected printable text"
+        )
+
+
+def _is_control(character: str) -> bool:
+    return category(character) == "Cc" and character not in _LINE_BREAKS_AND_TABS
+
+
+def _prompts_problems(prompts: list[Any] | None, max_chars: int) -> Iterator[str]:
+    if prompts is None or len(prompts) < 2:
+        yield f"column prompts: got {shorten(prompts)}, expected at least 2 prompts"
+        return
+    first_at: dict[str, int] = {}
+    for index, prompt in enumerate(prompts):
+        yield from _text_problem(f"prompts[{index}]", prompt, max_chars)
+        same = " ".join(prompt.split()) if prompt else ""
+        if same and first_at.setdefault(same, index) != index:
+            yield (
+                f"column prompts[{index}]: got {shorten(prompt)}, the same as prompts"
+                f"[{first_at[same]}]; expected prompts that differ"
+            )
+
+
+def _split_problems(values: dict[str, Any], max_chars: int) -> Iterator[str]:
+    background, entities = values.get("background_prompt"), values.get("entity_prompts")
+    if background is None and entities is None:
+        return
+    if background is None or entities is None:
+        missing = "background_prompt" if background is None else "entity_prompts"
+        yield f"column {missing}: got null, expected background_prompt and entity_prompts together"
+        return
+    yield from _text_problem("background_prompt", background, max_chars)
+    for index, entity in enumerate(entities):
+        yield from _text_problem(f"entity_prompts[{index}]", entity, max_chars)
+    wanted = len(values["prompts"] or ())
+    if len(entities) != wanted:
+        yield f"column entity_prompts: got {len(entities)} texts, expected {wanted}, one a prompt"
+
+
+def _kind_problem(kind: str | None) -> Iterator[str]:
+    if kind is not None and kind not in VARIATION_KINDS:
+        yield (
+            f"column variation_kind: got {shorten(kind)}, "
+            f"expected null or one of {', '.join(VARIATION_KINDS)}"
+        )
+
+
+def _number_problems(values: dict[str, Any]) -> Iterator[str]:
+    seed, num_seeds = values.get("seed"), values.get("num_seeds")
+    if seed is not None and not 0 <= seed <= _MAX_SEED:
+        yield f"column seed: got {seed}, expected 0 to {_MAX_SEED}"
+    if num_seeds is not None and num_seeds < 1:
+        yield f"column num_seeds: got {num_seeds}, expected 1 or more"
+    for column in ("width", "height"):
+        size = values.get(column)
+        if size is not None and (size <= 0 or size % SIZE_STEP_PX):
+            yield f"column {column}: got {size}, expected a positive multiple of {SIZE_STEP_PX}"
