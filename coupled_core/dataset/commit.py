@@ -35,8 +35,8 @@ def ensure_conditional_writes(store: ObjectStore, *, single_writer: bool) -> Non
     """
     if not single_writer and not probe_conditional_writes(store):
         raise DatasetError(
-            f"{store.uri} ignores conditional writes (If-Match, If-None-Match), so two writers could "
-            "lose each other's rows: use a store that honours them, or declare that nothing else "
+            f"{store.uri} ignores conditional writes (If-Match, If-None-Match), so two writers "
+            "could lose each other's rows: use a store that honours them, or declare that nothing else "
             "writes there with single_writer"
         )
 
@@ -82,8 +82,8 @@ def commit_shards(
             return snapshot
         time.sleep(random.uniform(0, min(_MAX_PAUSE_SECONDS, 0.02 * (attempt + 1))))
     raise DatasetError(
-        f"could not commit run {run.run_id} to {store.uri}: other writers won {_MAX_ATTEMPTS} times; "
-        "run the command again, the finished shards are kept"
+        f"could not commit run {run.run_id} to {store.uri}: other writers won {_MAX_ATTEMPTS} "
+        "times; run the command again, the finished shards are kept"
     )
 
 

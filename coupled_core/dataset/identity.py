@@ -15,7 +15,7 @@ _WITHOUT_EFFECT_ON_ROWS = {
     "generation": {"device", "offload", "batch_size"},
     "output": {"uri", "single_writer"},
 }
-"""Settings that a run may change when it continues an interrupted one. New settings count by default."""
+"""Settings that may change when an interrupted run goes on. New settings count by default."""
 
 _NOT_IN_PIXELS = {"device_name", "license", "use_restrictions"}
 

@@ -59,8 +59,8 @@ def decode_mask(data: bytes) -> NDArray[np.bool_]:
 def perceptual_hash(image: NDArray[np.uint8]) -> str:
     """Return the DCT hash of an (H, W, 3) image: similar pictures differ in few of its 64 bits.
 
-    Source: Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), pHash:
-    the 8 x 8 lowest frequencies of a 32 x 32 grey version, each against their median.
+    Source: Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010): the
+    8 x 8 lowest frequencies of a 32 x 32 grey version, each against their median.
     """
     side = _HASH_INPUT_SIDE
     grey = Image.fromarray(image).convert("L").resize((side, side), Image.Resampling.LANCZOS)
@@ -72,5 +72,5 @@ def perceptual_hash(image: NDArray[np.uint8]) -> str:
 
 
 def hamming_distance(phash_a: str, phash_b: str) -> int:
-    """Return how many of 64 bits two perceptual hashes differ in; up to about 6 is a near-duplicate."""
+    """Return how many of 64 bits two hashes differ in; up to about 6 is a near-duplicate."""
     return (int(phash_a, 16) ^ int(phash_b, 16)).bit_count()

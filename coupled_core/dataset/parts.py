@@ -31,7 +31,7 @@ class PartInfo(BaseModel):
     size_bytes: int
     sha256: str
     etag: str
-    """The store's tag when the content was last compared with `sha256`; tells cheaply that it still holds."""
+    """The store's tag when `sha256` was last compared; while it stays, so does the content."""
     shard_index: int
     run_id: str
 

@@ -81,7 +81,7 @@ def iter_manifest(
     columns: Sequence[str] | None = None,
     batch_rows: int = 8192,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield manifest rows part by part with the present schema; columns that old parts lack are null.
+    """Yield manifest rows part by part in the present schema; columns that old parts lack are null.
 
     Args:
         store: The dataset.

@@ -22,7 +22,7 @@ def _hugging_face_features() -> str:
 
 MANIFEST_SCHEMA = pa.schema(
     [
-        pa.field(c.name, c.type, nullable=not c.required, metadata={"meaning": c.meaning, "stage": c.stage})
+        pa.field(c.name, c.type, not c.required, {"meaning": c.meaning, "stage": c.stage})
         for c in COLUMNS
     ],
     metadata={"schema_version": SCHEMA_VERSION},

@@ -12,7 +12,7 @@ from coupled_core.storage.store import ObjectStore
 def trim_shard(
     store: ObjectStore, shard: PublishedShard, committed: PairIdSet
 ) -> PublishedShard | None:
-    """Return the shard without committed pairs: itself, a smaller one, or None when nothing is left.
+    """Return the shard without committed pairs: itself, a smaller one, or None if nothing is left.
 
     The common cases cost one read of a column: nothing overlaps, or everything does because a twin
     of this worker was faster. Parts are written anew only when two different runs shared pairs.

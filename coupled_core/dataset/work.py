@@ -28,7 +28,7 @@ class WorkFolder:
         self.prefix = f"work/{run_id}/{shard_index:05d}/"
 
     def read_json(self, name: str) -> Any | None:
-        """Return what `write_json` stored under a name such as "split.json"; None: not there yet."""
+        """Return what `write_json` stored under a name like "split.json"; None: not there yet."""
         data = _read_or_none(self._store, self.prefix + name)
         return None if data is None else self._parsed(name, data)
 

@@ -1,4 +1,4 @@
-"""S3 and everything that speaks it, through boto3's usual chain (profile, role, AWS_ENDPOINT_URL)."""
+"""S3 and all that speaks it, through boto3's usual chain (profile, role, AWS_ENDPOINT_URL)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +48,12 @@ class S3Store:
     def _client(self) -> Any:
         """The boto3 client (no type stubs); made at first use, safe to share between threads."""
         config = Config(
-            retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60
+            retries={"mode": "standard", "max_attempts": 5},
+            connect_timeout=10,
+            read_timeout=60,
+            # Some servers answer a range with the checksum of the whole object. Lengths are checked
+            # below, parts and snapshots carry a SHA-256 of their own.
+            response_checksum_validation="when_required",
         )
         with self._named_errors("open", ""):
             return boto3.session.Session().client("s3", config=config)

@@ -18,7 +18,7 @@ class ObjectInfo:
     """Relative to the store's URI, with forward slashes."""
     size_bytes: int
     etag: str | None
-    """Changes when the content does. None in the listing of a local folder, where it would cost a full read."""
+    """Changes when the content does. None in a local listing, where it would cost a full read."""
 
 
 class ObjectStore(Protocol):

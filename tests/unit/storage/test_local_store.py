@@ -1,0 +1,155 @@
+"""A local folder keeps the promises that commits rest on."""
+
+import hashlib
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from coupled_core.errors import ConfigError, ConflictError, NotFoundError, StorageError
+from coupled_core.storage.checksum import sha256_of
+from coupled_core.storage.local import LocalStore
+from coupled_core.storage.probe import probe_conditional_writes
+from coupled_core.storage.store import open_store, open_uri
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "data")
+
+
+def test_what_is_written_is_read_with_its_etag(store: LocalStore) -> None:
+    etag = store.write("a/b.txt", b"hello")
+    assert store.read_with_etag("a/b.txt") == (b"hello", etag)
+    assert etag == hashlib.sha256(b"hello").hexdigest() == sha256_of(store, "a/b.txt")
+    info = store.stat("a/b.txt")
+    assert (info.size_bytes, info.etag) == (5, etag)
+
+
+def test_an_uploaded_file_is_an_object(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"x" * 3_000_000)
+    assert store.upload_file("part", tmp_path / "source").size_bytes == 3_000_000
+    with store.open_input("part") as file:
+        file.seek(-2, 2)
+        assert file.read() == b"xx"
+
+
+def test_listing_goes_by_key_prefix_in_key_order_and_hides_our_own_files(store: LocalStore) -> None:
+    for key in ("a/b", "a-b", "a/c/d", "b", "manifest/part-1"):
+        store.write(key, b"1")
+    (store.root / "a" / ".writing-left-by-a-crash").write_bytes(b"half")
+    assert [info.key for info in store.list("")] == ["a-b", "a/b", "a/c/d", "b", "manifest/part-1"]
+    assert [info.key for info in store.list("a")] == ["a-b", "a/b", "a/c/d"]
+    assert [info.key for info in store.list("manifest/part-")] == ["manifest/part-1"]
+    assert list(store.list("none/such")) == []
+
+
+def test_an_object_is_created_once(store: LocalStore) -> None:
+    store.write_if_absent("key", b"first")
+    with pytest.raises(ConflictError, match="exists already"):
+        store.write_if_absent("key", b"second")
+    assert store.read("key") == b"first"
+
+
+def test_a_replacement_needs_the_current_etag(store: LocalStore) -> None:
+    first = store.write("key", b"first")
+    second = store.write_if_match("key", b"second", first)
+    with pytest.raises(ConflictError):
+        store.write_if_match("key", b"third", first)
+    store.delete("key")
+    with pytest.raises(ConflictError):
+        store.write_if_match("key", b"third", second)
+
+
+def test_of_racing_threads_every_replacement_counts(store: LocalStore) -> None:
+    store.write("count", b"0")
+
+    def add_ten() -> None:
+        for _ in range(10):
+            while True:
+                data, etag = store.read_with_etag("count")
+                try:
+                    store.write_if_match("count", b"%d" % (int(data) + 1), etag)
+                    break
+                except ConflictError:
+                    continue
+
+    threads = [threading.Thread(target=add_ten) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.read("count") == b"40"
+
+
+_ADD_TWENTY = """
+import sys
+from pathlib import Path
+from coupled_core.errors import ConflictError
+from coupled_core.storage.local import LocalStore
+store, won = LocalStore(Path(sys.argv[1])), 0
+while won < 20:
+    data, etag = store.read_with_etag("count")
+    try:
+        store.write_if_match("count", b"%d" % (int(data) + 1), etag)
+        won += 1
+    except ConflictError:
+        pass
+"""
+
+
+def test_of_racing_processes_every_replacement_counts(store: LocalStore) -> None:
+    store.write("count", b"0")
+    racers = [subprocess.Popen([sys.executable, "-c", _ADD_TWENTY, store.uri]) for _ in range(3)]
+    assert [racer.wait(60) for racer in racers] == [0, 0, 0]
+    assert store.read("count") == b"60"
+
+
+def test_a_failed_write_leaves_the_old_object_and_no_litter(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    store.write("key", b"old")
+    with pytest.raises(NotFoundError):
+        store.upload_file("key", tmp_path / "no such file")
+    assert store.read("key") == b"old"
+    assert sorted(path.name for path in store.root.iterdir()) == [".lock", "key"]
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a\\b"])
+def test_a_key_cannot_leave_the_store(store: LocalStore, key: str) -> None:
+    with pytest.raises(StorageError, match="bad object key"):
+        store.write(key, b"")
+
+
+def test_a_missing_object_is_named(store: LocalStore) -> None:
+    with pytest.raises(NotFoundError, match="data/nothing: it does not exist"):
+        store.read("nothing")
+    store.delete("nothing")
+
+
+def test_a_file_where_a_folder_should_be_is_named(store: LocalStore) -> None:
+    store.write("taken", b"")
+    with pytest.raises(StorageError, match="cannot write .*taken/key"):
+        store.write("taken/key", b"")
+
+
+def test_a_folder_passes_the_probe_and_keeps_nothing_of_it(store: LocalStore) -> None:
+    assert probe_conditional_writes(store)
+    assert list(store.list("")) == []
+
+
+def test_a_uri_opens_an_object_or_a_folder(store: LocalStore) -> None:
+    store.write("sets/a.parquet", b"1")
+    found, key = open_uri(f"{store.uri}/sets/a.parquet")
+    assert (key, found.read(key)) == ("a.parquet", b"1")
+    found, key = open_uri(f"{store.uri}/sets/")
+    assert (key, [info.key for info in found.list("")]) == ("", ["a.parquet"])
+    with pytest.raises(NotFoundError, match="none"):
+        open_uri(f"{store.uri}/none")
+
+
+def test_a_scheme_that_we_do_not_know_is_refused() -> None:
+    with pytest.raises(ConfigError, match="gs://bucket"):
+        open_store("gs://bucket/x")
