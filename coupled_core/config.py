@@ -1,0 +1,113 @@
+"""Settings of a run: one frozen class a stage under one `RunConfig`; secrets never live here."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CouplingMode = Literal["log_bias", "key_scale"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class PromptSetConfig(_Settings):
+    """Where the prompts come from."""
+
+    uri: str = "miniature"
+    """Parquet file, folder of Parquet files, or s3:// location; "miniature" is the set that the package ships."""
+    on_bad_row: Literal["fail", "quarantine"] = "fail"
+    max_prompt_chars: int = Field(default=2000, ge=1)
+
+
+class SplitConfig(_Settings):
+    """How groups are split into background and entities."""
+
+    splitter: Literal["offline"] = "offline"
+
+
+class GenerationConfig(_Settings):
+    """How images are made. None means: what suits the base model or the schedule."""
+
+    base_model: str = "miniature"
+    """Hugging Face id, local folder, or "miniature" (shipped with the package)."""
+    revision: str | None = None
+    """Commit or tag of a Hugging Face model."""
+    schedule: str | None = None
+    """Path of a schedule file; None: the one shipped for the base model."""
+    coupling_mode: CouplingMode | None = None
+    """None: the mode that the schedule was made for."""
+    entity_text: Literal["full_prompt", "entity_prompt"] = "full_prompt"
+    """What the entity stream reads: the full prompt P_i, or the entity prompt e_i as the paper has it."""
+    num_inference_steps: int | None = Field(default=None, ge=1, le=1000)
+    guidance_scale: float | None = Field(default=None, ge=0.0)
+    width: int | None = Field(default=None, ge=16)
+    """Pixels."""
+    height: int | None = Field(default=None, ge=16)
+    """Pixels."""
+    max_sequence_length: int | None = Field(default=None, ge=1)
+    """T5 tokens of each text stream."""
+    seed: int = 0
+    """Groups without a seed of their own derive theirs from this one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: bfloat16 on CUDA, else float32."""
+    device: str = "auto"
+    """auto: cuda, else mps, else cpu."""
+    offload: Literal["none", "model", "sequential"] = "none"
+    """Where model parts wait while they are not in use (diffusers' CPU offload)."""
+    batch_size: int = Field(default=8, ge=1)
+    """Groups that are denoised together; does not change the images."""
+
+
+class ScoringConfig(_Settings):
+    """How pairs are measured."""
+
+    sam_model: str = "miniature"
+    """Segment Anything: "miniature", or TYPE:PATH with TYPE one of vit_h, vit_l, vit_b and PATH a checkpoint."""
+    clip_model: str = "miniature"
+    """open_clip: "miniature", ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER."""
+
+
+class FilterConfig(_Settings):
+    """What is kept."""
+
+    min_combined: float = 1.0
+    """Least combined metric J."""
+    max_mask_fraction: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Largest share of an image that an entity, or the pair's joint region, may cover."""
+    min_mask_fraction: float = Field(default=0.002, ge=0.0, lt=1.0)
+    """A smaller mask counts as empty."""
+    min_pixel_mse: float = Field(default=4.0, ge=0.0)
+    """Pairs whose whole images differ by less (0..255 scale) are near-identical: no entity changed."""
+
+
+class OutputConfig(_Settings):
+    """Where the dataset goes."""
+
+    uri: str = "coupled-dataset"
+    """Folder or s3:// prefix of one dataset."""
+    shard_size: int = Field(default=16, ge=1)
+    """Groups a shard; the unit of parallelism, retry and output files."""
+    single_writer: bool = False
+    """Declare that nothing else writes here; needed for stores that ignore conditional writes."""
+    image_format: Literal["png", "webp"] = "png"
+    """Both lossless."""
+
+
+class RunConfig(_Settings):
+    """All settings of a run; written out with the data."""
+
+    prompts: PromptSetConfig = PromptSetConfig()
+    split: SplitConfig = SplitConfig()
+    generation: GenerationConfig = GenerationConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    filter: FilterConfig = FilterConfig()
+    output: OutputConfig = OutputConfig()
+
+
+def fingerprint(value: BaseModel | dict[str, Any]) -> str:
+    """Return the SHA-256 of a setting's canonical JSON, 64 hex digits."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,50 @@
+"""Every error this project raises on purpose.
+
+    CoupledError
+    ├── ConfigError            a setting or an argument is wrong, or settings do not go together
+    ├── PromptSetError         the prompt set is not readable or holds bad rows
+    ├── ModelUnavailableError  weights are missing, gated, or do not load
+    ├── ScheduleError          a schedule file is wrong or does not fit the model or mode
+    ├── StorageError           an object could not be read or written
+    │   ├── NotFoundError      it does not exist
+    │   └── ConflictError      a conditional write lost against another writer
+    └── DatasetError           a dataset contradicts itself or the run that wants to write to it
+
+A rejected pair is not an error: it is a manifest row with a reason (`records.RejectReason`).
+"""
+
+
+class CoupledError(Exception):
+    """Base of all errors that a user can act on; the text says what is wrong and what to do."""
+
+
+class ConfigError(CoupledError):
+    """A setting is wrong."""
+
+
+class PromptSetError(CoupledError):
+    """The prompt set cannot be used as it is."""
+
+
+class ModelUnavailableError(CoupledError):
+    """A model could not be loaded."""
+
+
+class ScheduleError(CoupledError):
+    """A schedule cannot be used."""
+
+
+class StorageError(CoupledError):
+    """An object could not be read or written."""
+
+
+class NotFoundError(StorageError):
+    """An object does not exist."""
+
+
+class ConflictError(StorageError):
+    """A conditional write lost against another writer."""
+
+
+class DatasetError(CoupledError):
+    """The dataset is in a state that forbids the operation."""

@@ -1,0 +1,74 @@
+"""Names what a picture of the miniature's world shows; the judge of the miniature's own check."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from coupled_core.miniature.world import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
+
+NOTHING = "nothing"
+HEADS = {
+    "background": BACKGROUNDS,
+    "light": LIGHTS,
+    "entity": (*ENTITIES, NOTHING),
+    "colour": (*COLOURS, NOTHING),
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the classifier sees in one picture; `NOTHING` where there is no entity."""
+
+    background: str
+    light: str
+    entity: str
+    colour: str
+
+
+class SceneClassifier(nn.Module):
+    """A small convolutional network with one head a property."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        channels = 3
+        for level, stride in enumerate((2, 1, 2, 1, 2)):
+            out = width * 2 ** ((level + 1) // 2)
+            stages += [nn.Conv2d(channels, out, 3, stride, 1), nn.GroupNorm(8, out), nn.GELU()]
+            channels = out
+        self.trunk = nn.Sequential(*stages)
+        self.heads = nn.ModuleDict({k: nn.Linear(2 * channels, len(v)) for k, v in HEADS.items()})
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Return logits by property of pixels (B, 3, 64, 64) in [-1, 1]."""
+        features = self.trunk(pixels)
+        pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+    @torch.no_grad()
+    def read(self, images: np.ndarray) -> list[Reading]:
+        """Classify uint8 images (B, 64, 64, 3)."""
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        best = {name: logits.argmax(dim=1).tolist() for name, logits in self(pixels).items()}
+        columns = [[HEADS[name][i] for i in best[name]] for name in HEADS]
+        return [Reading(*row) for row in zip(*columns, strict=True)]
+
+
+def save_classifier(classifier: SceneClassifier, folder: Path) -> None:
+    """Write float16 weights and the names of the classes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(HEADS, indent=2) + "\n")
+    save_file({k: v.half() for k, v in classifier.state_dict().items()}, folder / "model.safetensors")
+
+
+def load_classifier(folder: Path) -> SceneClassifier:
+    """Load what `save_classifier` wrote."""
+    classifier = SceneClassifier()
+    weights = load_file(folder / "model.safetensors")
+    classifier.load_state_dict({k: v.float() for k, v in weights.items()})
+    return classifier.eval()

@@ -1,0 +1,10 @@
+"""Where the files that ship with the package lie."""
+
+from pathlib import Path
+from typing import Literal
+
+
+def miniature_folder(part: Literal["flux", "clip", "sam", "classifier", "prompts"]) -> Path:
+    """Return the folder of one shipped model, or of the example prompts."""
+    here = Path(__file__).parent
+    return here / "prompts" if part == "prompts" else here / "weights" / part

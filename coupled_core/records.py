@@ -1,0 +1,175 @@
+"""The records that pass between stages: what they mean, who fills them, when a field is None."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+
+class RejectReason(StrEnum):
+    """Why a pair is not kept; the fixed list behind the manifest's `reject_reasons`."""
+
+    BELOW_MIN_COMBINED = "below_min_combined"
+    EMPTY_MASK = "empty_mask"
+    MASK_TOO_LARGE = "mask_too_large"
+    NEAR_IDENTICAL = "near_identical"
+    DUPLICATE = "duplicate"
+    UNSAFE = "unsafe"
+    SPLIT_FAILED = "split_failed"
+    GENERATION_FAILED = "generation_failed"
+    INVALID_INPUT = "invalid_input"
+
+
+class Status(StrEnum):
+    """How far a pair came: `ok` ran through every stage (kept or dropped), the others did not."""
+
+    OK = "ok"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True)
+class PromptGroup:
+    """One row of a prompt set: prompts that share a background and differ in their main object."""
+
+    group_id: str
+    prompts: tuple[str, ...]
+    """N >= 2 full prompts."""
+    source_file: str
+    source_row: int
+    """Row number in `source_file`, from 0; of a long-form set the first row of the group."""
+    seed: int | None = None
+    """None: derived from the run's seed and `group_id`."""
+    num_seeds: int = 1
+    width: int | None = None
+    """Pixels; None: the run's."""
+    height: int | None = None
+    variation_kind: str | None = None
+    """entity_swap, pose, position or appearance; None: the splitter decides."""
+    background_prompt: str | None = None
+    """Given together with `entity_prompts` in sets that are split already, else None."""
+    entity_prompts: tuple[str, ...] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Columns we do not know, carried through to the manifest."""
+
+
+@dataclass(frozen=True)
+class QuarantinedRow:
+    """A row of the prompt set that cannot be used; becomes one manifest row with status quarantined."""
+
+    source_file: str
+    source_row: int
+    group_id: str | None
+    message: str
+    """Names column, value and what was expected."""
+
+
+@dataclass(frozen=True)
+class GroupSplit:
+    """What the images of one group share and what each adds. Filled by a splitter."""
+
+    background_prompt: str
+    entity_prompts: tuple[str, ...]
+    """One for each prompt, in order."""
+    edit_instructions: Mapping[tuple[int, int], str]
+    """By (from, to) for every ordered pair of images: "Replace the eagle with a red fox."."""
+    variation_kind: str
+    source: str
+    """batch, online, cache, offline or given."""
+    request_sha256: str
+    """Identifies the request (splitter, version, prompts); part of the pair_id."""
+    model: str | None = None
+    """The LLM; None for offline and given splits."""
+    prompt_version: str | None = None
+    """Version of the LLM's instruction or of the offline algorithm; None for given splits."""
+    llm_cost_usd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A group or pair that a stage could not or would not take further: data, not an exception."""
+
+    reason: RejectReason
+    message: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One group with one seed: what is generated together from one noise."""
+
+    group: PromptGroup
+    seed: int
+    split: GroupSplit
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Image indices (i, j), i < j, of every pair in this sample."""
+        return list(combinations(range(len(self.group.prompts)), 2))
+
+
+@dataclass(frozen=True)
+class GeneratedSample:
+    """The images of one sample. Filled by the generate stage."""
+
+    images: tuple[np.ndarray, ...]
+    """uint8, (H, W, 3), RGB; one for each prompt, in order."""
+    generate_seconds: float
+    """Wall time of the sample's share of its batch."""
+    device_name: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class EntityMask:
+    """Where the entity of one image is. Filled by the score stage."""
+
+    mask: np.ndarray
+    """bool, (H, W)."""
+    predicted_iou: float
+    """Segment Anything's own estimate, about [0, 1]; 0 where no mask was found."""
+    touches_border: bool
+
+    @property
+    def area_fraction(self) -> float:
+        """Share of the image that the mask covers, [0, 1]."""
+        return float(self.mask.mean())
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """The metrics of one pair; definitions in `scoring.metrics`. Filled by the score stage."""
+
+    joint_entity_fraction: float
+    """|JER| / (W H), [0, 1]."""
+    validity_ratio: float
+    """1 - joint_entity_fraction."""
+    background_similarity: float
+    """S <= 0; 0 is identical outside the joint entity region; -inf where that region covers everything."""
+    clip_sim_0: float
+    """Cosine of image 0 and its full prompt, [-1, 1]."""
+    clip_sim_1: float
+    alignment: float
+    """T = 100 * mean(clip_sim_0, clip_sim_1)."""
+    combined: float
+    """J = 0.03495 S + 0.05 T + 0.5."""
+    clip_sim_image: float
+    """Cosine of the two images' CLIP embeddings."""
+    clip_sim_dir: float
+    """Cosine of the change of image and the change of text in CLIP's space (InstructPix2Pix)."""
+    background_psnr: float
+    """Decibels outside the joint entity region; capped at 100."""
+    background_ssim: float
+    """Mean structural similarity outside the joint entity region, [-1, 1]."""
+    pixel_mse: float
+    """Mean squared difference of the whole images, 0..255 scale; the near-identical guard reads it."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a pair is kept. Filled by the filter stage."""
+
+    kept: bool
+    reject_reasons: tuple[RejectReason, ...]

@@ -1,0 +1,52 @@
+"""Scores the images of one sample: entity masks, then every metric of every pair."""
+
+from coupled_core.config import ScoringConfig
+from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
+from coupled_core.scoring.clip_scorer import ClipScorer, load_clip
+from coupled_core.scoring.entity_masks import EntityFinder
+from coupled_core.scoring.metrics import score_pair
+from coupled_core.scoring.sam import load_sam
+
+METRIC_VERSION = "1"
+"""Goes up when a metric or the way an entity is found changes; scores of two versions do not compare."""
+
+
+class PairScorer:
+    """Segment Anything and CLIP, loaded once, scoring sample after sample."""
+
+    def __init__(self, finder: EntityFinder, clip: ClipScorer, *, sam_model: str, clip_model: str) -> None:
+        self._finder, self._clip = finder, clip
+        self.sam_model, self.clip_model = sam_model, clip_model
+
+    def score(
+        self, sample: Sample, generated: GeneratedSample
+    ) -> tuple[list[EntityMask], dict[tuple[int, int], PairScores]]:
+        """Return one mask an image and the scores by pair of image indices."""
+        split, images = sample.split, generated.images
+        masks = [
+            self._finder.find(image, entity, split.background_prompt)
+            for image, entity in zip(images, split.entity_prompts, strict=True)
+        ]
+        image_embeddings = self._clip.embed_images(images)
+        text_embeddings = self._clip.embed_texts(sample.group.prompts)
+        scores = {
+            (i, j): score_pair(
+                (images[i], images[j]),
+                (masks[i].mask, masks[j].mask),
+                (image_embeddings[i], image_embeddings[j]),
+                (text_embeddings[i], text_embeddings[j]),
+            )
+            for i, j in sample.pairs
+        }
+        return masks, scores
+
+
+def load_scorer(config: ScoringConfig, device: str) -> PairScorer:
+    """Load both models.
+
+    Raises:
+        ModelUnavailableError: one of them cannot be loaded.
+    """
+    clip = load_clip(config.clip_model, device)
+    finder = EntityFinder(load_sam(config.sam_model, device), clip)
+    return PairScorer(finder, clip, sam_model=config.sam_model, clip_model=config.clip_model)

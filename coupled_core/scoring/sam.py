@@ -1,0 +1,105 @@
+"""Loads Segment Anything models: the published ViT-B/L/H checkpoints and folders of ours."""
+
+import json
+import pickle
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from segment_anything import sam_model_registry
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+from coupled_core.errors import ModelUnavailableError
+from coupled_core.miniature.paths import miniature_folder
+
+PUBLISHED_TYPES = ("vit_h", "vit_l", "vit_b")
+
+
+@dataclass(frozen=True)
+class SamArchitecture:
+    """Size of a Segment Anything model; the published ones are `sam_model_registry`'s."""
+
+    img_size: int = 64
+    """Pixels of the side of the (square) input."""
+    patch_size: int = 4
+    """Pixels."""
+    embed_dim: int = 96
+    depth: int = 4
+    num_heads: int = 4
+    prompt_embed_dim: int = 64
+    decoder_mlp_dim: int = 128
+
+
+def build_sam(size: SamArchitecture) -> Sam:
+    """Return an untrained model of the given size, in evaluation mode."""
+    grid = size.img_size // size.patch_size
+    sam = Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=size.img_size, patch_size=size.patch_size, embed_dim=size.embed_dim, depth=size.depth,
+            num_heads=size.num_heads, out_chans=size.prompt_embed_dim, qkv_bias=True, use_rel_pos=True,
+            window_size=0, norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=size.prompt_embed_dim, image_embedding_size=(grid, grid),
+            input_image_size=(size.img_size, size.img_size), mask_in_chans=8,
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=3, transformer_dim=size.prompt_embed_dim, iou_head_hidden_dim=64,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=size.prompt_embed_dim, mlp_dim=size.decoder_mlp_dim, num_heads=4
+            ),
+        ),
+        pixel_mean=[123.675, 116.28, 103.53],
+        pixel_std=[58.395, 57.12, 57.375],
+    )  # fmt: skip
+    return sam.eval()
+
+
+def save_sam(sam: Sam, size: SamArchitecture, folder: Path) -> None:
+    """Write `config.json` and `model.safetensors` (float16)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(asdict(size), indent=2) + "\n")
+    halves = {name: value.half().contiguous() for name, value in sam.state_dict().items()}
+    save_file(halves, folder / "model.safetensors")
+
+
+def load_sam(spec: str, device: str) -> Sam:
+    """Load a model.
+
+    Args:
+        spec: "miniature", a folder written by `save_sam`, or TYPE:PATH with TYPE vit_h, vit_l or vit_b and
+            PATH the published checkpoint.
+
+    Raises:
+        ModelUnavailableError: the checkpoint is missing or is not one.
+    """
+    kind, _, path = spec.partition(":")
+    if kind in PUBLISHED_TYPES and path:
+        return _load_published(kind, Path(path)).to(device)
+    folder = miniature_folder("sam") if spec == "miniature" else Path(spec)
+    if not (folder / "model.safetensors").is_file():
+        raise ModelUnavailableError(
+            f"no Segment Anything model at {spec!r}: expected 'miniature', a folder with config.json and "
+            "model.safetensors, or TYPE:PATH (vit_h:sam_vit_h_4b8939.pth) of a published checkpoint"
+        )
+    sam = build_sam(SamArchitecture(**json.loads((folder / "config.json").read_text())))
+    weights = load_file(folder / "model.safetensors")
+    sam.load_state_dict({name: value.float() for name, value in weights.items()})
+    return sam.to(device)
+
+
+def _load_published(kind: str, path: Path) -> Sam:
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        sam: Sam = sam_model_registry[kind]()
+        sam.load_state_dict(weights)
+    except FileNotFoundError as exc:
+        raise ModelUnavailableError(
+            f"no Segment Anything checkpoint at {path}: download the {kind} one from the segment-anything "
+            f"repository and pass --sam-model {kind}:PATH"
+        ) from exc
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as exc:
+        raise ModelUnavailableError(f"{path} is not a {kind} Segment Anything checkpoint") from exc
+    return sam
