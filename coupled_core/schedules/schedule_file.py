@@ -1,0 +1,78 @@
+"""Schedule files: JSON that carries its own content hash."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from coupled_core.errors import ScheduleError
+from coupled_core.schedules.schedule import Schedule
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "family": (str,),
+    "parameters": (dict,),
+    "mode": (str,),
+    "base_model": (str,),
+    "base_model_revision": (str, type(None)),
+    "optimised": (bool,),
+    "note": (str,),
+    "num_inference_steps": (int, type(None)),
+    "shift": (int, float, type(None)),
+}
+
+
+def save_schedule(schedule: Schedule, path: Path) -> None:
+    """Write a schedule with its id."""
+    content = {"id": schedule.id, **schedule.to_dict()}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def load_schedule(path: Path) -> Schedule:
+    """Read a schedule and verify its id.
+
+    Raises:
+        ScheduleError: the file is missing, is not a schedule, or was changed after its id was
+        computed.
+    """
+    content = _read_json(path)
+    stated = content.pop("id", None)
+    _check_fields(path, content)
+    content["parameters"] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in content["parameters"].items()
+    }
+    try:
+        schedule = Schedule(**content)
+    except ScheduleError as exc:
+        raise ScheduleError(f"{path}: {exc}") from exc
+    if stated != schedule.id:
+        raise ScheduleError(
+            f"{path}: the content does not match the id: expected {schedule.id}, got {stated}. "
+            "A schedule that was changed needs a new id: write it with save_schedule."
+        )
+    return schedule
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ScheduleError(f"{path}: the schedule file cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise ScheduleError(f"{path}: expected JSON; {exc}") from exc
+    if not isinstance(content, dict):
+        raise ScheduleError(f"{path}: expected a JSON object; got {type(content).__name__}")
+    return content
+
+
+def _check_fields(path: Path, content: dict[str, Any]) -> None:
+    names = {field.name for field in fields(Schedule)}
+    if set(content) != names:
+        missing, unknown = sorted(names - set(content)), sorted(set(content) - names)
+        raise ScheduleError(f"{path}: missing fields {missing}, unknown fields {unknown}")
+    for name, types in _TYPES.items():
+        value = content[name]
+        # bool is an int to isinstance; a step count of `true` is still wrong.
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            expected = " or ".join("null" if t is type(None) else t.__name__ for t in types)
+            raise ScheduleError(f"{path}: {name} expects {expected}; got {value!r}")
