@@ -1,0 +1,79 @@
+"""How long-running core code tells somebody how far it is, without knowing who listens."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+_LOG_EVERY_SECONDS = 10.0
+_logger = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """Counts per stage, such as "generate" or "shards"."""
+
+    def begin(self, stage: str, total: int) -> None:
+        """Say how much a stage will do in all; a second call changes the total."""
+
+    def advance(self, stage: str, count: int = 1) -> None:
+        """Say that so much more of it is done."""
+
+
+class SilentProgress:
+    """Nobody listens."""
+
+    def begin(self, stage: str, total: int) -> None:
+        pass
+
+    def advance(self, stage: str, count: int = 1) -> None:
+        pass
+
+
+class LogProgress:
+    """Plain lines of text, at most one every ten seconds a stage: for files and terminals without cursor."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._started: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
+
+    def begin(self, stage: str, total: int) -> None:
+        self._totals[stage] = total
+        self._started.setdefault(stage, time.monotonic())
+
+    def advance(self, stage: str, count: int = 1) -> None:
+        now = time.monotonic()
+        self._counts[stage] = self._counts.get(stage, 0) + count
+        is_last = self._counts[stage] == self._totals.get(stage)
+        if is_last or now - self._logged.get(stage, -_LOG_EVERY_SECONDS) >= _LOG_EVERY_SECONDS:
+            self._logged[stage] = now
+            _logger.info("%s", self._describe(stage, now))
+
+    def _describe(self, stage: str, now: float) -> str:
+        done, total = self._counts[stage], self._totals.get(stage)
+        rate = done / max(now - self._started.get(stage, now), 1e-3)
+        if total is None:
+            return f"{stage}: {done}"
+        left = max(total - done, 0) / rate
+        return f"{stage}: {done} of {total}, {rate:.2g}/s, {left:.0f} s left"
+
+
+_listener: ContextVar[Progress | None] = ContextVar("coupled_progress", default=None)
+
+
+def current_progress() -> Progress:
+    """Return who listens in this context; a silent listener when nobody does."""
+    return _listener.get() or SilentProgress()
+
+
+@contextmanager
+def report_to(progress: Progress) -> Iterator[None]:
+    """Let somebody listen to everything that runs inside the `with`, Prefect tasks too."""
+    token = _listener.set(progress)
+    try:
+        yield
+    finally:
+        _listener.reset(token)

@@ -1,0 +1,44 @@
+"""The split stage of a shard."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from coupled_core.checkpoints.folder import ShardFolder
+from coupled_core.checkpoints.splits import (
+    Outcome,
+    SplitShard,
+    holds_groups,
+    read_split,
+    write_split,
+)
+from coupled_core.records import PromptGroup, QuarantinedRow
+
+
+class SplitsGroups(Protocol):
+    """What is asked of a splitter; `splitting.splitter` has the full protocol."""
+
+    def split(self, groups: Sequence[PromptGroup]) -> list[Outcome]:
+        """Return one outcome a group, in order."""
+
+
+def split_shard(
+    groups: Sequence[PromptGroup],
+    quarantined: Sequence[QuarantinedRow],
+    splitter: SplitsGroups,
+    folder: ShardFolder,
+) -> SplitShard:
+    """Split the groups of a shard and store the outcome, or return what is stored already.
+
+    Args:
+        groups: In the order of the prompt set.
+        quarantined: Unusable rows among them; stored along, so that later stages need no prompt set.
+        splitter: Asked once for all groups.
+        folder: Work of this shard.
+    """
+    stored = read_split(folder)
+    if stored is not None and holds_groups(stored, groups):
+        return stored
+    outcomes = tuple(splitter.split(groups))
+    shard = SplitShard(tuple(groups), outcomes, tuple(quarantined))
+    write_split(folder, shard)
+    return shard
