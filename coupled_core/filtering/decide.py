@@ -15,9 +15,9 @@ def decide(
 ) -> Decision:
     """Decide about one pair; the reasons stand in the order of `RejectReason`, each at most once.
 
-    The guards exist because the threshold alone can be gamed: an empty mask hides a missing entity, a mask
-    over everything leaves no background to compare, and two nearly identical images score well on it.
-    A score that is not finite never helps a pair: it counts as below every minimum.
+    The guards exist because the threshold alone can be gamed: an empty mask hides a missing entity,
+    a mask over everything leaves no background to compare, and two nearly identical images score
+    well on it. A score that is not finite never helps a pair: it counts as below every minimum.
     """
     reasons = {reason for reason, _ in explain(scores, masks, config)}
     ordered = tuple(reason for reason in RejectReason if reason in reasons)

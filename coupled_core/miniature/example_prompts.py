@@ -1,7 +1,8 @@
-"""The example prompt set that the package ships: `python -m coupled_core.miniature.example_prompts`.
+"""The example prompt set that the package ships.
 
-40 groups in the wording that the miniature was trained on. The prompts of a group are captions of one
-place in one light, written by the same template; only the entity, its colour and its verb differ.
+`python -m coupled_core.miniature.example_prompts` writes it: 40 groups in the wording that the
+miniature was trained on. The prompts of a group are captions of one place in one light, written by
+the same template; only the entity, its colour and its verb differ.
 """
 
 from collections.abc import Sequence

@@ -61,9 +61,10 @@ def find_form(file_name: str, schema: pa.Schema) -> Form:
         raise PromptSetError(f"{file_name}: column {repeated[0]!r} stands there more than once")
     for name in _REQUIRED[form]:
         if name not in schema.names:
+            found = ", ".join(schema.names) or "none"
             raise PromptSetError(
-                f"{file_name}: column {name!r} is missing, found {', '.join(schema.names) or 'none'}; "
-                "expected group_id and prompts (a row a group) or group_id and prompt (a row a prompt)"
+                f"{file_name}: column {name!r} is missing, found {found}; expected group_id and "
+                "prompts (a row a group), or group_id and prompt (a row a prompt)"
             )
     for name, (expected, is_right) in {**_REQUIRED[form], **_OPTIONAL, **_PER_PROMPT[form]}.items():
         if name in schema.names:

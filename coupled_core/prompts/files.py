@@ -25,7 +25,7 @@ class InputFile:
     key: str
 
     def read_etag(self) -> str:
-        """Return what changes when the content does: SHA-256 of a local file, the server's tag on S3."""
+        """Return what changes with the content: SHA-256 of a local file, the server's tag on S3."""
         return self.store.stat(self.key).etag or ""
 
 
@@ -42,8 +42,8 @@ def list_input_files(uri: str) -> list[InputFile]:
         store, key = open_uri(location)
     except NotFoundError as error:
         raise PromptSetError(
-            f"prompt set {uri!r} does not exist: expected a Parquet file, a folder of Parquet files, "
-            f"an s3:// location of either, or {MINIATURE_URI!r}"
+            f"prompt set {uri!r} does not exist: expected a Parquet file, a folder of Parquet "
+            f"files, an s3:// location of either, or {MINIATURE_URI!r}"
         ) from error
     if key:
         return [InputFile(uri, store, key)]

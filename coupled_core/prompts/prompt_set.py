@@ -1,4 +1,4 @@
-"""Prompt sets: what a run is asked to draw, read in order and in memory that does not grow with the set."""
+"""Prompt sets: what a run is asked to draw, read in order and in bounded memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ class PromptSetSummary:
 
 
 def read_prompt_set(config: PromptSetConfig) -> Iterator[PromptGroup | QuarantinedRow]:
-    """Yield the groups of a prompt set, and its bad rows where the config quarantines them, in order.
+    """Yield the groups of a prompt set, and bad rows where the config quarantines them, in order.
 
     Raises:
-        PromptSetError: the set is missing, unreadable or empty, has wrong columns, or holds bad rows
-            that the config does not quarantine. The rows come up while reading: run
+        PromptSetError: the set is missing, unreadable or empty, has wrong columns, or holds bad
+            rows that the config does not quarantine. The rows come up while reading: run
             `check_prompt_set` first to have them before any work is done.
     """
     records = _read_records(list_input_files(config.uri), config.max_prompt_chars)

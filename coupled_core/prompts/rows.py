@@ -1,4 +1,4 @@
-"""Rows of a prompt set as they stand in the files, one row a group in the end, nothing judged yet."""
+"""Rows of a prompt set as they stand in the files, joined to groups, nothing judged yet."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ def read_raw_groups(files: Sequence[InputFile]) -> Iterator[RawGroup]:
 
 
 def _common_form(files: Sequence[InputFile]) -> Form:
-    """Look at every schema before the first row is read: a wrong last file should not cost hours."""
+    """Look at every schema before the first row: a wrong last file should not cost hours."""
     forms: list[Form] = []
     for file in files:
         with open_parquet(file) as parquet:
@@ -71,7 +71,7 @@ def _read_rows(file: InputFile, file_index: int, form: Form) -> Iterator[RawGrou
 
 
 def _decode(batch: pa.RecordBatch) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
-    """Turn a batch into Python rows; cell by cell only where a value cannot be had (text not UTF-8)."""
+    """Turn a batch into Python rows; cell by cell only where one cannot be had (not UTF-8)."""
     try:
         return [(row, ()) for row in batch.to_pylist()]
     except (ValueError, OverflowError):

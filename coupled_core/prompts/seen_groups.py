@@ -1,4 +1,4 @@
-"""A compact memory of every group_id of a set: 32 to 64 bytes a group, whatever its name's length."""
+"""A compact memory of every group_id of a set: 32 to 64 bytes a group, however long the ids."""
 
 import hashlib
 from array import array
@@ -10,8 +10,8 @@ _FILE_SHIFT = 40  # a location is file index and row in one integer; 0 marks a f
 class SeenGroups:
     """Finds the first place of a group_id that comes again.
 
-    An open-addressing table over 8-byte hashes of the ids. Two different ids of a million share a hash
-    with a chance of 3 in 100 million; the later one would then be called a duplicate.
+    An open-addressing table over 8-byte hashes of the ids. Two different ids of a million share a
+    hash with a chance of 3 in 100 million; the later one would then be called a duplicate.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
 """Every number a pair is judged by, as pure functions of pixels, masks and CLIP embeddings.
 
-Shapes and units throughout: an image is uint8, (H, W, 3), RGB, 0..255; a mask or region is bool, (H, W);
-an embedding is float, (D,), of any length. Equation numbers are those of "Controllable Coupled Image
-Generation via Diffusion Models"; the scale of S and the weights of J are fitted to that paper's tables.
+Shapes and units throughout: an image is uint8, (H, W, 3), RGB, 0..255; a mask or region is bool,
+(H, W); an embedding is float, (D,), of any length. Equation numbers are those of "Controllable
+Coupled Image Generation via Diffusion Models"; the scale of S and the weights of J are fitted to
+that paper's tables.
 """
 
 from collections.abc import Sequence
@@ -37,8 +38,8 @@ def validity_ratio(region: np.ndarray) -> float:
 def background_similarity(images: Sequence[np.ndarray], region: np.ndarray) -> float:
     """Return S = -(1/r) * mean over image pairs of MSE / 100 (eq. 15).
 
-    The mean squared error runs over all W * H * 3 values with the joint entity region set to 0 in both
-    images, so dividing by r makes it the error of a background value.
+    The mean squared error runs over all W * H * 3 values with the joint entity region set to 0 in
+    both images, so dividing by r makes it the error of a background value.
 
     Args:
         images: two or more of one group.
@@ -69,7 +70,7 @@ def combined(background_similarity_value: float, alignment_value: float) -> floa
 
 
 def cosine(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the cosine of two embeddings, [-1, 1]; 0 where one of them is zero and has no direction."""
+    """Return the cosine of two embeddings, [-1, 1]; 0 where one is zero and has no direction."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"expected two embeddings of shape (D,), got {a.shape} and {b.shape}")
@@ -79,7 +80,9 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.clip(np.dot(a, b) / norms, -1.0, 1.0))
 
 
-def clip_sim_dir(image_embeddings: Sequence[np.ndarray], text_embeddings: Sequence[np.ndarray]) -> float:
+def clip_sim_dir(
+    image_embeddings: Sequence[np.ndarray], text_embeddings: Sequence[np.ndarray]
+) -> float:
     """Return the cosine of the change of image and the change of text (InstructPix2Pix), [-1, 1].
 
     Args:
@@ -115,8 +118,9 @@ def background_psnr(images: Sequence[np.ndarray], region: np.ndarray) -> float:
 def background_ssim(images: Sequence[np.ndarray], region: np.ndarray) -> float:
     """Return the mean structural similarity of a pair outside the region, [-1, 1].
 
-    Wang et al. 2004 with a Gaussian window, a channel at a time. The region is set to 0 in both images
-    first, so that entities do not leak into the windows beside them. -1 where no background is left.
+    Wang et al. 2004 with a Gaussian window, a channel at a time. The region is set to 0 in both
+    images first, so that entities do not leak into the windows beside them. -1 where no background
+    is left.
     """
     _check_images(images, region)
     if bool(np.all(region)):
@@ -141,6 +145,7 @@ def score_pair(
     """Assemble the scores of one pair.
 
     Args:
+        images: image 0 and image 1.
         masks: entity masks of image 0 and image 1.
         image_embeddings: CLIP, of image 0 and image 1.
         text_embeddings: CLIP, of the full prompts 0 and 1.

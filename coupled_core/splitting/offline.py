@@ -1,0 +1,163 @@
+"""The splitter that needs no key and no network: it aligns the prompts of a group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from coupled_core.config import fingerprint
+from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
+from coupled_core.splitting.alignment import Run, find_common_runs
+from coupled_core.splitting.entity_phrase import parse_entity
+from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
+from coupled_core.splitting.scene_phrase import Surroundings, find_scene
+from coupled_core.splitting.split_text import Segment, write_background, write_entity
+from coupled_core.splitting.words import (
+    BREAKS,
+    SCENE_WORDS,
+    Token,
+    find_media_lead,
+    is_content,
+    tokenise,
+)
+
+ALIGNMENT_VERSION = "1"
+PROMPT_VERSION = f"alignment-{ALIGNMENT_VERSION}+instructions-{INSTRUCTIONS_VERSION}"
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """The prompts of a group as tokens, without an announcement that all of them share."""
+
+    lead: tuple[Token, ...]
+    """ "A watercolor painting of"; empty where there is none."""
+    bodies: tuple[tuple[Token, ...], ...]
+
+
+class OfflineSplitter:
+    """Splits what follows the usual pattern: an entity, what it does, and a scene in common words.
+
+    Words that all prompts of a group share, and that form a phrase about a place or a light, become
+    the background; the rest of each prompt is its entity. A group that does not fit is rejected,
+    not guessed.
+    """
+
+    identity = f"offline/{PROMPT_VERSION}"
+
+    def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
+        """Return a split or a rejection for each group, in order."""
+        return [self._split_group(group) for group in groups]
+
+    def _split_group(self, group: PromptGroup) -> GroupSplit | Rejection:
+        result = separate(group.prompts)
+        if isinstance(result, Rejection):
+            return result
+        background_prompt, entity_prompts = result
+        edit_instructions, kind = write_instructions(entity_prompts)
+        return GroupSplit(
+            background_prompt=background_prompt,
+            entity_prompts=entity_prompts,
+            edit_instructions=edit_instructions,
+            variation_kind=group.variation_kind or kind,
+            source="offline",
+            request_sha256=fingerprint(
+                {
+                    "splitter": self.identity,
+                    "prompts": list(group.prompts),
+                    "variation_kind": group.variation_kind,
+                }
+            ),
+            prompt_version=PROMPT_VERSION,
+        )
+
+
+def separate(prompts: Sequence[str]) -> tuple[str, tuple[str, ...]] | Rejection:
+    """Return the background prompt and one entity prompt for each prompt, or why there are none."""
+    tokenised = _tokenise_all(prompts)
+    keys = [[token.key for token in body] for body in tokenised.bodies]
+    if not all(keys):
+        return _reject("a prompt has no words")
+    runs = find_common_runs(keys)
+    segments = [segment for run in runs if (segment := _find_segment(keys, run)) is not None]
+    if not segments:
+        return _reject(_explain_no_background(keys, runs))
+    segments.sort(key=lambda segment: segment.starts[0])
+    background = write_background(tokenised.bodies[0], segments, tokenised.lead)
+    entities = tuple(
+        write_entity(body, [(s.starts[i], s.length) for s in segments], tokenised.lead)
+        for i, body in enumerate(tokenised.bodies)
+    )
+    problem = _find_problem(background, entities)
+    return (background, entities) if problem is None else _reject(problem)
+
+
+def _tokenise_all(prompts: Sequence[str]) -> _Prompts:
+    bodies = [tuple(tokenise(prompt)) for prompt in prompts]
+    length = find_media_lead(bodies[0])
+    leads = {tuple(token.key for token in body[:length]) for body in bodies}
+    if len(leads) > 1 or length == 0:
+        return _Prompts((), tuple(bodies))
+    return _Prompts(bodies[0][:length], tuple(body[length:] for body in bodies))
+
+
+def _find_segment(keys: Sequence[Sequence[str]], run: Run) -> Segment | None:
+    ends = [start + run.length for start in run.starts]
+    before = [k[start - 1] if start else None for k, start in zip(keys, run.starts, strict=True)]
+    after = [k[end] if end < len(k) else None for k, end in zip(keys, ends, strict=True)]
+    beside = Surroundings(
+        is_lead=0 in run.starts,
+        is_open_left=any(key is not None and key not in BREAKS for key in before),
+        is_open_right=any(key is not None and key not in BREAKS for key in after),
+    )
+    scene = find_scene(keys[0][run.starts[0] : ends[0]], beside)
+    if scene is None:
+        return None
+    return Segment(tuple(start + scene[0] for start in run.starts), scene[1] - scene[0])
+
+
+def _find_problem(background: str, entities: Sequence[str]) -> str | None:
+    for index, entity in enumerate(entities):
+        if not any(is_content(token.key) for token in tokenise(entity)):
+            return f"prompt {index} names nothing besides the background {background!r}"
+    for (i, first), (j, second) in combinations(enumerate(entities), 2):
+        if first.casefold() == second.casefold():
+            return f"prompts {i} and {j} have the same entity {first!r}"
+    shared = {token.key for token in tokenise(background)}
+    for index, entity in enumerate(entities):
+        head = parse_entity(entity).head.casefold()
+        if head in shared:
+            return (
+                f"the entity {head!r} of prompt {index} is named in the background {background!r}"
+            )
+    return _find_other_scene(background, entities)
+
+
+def _find_other_scene(background: str, entities: Sequence[str]) -> str | None:
+    """Find prompts that share one scene phrase and differ in another: "at noon", "at night"."""
+    left_over = [_scene_words(entity) for entity in entities]
+    for (i, first), (j, second) in combinations(enumerate(left_over), 2):
+        if first and second and not first & second:
+            named = [f"{', '.join(sorted(w))} in prompt {k}" for k, w in ((i, first), (j, second))]
+            return f"the scenes differ beside the shared {background!r}: {' and '.join(named)}"
+    return None
+
+
+def _scene_words(entity: str) -> frozenset[str]:
+    phrase = parse_entity(entity)
+    tokens = tokenise(f"{phrase.attachment} {phrase.predicate}")
+    return frozenset(token.key for token in tokens) & SCENE_WORDS
+
+
+def _explain_no_background(keys: Sequence[Sequence[str]], runs: Sequence[Run]) -> str:
+    shared = [keys[0][run.starts[0] : run.starts[0] + run.length] for run in runs]
+    named = [" ".join(words) for words in shared if any(is_content(word) for word in words)]
+    if not named:
+        return "the prompts have no words in common that describe anything"
+    listed = ", ".join(repr(words) for words in named[:3])
+    return (
+        f"the prompts share only {listed}, which does not read as a background; "
+        "word the place alike in every prompt, or give background_prompt and entity_prompts"
+    )
+
+
+def _reject(message: str) -> Rejection:
+    return Rejection(RejectReason.SPLIT_FAILED, f"cannot be split offline: {message}")

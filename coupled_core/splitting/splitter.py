@@ -1,0 +1,69 @@
+"""What a splitter is, and which one a run uses."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from coupled_core.config import SplitConfig, fingerprint
+from coupled_core.records import GroupSplit, PromptGroup, Rejection
+from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
+from coupled_core.splitting.offline import OfflineSplitter
+
+
+class Splitter(Protocol):
+    """Turns the prompts of a group into one background and one entity a prompt.
+
+    What comes back is data: nothing of it becomes a path, a key or a command.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Name and version; equal identities give equal splits for equal prompts."""
+
+    def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
+        """Return a split or a rejection for each group, in order."""
+
+
+class GivenFirstSplitter:
+    """Takes the split that a prompt set brings along; asks another splitter only for the rest."""
+
+    def __init__(self, fallback: Splitter) -> None:
+        self._fallback = fallback
+
+    @property
+    def identity(self) -> str:
+        """The fallback's: a given split is identified by its own texts."""
+        return self._fallback.identity
+
+    def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
+        """Return a split or a rejection for each group, in order; the fallback is called once."""
+        given = [_take_given_split(group) for group in groups]
+        open_groups = [g for g, split in zip(groups, given, strict=True) if split is None]
+        found = iter(self._fallback.split(open_groups) if open_groups else [])
+        return [next(found) if split is None else split for split in given]
+
+
+def build_splitter(config: SplitConfig) -> Splitter:
+    """Return the configured splitter, behind the splits that are given in the set."""
+    fallbacks = {"offline": OfflineSplitter}
+    return GivenFirstSplitter(fallbacks[config.splitter]())
+
+
+def _take_given_split(group: PromptGroup) -> GroupSplit | None:
+    if group.background_prompt is None or group.entity_prompts is None:
+        return None
+    edit_instructions, kind = write_instructions(group.entity_prompts)
+    request = {
+        "splitter": f"given/instructions-{INSTRUCTIONS_VERSION}",
+        "prompts": list(group.prompts),
+        "background_prompt": group.background_prompt,
+        "entity_prompts": list(group.entity_prompts),
+        "variation_kind": group.variation_kind,
+    }
+    return GroupSplit(
+        background_prompt=group.background_prompt,
+        entity_prompts=group.entity_prompts,
+        edit_instructions=edit_instructions,
+        variation_kind=group.variation_kind or kind,
+        source="given",
+        request_sha256=fingerprint(request),
+    )
