@@ -32,7 +32,7 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     port = _free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = S3Server(f"http://127.0.0.1:{port}")
-    with _running(command, server, tmp_path_factory.mktemp("moto") / "log"):
+    with _Running(command, server, tmp_path_factory.mktemp("moto") / "log"):
         yield server
 
 
@@ -47,7 +47,7 @@ def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
     (folder / "disk").mkdir()
     command = [binary, "serve", "s3", "--config", os.devnull, "--addr", f"127.0.0.1:{port}"]
     command += ["--auth-key", f"{server.key_id},{server.secret}", str(folder / "disk")]
-    with _running(command, server, folder / "log"):
+    with _Running(command, server, folder / "log"):
         yield server
 
 
@@ -84,7 +84,7 @@ def _free_port() -> int:
         return port
 
 
-class _running:
+class _Running:
     """A server process: started, waited for, and ended again."""
 
     def __init__(self, command: list[str], server: S3Server, log: Path) -> None:

@@ -36,8 +36,8 @@ def ensure_conditional_writes(store: ObjectStore, *, single_writer: bool) -> Non
     if not single_writer and not probe_conditional_writes(store):
         raise DatasetError(
             f"{store.uri} ignores conditional writes (If-Match, If-None-Match), so two writers "
-            "could lose each other's rows: use a store that honours them, or declare that nothing else "
-            "writes there with single_writer"
+            "could lose each other's rows: use a store that honours them, or declare with "
+            "single_writer that nothing else writes there"
         )
 
 

@@ -85,7 +85,7 @@ class Funnel:
 
 
 def count_rows(rows: Iterable[Mapping[str, Any]]) -> Funnel:
-    """Count manifest rows, of which the `FUNNEL_COLUMNS` are read; a group's rows must all be there."""
+    """Count manifest rows by their `FUNNEL_COLUMNS`; all rows of a group must be there."""
     statuses: dict[str | None, set[str]] = defaultdict(set)
     counts: Counter[str] = Counter()
     dropped: Counter[str] = Counter()

@@ -95,7 +95,7 @@ def part_key(file: PartFile, shard_index: int) -> str:
 
 
 def verify_part(store: ObjectStore, part: PartInfo, *, rehash: bool = False) -> None:
-    """Check that a part is there and unharmed: size and etag, or the content where the etag differs.
+    """Check that a part is there and unharmed: size and etag, or the content if the etag differs.
 
     Args:
         store: The dataset.

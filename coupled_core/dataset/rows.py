@@ -1,5 +1,7 @@
 """From the records of the stages to rows of the manifest and of the image parts."""
 
+# ruff: noqa: D102  (the fields of GenerationFacts mean what their columns mean)
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

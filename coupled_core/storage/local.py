@@ -1,5 +1,7 @@
 """A local folder that keeps the same promises as a bucket with conditional writes."""
 
+# ruff: noqa: D102  (the methods are documented once, in `store.ObjectStore`)
+
 import fcntl
 import hashlib
 import os
@@ -41,7 +43,7 @@ class LocalStore:
 
     def write(self, key: str, data: bytes) -> str:
         with self._staged(key, _writes(data)) as staged, self._lock():
-            os.replace(staged, self._path(key))
+            staged.replace(self._path(key))
         return hashlib.sha256(data).hexdigest()
 
     def write_if_absent(self, key: str, data: bytes) -> str:
@@ -57,7 +59,7 @@ class LocalStore:
             found = self.stat(key).etag if self.exists(key) else None
             if found != etag:
                 raise ConflictError(f"{self.uri}/{key} was changed by another writer")
-            os.replace(staged, self._path(key))
+            staged.replace(self._path(key))
         return hashlib.sha256(data).hexdigest()
 
     def stat(self, key: str) -> ObjectInfo:
@@ -90,7 +92,7 @@ class LocalStore:
                     target.write(chunk)
 
         with self._staged(key, copy) as staged, self._lock():
-            os.replace(staged, self._path(key))
+            staged.replace(self._path(key))
         return self.stat(key)
 
     def open_input(self, key: str) -> BufferedReader:

@@ -1,5 +1,7 @@
 """S3 and all that speaks it, through boto3's usual chain (profile, role, AWS_ENDPOINT_URL)."""
 
+# ruff: noqa: D102  (the methods are documented once, in `store.ObjectStore`)
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.dataset.commit import commit_shards, ensure_conditional_writes
+from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import (
@@ -134,15 +136,31 @@ def test_a_store_without_conditions_needs_a_declared_single_writer(
     assert len(committed_pair_ids(rclone_store, current_snapshot(rclone_store))) == 10
 
 
+def test_a_dataset_on_s3_survives_racing_writers_and_a_twin(moto_store: ObjectStore) -> None:
+    shards = [publish(moto_store, run, index) for index, run in enumerate(("a", "b", "c"))]
+    shards.append(shards[0])
+    with ThreadPoolExecutor(4) as pool:
+        commits = [
+            pool.submit(commit_shards, open_store(moto_store.uri), [s], describe_run(s.run_id))
+            for s in shards
+        ]
+    assert [commit.result() is None for commit in commits].count(True) == 1
+    snapshot = current_snapshot(moto_store)
+    assert snapshot is not None
+    assert sorted(snapshot.run_ids) == ["a", "b", "c"]
+    assert len(committed_pair_ids(moto_store, snapshot)) == 15
+    assert snapshot.funnel == sum((shard.funnel for shard in shards[:3]), Funnel())
+
+
 def test_errors_name_the_place_and_never_the_secret(
     moto_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(StorageError, match="NoSuchBucket.*create the bucket") as caught:
+    with pytest.raises(StorageError, match=r"NoSuchBucket.*create the bucket") as caught:
         open_store("s3://no-such-bucket-here/x").read("key")
     assert not isinstance(caught.value, NotFoundError)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(
-        StorageError, match="cannot read s3://bucket/x/key.*AWS_ENDPOINT_URL"
+        StorageError, match=r"cannot read s3://bucket/x/key.*AWS_ENDPOINT_URL"
     ) as caught:
         open_store("s3://bucket/x").read("key")
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)

@@ -1,0 +1,47 @@
+"""Every stage fills exactly its columns, and rows of lost pairs say why."""
+
+import json
+
+import pytest
+
+from coupled_core.dataset import rows
+from coupled_core.dataset.columns import COLUMNS, columns_of
+from coupled_core.dataset.schema import MANIFEST_SCHEMA
+from tests.sample_shards import make_rows
+
+_NULL_WHERE_UNKNOWN = {"code_revision", "content_filter_version", "split_model", "error_message"}
+_NULL_WHERE_UNKNOWN |= {"review_status", "base_model_revision", "image_part", "image_row"}
+
+
+def test_a_scored_row_fills_every_column_that_is_known() -> None:
+    row = make_rows("run", 0).rows[0]
+    assert list(row) == MANIFEST_SCHEMA.names
+    assert {name for name, value in row.items() if value is None} == _NULL_WHERE_UNKNOWN
+    assert json.loads(row["extra"]) == {"theme": "animals"}
+    assert (row["entity_0"], row["prompt_1"]) == ("an owl", "a fox at a lake")
+    assert row["inverse_instruction"] == "Replace the fox."
+
+
+def test_a_failed_row_fills_the_planned_columns_and_the_reason() -> None:
+    failed = make_rows("run", 0).rows[-2]
+    filled = {name for name, value in failed.items() if value is not None}
+    decision = {"kept", "reject_reasons", "status", "error_message"}
+    assert filled == set(columns_of("plan")) - {"code_revision"} | decision
+    assert (failed["status"], failed["reject_reasons"]) == ("failed", ["split_failed"])
+
+
+def test_a_quarantined_row_names_file_row_and_reason() -> None:
+    bad = make_rows("run", 3).rows[-1]
+    assert (bad["source_file"], bad["source_row"]) == ("prompts.parquet", 903)
+    assert (bad["status"], bad["error_message"]) == ("quarantined", "prompts: empty")
+
+
+def test_required_columns_stand_in_every_row() -> None:
+    required = [column.name for column in COLUMNS if column.required]
+    for row in make_rows("run", 0).rows:
+        assert all(row[name] is not None for name in required), row["status"]
+
+
+def test_a_name_that_is_no_column_is_our_mistake() -> None:
+    with pytest.raises(KeyError, match="entity_zero"):
+        rows.complete_row({"entity_zero": "an owl"})

@@ -1,0 +1,55 @@
+"""Progress of an unfinished shard is either there whole or not there."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from coupled_core.dataset.work import WorkFolder
+from coupled_core.errors import StorageError
+from coupled_core.storage.local import LocalStore
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> WorkFolder:
+    return WorkFolder(LocalStore(tmp_path), "run", 7)
+
+
+def test_what_a_stage_stored_is_found_again(work: WorkFolder) -> None:
+    table = pa.table({"key": ["a"], "image": pa.array([b"\x89PNG"], pa.binary())})
+    work.write_table("generated", 2, table)
+    work.write_table("generated", 0, table)
+    work.write_json("split.json", [{"a": None}])
+    assert work.batches("generated") == [0, 2]
+    assert work.batches("scored") == []
+    found = work.read_table("generated", 2)
+    assert found is not None
+    assert found.equals(table)
+    assert work.read_json("split.json") == [{"a": None}]
+
+
+def test_what_is_not_there_yet_is_none(work: WorkFolder) -> None:
+    assert work.read_table("generated", 0) is None
+    assert work.read_json("split.json") is None
+    assert work.read_done() is None
+
+
+def test_clearing_removes_this_shard_only(work: WorkFolder, tmp_path: Path) -> None:
+    other = WorkFolder(LocalStore(tmp_path), "run", 8)
+    for folder in (work, other):
+        folder.write_json("split.json", {})
+        folder.write_done({"parts": []})
+    work.clear()
+    assert work.read_done() is None
+    assert other.read_done() == {"parts": []}
+
+
+def test_a_damaged_object_is_named(work: WorkFolder, tmp_path: Path) -> None:
+    folder = tmp_path / work.prefix
+    (folder / "generated").mkdir(parents=True)
+    (folder / "split.json").write_text("{")
+    (folder / "generated" / "batch-00000.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(StorageError, match=r"split\.json is damaged"):
+        work.read_json("split.json")
+    with pytest.raises(StorageError, match=r"batch-00000\.parquet is damaged"):
+        work.read_table("generated", 0)
