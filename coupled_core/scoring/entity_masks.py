@@ -67,6 +67,12 @@ class EntityFinder:
                 return EntityMask(chosen.mask, chosen.predicted_iou, touches_border(chosen.mask))
         return EntityMask(np.zeros(image.shape[:2], dtype=bool), 0.0, touches_border=False)
 
+    def segment_at(self, image: np.ndarray, point_xy: tuple[float, float]) -> np.ndarray:
+        """Return the most confident mask, bool (H, W), at a point in pixels."""
+        self._predictor.set_image(image)
+        masks, ious, _ = self._predictor.predict(np.array([point_xy]), np.array([1]), multimask_output=True)
+        return np.asarray(masks[int(ious.argmax())])
+
     def _propose(self, image: np.ndarray) -> list[_Proposal]:
         self._predictor.set_image(image)
         height, width = image.shape[:2]
