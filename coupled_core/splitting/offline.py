@@ -43,6 +43,16 @@ class OfflineSplitter:
 
     identity = f"offline/{PROMPT_VERSION}"
 
+    def request_sha256(self, group: PromptGroup) -> str:
+        """Return the hash of everything that a split of this group depends on."""
+        return fingerprint(
+            {
+                "splitter": self.identity,
+                "prompts": list(group.prompts),
+                "variation_kind": group.variation_kind,
+            }
+        )
+
     def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
         """Return a split or a rejection for each group, in order."""
         return [self._split_group(group) for group in groups]
@@ -59,13 +69,7 @@ class OfflineSplitter:
             edit_instructions=edit_instructions,
             variation_kind=group.variation_kind or kind,
             source="offline",
-            request_sha256=fingerprint(
-                {
-                    "splitter": self.identity,
-                    "prompts": list(group.prompts),
-                    "variation_kind": group.variation_kind,
-                }
-            ),
+            request_sha256=self.request_sha256(group),
             prompt_version=PROMPT_VERSION,
         )
 

@@ -19,6 +19,12 @@ class Splitter(Protocol):
     def identity(self) -> str:
         """Name and version; equal identities give equal splits for equal prompts."""
 
+    def request_sha256(self, group: PromptGroup) -> str:
+        """Return the `GroupSplit.request_sha256` that a split of this group has or would have.
+
+        Known without splitting: pair ids are computed from it when a run is planned.
+        """
+
     def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
         """Return a split or a rejection for each group, in order."""
 
@@ -33,6 +39,12 @@ class GivenFirstSplitter:
     def identity(self) -> str:
         """The fallback's: a given split is identified by its own texts."""
         return self._fallback.identity
+
+    def request_sha256(self, group: PromptGroup) -> str:
+        """Return the hash of the texts of a given split, or of what the fallback is asked."""
+        if group.background_prompt is None or group.entity_prompts is None:
+            return self._fallback.request_sha256(group)
+        return _given_request_sha256(group, group.background_prompt, group.entity_prompts)
 
     def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
         """Return a split or a rejection for each group, in order; the fallback is called once."""
@@ -52,18 +64,23 @@ def _take_given_split(group: PromptGroup) -> GroupSplit | None:
     if group.background_prompt is None or group.entity_prompts is None:
         return None
     edit_instructions, kind = write_instructions(group.entity_prompts)
-    request = {
-        "splitter": f"given/instructions-{INSTRUCTIONS_VERSION}",
-        "prompts": list(group.prompts),
-        "background_prompt": group.background_prompt,
-        "entity_prompts": list(group.entity_prompts),
-        "variation_kind": group.variation_kind,
-    }
     return GroupSplit(
         background_prompt=group.background_prompt,
         entity_prompts=group.entity_prompts,
         edit_instructions=edit_instructions,
         variation_kind=group.variation_kind or kind,
         source="given",
-        request_sha256=fingerprint(request),
+        request_sha256=_given_request_sha256(group, group.background_prompt, group.entity_prompts),
+    )
+
+
+def _given_request_sha256(group: PromptGroup, background: str, entities: Sequence[str]) -> str:
+    return fingerprint(
+        {
+            "splitter": f"given/instructions-{INSTRUCTIONS_VERSION}",
+            "prompts": list(group.prompts),
+            "background_prompt": background,
+            "entity_prompts": list(entities),
+            "variation_kind": group.variation_kind,
+        }
     )
