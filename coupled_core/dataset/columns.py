@@ -91,7 +91,7 @@ MASKS = (
     Column("mask_1_predicted_iou", _REAL, "score", "Segment Anything's own estimate for mask 1."),
     Column("mask_0_touches_border", _FLAG, "score", "Mask 0 reaches the edge of the image."),
     Column("mask_1_touches_border", _FLAG, "score", "Mask 1 reaches the edge of the image."),
-    Column("joint_entity_fraction", _REAL, "score", "Share of the frame in either entity's box (joint entity region), [0, 1]."),
+    Column("joint_entity_fraction", _REAL, "score", "Share of the frame in the joint entity region, the union of both masks, [0, 1]."),
     Column("validity_ratio", _REAL, "score", "1 - joint_entity_fraction: the share that is compared as background."),
     Column("sam_model", _TEXT, "score", "Segment Anything model that made the masks."),
 )  # fmt: skip
