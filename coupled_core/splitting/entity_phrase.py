@@ -22,18 +22,23 @@ class EntityPhrase:
     """The parts of an entity prompt, in lower case where English asks for it."""
 
     article: str
-    """"an", "two", ...; empty for "eagles soar"."""
+    """As in "an", "two"; empty for "eagles soar"."""
     core: tuple[str, ...]
     """Adjectives and noun: ("elderly", "man")."""
     attachment: str
-    """"in a suit", or empty."""
+    """As in "in a suit", or empty."""
     predicate: str
-    """"playing saxophone", "is parked", or empty."""
+    """As in "playing saxophone", "is parked", or empty."""
 
     @property
     def head(self) -> str:
         """The noun."""
         return self.core[-1] if self.core else ""
+
+    @property
+    def is_name(self) -> bool:
+        """It is a proper name, which takes no article: "Albert Einstein"."""
+        return not self.article and _is_name(self.core)
 
     @property
     def name(self) -> str:
@@ -53,7 +58,9 @@ def parse_entity(entity_prompt: str) -> EntityPhrase:
     verb = _find_verb(words, article)
     core_end = next((i for i, t in enumerate(words[:verb]) if t.key in PREPOSITIONS), verb)
     core = [word.text for word in words[:core_end]]
-    if core and not has_article:
+    if not core:
+        article, core = "an", ["object"]
+    elif not has_article and not _is_name(core):
         core[0] = _decapitalise(core[0])
     return EntityPhrase(
         article=article,
@@ -108,6 +115,11 @@ def base_form(verb: str) -> str:
     if verb.endswith(("ches", "shes", "sses", "xes", "zzes", "oes")):
         return verb[:-2]
     return verb[:-1] if verb.endswith("s") and not verb.endswith("ss") else verb
+
+
+def _is_name(core: Sequence[str]) -> bool:
+    """Say whether words read as a proper name: "Albert Einstein"."""
+    return len(core) > 1 and all(word.istitle() for word in core)
 
 
 def _decapitalise(word: str) -> str:

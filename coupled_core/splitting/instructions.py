@@ -9,7 +9,9 @@ from coupled_core.splitting.words import ADJECTIVES, DETERMINERS, POSITIONS, tok
 INSTRUCTIONS_VERSION = "1"
 ENTITY_SWAP, APPEARANCE, POSE, POSITION = "entity_swap", "appearance", "pose", "position"
 _BY_WEIGHT = (ENTITY_SWAP, APPEARANCE, POSE, POSITION)
-_DEFINITE = frozenset({"the", "this", "that", "these", "those", "his", "her", "its", "their", "my"})
+_INDEFINITE = frozenset({"a", "an", "one", "another", "some", "several", "many"})
+_COUNTS = frozenset({"two", "three", "four", "five", "six"})
+_DEFINITE = DETERMINERS - _INDEFINITE - _COUNTS
 
 
 def write_instructions(
@@ -42,7 +44,7 @@ def find_variation_kind(before: EntityPhrase, after: EntityPhrase) -> str:
 
 
 def _write_one(before: EntityPhrase, after: EntityPhrase, kind: str) -> str:
-    thing = f"the {before.name}"
+    thing = before.name if before.is_name else f"the {before.name}"
     adjectives = _changed_adjectives(before, after)
     if adjectives is not None:
         return f"Make the {before.head} {adjectives[1]} instead of {adjectives[0]}."
@@ -100,10 +102,12 @@ def _is_position(text: str) -> bool:
 
 def _definite(phrase: EntityPhrase) -> str:
     """Return "the eagle", "the two foxes": what can be seen in the image to be edited."""
-    keeps_article = phrase.article in _DEFINITE | (DETERMINERS - {"a", "an", "one", "another"})
-    if not keeps_article:
-        return f"the {phrase.name}"
-    return f"{'' if phrase.article in _DEFINITE else 'the '}{phrase.article} {phrase.name}"
+    if phrase.is_name:
+        return phrase.name
+    if phrase.article in _DEFINITE:
+        return f"{phrase.article} {phrase.name}"
+    count = phrase.article if phrase.article in _COUNTS else ""
+    return " ".join(f"the {count} {phrase.name}".split())
 
 
 def _indefinite(phrase: EntityPhrase) -> str:

@@ -29,7 +29,7 @@ class _Prompts:
     """The prompts of a group as tokens, without an announcement that all of them share."""
 
     lead: tuple[Token, ...]
-    """ "A watercolor painting of"; empty where there is none."""
+    """As in "A watercolor painting of"; empty where there is none."""
     bodies: tuple[tuple[Token, ...], ...]
 
 

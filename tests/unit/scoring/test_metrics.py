@@ -132,7 +132,10 @@ def test_background_similarity_grows_worse_with_the_difference(seed: int) -> Non
 def test_identical_images_score_perfectly_but_show_no_pixel_difference() -> None:
     image = _images(1)[0]
     scores = metrics.score_pair(
-        (image, image), (_box(0, 0, 8), _box(0, 0, 8)), (np.ones(3), np.ones(3)), (np.eye(3)[0],) * 2
+        (image, image),
+        (_box(0, 0, 8), _box(0, 0, 8)),
+        (np.ones(3), np.ones(3)),
+        (np.eye(3)[0],) * 2,
     )
     assert scores.background_similarity == 0.0
     assert scores.pixel_mse == 0.0
@@ -142,7 +145,9 @@ def test_identical_images_score_perfectly_but_show_no_pixel_difference() -> None
 def test_empty_masks_count_the_whole_image_as_background() -> None:
     first, second = _images(2)
     empty = np.zeros((SIZE, SIZE), dtype=bool)
-    scores = metrics.score_pair((first, second), (empty, empty), (np.ones(3),) * 2, (np.ones(3),) * 2)
+    scores = metrics.score_pair(
+        (first, second), (empty, empty), (np.ones(3),) * 2, (np.ones(3),) * 2
+    )
     assert scores.joint_entity_fraction == 0.0
     assert scores.background_similarity == pytest.approx(-scores.pixel_mse / 100)
 
