@@ -1,6 +1,7 @@
 """Failures of a run as a whole, and the exit codes of the command line."""
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from coupled_core.errors import (
     ConfigError,
@@ -12,6 +13,9 @@ from coupled_core.errors import (
     StorageError,
 )
 
+if TYPE_CHECKING:
+    from flows.run_summary import RunSummary
+
 
 class ServerUnavailableError(CoupledError):
     """Neither the Prefect server that was named nor a temporary one can be reached."""
@@ -19,6 +23,13 @@ class ServerUnavailableError(CoupledError):
 
 class ShardsFailedError(CoupledError):
     """Some shards failed; what the others made is committed."""
+
+    def __init__(self, summary: "RunSummary") -> None:
+        super().__init__(
+            f"{len(summary.failed_shards)} of {summary.num_shards} shards failed, the others are committed; "
+            "run the same command again to build them"
+        )
+        self.summary = summary
 
 
 class ExitCode(IntEnum):

@@ -10,7 +10,9 @@ Decisions = dict[str, dict[tuple[int, int], Decision]]
 """By key of the sample, then by pair of image indices."""
 
 
-def write_decisions(folder: ShardFolder, decisions: Mapping[str, Mapping[tuple[int, int], Decision]]) -> None:
+def write_decisions(
+    folder: ShardFolder, decisions: Mapping[str, Mapping[tuple[int, int], Decision]]
+) -> None:
     """Store the decisions of a shard."""
     plain = {
         key: [[i, j, list(decision.reject_reasons)] for (i, j), decision in pairs.items()]
@@ -25,8 +27,7 @@ def read_decisions(folder: ShardFolder) -> Decisions | None:
     if plain is None:
         return None
     return {
-        key: {(i, j): _decision(reasons) for i, j, reasons in pairs}
-        for key, pairs in plain.items()
+        key: {(i, j): _decision(reasons) for i, j, reasons in pairs} for key, pairs in plain.items()
     }
 
 

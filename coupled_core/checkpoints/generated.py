@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -73,7 +74,7 @@ def parse_generated(table: pa.Table) -> dict[str, Generated]:
     return {row["key"]: _parse(row) for row in table.to_pylist()}
 
 
-def _plain(sample: Generated) -> dict[str, object]:
+def _plain(sample: Generated) -> dict[str, Any]:
     if isinstance(sample, Rejection):
         return {"reject_reason": sample.reason.value, "reject_message": sample.message}
     return {
@@ -86,16 +87,13 @@ def _plain(sample: Generated) -> dict[str, object]:
     }
 
 
-def _parse(row: dict[str, object]) -> Generated:
-    values: dict[str, object] = row
-    if values["reject_reason"] is not None:
-        return Rejection(RejectReason(values["reject_reason"]), str(values["reject_message"]))
-    images = values["images"]
-    assert isinstance(images, list)
+def _parse(row: dict[str, Any]) -> Generated:
+    if row["reject_reason"] is not None:
+        return Rejection(RejectReason(row["reject_reason"]), row["reject_message"])
     return EncodedSample(
-        images=tuple(EncodedImage(**image) for image in images),
-        size_px=(values["width"], values["height"]),  # type: ignore[arg-type]
-        generate_seconds=values["generate_seconds"],  # type: ignore[arg-type]
-        device_name=values["device_name"],  # type: ignore[arg-type]
-        attempt=values["attempt"],  # type: ignore[arg-type]
+        images=tuple(EncodedImage(**image) for image in row["images"]),
+        size_px=(row["width"], row["height"]),
+        generate_seconds=row["generate_seconds"],
+        device_name=row["device_name"],
+        attempt=row["attempt"],
     )

@@ -28,7 +28,7 @@ from coupled_core.dataset.rows import (
     score_columns,
     split_columns,
 )
-from coupled_core.records import QuarantinedRow, Rejection, Sample
+from coupled_core.records import Decision, QuarantinedRow, Rejection, Sample
 from coupled_core.storage.store import ObjectStore
 
 
@@ -76,6 +76,21 @@ def write_shard(
     )
 
 
+def iter_dropped(
+    content: ShardContent,
+    folder: ShardFolder,
+    run: RunFacts,
+    generation: GenerationFacts,
+    *,
+    batch_size: int,
+) -> Iterator[tuple[Row, EncodedPair]]:
+    """Yield the manifest rows and images of scored pairs that were not kept; only the work has those images."""
+    for batch in _Reader(content, folder, read_decisions(folder) or {}, batch_size):
+        for made in _made_pairs(batch):
+            if not made.decision.kept:
+                yield _made_row(made, run, generation), made.images
+
+
 @dataclass(frozen=True)
 class _Batch:
     """Everything stored about the samples of one batch, by key."""
@@ -84,6 +99,29 @@ class _Batch:
     generated: Mapping[str, Generated]
     scored: Mapping[str, ScoredSample]
     decisions: Decisions
+
+
+@dataclass(frozen=True)
+class _MadePair:
+    """A pair that went through every stage."""
+
+    pair: PlannedPair
+    sample: Sample
+    generated: EncodedSample
+    scored: ScoredSample
+    decision: Decision
+
+    @property
+    def images(self) -> EncodedPair:
+        i, j = self.pair.image_indices
+        image_0, image_1 = self.generated.images[i], self.generated.images[j]
+        return EncodedPair(
+            image_0,
+            image_1,
+            encode_mask(self.scored.masks[i].mask),
+            encode_mask(self.scored.masks[j].mask),
+            extension="webp" if image_0.data.startswith(b"RIFF") else "png",
+        )
 
 
 @dataclass(frozen=True)
@@ -108,45 +146,43 @@ class _Reader:
 
 def _batch_rows(batch: _Batch, run: RunFacts, generation: GenerationFacts) -> Iterator[Row]:
     for key, generated in batch.generated.items():
-        sample = batch.content.samples[key]
-        for pair in batch.content.pairs[key]:
-            if isinstance(generated, Rejection):
-                yield failed_row(pair, run, generated, sample.split)
-                continue
-            scored = batch.scored[key]
-            i, j = pair.image_indices
-            yield complete_row(
-                plan_columns(pair, run),
-                split_columns(sample.split, pair),
-                generation_columns(
-                    generation,
-                    size_px=generated.size_px,
-                    generate_seconds=generated.generate_seconds,
-                    device_name=generated.device_name,
-                    attempt=generated.attempt,
-                    num_pairs=len(sample.pairs),
-                ),
-                image_columns(_encode_pair(pair, generated, scored)),
-                score_columns(scored.scores[i, j], (scored.masks[i], scored.masks[j]), run),
-                decision_columns(batch.decisions[key][i, j]),
-            )
+        if isinstance(generated, Rejection):
+            split = batch.content.samples[key].split
+            yield from (failed_row(p, run, generated, split) for p in batch.content.pairs[key])
+    for made in _made_pairs(batch):
+        yield _made_row(made, run, generation)
 
 
 def _batch_images(batch: _Batch) -> Iterator[Row]:
+    for made in _made_pairs(batch):
+        if made.decision.kept:
+            yield image_row(made.pair.pair_id, made.images)
+
+
+def _made_pairs(batch: _Batch) -> Iterator[_MadePair]:
     for key, scored in batch.scored.items():
         generated = batch.generated[key]
+        assert isinstance(generated, EncodedSample), "only what was generated is scored"
         for pair in batch.content.pairs[key]:
-            is_kept = batch.decisions[key][pair.image_indices].kept
-            if is_kept and isinstance(generated, EncodedSample):
-                yield image_row(pair.pair_id, _encode_pair(pair, generated, scored))
+            decision = batch.decisions[key][pair.image_indices]
+            yield _MadePair(pair, batch.content.samples[key], generated, scored, decision)
 
 
-def _encode_pair(pair: PlannedPair, generated: EncodedSample, scored: ScoredSample) -> EncodedPair:
-    i, j = pair.image_indices
-    return EncodedPair(
-        generated.images[i],
-        generated.images[j],
-        encode_mask(scored.masks[i].mask),
-        encode_mask(scored.masks[j].mask),
-        extension="webp" if generated.images[i].data[:4] == b"RIFF" else "png",
+def _made_row(made: _MadePair, run: RunFacts, generation: GenerationFacts) -> Row:
+    i, j = made.pair.image_indices
+    masks = (made.scored.masks[i], made.scored.masks[j])
+    return complete_row(
+        plan_columns(made.pair, run),
+        split_columns(made.sample.split, made.pair),
+        generation_columns(
+            generation,
+            size_px=made.generated.size_px,
+            generate_seconds=made.generated.generate_seconds,
+            device_name=made.generated.device_name,
+            attempt=made.generated.attempt,
+            num_pairs=len(made.sample.pairs),
+        ),
+        image_columns(made.images),
+        score_columns(made.scored.scores[i, j], masks, run),
+        decision_columns(made.decision),
     )

@@ -1,0 +1,41 @@
+"""What is written down about a run as a whole: settings, inputs, versions."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from coupled_core.config import RunConfig, fingerprint
+from coupled_core.dataset.rows import RunFacts
+from coupled_core.dataset.snapshot import InputInfo, RunInfo
+from coupled_core.planning import RunPlan
+from coupled_core.scoring.pair_scorer import METRIC_VERSION
+from coupled_core.version import package_version
+
+
+def describe_run(config: RunConfig, run_id: str) -> RunFacts:
+    """Return what all rows of a run have in common, as of now."""
+    return RunFacts(
+        run_id=run_id,
+        config_sha256=fingerprint(config),
+        created_at=datetime.now(UTC),
+        package_version=package_version(),
+        torch_version=version("torch"),
+        diffusers_version=version("diffusers"),
+        code_revision=None,
+        sam_model=config.scoring.sam_model,
+        clip_model=config.scoring.clip_model,
+        metric_version=METRIC_VERSION,
+    )
+
+
+def describe_inputs(config: RunConfig, plan: RunPlan) -> RunInfo:
+    """Return what a snapshot says about a run."""
+    inputs = tuple(
+        InputInfo(uri=file.uri, etag=file.etag, num_rows=file.num_rows) for file in plan.inputs
+    )
+    return RunInfo(
+        run_id=plan.run_id,
+        config=config.model_dump(mode="json"),
+        config_sha256=fingerprint(config),
+        inputs=inputs,
+        package_version=package_version(),
+    )

@@ -1,0 +1,88 @@
+"""`coupled build`: run the flow, then say what came out and where it lies."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from coupled_core.config import RunConfig
+from coupled_core.dataset.funnel import Funnel
+from flows.failures import ExitCode, ShardsFailedError
+from flows.prefect_session import prefect_session
+from flows.run_summary import RunSummary
+from flows.terminal import Terminal
+
+
+def build_and_report(config: RunConfig, terminal: Terminal) -> None:
+    """Build the dataset of a config and print the summary.
+
+    Raises:
+        SystemExit: 5 when shards failed, 130 when interrupted.
+        CoupledError: nothing could be done.
+    """
+    started_at = time.monotonic()
+    try:
+        with prefect_session(), terminal.progress():
+            summary = _run(config)
+        summary = _with_contact_sheet(config, summary)
+    except KeyboardInterrupt as error:
+        terminal.note(
+            "interrupted: finished batches are kept under "
+            f"{config.output.uri}/work; run the same command again to go on"
+        )
+        raise SystemExit(ExitCode.INTERRUPTED) from error
+    wall_seconds = time.monotonic() - started_at
+    terminal.say(render(summary, wall_seconds))
+    terminal.print_json({**summary.to_dict(), "wall_seconds": round(wall_seconds, 1)})
+    if summary.failed_shards:
+        for index, message in summary.failed_shards.items():
+            terminal.note(f"error: shard {index} failed: {message}")
+        terminal.note("run the same command again to build the failed shards")
+        raise SystemExit(ExitCode.SHARDS_FAILED)
+
+
+def render(summary: RunSummary, wall_seconds: float) -> str:
+    """Return a summary as text."""
+    lines = [_headline(summary), "", Funnel.from_dict(summary.funnel).render(), ""]
+    if summary.manifest_parts:
+        num_parts = len(summary.manifest_parts)
+        more = f" and {num_parts - 1} more" if num_parts > 1 else ""
+        lines += [f"snapshot       {summary.snapshot_id}"]
+        lines += [f"manifest       {summary.dataset}/{summary.manifest_parts[0]}{more}"]
+    if summary.contact_sheet:
+        lines += [f"contact sheet  {summary.contact_sheet}"]
+    return "\n".join([*lines, f"wall time      {wall_seconds:.0f} s"])
+
+
+def _run(config: RunConfig) -> RunSummary:
+    from flows.build_dataset import build_dataset
+
+    try:
+        return build_dataset(config)
+    except ShardsFailedError as error:
+        return error.summary
+
+
+def _with_contact_sheet(config: RunConfig, summary: RunSummary) -> RunSummary:
+    from flows.contact_sheet import place_contact_sheet
+
+    if summary.snapshot_id is None:
+        return summary
+    return replace(
+        summary, contact_sheet=place_contact_sheet(config.output.uri, summary.snapshot_id)
+    )
+
+
+def _headline(summary: RunSummary) -> str:
+    if summary.is_new:
+        return f"built {summary.dataset}: {_rows_added(summary.funnel)} new rows"
+    if summary.failed_shards:
+        return f"nothing was added to {summary.dataset}: every shard failed"
+    return (
+        f"nothing to do: all {summary.num_pairs} pairs are in {summary.dataset} already "
+        "(made with the thresholds of their own run)"
+    )
+
+
+def _rows_added(funnel: Mapping[str, Any]) -> int:
+    return int(funnel["pairs_planned"]) + int(funnel["groups_quarantined"])

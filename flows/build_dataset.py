@@ -1,0 +1,72 @@
+"""A prompt set to a dataset: plan, build shard by shard, commit what is finished."""
+
+from prefect import flow, get_run_logger
+
+from coupled_core.config import RunConfig
+from coupled_core.errors import ConfigError, ModelUnavailableError, PromptSetError, ScheduleError
+from coupled_core.planning import RunPlan, ShardPlan
+from coupled_core.progress import current_progress
+from flows.build_shard import build_shard
+from flows.failures import ShardsFailedError
+from flows.run_summary import RunSummary, summarise_run
+from tasks.commit import commit
+from tasks.plan import plan
+from tasks.sheet import draw_sheet
+
+_DEFAULTS = RunConfig()
+_HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)
+"""What would fail every other shard, too."""
+
+
+@flow(name="build-dataset", persist_result=False)
+def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
+    """Build what the dataset does not hold yet.
+
+    A shard that fails does not stop the others. The same call continues an interrupted run, and does
+    nothing once the dataset holds every pair.
+
+    Args:
+        config: All settings. It holds no secrets: those come from the environment.
+
+    Raises:
+        ShardsFailedError: some shards failed; the finished ones are committed.
+        CoupledError: nothing could be done, and why.
+    """
+    run = plan(config)
+    failures = _build_shards(config, run)
+    snapshot = commit(config, run) if run.shards else None
+    if snapshot is not None:
+        draw_sheet(config, run, snapshot)
+    summary = summarise_run(config, run, snapshot, failures)
+    if failures:
+        raise ShardsFailedError(summary)
+    return summary
+
+
+def _build_shards(config: RunConfig, run: RunPlan) -> dict[int, str]:
+    """Build the open shards and return what went wrong, by shard."""
+    progress = current_progress()
+    progress.begin("shards", len(run.shards))
+    progress.advance("shards", len(run.finished_shards))
+    num_pairs = sum(shard.num_pairs for shard in run.open_shards)
+    progress.begin("generate", num_pairs)
+    progress.begin("score", num_pairs)
+    failures: dict[int, str] = {}
+    for shard in run.open_shards:
+        if failure := _try_shard(config, shard):
+            failures[shard.shard_index] = failure
+        progress.advance("shards")
+    return failures
+
+
+def _try_shard(config: RunConfig, shard: ShardPlan) -> str | None:
+    """Build a shard and return None, or what went wrong."""
+    try:
+        build_shard(config, shard)
+    except _HOPELESS:
+        raise
+    except Exception as error:  # whatever it is, the other shards are not to blame
+        get_run_logger().error("shard %d failed: %s", shard.shard_index, error)
+        get_run_logger().debug("traceback", exc_info=error)
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,31 @@
+"""One shard from prompts to dataset parts: the stages in order.
+
+Every stage keeps its finished batches in the dataset's work folder and passes over those that it finds there.
+So a shard that was killed goes on where it stopped, wherever it is started again, and a twin of it only repeats
+the batch that both were at. Nothing but a few numbers travels through Prefect.
+"""
+
+from prefect import flow
+
+from coupled_core.config import RunConfig
+from coupled_core.planning import ShardPlan
+from tasks.filter import filter_pairs
+from tasks.generate import generate
+from tasks.score import score
+from tasks.split import split
+from tasks.write import write
+
+
+@flow(name="build-shard", flow_run_name="shard {shard.shard_index}", persist_result=False)
+def build_shard(config: RunConfig, shard: ShardPlan) -> None:
+    """Build one shard; readers see it after the commit of `build_dataset`.
+
+    Args:
+        config: All settings of the run.
+        shard: Which rows of the prompt set, and what of them is new.
+    """
+    split(config, shard)  # prompts -> background, entities, edit instructions
+    generate(config, shard)  # groups -> images that share a background
+    score(config, shard)  # images -> entity masks, metrics of every pair
+    filter_pairs(config, shard)  # metrics -> kept or dropped, with reasons
+    write(config, shard)  # all of it -> immutable, verified parts

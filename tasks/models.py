@@ -1,0 +1,55 @@
+"""Models of this process, each loaded once, whatever number of shards uses it."""
+
+import threading
+from functools import lru_cache
+
+from coupled_core.config import GenerationConfig, PromptSetConfig, ScoringConfig, SplitConfig
+from coupled_core.generation.generator import (
+    GenerationProvenance,
+    GroupGenerator,
+    load_generator,
+    resolve_generation,
+)
+from coupled_core.prompts.cursor import PromptCursor
+from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
+from coupled_core.splitting.splitter import Splitter, build_splitter
+
+_loading = threading.Lock()
+"""Two threads that ask at the same time must not load the same model twice."""
+
+
+def generator_for(config: GenerationConfig) -> GroupGenerator:
+    """Return the image model."""
+    with _loading:
+        return _generator(config)
+
+
+def scorer_for(config: ScoringConfig, device: str) -> PairScorer:
+    """Return Segment Anything and CLIP."""
+    with _loading:
+        return _scorer(config, device)
+
+
+def generation_of(config: GenerationConfig) -> GenerationProvenance:
+    """Return what the settings resolve to, without loading weights."""
+    with _loading:
+        return _generation(config)
+
+
+def splitter_for(config: SplitConfig) -> Splitter:
+    """Return the splitter."""
+    with _loading:
+        return _splitter(config)
+
+
+def prompts_of(config: PromptSetConfig) -> PromptCursor:
+    """Return a place in the prompt set; the shards of a process read on from there."""
+    with _loading:
+        return _prompts(config)
+
+
+_generator = lru_cache(maxsize=1)(load_generator)
+_scorer = lru_cache(maxsize=1)(load_scorer)
+_generation = lru_cache(maxsize=8)(resolve_generation)
+_splitter = lru_cache(maxsize=1)(build_splitter)
+_prompts = lru_cache(maxsize=1)(PromptCursor)

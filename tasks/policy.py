@@ -1,0 +1,41 @@
+"""When a task is tried again: storage may recover in a moment, everything else is permanent."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from coupled_core.errors import NotFoundError, StorageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Say whether the same call may succeed a little later."""
+    error = state.data
+    return isinstance(error, StorageError) and not isinstance(error, NotFoundError)
+
+
+def stage_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a task that survives short outages of the store.
+
+    Nothing is cached or persisted: stages find their finished work in the dataset's work folder.
+    """
+
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        as_task = task(
+            name=name,
+            retries=4,
+            retry_delay_seconds=exponential_backoff(2),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=is_transient,
+            persist_result=False,
+            cache_policy=NO_CACHE,
+        )
+        return as_task(function)
+
+    return decorate

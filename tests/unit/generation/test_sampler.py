@@ -1,0 +1,198 @@
+"""Sharing and dropping must change nothing but the cost; the ends must be the stock pipeline."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from torch import Tensor
+
+from coupled_core.config import CouplingMode
+from coupled_core.generation.encode import PromptEncoder
+from coupled_core.generation.noise import draw_noise, image_ids
+from coupled_core.generation.noise_levels import compute_noise_levels
+from coupled_core.generation.sampler import (
+    Group,
+    SamplerSettings,
+    choose_phases,
+    sample_groups,
+)
+from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample
+
+NUM_TOKENS = 32
+BETAS = [0.0, 0.0, 0.3, 0.8, 1.0, 1.0]
+
+
+def build_groups(pipeline: FluxPipeline, sizes: Sequence[int], first: int = 0) -> list[Group]:
+    encoder = PromptEncoder(pipeline, NUM_TOKENS)
+    groups = []
+    for index, num_images in enumerate(sizes, start=first):
+        sample = build_sample(index, num_images)
+        background, *entities = encoder.encode(
+            [sample.split.background_prompt, *sample.group.prompts]
+        )
+        noise = draw_noise(pipeline, sample.seed, SIZE_PX, SIZE_PX)
+        groups.append(Group(noise, background, tuple(entities)))
+    return groups
+
+
+def run(
+    pipeline: FluxPipeline,
+    groups: Sequence[Group],
+    betas: Sequence[float] | Tensor,
+    *,
+    mode: CouplingMode = "log_bias",
+    share: bool = True,
+    guidance_scale: float | None = None,
+) -> list[Tensor]:
+    ids = image_ids(pipeline, SIZE_PX, SIZE_PX)
+    weights = torch.as_tensor(betas, dtype=torch.float64)
+    return sample_groups(
+        pipeline.transformer,
+        groups,
+        compute_noise_levels(pipeline.scheduler, len(betas), ids.shape[0]),
+        weights,
+        ids,
+        SamplerSettings(mode=mode, guidance_scale=guidance_scale, share=share),
+        device=torch.device("cpu"),
+    )
+
+
+def largest_difference(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:
+    """Relative to the largest value."""
+    both = list(zip(left, right, strict=True))
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in both)
+
+
+@pytest.fixture
+def exact_pipeline(pipeline: FluxPipeline) -> FluxPipeline:
+    """In float64; the text encoders stay as they are."""
+    pipeline.transformer.to(torch.float64)
+    yield pipeline
+    pipeline.transformer.to(torch.float32)
+
+
+@torch.no_grad()
+def test_sharing_the_prefix_and_dropping_the_background_change_nothing_in_float64(
+    exact_pipeline: FluxPipeline,
+) -> None:
+    groups = build_groups(exact_pipeline, [2, 4, 3])
+    shared = run(exact_pipeline, groups, BETAS)
+    unshared = run(exact_pipeline, groups, BETAS, share=False)
+    assert largest_difference(shared, unshared) < 1e-10
+
+
+@torch.no_grad()
+def test_sharing_changes_nothing_but_rounding_in_float32(pipeline: FluxPipeline) -> None:
+    groups = build_groups(pipeline, [2, 3])
+    shared, unshared = (run(pipeline, groups, BETAS, share=s) for s in (True, False))
+    assert largest_difference(shared, unshared) < 1e-4
+
+
+@torch.no_grad()
+def test_a_group_alone_and_in_a_batch_of_8_gives_the_same_latents(pipeline: FluxPipeline) -> None:
+    groups = build_groups(pipeline, [2, 3, 2, 4, 2, 2, 3, 2])
+    together = run(pipeline, groups, BETAS)
+    alone = [run(pipeline, [group], BETAS)[0] for group in groups]
+    difference = largest_difference(together, alone)
+    print(f"batch of 8 against alone, float32: {difference:.1e}")
+    assert difference < 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text", ["background", "entity"])
+def test_a_run_at_one_end_of_beta_is_the_stock_pipeline(pipeline: FluxPipeline, text: str) -> None:
+    (group,) = build_groups(pipeline, [2])
+    sample = build_sample(0, 2)
+    at_end = 1.0 if text == "entity" else 0.0
+    prompts = (
+        list(sample.group.prompts) if text == "entity" else [sample.split.background_prompt] * 2
+    )
+    (ours,) = run(pipeline, [group], [at_end] * 5)
+    stock = pipeline(
+        prompts,
+        height=SIZE_PX,
+        width=SIZE_PX,
+        num_inference_steps=5,
+        latents=group.noise.expand(2, -1, -1).clone(),
+        max_sequence_length=NUM_TOKENS,
+        output_type="latent",
+    ).images
+    assert largest_difference([ours], [stock]) < 1e-5
+
+
+@torch.no_grad()
+def test_a_model_with_guidance_embedding_is_guided_as_in_the_stock_pipeline(
+    guided_folder: str,
+) -> None:
+    pipeline = FluxPipeline.from_pretrained(guided_folder)
+    pipeline.set_progress_bar_config(disable=True)
+    (group,) = build_groups(pipeline, [2])
+    (ours,) = run(pipeline, [group], [1.0] * 4, guidance_scale=3.5)
+    (unguided,) = run(pipeline, [group], [1.0] * 4, guidance_scale=1.0)
+    stock = pipeline(
+        list(build_sample(0, 2).group.prompts),
+        height=SIZE_PX,
+        width=SIZE_PX,
+        num_inference_steps=4,
+        guidance_scale=3.5,
+        latents=group.noise.expand(2, -1, -1).clone(),
+        max_sequence_length=NUM_TOKENS,
+        output_type="latent",
+    ).images
+    assert largest_difference([ours], [stock]) < 1e-5
+    assert largest_difference([unguided], [stock]) > 1e-3
+
+
+@torch.no_grad()
+def test_images_of_a_group_are_one_image_while_beta_is_0_and_part_afterwards(
+    pipeline: FluxPipeline,
+) -> None:
+    groups = build_groups(pipeline, [3])
+    (same,) = run(pipeline, groups, [0.0] * 4, share=False)
+    (parted,) = run(pipeline, groups, [0.0, 0.0, 0.5, 1.0])
+    assert largest_difference([same[1], same[2]], [same[0], same[0]]) < 1e-5
+    assert largest_difference([parted[1]], [parted[0]]) > 1e-2
+
+
+def test_key_scale_shares_and_drops_nothing() -> None:
+    betas = torch.tensor(BETAS)
+    shared = choose_phases(betas, SamplerSettings(mode="log_bias", guidance_scale=None))
+    scaled = choose_phases(betas, SamplerSettings(mode="key_scale", guidance_scale=None))
+    assert shared == ["prefix"] * 2 + ["middle"] * 2 + ["suffix"] * 2
+    assert scaled == ["middle"] * 6
+
+
+@torch.no_grad()
+def test_key_scale_runs_and_differs_from_log_bias(pipeline: FluxPipeline) -> None:
+    groups = build_groups(pipeline, [2])
+    scaled, biased = (run(pipeline, groups, BETAS, mode=m) for m in ("key_scale", "log_bias"))
+    assert scaled[0].isfinite().all()
+    assert largest_difference(scaled, biased) > 1e-3
+
+
+def test_the_latents_are_differentiable_in_beta(exact_pipeline: FluxPipeline) -> None:
+    groups = build_groups(exact_pipeline, [2])
+    exact_pipeline.transformer.requires_grad_(False)
+
+    def objective(value: float, *, gradient: bool) -> Tensor:
+        betas = torch.tensor([0.0, value, 1.0], dtype=torch.float64, requires_grad=gradient)
+        (latents,) = run(exact_pipeline, groups, betas)
+        total = latents.square().sum()
+        return torch.autograd.grad(total, betas)[0][1] if gradient else total
+
+    slope = (objective(0.4001, gradient=False) - objective(0.3999, gradient=False)) / 2e-4
+    assert float(objective(0.4, gradient=True)) == pytest.approx(float(slope), rel=1e-2)
+
+
+@torch.no_grad()
+def test_stock_processors_are_back_when_a_step_fails(pipeline: FluxPipeline) -> None:
+    (group,) = build_groups(pipeline, [2])
+    before = pipeline.transformer.attn_processors
+    wrong = replace(group.background, pooled_prompt_embeds=torch.zeros(3))
+    broken = replace(group, background=wrong)
+    with pytest.raises(RuntimeError):
+        run(pipeline, [broken], [0.5, 1.0])
+    after = pipeline.transformer.attn_processors
+    assert all(after[name] is processor for name, processor in before.items())
