@@ -31,8 +31,8 @@ class PairIdSet:
         wanted = _halves(pair_ids)
         first = np.searchsorted(self._ids[:, 0], wanted[:, 0], side="left")
         last = np.searchsorted(self._ids[:, 0], wanted[:, 0], side="right")
-        found = [
-            bool((self._ids[start:stop, 1] == low).any())
-            for start, stop, low in zip(first, last, wanted[:, 1], strict=True)
-        ]
-        return np.array(found, dtype=bool)
+        found = np.zeros(len(wanted), dtype=bool)
+        for index in np.flatnonzero(last > first):  # almost always the very id
+            candidates = self._ids[first[index] : last[index], 1]
+            found[index] = (candidates == wanted[index, 1]).any()
+        return found

@@ -127,7 +127,7 @@ def _iter_part(
             yield from file.iter_batches(batch_rows, columns=present, use_threads=False)
     except NotFoundError as error:
         raise DatasetError(f"part {store.uri}/{part.key} is missing: restore it") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
         raise DatasetError(f"part {store.uri}/{part.key} is damaged: {error}") from error
 
 

@@ -44,7 +44,7 @@ class WorkFolder:
             return None
         try:
             return pq.read_table(io.BytesIO(data))
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
             raise self._damaged(name) from error
 
     def write_table(self, stage: str, batch: int, table: pa.Table) -> None:

@@ -108,7 +108,7 @@ class LocalStore:
         target = self._path(key)
         staged = target.parent / f".writing-{uuid.uuid4().hex}"
         with _named_errors("write", self.uri, key):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             try:
                 with staged.open("xb") as file:
                     fill(file)
@@ -147,6 +147,15 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from _walk(folder / name)
         elif not name.startswith(_HIDDEN):
             yield folder / name
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and its parents so that they outlast a power cut."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -86,11 +86,11 @@ def open_uri(uri: str | Path) -> tuple[ObjectStore, str]:
     Raises:
         NotFoundError: there is neither an object nor a folder of that name.
     """
-    text = os.fspath(uri).rstrip("/") or "/"
+    text = os.fspath(uri)
+    text = text.rstrip("/") if "://" in text else str(Path(text).resolve())
     parent, _, name = text.rpartition("/")
-    is_bucket = text.startswith("s3://") and text.count("/") == 2
-    if name and not is_bucket:
-        store = open_store(parent or ("/" if text.startswith("/") else "."))
+    if name and parent != "s3:/":  # neither the root folder nor a whole bucket
+        store = open_store(parent or "/")
         if store.exists(name):
             return store, name
     folder = open_store(text)

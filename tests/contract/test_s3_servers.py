@@ -85,6 +85,9 @@ def test_a_uri_opens_an_object_or_a_folder(store: ObjectStore) -> None:
     assert (key, found.read(key)) == ("a.parquet", b"1")
     found, key = open_uri(f"{store.uri}/sets")
     assert (key, [info.key for info in found.list("")]) == ("", ["a.parquet"])
+    bucket = store.uri.removesuffix("/datasets/pairs")
+    found, key = open_uri(bucket)
+    assert (key, next(found.list("")).key) == ("", "datasets/pairs/sets/a.parquet")
     with pytest.raises(NotFoundError):
         open_uri(f"{store.uri}/none")
 

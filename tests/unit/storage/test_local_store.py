@@ -150,6 +150,18 @@ def test_a_uri_opens_an_object_or_a_folder(store: LocalStore) -> None:
         open_uri(f"{store.uri}/none")
 
 
+def test_relative_uris_go_by_the_working_folder(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("sets/a.parquet", b"1")
+    monkeypatch.chdir(store.root / "sets")
+    for uri in (".", "../sets", "../sets/"):
+        found, key = open_uri(uri)
+        assert (key, [info.key for info in found.list("")]) == ("", ["a.parquet"])
+    for uri in ("a.parquet", "./a.parquet", "../sets/a.parquet"):
+        assert open_uri(uri)[1] == "a.parquet"
+
+
 def test_a_scheme_that_we_do_not_know_is_refused() -> None:
     with pytest.raises(ConfigError, match="gs://bucket"):
         open_store("gs://bucket/x")
