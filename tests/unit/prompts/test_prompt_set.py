@@ -208,6 +208,14 @@ def test_a_bad_row_is_named_by_column_value_and_expectation(
     assert message in quarantine_one(tmp_path / "set.parquet", GOOD | change).message
 
 
+def test_row_numbers_run_on_over_record_batches(tmp_path: Path) -> None:
+    rows = [GOOD | {"group_id": f"g{i}"} for i in range(2500)]
+    rows[2400] |= {"prompts": []}
+    records = read(write(tmp_path / "set.parquet", rows), on_bad_row="quarantine")
+    assert [record.source_row for record in records] == list(range(2500))
+    assert isinstance(records[2400], QuarantinedRow)
+
+
 def test_all_problems_of_a_row_are_told_at_once(tmp_path: Path) -> None:
     bad = quarantine_one(tmp_path / "set.parquet", GOOD | {"num_seeds": 0, "width": 1})
     assert "num_seeds" in bad.message

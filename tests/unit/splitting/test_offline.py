@@ -109,6 +109,11 @@ VARIED = [
         ("A watercolor painting of a cat.", "A watercolor painting of a dog."),
     ),
     (
+        ["A tailor works in a suit shop at noon", "A dog sleeps in a suit shop at noon"],
+        "In a suit shop at noon.",
+        ("A tailor works.", "A dog sleeps."),
+    ),
+    (
         ["There is a cat in a garden", "There is a dog in a garden"],
         "In a garden.",
         ("A cat.", "A dog."),

@@ -1,5 +1,9 @@
 """Which split a group gets: the one that is given with it, else the configured splitter's."""
 
+from dataclasses import replace
+
+import pytest
+
 from coupled_core.config import SplitConfig
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
 from coupled_core.splitting.splitter import build_splitter
@@ -29,22 +33,15 @@ def test_given_splits_win_and_keep_their_place() -> None:
     assert isinstance(hopeless, Rejection)
 
 
-def test_a_given_variation_kind_wins() -> None:
-    group = PromptGroup("g", OPEN.prompts, "set.parquet", 0, variation_kind="position")
-    (split,) = build_splitter(SplitConfig()).split([group])
+@pytest.mark.parametrize("group", [OPEN, GIVEN])
+def test_a_given_variation_kind_wins(group: PromptGroup) -> None:
+    (split,) = build_splitter(SplitConfig()).split([replace(group, variation_kind="position")])
     assert isinstance(split, GroupSplit)
     assert split.variation_kind == "position"
 
 
 def test_another_given_split_is_another_request() -> None:
-    other = PromptGroup(
-        "given",
-        GIVEN.prompts,
-        "set.parquet",
-        1,
-        background_prompt="a field",
-        entity_prompts=GIVEN.entity_prompts,
-    )
+    other = replace(GIVEN, background_prompt="a field")
     first, second = build_splitter(SplitConfig()).split([GIVEN, other])
     assert isinstance(first, GroupSplit)
     assert isinstance(second, GroupSplit)
