@@ -131,6 +131,23 @@ def test_of_overlapping_runs_the_loser_adds_only_what_is_new(tmp_path: Path) -> 
     assert places == {}
 
 
+class _RolledBack(_Overtaken):
+    """A store on which the rival's commit is taken back again before our second attempt."""
+
+    def write_if_match(self, key: str, data: bytes, etag: str) -> str:
+        if key == "current.json":
+            self.delete(key)
+        return super().write_if_match(key, data, etag)
+
+
+def test_pairs_that_a_rollback_took_away_are_committed_after_all(tmp_path: Path) -> None:
+    store = _RolledBack(tmp_path)
+    shards = [publish(store, "run", index) for index in range(2)]
+    store.rival = shards[0]
+    assert commit_shards(store, shards, describe_run("run"))
+    assert len(set(_pair_ids(store))) == len(_pair_ids(store)) == 10
+
+
 class _LostAnswer(LocalStore):
     """A store whose answers to the first writes are lost, so that the client repeats them."""
 

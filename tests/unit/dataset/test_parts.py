@@ -9,7 +9,7 @@ import pytest
 from coupled_core.dataset import part_files
 from coupled_core.dataset.images import decode_image
 from coupled_core.dataset.parts import publish_shard, verify_part
-from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA
+from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA, SCHEMA_VERSION
 from coupled_core.errors import DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import make_rows, publish
@@ -33,6 +33,18 @@ def test_parts_are_named_by_shard_and_content(store: LocalStore) -> None:
         assert part.key == f"{part.kind}/part-00012-{part.sha256[:8]}.parquet"
         assert store.stat(part.key).size_bytes == part.size_bytes
     assert [part.num_rows for part in shard.parts] == [5, 2]
+
+
+def test_files_carry_the_schema_version_and_suit_their_content(store: LocalStore) -> None:
+    manifest, images = (
+        pq.read_metadata(store.root / part.key) for part in publish(store, "run", 0).parts
+    )
+    for metadata in (manifest, images):
+        assert metadata.metadata[b"schema_version"] == SCHEMA_VERSION.encode()
+    assert manifest.row_group(0).column(0).compression == "ZSTD"
+    pixels = images.row_group(0).column(1)
+    assert (pixels.path_in_schema, pixels.compression) == ("image_0.bytes", "UNCOMPRESSED")
+    assert not pixels.is_stats_set  # they would hold image bytes
 
 
 def test_a_manifest_row_points_to_its_images(store: LocalStore) -> None:
