@@ -37,7 +37,7 @@ class SceneClassifier(nn.Module):
         super().__init__()
         stages: list[nn.Module] = []
         channels = 3
-        for level, stride in enumerate((2, 1, 2, 1, 2)):
+        for level, stride in enumerate((2, 2, 1, 2, 1)):
             out = width * 2 ** ((level + 1) // 2)
             stages += [nn.Conv2d(channels, out, 3, stride, 1), nn.GroupNorm(8, out), nn.GELU()]
             channels = out

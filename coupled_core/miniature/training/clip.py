@@ -20,7 +20,7 @@ from coupled_core.miniature.training.loop import LoopConfig, build_optimizers, t
 from coupled_core.miniature.training.text import MAX_TOKENS, sample_captions, train_clip_tokenizer
 from coupled_core.miniature.training.vae import to_pixels
 
-BATCH_SIZE = 192
+BATCH_SIZE = 128
 EMBED_DIM = 128
 VISION = {"image_size": 64, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8}
 TEXT = {"context_length": MAX_TOKENS, "width": 128, "heads": 4, "layers": 3}

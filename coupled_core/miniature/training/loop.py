@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from coupled_core.miniature.training.muon import Muon
+
 CHECKPOINT_SECONDS = 180
 LOG_SECONDS = 30
 
@@ -40,11 +42,7 @@ def build_optimizers(model: nn.Module, lr: float, *, weight_decay: float = 0.01)
         torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)
     ]
     if matrices:
-        optimizers.append(
-            torch.optim.Muon(
-                matrices, lr=2 * lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
-        )
+        optimizers.append(Muon(matrices, 2 * lr, weight_decay=weight_decay))
     return optimizers
 
 

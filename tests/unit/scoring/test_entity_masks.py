@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from coupled_core.miniature.captions import write_caption
+from coupled_core.miniature.check import iou
+from coupled_core.miniature.render import draw_scene
+from coupled_core.miniature.world import sample_scene
+from coupled_core.scoring.clip_scorer import load_clip
+from coupled_core.scoring.entity_masks import EntityFinder, _drop_overlapping, _Proposal, touches_border
+from coupled_core.scoring.sam import load_sam
+
+
+@pytest.fixture(scope="module")
+def finder():
+    return EntityFinder(load_sam("miniature", "cpu"), load_clip("miniature", "cpu"))
+
+
+def test_the_entity_of_a_render_is_found_from_its_prompts(finder):
+    rng = np.random.default_rng(77)
+    values = []
+    for _ in range(30):
+        scene = sample_scene(rng, dependence=0.0)
+        image, truth, _ = draw_scene(scene)
+        texts = (write_caption(rng, scene, "entity"), write_caption(rng, scene, "background"))
+        values.append(iou(finder.find(image, *texts).mask, truth))
+    assert np.mean(values) > 0.75
+
+
+def test_a_flat_image_has_no_entity(finder):
+    found = finder.find(np.full((64, 64, 3), 128, np.uint8), "A red kite flies.", "In a meadow at noon.")
+    assert not found.mask.any()
+    assert found.predicted_iou == 0.0
+    assert found.area_fraction == 0.0
+
+
+def test_masks_have_the_size_of_the_image_whatever_the_model_reads(finder):
+    found = finder.find(np.zeros((96, 48, 3), np.uint8), "A red kite flies.", "In a meadow at noon.")
+    assert found.mask.shape == (96, 48)
+
+
+def test_a_mask_at_the_edge_touches_the_border():
+    mask = np.zeros((8, 8), bool)
+    mask[3:5, 3:5] = True
+    assert not touches_border(mask)
+    mask[3, 7] = True
+    assert touches_border(mask)
+
+
+def test_of_two_overlapping_proposals_the_first_stays():
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 2:6] = True
+    almost, other = mask.copy(), np.zeros((8, 8), bool)
+    almost[2, 2] = False
+    other[7, 7] = True
+    proposals = [_Proposal(mask, 0.9), _Proposal(almost, 0.8), _Proposal(other, 0.7)]
+    assert [p.predicted_iou for p in _drop_overlapping(proposals, 0.7)] == [0.9, 0.7]
