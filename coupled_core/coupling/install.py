@@ -49,6 +49,8 @@ def coupling_kwargs(
 
     Args:
         beta: weight of the entity text in [0, 1]: 0-d, or one a row of the batch, (B,).
+        num_background_tokens: rows of the text stream with the background text; they come first.
+        num_entity_tokens: rows that hold the entity text; they follow.
     """
     return {
         "beta": beta,

@@ -14,7 +14,8 @@ def attend_with_lse(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, 
 
     Args:
         query: (B, heads, S_q, head_dim).
-        key, value: (B, heads, S_k, head_dim), S_k >= 1.
+        key: (B, heads, S_k, head_dim), S_k >= 1.
+        value: like `key`.
 
     Returns:
         Output (B, heads, S_q, head_dim) in the dtype of `query`; log-sum-exp (B, heads, S_q), at

@@ -42,11 +42,16 @@ class CoupledProcessor:
         """Attend with weights.
 
         Args:
+            attn: the block's attention module.
             hidden_states: image rows (B, S_img, dim) in double-stream blocks; background, entity
             and image
                 rows (B, S, dim) in single-stream blocks.
             encoder_hidden_states: text rows (B, S_bg + S_ent, dim); None in single-stream blocks.
+            attention_mask: must be None; FLUX uses none.
+            image_rotary_emb: cosines and sines, (S, head_dim) each.
             beta: weight of the entity text in [0, 1]; 0-d, or (B,).
+            num_background_tokens: how many rows the background text has.
+            num_entity_tokens: how many rows the entity text has.
 
         Returns:
             (image rows, text rows) in double-stream blocks; all rows in single-stream blocks.

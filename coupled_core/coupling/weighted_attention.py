@@ -71,53 +71,35 @@ def attend_two_branches(
     Image rows take (1 - beta) of the one and beta of the other; text rows exist in one branch only.
     Attention to the image keys is common to both branches and computed once.
     """
-    q_background, q_entity, q_image = layout.split(query)
-    k_background, k_entity, k_image = layout.split(key)
-    v_background, v_entity, v_image = layout.split(value)
-    to_image, image_lse = attend_with_lse(query, k_image, v_image)
-    to_background, background_lse = attend_with_lse(
-        torch.cat([q_background, q_image], dim=2), k_background, v_background
-    )
-    to_entity, entity_lse = attend_with_lse(
-        torch.cat([q_entity, q_image], dim=2), k_entity, v_entity
-    )
-
+    image_key, image_value = layout.split(key)[2], layout.split(value)[2]
+    to_image, image_lse = attend_with_lse(query, image_key, image_value)
+    outputs, lses = layout.split(to_image), layout.split(image_lse)
     beta = per_row(beta, image_lse)
-    gap_background, gap_entity, gap_image = layout.split(image_lse)
-    in_background = torch.cat([gap_background, gap_image], dim=2) - background_lse
-    in_entity = torch.cat([gap_entity, gap_image], dim=2) - entity_lse
-    num_background, num_entity = layout.num_background_tokens, layout.num_entity_tokens
-    # Share of the image keys in each branch: sigmoid of the difference of the two log-sum-exps.
-    image_share = torch.cat(
-        [
-            in_background[:, :, :num_background].sigmoid(),
-            in_entity[:, :, :num_entity].sigmoid(),
-            (1 - beta) * in_background[:, :, num_background:].sigmoid()
-            + beta * in_entity[:, :, num_entity:].sigmoid(),
-        ],
-        dim=2,
-    )
-    background_share = _scale_image_rows((-in_background).sigmoid(), 1 - beta, num_background)
-    entity_share = _scale_image_rows((-in_entity).sigmoid(), beta, num_entity)
 
-    merged = to_image * image_share.unsqueeze(-1)
-    from_background = to_background * background_share.unsqueeze(-1)
-    from_entity = to_entity * entity_share.unsqueeze(-1)
-    text_rows = torch.cat(
-        [from_background[:, :, :num_background], from_entity[:, :, :num_entity]], dim=2
+    text_rows, image_share = [], torch.zeros_like(lses[2])
+    blended: list[tuple[Tensor, Tensor]] = []
+    for branch, weight in ((0, 1 - beta), (1, beta)):
+        q_text, k_text, v_text = (layout.split(rows)[branch] for rows in (query, key, value))
+        own, own_lse = attend_with_lse(q_text, k_text, v_text)
+        share = (lses[branch] - own_lse).sigmoid()
+        text_rows.append(_weighted_sum([outputs[branch], own], [share, 1 - share]))
+        seen, seen_lse = attend_with_lse(layout.split(query)[2], k_text, v_text)
+        # The share of the image keys in a branch is the sigmoid of the difference of the two lses.
+        share = (lses[2] - seen_lse).sigmoid()
+        image_share = image_share + weight * share
+        blended.append((seen, weight * (1 - share)))
+    image_rows = _weighted_sum(
+        [outputs[2], *(seen for seen, _ in blended)], [image_share, *(c for _, c in blended)]
     )
-    image_rows = from_background[:, :, num_background:] + from_entity[:, :, num_entity:]
-    return (merged + torch.cat([text_rows, image_rows], dim=2)).to(query.dtype)
+    # Joined with the heads inside, (B, S, heads, head_dim), as the block's next matrix wants them.
+    rows = [part.transpose(1, 2) for part in (*text_rows, image_rows)]
+    return torch.cat(rows, dim=1).transpose(1, 2).to(query.dtype)
 
 
 def per_row(beta: Tensor, like: Tensor) -> Tensor:
     """Return beta as (1, 1, 1) or (B, 1, 1) on the device of `like`, in at least float32."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     return beta.to(device=like.device, dtype=dtype).reshape(-1, 1, 1)
-
-
-def _scale_image_rows(share: Tensor, weight: Tensor, num_text_rows: int) -> Tensor:
-    return torch.cat([share[:, :, :num_text_rows], weight * share[:, :, num_text_rows:]], dim=2)
 
 
 def _merge_coefficients(lse: Tensor, weights: Tensor) -> Tensor:
@@ -133,5 +115,5 @@ def _merge_coefficients(lse: Tensor, weights: Tensor) -> Tensor:
 def _weighted_sum(outputs: list[Tensor], coefficients: list[Tensor]) -> Tensor:
     total = outputs[0] * coefficients[0].unsqueeze(-1)
     for output, coefficient in zip(outputs[1:], coefficients[1:], strict=True):
-        total = total + output * coefficient.unsqueeze(-1)
+        total = torch.addcmul(total, output, coefficient.unsqueeze(-1))
     return total

@@ -17,17 +17,20 @@ Number = float | Tensor
 
 
 def step(t: Tensor, *, center: Number) -> Tensor:
-    """0 before `center`, 1 from it on; the paper's "01"."""
+    """Jump from 0 to 1 at `center`; the paper's "01"."""
     return (t >= center).to(t.dtype)
 
 
 def arctan(t: Tensor, *, center: Number, slope: Number) -> Tensor:
-    """1/2 + arctan(slope (t - center)) / pi; reaches neither 0 nor 1."""
+    """Rise along an arctangent that reaches neither end.
+
+    beta = 1/2 + arctan(slope (t - center)) / pi.
+    """
     return 0.5 + torch.arctan(slope * (t - center)) / math.pi
 
 
 def sine(t: Tensor, *, center: Number, width: Number) -> Tensor:
-    """1/2 (1 + sin(pi (t - center) / width)), exactly 0 and 1 from width / 2 away on."""
+    """Rise as 1/2 (1 + sin(pi (t - center) / width)); exactly 0 and 1 from width / 2 away on."""
     phase = ((t - center) / width).clamp(-0.5, 0.5)
     rising = 0.5 * (1.0 + torch.sin(math.pi * phase))
     return torch.where(phase <= -0.5, 0.0, torch.where(phase >= 0.5, 1.0, rising))

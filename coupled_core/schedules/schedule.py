@@ -15,7 +15,7 @@ Parameters = Mapping[str, float | tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """beta(sigma) and what it was made for; over sigma, so that it serves any step count and shift."""
+    """beta(sigma) and what it was made for; over sigma, so it serves any step count and shift."""
 
     family: str
     """step, arctan, sine or isotonic; formulas in `schedules.families`."""

@@ -100,6 +100,6 @@ def _build_vae() -> AutoencoderKL:
 
 
 def _enlarge(module: nn.Module) -> None:
-    """Make text matter more than it does at initialisation, so that a mistake shows in the images."""
+    """Make text matter more than at initialisation, so that a mistake shows in the images."""
     for parameter in module.parameters():
         parameter.data.mul_(1.5)

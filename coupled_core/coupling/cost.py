@@ -1,0 +1,68 @@
+"""What a denoising step costs in floating-point operations, predicted from the model's geometry.
+
+Per block: 24 d^2 a token for the matrices, 4 S_q S_k d for an attention of S_q queries to S_k keys.
+What is computed once an image and not once a token (modulation, embeddings) is left out: a third of
+a percent.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Form = Literal["stock", "merged", "two_attentions", "two_blocks"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A FLUX transformer and the rows it works on."""
+
+    width: int
+    """d, the size of a token."""
+    num_double_blocks: int
+    num_single_blocks: int
+    num_image_tokens: int
+    num_text_tokens: int
+    """Of one text stream; background and entity have the same."""
+
+
+def predict_step_flops(geometry: Geometry, form: Form) -> int:
+    """Return the operations of one step for one image.
+
+    Args:
+        geometry: the model and its rows.
+        form: stock is one text, as in a prefix or suffix step; merged is ours; two_attentions runs
+            both attentions whole and all else once; two_blocks runs the whole single-stream block
+            twice, as published.
+    """
+    text, image = geometry.num_text_tokens, geometry.num_image_tokens
+    one, both = text + image, 2 * text + image
+    stock_block = _linear(geometry, one) + _attention(geometry, one, one)
+    if form == "stock":
+        return (geometry.num_double_blocks + geometry.num_single_blocks) * stock_block
+    double_block = _linear(geometry, both) + _attention(geometry, both, both)
+    single_block = {
+        "merged": _linear(geometry, both)
+        + _attention(geometry, both, image)
+        + 2 * _attention(geometry, one, text),
+        "two_attentions": _linear(geometry, both) + 2 * _attention(geometry, one, one),
+        "two_blocks": 2 * stock_block,
+    }[form]
+    return geometry.num_double_blocks * double_block + geometry.num_single_blocks * single_block
+
+
+def predict_group_ratio(
+    geometry: Geometry, num_prefix: int, num_middle: int, num_suffix: int, num_images: int
+) -> float:
+    """Return the cost of a coupled group over that of its images made one by one by the stock model."""
+    stock = predict_step_flops(geometry, "stock")
+    middle = predict_step_flops(geometry, "merged") / stock
+    steps = num_prefix + num_middle + num_suffix
+    coupled = num_prefix + num_images * (middle * num_middle + num_suffix)
+    return coupled / (steps * num_images)
+
+
+def _linear(geometry: Geometry, num_tokens: int) -> int:
+    return 24 * geometry.width**2 * num_tokens
+
+
+def _attention(geometry: Geometry, num_queries: int, num_keys: int) -> int:
+    return 4 * num_queries * num_keys * geometry.width

@@ -1,0 +1,185 @@
+"""Finds the files of a base model and reads its configuration, without loading weights."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coupled_core.errors import ModelUnavailableError
+from coupled_core.generation.known_models import (
+    KNOWN_MODELS,
+    KnownModel,
+    describe_unknown_model,
+)
+from coupled_core.miniature.paths import miniature_folder
+
+_WHOLE_FILE_BYTES = 64 * 2**20
+_SAMPLE_BYTES = 2**20
+_NUM_SAMPLES = 64
+_HASHED_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A FLUX pipeline on disk or on the hub, and what its configuration says."""
+
+    name: str
+    """Hub id, "miniature", or the folder as it was given."""
+    folder: Path | None
+    """None for a hub id."""
+    revision: str
+    """Commit of a hub id; SHA-256 over a folder's files."""
+    known: KnownModel
+    guidance_embeds: bool
+    vae_sample_size_px: int
+    size_multiple_px: int
+    """Width and height must be multiples of this: autoencoder's scale times 2 x 2 packing."""
+    tokenizer_max_length: int
+    """T5 tokens."""
+
+    @property
+    def size_px(self) -> int:
+        """Side of a default image."""
+        return self.known.size_px or self.vae_sample_size_px
+
+    @property
+    def max_sequence_length(self) -> int:
+        """T5 tokens of each text stream by default; FLUX knows at most 512."""
+        return self.known.max_sequence_length or min(self.tokenizer_max_length, 512)
+
+
+def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
+    """Locate a base model and read its configuration.
+
+    Args:
+        base_model: "miniature", a folder in the format of `FluxPipeline.save_pretrained`, or a hub
+        id.
+        revision: commit, tag or branch of a hub id; None is its newest.
+
+    Raises:
+        ModelUnavailableError: it is not there, is gated, or is not a FLUX pipeline; says what to
+        do.
+    """
+    folder = _find_folder(base_model)
+    if folder is None:
+        configs, commit = _read_hub_configs(base_model, revision)
+    else:
+        configs, commit = _read_folder_configs(folder), hash_folder(folder)
+    pipeline_class = configs["model_index.json"].get("_class_name")
+    if pipeline_class != "FluxPipeline":
+        raise ModelUnavailableError(
+            f"base model {base_model}: expected a FluxPipeline, got a {pipeline_class}. "
+            "Coupling is written for FLUX.1: name FLUX.1-dev, FLUX.1-schnell or one of their kind."
+        )
+    transformer, vae = configs["transformer/config.json"], configs["vae/config.json"]
+    return ModelFiles(
+        name=base_model,
+        folder=folder,
+        revision=commit,
+        known=KNOWN_MODELS.get(base_model) or describe_unknown_model(transformer),
+        guidance_embeds=bool(transformer.get("guidance_embeds")),
+        vae_sample_size_px=int(vae["sample_size"]),
+        size_multiple_px=2 ** len(vae["block_out_channels"]),
+        tokenizer_max_length=int(configs["tokenizer_2/tokenizer_config.json"]["model_max_length"]),
+    )
+
+
+def hash_folder(folder: Path) -> str:
+    """Return a SHA-256 over the model files of a folder, their names and sizes.
+
+    Files above 64 MiB (FLUX.1-dev has 34 GB of them) go in by 64 evenly spaced samples of 1 MiB:
+    enough to tell trained weights apart, in a second and not in a minute.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(
+        p for p in folder.rglob("*") if p.suffix in _HASHED_SUFFIXES and p.is_file()
+    ):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE_FILE_BYTES:
+                digest.update(file.read())
+                continue
+            for i in range(_NUM_SAMPLES):
+                file.seek((size - _SAMPLE_BYTES) * i // (_NUM_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+_CONFIG_FILES = (
+    "model_index.json",
+    "transformer/config.json",
+    "vae/config.json",
+    "tokenizer_2/tokenizer_config.json",
+)
+_Configs = dict[str, dict[str, Any]]
+
+
+def _find_folder(base_model: str) -> Path | None:
+    if base_model == "miniature":
+        folder = miniature_folder("flux")
+        if not (folder / "model_index.json").is_file():
+            raise ModelUnavailableError(
+                f"the miniature's weights are missing: expected a pipeline in {folder}. "
+                "Install the package again, or train them with coupled_core.miniature.training."
+            )
+        return folder
+    folder = Path(base_model).expanduser()
+    if folder.is_dir():
+        return folder
+    if base_model.count("/") != 1 or base_model.startswith((".", "/", "~")):
+        raise ModelUnavailableError(
+            f"base model {base_model!r}: there is no such folder, and it is not a hub id "
+            "(OWNER/NAME). Name an existing folder, an id such as black-forest-labs/FLUX.1-dev, "
+            'or "miniature".'
+        )
+    return None
+
+
+def _read_folder_configs(folder: Path) -> _Configs:
+    try:
+        return {name: json.loads((folder / name).read_text()) for name in _CONFIG_FILES}
+    except (OSError, ValueError) as exc:
+        raise ModelUnavailableError(
+            f"{folder} is not a FLUX pipeline in the diffusers format: {exc}. "
+            "Expected what FluxPipeline.save_pretrained writes, or a download of a hub model."
+        ) from exc
+
+
+def _read_hub_configs(model_id: str, revision: str | None) -> tuple[_Configs, str]:
+    from huggingface_hub import errors, hf_hub_download
+
+    where = f"base model {model_id}" + (f" at revision {revision}" if revision else "")
+    try:
+        # The first answer fixes the commit; the others, and later the weights, come from that
+        # commit.
+        index = Path(hf_hub_download(model_id, "model_index.json", revision=revision))
+        commit = index.parent.name
+        configs = {
+            name: json.loads(Path(hf_hub_download(model_id, name, revision=commit)).read_text())
+            for name in _CONFIG_FILES
+        }
+    except errors.GatedRepoError as exc:
+        raise ModelUnavailableError(
+            f"{where} is gated. Accept its licence at huggingface.co/{model_id}, then log in "
+            "with `hf auth login` or set HF_TOKEN; or pass a folder that holds the model."
+        ) from exc
+    except errors.RepositoryNotFoundError as exc:
+        raise ModelUnavailableError(
+            f"{where} does not exist on the hub or is not visible to you. Check the id; for a "
+            "private or gated model log in with `hf auth login` or set HF_TOKEN; or pass a folder "
+            "that holds the model."
+        ) from exc
+    except errors.RevisionNotFoundError as exc:
+        raise ModelUnavailableError(
+            f"{where}: there is no such revision. Check the commit or tag."
+        ) from exc
+    except (errors.EntryNotFoundError, errors.HFValidationError, OSError) as exc:
+        raise ModelUnavailableError(
+            f"{where} is not in the local cache and cannot be fetched: {str(exc).splitlines()[0]} "
+            "Check the network (and that HF_HUB_OFFLINE is not set), or pass a folder that holds "
+            "the model. A gated model also wants its licence accepted at "
+            f"huggingface.co/{model_id}, and `hf auth login` or HF_TOKEN."
+        ) from exc
+    return configs, commit

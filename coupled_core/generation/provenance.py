@@ -1,0 +1,161 @@
+"""Everything that decides what the images look like, known before any weights are loaded."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from coupled_core.config import CouplingMode, GenerationConfig
+from coupled_core.errors import ConfigError, ScheduleError
+from coupled_core.generation.model_files import ModelFiles, find_model_files
+from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule_file import load_schedule
+from coupled_core.schedules.shipped import load_shipped_schedule
+
+MAX_SEQUENCE_LENGTH = 512
+"""FLUX's limit of T5 tokens."""
+
+
+@dataclass(frozen=True)
+class GenerationProvenance:
+    """Settings of a generation with every default filled in; goes into the manifest."""
+
+    base_model: str
+    base_model_revision: str
+    """Commit of a hub model, SHA-256 over the files of a folder."""
+    schedule_id: str
+    coupling_mode: CouplingMode
+    num_inference_steps: int
+    guidance_scale: float
+    """0 where the model has no guidance embedding."""
+    width: int
+    """Pixels; a group may ask for another size."""
+    height: int
+    max_sequence_length: int
+    """T5 tokens of each text stream."""
+    dtype: str
+    """float32, bfloat16 or float16."""
+    device_name: str
+    license: str
+    use_restrictions: str
+    entity_text: str
+    """full_prompt or entity_prompt: what the entity stream read."""
+
+
+@dataclass(frozen=True)
+class ResolvedGeneration:
+    """The provenance together with what is needed to load and run."""
+
+    provenance: GenerationProvenance
+    files: ModelFiles
+    schedule: Schedule
+    device: torch.device
+
+
+def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
+    """Return what a generation with these settings will use here, without loading weights.
+
+    Raises:
+        ConfigError: sizes, lengths or devices that do not work.
+        ModelUnavailableError: the base model is not there.
+        ScheduleError: the schedule is not there, or is for another mode.
+    """
+    return resolve(config).provenance
+
+
+def resolve(config: GenerationConfig) -> ResolvedGeneration:
+    """Do `resolve_generation` and keep the files, the schedule and the device."""
+    files = find_model_files(config.base_model, config.revision)
+    schedule = choose_schedule(config, files)
+    device = choose_device(config.device)
+    if config.offload != "none" and device.type == "cpu":
+        raise ConfigError(
+            f"offload={config.offload} moves model parts between an accelerator and the CPU, but "
+            "the device is cpu: use offload=none."
+        )
+    steps = config.num_inference_steps or files.known.num_inference_steps
+    guidance = (
+        files.known.guidance_scale if config.guidance_scale is None else config.guidance_scale
+    )
+    provenance = GenerationProvenance(
+        base_model=files.name,
+        base_model_revision=files.revision,
+        schedule_id=schedule.id,
+        coupling_mode=schedule.mode,
+        num_inference_steps=steps,
+        guidance_scale=guidance if files.guidance_embeds else 0.0,
+        width=check_size("width", config.width or files.size_px, files.size_multiple_px),
+        height=check_size("height", config.height or files.size_px, files.size_multiple_px),
+        max_sequence_length=_check_length(config.max_sequence_length or files.max_sequence_length),
+        dtype=_choose_dtype(config.dtype, device),
+        device_name=_name_device(device),
+        license=files.known.license,
+        use_restrictions=files.known.use_restrictions,
+        entity_text=config.entity_text,
+    )
+    return ResolvedGeneration(provenance, files, schedule, device)
+
+
+def choose_schedule(config: GenerationConfig, files: ModelFiles) -> Schedule:
+    """Return the schedule file of the settings, or the one shipped for the base model."""
+    if config.schedule is None:
+        return load_shipped_schedule(files.known.schedule_name, config.coupling_mode or "log_bias")
+    schedule = load_schedule(Path(config.schedule))
+    if config.coupling_mode not in (None, schedule.mode):
+        raise ScheduleError(
+            f"{config.schedule} was made for mode {schedule.mode}, but coupling_mode is "
+            f"{config.coupling_mode}; a schedule does not carry over. Leave coupling_mode out, or "
+            f"use a schedule for {config.coupling_mode}."
+        )
+    return schedule
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of the settings; auto is cuda, else mps, else cpu."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as exc:  # torch without CUDA answers with an AssertionError
+        raise ConfigError(
+            f"device {name!r} is not usable here: {str(exc).splitlines()[0]} "
+            "Use auto, cuda, mps or cpu."
+        ) from exc
+    return device
+
+
+def check_size(name: str, size_px: int, multiple_px: int) -> int:
+    """Return the size; raise ConfigError where the latents would not pack."""
+    if size_px % multiple_px:
+        raise ConfigError(
+            f"{name} must be a multiple of {multiple_px} px for this model; got {size_px}"
+        )
+    return size_px
+
+
+def _check_length(tokens: int) -> int:
+    if tokens > MAX_SEQUENCE_LENGTH:
+        raise ConfigError(
+            f"max_sequence_length must be at most {MAX_SEQUENCE_LENGTH} T5 tokens, FLUX's limit; "
+            f"got {tokens}"
+        )
+    return tokens
+
+
+def _choose_dtype(name: str, device: torch.device) -> str:
+    if name != "auto":
+        return name
+    return "bfloat16" if device.type == "cuda" else "float32"
+
+
+def _name_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {platform.machine()}"
