@@ -25,14 +25,14 @@ class SilentProgress:
     """Nobody listens."""
 
     def begin(self, stage: str, total: int) -> None:
-        pass
+        """Do nothing."""
 
     def advance(self, stage: str, count: int = 1) -> None:
-        pass
+        """Do nothing."""
 
 
 class LogProgress:
-    """Plain lines of text, at most one every ten seconds a stage: for files and terminals without cursor."""
+    """Plain lines, at most one every ten seconds a stage: for files and terminals without cursor."""
 
     def __init__(self) -> None:
         self._totals: dict[str, int] = {}
@@ -41,10 +41,12 @@ class LogProgress:
         self._logged: dict[str, float] = {}
 
     def begin(self, stage: str, total: int) -> None:
+        """Remember the total, and when the stage began."""
         self._totals[stage] = total
         self._started.setdefault(stage, time.monotonic())
 
     def advance(self, stage: str, count: int = 1) -> None:
+        """Count, and log when it is time to or when all is done."""
         now = time.monotonic()
         self._counts[stage] = self._counts.get(stage, 0) + count
         is_last = self._counts[stage] == self._totals.get(stage)
@@ -54,9 +56,9 @@ class LogProgress:
 
     def _describe(self, stage: str, now: float) -> str:
         done, total = self._counts[stage], self._totals.get(stage)
-        rate = done / max(now - self._started.get(stage, now), 1e-3)
-        if total is None:
+        if total is None or done == 0:
             return f"{stage}: {done}"
+        rate = done / max(now - self._started[stage], 1e-3)
         left = max(total - done, 0) / rate
         return f"{stage}: {done} of {total}, {rate:.2g}/s, {left:.0f} s left"
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import boto3
 import pytest
 
+from tests.coupled_command import coupled, prefect_url, undisturbed  # noqa: F401
+
 
 @dataclass(frozen=True)
 class S3Server:

@@ -1,0 +1,106 @@
+"""Runs `coupled` as users do, in a process of its own, against one Prefect server a session."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from coupled_core.dataset.reader import current_snapshot, iter_manifest
+from coupled_core.miniature.paths import miniature_folder
+from coupled_core.storage.store import open_store
+from flows.temporary_server import temporary_server
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_SECONDS = 280
+UNSTABLE_COLUMNS = ("created_at", "generate_seconds", "gpu_seconds")
+SMALL = ("--steps", "2", "--shard-size", "2", "--batch-size", "1")
+"""Few steps and tiny shards: the four groups of `write_prompts` become 2 shards of 2 batches."""
+
+
+@dataclass(frozen=True)
+class Coupled:
+    """The command in a folder of its own."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str, log: Path | None = None) -> "subprocess.Popen[str]":
+        """Start the command and return at once; standard error goes to `log`."""
+        with (log or self.folder / "log").open("a") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", *arguments],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **self.environment},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Run the command to its end; return exit code, standard output, standard error."""
+        log = self.folder / "log"
+        log.unlink(missing_ok=True)
+        with self.start(*arguments) as process:
+            try:
+                output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+            except BaseException:
+                process.kill()
+                raise
+        return process.returncode, output, log.read_text()
+
+
+def write_prompts(path: Path, num_groups: int = 4) -> Path:
+    """Write the first groups of the shipped set, one of three prompts among them."""
+    table = pq.read_table(miniature_folder("prompts"))
+    rows = table.to_pylist()
+    larger = next(row for row in rows if len(row["prompts"]) == 3)
+    pairs = [row for row in rows if len(row["prompts"]) == 2][: num_groups - 1]
+    pq.write_table(pa.Table.from_pylist([*pairs, larger], schema=table.schema), path)
+    return path
+
+
+def read_rows(dataset: str | Path) -> list[dict[str, Any]]:
+    """Return the manifest rows that a reader sees, by pair_id, without what no two runs share."""
+    store = open_store(dataset)
+    snapshot = current_snapshot(store)
+    assert snapshot is not None, f"{dataset} holds no snapshot"
+    rows = [row for b in iter_manifest(store, snapshot.parts) for row in b.to_pylist()]
+    stable = [{k: v for k, v in row.items() if k not in UNSTABLE_COLUMNS} for row in rows]
+    return sorted(stable, key=lambda row: str(row["pair_id"]))
+
+
+@pytest.fixture(scope="session")
+def prefect_url() -> Iterator[str]:
+    """The API of a server of ours; starting one takes some ten seconds."""
+    with temporary_server(180) as url:
+        yield url
+
+
+@pytest.fixture
+def coupled(tmp_path: Path, prefect_url: str) -> Coupled:
+    """The command in an empty folder."""
+    return Coupled(tmp_path, {"PREFECT_API_URL": prefect_url})
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Path:
+    """A folder with `prompts.parquet` and `pairs`, the dataset that an undisturbed build made of it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_prompts(folder / "prompts.parquet")
+    command = Coupled(folder, {"PREFECT_API_URL": prefect_url})
+    code, output, errors = command.run(*build_arguments())
+    assert code == 0, errors
+    (folder / "output.txt").write_text(output)
+    return folder
+
+
+def build_arguments(*more: str) -> list[str]:
+    """Return the small build; equal relative paths in every folder, so that settings are equal, too."""
+    return ["build", "--prompts", "prompts.parquet", "--output", "pairs", *SMALL, *more]

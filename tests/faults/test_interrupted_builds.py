@@ -1,0 +1,95 @@
+"""Builds that are killed at random moments, interrupted, or started twice at the same time."""
+
+import random
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.coupled_command import TIMEOUT_SECONDS, Coupled, build_arguments, read_rows, write_prompts
+
+pytestmark = pytest.mark.timeout(600)
+NUM_BATCHES = 4
+NUM_OBJECTS = 14
+"""That a build leaves below work/: input, two batches twice, decisions and marker of two shards."""
+
+
+@dataclass(frozen=True)
+class History:
+    """A build that was stopped again and again, and the run that finished it."""
+
+    folder: Path
+    interrupt_code: int
+    interrupt_message: str
+    num_kills: int
+    generated: Counter[str]
+    """How often each batch was generated and stored, over all attempts."""
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> History:
+    """Kill a build twice at seeded random moments, press Ctrl-C once, then let it finish."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    write_prompts(folder / "prompts.parquet")
+    command, logs = Coupled(folder, {"PREFECT_API_URL": prefect_url}), folder / "all-logs"
+    moments = random.Random(20)
+    stops = sorted(moments.sample(range(1, NUM_OBJECTS - 1), 3))
+    kinds = [signal.SIGKILL, signal.SIGKILL, signal.SIGINT]
+    process = None
+    for num_objects, kind in zip(stops, kinds, strict=True):
+        process = command.start(*build_arguments(), log=logs)
+        _wait_for_objects(folder, num_objects, process)
+        time.sleep(moments.uniform(0, 0.4))
+        process.send_signal(kind)
+        process.communicate(timeout=60)
+    assert process is not None
+    message = logs.read_text()
+    final = command.start(*build_arguments(), log=logs)
+    final.communicate(timeout=TIMEOUT_SECONDS)
+    assert final.returncode == 0, logs.read_text()
+    stored = re.findall(r"work/\w+/(\d+)/: generated batch (\d+)", logs.read_text())
+    return History(
+        folder, process.returncode, message, kinds.count(signal.SIGKILL), Counter(map("/".join, stored))
+    )
+
+
+def test_a_build_that_was_stopped_again_and_again_ends_with_the_rows_of_an_undisturbed_one(
+    history: History, undisturbed: Path
+) -> None:
+    assert read_rows(history.folder / "pairs") == read_rows(undisturbed / "pairs")
+
+
+def test_no_stored_batch_is_generated_again(history: History) -> None:
+    assert set(history.generated.values()) == {1}
+    # a kill between storing a batch and logging it may hide one batch
+    assert NUM_BATCHES - history.num_kills <= len(history.generated) <= NUM_BATCHES
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(history: History) -> None:
+    assert history.interrupt_code == 130
+    assert "run the same command again" in history.interrupt_message
+    assert "Traceback" not in history.interrupt_message
+
+
+def test_a_twin_of_a_build_doubles_nothing(coupled: Coupled, undisturbed: Path) -> None:
+    write_prompts(coupled.folder / "prompts.parquet")
+    twins = [coupled.start(*build_arguments(), log=coupled.folder / f"log-{n}") for n in range(2)]
+    for twin in twins:
+        twin.communicate(timeout=TIMEOUT_SECONDS)
+    logs = [(coupled.folder / f"log-{n}").read_text() for n in range(2)]
+    assert [twin.returncode for twin in twins] == [0, 0], logs
+    assert read_rows(coupled.folder / "pairs") == read_rows(undisturbed / "pairs")
+
+
+def _wait_for_objects(folder: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    """Wait until a build has stored so many objects, or has ended."""
+    while process.poll() is None:
+        files = [path for path in (folder / "pairs").glob("work/*/*/**/*") if path.is_file()]
+        if len([path for path in files if not path.name.startswith(".")]) >= count:
+            return
+        time.sleep(0.02)
