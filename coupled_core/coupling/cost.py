@@ -52,7 +52,7 @@ def predict_step_flops(geometry: Geometry, form: Form) -> int:
 def predict_group_ratio(
     geometry: Geometry, num_prefix: int, num_middle: int, num_suffix: int, num_images: int
 ) -> float:
-    """Return the cost of a coupled group over that of its images made one by one by the stock model."""
+    """Return the cost of a coupled group over that of its images made singly by the stock model."""
     stock = predict_step_flops(geometry, "stock")
     middle = predict_step_flops(geometry, "merged") / stock
     steps = num_prefix + num_middle + num_suffix

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 _FLASH_DTYPES = (torch.bfloat16, torch.float16)
+_KERNEL_ALIGNMENT = 8  # the CUDA kernels want head sizes that are multiples of this
 
 
 def attend_with_lse(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,20 +42,13 @@ def attend_plainly(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, T
 
 
 def _attend_on_cuda(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    if query.dtype in _FLASH_DTYPES and torch.cuda.get_device_capability(query.device) >= (9, 0):
-        # cuDNN's kernel is the fastest exact one on Hopper; it wants contiguous inputs.
-        result = torch.ops.aten._scaled_dot_product_cudnn_attention(
-            query.contiguous(), key.contiguous(), value.contiguous(), None, True
-        )
-        return result[0], result[1].reshape(query.shape[:3])
+    if query.shape[-1] % _KERNEL_ALIGNMENT:
+        return attend_plainly(query, key, value)
     if query.dtype in _FLASH_DTYPES:
         result = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)
         return result[0], result[1]
     if query.dtype == torch.float32:
-        result = torch.ops.aten._scaled_dot_product_efficient_attention(
-            query, key, value, None, True
-        )
-        return result[0], result[1][
-            ..., : query.shape[2]
-        ]  # the kernel pads rows to a multiple of 32
+        kernel = torch.ops.aten._scaled_dot_product_efficient_attention
+        result = kernel(query, key, value, None, True)
+        return result[0], result[1][..., : query.shape[2]]  # padded to a multiple of 32 rows
     return attend_plainly(query, key, value)

@@ -2,7 +2,8 @@
 
     python -m infra.benchmarks.step_cost [--repeats 5] [--threads 1]
 
-Times are medians of ratios of stock and coupled runs in turn, on random weights.
+Times are CPU seconds, which other processes on the machine disturb least: medians of the ratios of
+stock and coupled runs in turn, on random weights.
 """
 
 import argparse
@@ -127,9 +128,9 @@ def time_ratio(run: Callable[[], None], baseline: Callable[[], None], repeats: i
     for _ in range(repeats):
         seconds = []
         for call in (baseline, run):
-            started_at = time.perf_counter()
+            started_at = time.process_time()
             call()
-            seconds.append(time.perf_counter() - started_at)
+            seconds.append(time.process_time() - started_at)
         ratios.append(seconds[1] / seconds[0])
     return statistics.median(ratios)
 

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from coupled_core.coupling.partial_attention import attend_plainly, attend_with_lse
@@ -10,13 +11,32 @@ def draw(*shape: int) -> torch.Tensor:
     )
 
 
-def test_the_kernel_and_the_plain_form_agree_on_output_and_log_sum_exp() -> None:
-    query, key, value = draw(2, 3, 37, 16), draw(2, 3, 11, 16), draw(2, 3, 11, 16)
-    for fast, plain in zip(
-        attend_with_lse(query, key, value), attend_plainly(query, key, value), strict=True
-    ):
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "tolerance"),
+    [
+        ("cpu", torch.float64, 1e-12),
+        ("cpu", torch.float32, 1e-5),
+        ("cpu", torch.bfloat16, 2e-2),
+        pytest.param("cuda", torch.float64, 1e-12, marks=on_cuda),
+        pytest.param("cuda", torch.float32, 1e-5, marks=on_cuda),
+        pytest.param("cuda", torch.bfloat16, 2e-2, marks=on_cuda),
+        pytest.param("cuda", torch.float16, 2e-2, marks=on_cuda),
+    ],
+)
+def test_the_kernel_and_the_plain_form_agree_on_output_and_log_sum_exp(
+    device: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    query, key, value = (
+        draw(2, 3, rows, 16).to(device, dtype).transpose(1, 2).contiguous().transpose(1, 2)
+        for rows in (37, 11, 11)
+    )
+    kernel = attend_with_lse(query, key, value)
+    for fast, plain in zip(kernel, attend_plainly(query, key, value), strict=True):
         assert fast.shape == plain.shape
-        assert torch.allclose(fast, plain, atol=1e-12)
+        assert float((fast - plain).abs().max()) < tolerance
 
 
 def test_a_part_of_weight_zero_with_huge_logits_leaves_no_trace() -> None:
