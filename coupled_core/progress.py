@@ -32,7 +32,7 @@ class SilentProgress:
 
 
 class LogProgress:
-    """Plain lines, at most one every ten seconds a stage: for files and terminals without cursor."""
+    """Plain lines, one in ten seconds a stage at most: for logs and terminals without cursor."""
 
     def __init__(self) -> None:
         self._totals: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The contact sheet of a run: kept pairs from the dataset, dropped ones from the work of its shards."""
+"""The contact sheet of a run: kept pairs from the dataset, dropped ones from its shards' work."""
 
 from collections.abc import Iterator, Sequence
 

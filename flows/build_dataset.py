@@ -22,8 +22,8 @@ _HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)
 def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
     """Build what the dataset does not hold yet.
 
-    A shard that fails does not stop the others. The same call continues an interrupted run, and does
-    nothing once the dataset holds every pair.
+    A shard that fails does not stop the others. The same call continues an interrupted run, and
+    does nothing once the dataset holds every pair.
 
     Args:
         config: All settings. It holds no secrets: those come from the environment.

@@ -1,8 +1,8 @@
 """One shard from prompts to dataset parts: the stages in order.
 
-Every stage keeps its finished batches in the dataset's work folder and passes over those that it finds there.
-So a shard that was killed goes on where it stopped, wherever it is started again, and a twin of it only repeats
-the batch that both were at. Nothing but a few numbers travels through Prefect.
+Every stage keeps its finished batches in the dataset's work folder and passes over those that it
+finds there. So a shard that was killed goes on where it stopped, wherever it is started again, and
+a twin of it only repeats the batch that both were at. No image travels through Prefect.
 """
 
 from prefect import flow

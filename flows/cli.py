@@ -1,30 +1,60 @@
 """The command line: `coupled`. Nothing heavy is imported before a command runs."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated
 
 import typer
 
+from flows.cli_options import (
+    AsJson,
+    BaseModel,
+    BatchSize,
+    ClipModel,
+    ConfigFile,
+    CouplingMode,
+    Debug,
+    Device,
+    Dtype,
+    EntityText,
+    Height,
+    MinCombined,
+    Offload,
+    OnBadRow,
+    Output,
+    Prompts,
+    Revision,
+    SamModel,
+    Schedule,
+    Seed,
+    ShardSize,
+    SingleWriter,
+    Steps,
+    Verbose,
+    Width,
+)
+
 _EXIT_CODES = (
     "[bold]Exit codes[/]: 0 done, 1 unexpected, 2 wrong usage or bad input, 3 model unavailable, "
-    "4 storage, 5 some shards failed (the others are committed), 130 interrupted (run it again to go on)."
+    "4 storage, 5 some shards failed (the others are committed), 130 interrupted (run it again)."
 )
 _ENVIRONMENT = (
-    "[bold]Environment[/]: PREFECT_API_URL names a running Prefect server (else a temporary one is started); "
-    "AWS_PROFILE, AWS_ENDPOINT_URL and the rest of boto3's chain reach s3:// locations; HF_TOKEN and HF_HOME "
-    "serve gated models and their cache."
+    "[bold]Environment[/]: PREFECT_API_URL names a running Prefect server (else a temporary one is "
+    "started); AWS_PROFILE, AWS_ENDPOINT_URL and the rest of boto3's chain reach s3:// locations; "
+    "HF_TOKEN and HF_HOME serve gated models and their cache."
 )
 _BUILD_EXAMPLES = """[bold]Examples[/]
 
 coupled build
 
-coupled build --prompts s3://bucket/prompts.parquet --output s3://bucket/pairs --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth --clip-model ViT-L-14:openai --device cuda
+coupled build --prompts prompts.parquet --on-bad-row quarantine --min-combined 1.2 --json
 
-coupled build --prompts prompts.parquet --on-bad-row quarantine --min-combined 1.2 --json > summary.json
+coupled build --prompts s3://bucket/set.parquet --output s3://bucket/pairs --device cuda
+--base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
+--clip-model ViT-L-14:openai
 """
 _GENERATE_EXAMPLES = """[bold]Example[/]
 
-coupled generate "a red fox in a snowy forest at dawn" "a grey owl in a snowy forest at dawn" -o pair.png
+coupled generate "a red fox in a snowy forest" "a grey owl in a snowy forest" -o pair.png
 """
 
 app = typer.Typer(
@@ -36,134 +66,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-
-_INPUT, _OUTPUT, _IMAGES, _SCORES, _RUN = "Input", "Output", "Images", "Scores", "Run"
-
-Prompts = Annotated[
-    str | None,
-    typer.Option(
-        help="Prompt set: a Parquet file, a folder of them, or an s3:// location of either. "
-        "Default: the example set of the package.",
-        rich_help_panel=_INPUT,
-    ),
-]
-OnBadRow = Annotated[
-    Literal["fail", "quarantine"] | None,
-    typer.Option(
-        help="What to do about unusable rows: stop before anything is spent (default), or go on without them.",
-        rich_help_panel=_INPUT,
-    ),
-]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        help="Settings as JSON, such as a snapshot's `config`; flags win over it.",
-        rich_help_panel=_INPUT,
-    ),
-]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        help="Dataset: a folder or s3://BUCKET/PREFIX. Default: ./coupled-dataset.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-ShardSize = Annotated[
-    int | None,
-    typer.Option(min=1, help="Groups a shard, the unit of retry and of output files. Default: 16.", rich_help_panel=_OUTPUT),
-]  # fmt: skip
-SingleWriter = Annotated[
-    bool | None,
-    typer.Option(
-        "--single-writer",
-        help="Promise that nothing else writes there: for stores that ignore conditional writes.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-BaseModel = Annotated[
-    str | None,
-    typer.Option(
-        help="FLUX model: a Hugging Face id, a folder, or `miniature` (default, ships with the package).",
-        rich_help_panel=_IMAGES,
-    ),
-]
-Revision = Annotated[
-    str | None,
-    typer.Option(help="Commit or tag of a Hugging Face model.", rich_help_panel=_IMAGES),
-]
-Schedule = Annotated[
-    str | None,
-    typer.Option(help="Schedule file (JSON). Default: the one shipped for the base model.", rich_help_panel=_IMAGES),
-]  # fmt: skip
-CouplingMode = Annotated[
-    Literal["log_bias", "key_scale"] | None,
-    typer.Option(help="How the two texts are weighted. Default: what the schedule was made for.", rich_help_panel=_IMAGES),
-]  # fmt: skip
-EntityText = Annotated[
-    Literal["full_prompt", "entity_prompt"] | None,
-    typer.Option(help="What the entity stream reads. Default: full_prompt.", rich_help_panel=_IMAGES),
-]  # fmt: skip
-Seed = Annotated[
-    int | None,
-    typer.Option(help="Groups without a seed of their own derive theirs from this one. Default: 0.", rich_help_panel=_IMAGES),
-]  # fmt: skip
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Denoising steps. Default: the base model's.", rich_help_panel=_IMAGES
-    ),
-]
-Width = Annotated[
-    int | None,
-    typer.Option(min=16, help="Pixels. Default: the base model's.", rich_help_panel=_IMAGES),
-]
-Height = Annotated[
-    int | None,
-    typer.Option(min=16, help="Pixels. Default: the base model's.", rich_help_panel=_IMAGES),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=1, help="Groups denoised together; the most work a kill can cost. Default: 8.", rich_help_panel=_IMAGES),
-]  # fmt: skip
-Device = Annotated[
-    str | None,
-    typer.Option(help="auto (default), cuda, cuda:N, mps or cpu.", rich_help_panel=_IMAGES),
-]
-Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"] | None,
-    typer.Option(help="auto (default): bfloat16 on CUDA, else float32.", rich_help_panel=_IMAGES),
-]
-Offload = Annotated[
-    Literal["none", "model", "sequential"] | None,
-    typer.Option(help="Keep idle model parts in main memory: slower, needs less GPU memory. Default: none.", rich_help_panel=_IMAGES),
-]  # fmt: skip
-SamModel = Annotated[
-    str | None,
-    typer.Option(
-        help="Segment Anything: `miniature` (default), or TYPE:CHECKPOINT such as vit_h:sam_vit_h_4b8939.pth.",
-        rich_help_panel=_SCORES,
-    ),
-]
-ClipModel = Annotated[
-    str | None,
-    typer.Option(
-        help="open_clip: `miniature` (default), ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER.",
-        rich_help_panel=_SCORES,
-    ),
-]
-MinCombined = Annotated[
-    float | None,
-    typer.Option(help="Drop pairs whose combined metric is lower; they stay in the manifest. Default: 1.0.", rich_help_panel=_SCORES),
-]  # fmt: skip
-AsJson = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON document on standard output and nothing else.", rich_help_panel=_RUN),
-]  # fmt: skip
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show what every task logs.", rich_help_panel=_RUN)
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_RUN)]
 
 
 @app.command(epilog=f"{_BUILD_EXAMPLES}\n\n{_ENVIRONMENT}\n\n{_EXIT_CODES}")
@@ -196,8 +98,9 @@ def build(
 ) -> None:
     """Build a dataset of pairs from a prompt set, or what is missing of it.
 
-    Without options: the example prompts and the small models that the package ships, into ./coupled-dataset.
-    The same command continues a run that was interrupted, and does nothing when nothing is missing.
+    Without options: the example prompts and the small models of the package, into
+    ./coupled-dataset. The same command continues a run that was interrupted, and does nothing when
+    nothing is missing.
     """
     settings = dict(locals())
     from flows.terminal import Terminal, reported_errors
@@ -211,8 +114,12 @@ def build(
 
 @app.command(epilog=_GENERATE_EXAMPLES + "\n\n" + _EXIT_CODES)
 def generate(
-    prompts: Annotated[list[str], typer.Argument(help="Two or more prompts that share a background.", show_default=False)],
-    picture: Annotated[Path, typer.Option("-o", "--output", help="PNG with the images side by side.")],
+    prompts: Annotated[
+        list[str], typer.Argument(help="Two or more prompts that share a background.")
+    ],
+    picture: Annotated[
+        Path, typer.Option("-o", "--output", help="PNG with the images side by side.")
+    ],
     config: ConfigFile = None,
     base_model: BaseModel = None,
     revision: Revision = None,
@@ -232,7 +139,7 @@ def generate(
     as_json: AsJson = False,
     verbose: Verbose = False,
     debug: Debug = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make one group of images from prompts given here, and print how its pairs score."""
     settings = {k: v for k, v in locals().items() if k not in ("prompts", "picture")}
     from flows.terminal import Terminal, reported_errors
@@ -246,11 +153,13 @@ def generate(
 
 @app.command(epilog=_EXIT_CODES)
 def validate(
-    prompts: Annotated[str, typer.Argument(help="Parquet file, folder of them, or s3:// location.")],
+    prompts: Annotated[
+        str, typer.Argument(help="Parquet file, folder of them, or s3:// location.")
+    ],
     on_bad_row: OnBadRow = None,
     as_json: AsJson = False,
     debug: Debug = False,
-) -> None:  # fmt: skip
+) -> None:
     """Check a prompt set and say what is in it; unusable rows are named by file, row and value."""
     from flows.terminal import Terminal, reported_errors
 

@@ -26,8 +26,8 @@ class ShardsFailedError(CoupledError):
 
     def __init__(self, summary: "RunSummary") -> None:
         super().__init__(
-            f"{len(summary.failed_shards)} of {summary.num_shards} shards failed, the others are committed; "
-            "run the same command again to build them"
+            f"{len(summary.failed_shards)} of {summary.num_shards} shards failed, the others are "
+            "committed; run the same command again to build them"
         )
         self.summary = summary
 

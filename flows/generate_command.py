@@ -1,4 +1,4 @@
-"""`coupled generate`: one group from the prompts on the command line, without Prefect or a dataset."""
+"""`coupled generate`: one group from prompts on the command line; no Prefect, no dataset."""
 
 from collections.abc import Sequence
 from pathlib import Path

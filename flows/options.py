@@ -37,7 +37,7 @@ _WHERE: Mapping[str, tuple[str, str]] = {
 
 
 def read_config(path: Path | None, options: Mapping[str, Any]) -> RunConfig:
-    """Return the settings of a file, or the defaults, with the options that were given put over them.
+    """Return the settings of a file, or the defaults, under the options that were given.
 
     Args:
         path: JSON; None: only defaults.
@@ -73,7 +73,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _describe(error: ValidationError, path: Path | None) -> str:
     problems = [
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (got {problem['input']!r})"
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (got {problem['input']!r})"
         for problem in error.errors()
     ]
     return "; ".join(problems) + (f" [settings from {path} and options]" if path else "")

@@ -1,4 +1,4 @@
-"""The Prefect settings of one command: a server to talk to, and nothing that a terminal has no use for."""
+"""Prefect for the length of one command: a server to talk to, settings that fit a terminal."""
 
 import os
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def prefect_session() -> Iterator[None]:
         settings = {
             PREFECT_API_URL: url,
             PREFECT_LOGGING_TO_API_ENABLED: False,  # gone with the server
-            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # nobody watches; its thread costs a second a flow
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # nobody watches; costs a second a flow
         }
         with temporary_settings(settings):
             yield

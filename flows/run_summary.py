@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import current_snapshot
-from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.planning import RunPlan
 from coupled_core.storage.store import open_store
+
+if TYPE_CHECKING:  # planning imports torch, which the command line has no time for before it starts
+    from coupled_core.dataset.snapshot import Snapshot
+    from coupled_core.planning import RunPlan
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class RunSummary:
 
 
 def summarise_run(
-    config: RunConfig, plan: RunPlan, new: Snapshot | None, failures: Mapping[int, str]
+    config: RunConfig, plan: "RunPlan", new: "Snapshot | None", failures: Mapping[int, str]
 ) -> RunSummary:
     """Return what a run did, as the dataset now stands."""
     store = open_store(config.output.uri)
@@ -63,7 +65,7 @@ def summarise_run(
     )
 
 
-def _funnel_of(snapshot: Snapshot | None, run_id: str) -> Funnel:
+def _funnel_of(snapshot: "Snapshot | None", run_id: str) -> Funnel:
     if snapshot is None:
         return Funnel()
     own = [run.funnel for run in snapshot.runs if run.run_id == run_id]

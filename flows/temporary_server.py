@@ -1,8 +1,8 @@
 """A Prefect server for the length of one command, when PREFECT_API_URL names none.
 
-Prefect can start one by itself. Ours differs in three points that matter at a terminal: Ctrl-C does not
-reach it, so the flow can still report that it stopped; it ends when its parent does, even by SIGKILL; and
-its database is its own, so two builds on one machine never wait for each other's locks.
+Prefect can start one by itself. Ours differs in three points that matter at a terminal: Ctrl-C does
+not reach it, so the flow can still report that it stopped; it ends when its parent does, even by
+SIGKILL; its database is its own, so two builds on one machine never wait for each other's locks.
 """
 
 import os
@@ -93,7 +93,7 @@ def stop_server(process: "subprocess.Popen[bytes]") -> None:
 
 
 def serve_until_parent_ends() -> None:
-    """Serve on a free port, told on stdout, until standard input closes: then the parent is gone."""
+    """Serve on a free port, told on stdout, until standard input closes with the parent."""
     with tempfile.TemporaryDirectory(prefix="coupled-prefect-") as home:
         os.environ["PREFECT_HOME"] = home
         _serve()

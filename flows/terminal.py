@@ -132,12 +132,14 @@ class _RichProgress:
         self._tasks: dict[str, Any] = {}
 
     def begin(self, stage: str, total: int) -> None:
+        """Show a bar, or change its total."""
         if stage not in self._tasks:
             name = stage if stage == "shards" else f"pairs: {stage}"
             self._tasks[stage] = self._bars.add_task(name, total=total, rate="")
         self._bars.update(self._tasks[stage], total=total)
 
     def advance(self, stage: str, count: int = 1) -> None:
+        """Move a bar on; stages that nobody began have none."""
         if stage not in self._tasks:
             return
         task = self._tasks[stage]

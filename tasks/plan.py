@@ -29,7 +29,7 @@ def plan(config: RunConfig) -> RunPlan:
         store=store,
     )
     get_run_logger().info(
-        "run %s: %d groups, %d pairs (%d in the dataset already), %d shards to build, %d built before",
+        "run %s: %d groups, %d pairs (%d in the dataset), %d shards to build, %d built before",
         found.run_id, found.num_groups, found.num_pairs, found.num_pairs_done,
         len(found.open_shards), len(found.finished_shards),
     )  # fmt: skip

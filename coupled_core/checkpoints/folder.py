@@ -36,8 +36,8 @@ def split_into_batches(samples: Mapping[str, Sample], batch_size: int) -> list[d
 def missing_batch(folder: ShardFolder, stage: str, batch: int) -> StorageError:
     """Return the error of a stage that finds the work of the stage before it gone or changed."""
     return StorageError(
-        f"{folder.prefix}{stage}/ lacks batch {batch} of this run, or another process with another batch "
-        "size works on the same shard: run the command again, what is finished is kept"
+        f"{folder.prefix}{stage}/ lacks batch {batch} of this run, or another process works on the "
+        "same shard with another batch size: run the command again, what is finished is kept"
     )
 
 

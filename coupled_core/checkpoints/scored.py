@@ -1,4 +1,4 @@
-"""`scored/batch-*.parquet`: masks and metrics of a batch. Samples that were not generated are absent."""
+"""`scored/batch-*.parquet`: masks and metrics of the samples of a batch that were generated."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields

@@ -1,4 +1,4 @@
-"""`split.json`: the groups of a shard with how each was split, all that later stages need of the input."""
+"""`split.json`: groups of a shard and their splits, all that later stages need of the input."""
 
 import json
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def read_split(folder: ShardFolder) -> SplitShard | None:
 
 
 def holds_groups(shard: SplitShard, groups: Sequence[PromptGroup]) -> bool:
-    """Say whether these groups were split; unknown columns compare as the JSON they are stored as."""
+    """Say whether these groups were split; unknown columns compare as JSON."""
     return [plain_group(group) for group in shard.groups] == [plain_group(g) for g in groups]
 
 

@@ -1,4 +1,4 @@
-"""The write stage of a shard: from stored batches to published parts, one batch in memory at a time."""
+"""The write stage of a shard: from stored batches to parts, one batch in memory at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +84,7 @@ def iter_dropped(
     *,
     batch_size: int,
 ) -> Iterator[tuple[Row, EncodedPair]]:
-    """Yield the manifest rows and images of scored pairs that were not kept; only the work has those images."""
+    """Yield rows and images of scored pairs that were not kept; only the work has those images."""
     for batch in _Reader(content, folder, read_decisions(folder) or {}, batch_size):
         for made in _made_pairs(batch):
             if not made.decision.kept:

@@ -33,7 +33,7 @@ def generate_shard(
     Args:
         samples: By key, in order; the same samples and batch size make the same batches.
         load_generator: Called only when there is something to generate.
-        folder: Work of this shard. A stored batch is passed over, also one that a twin stored meanwhile.
+        folder: Work of this shard. Stored batches are passed over, also those of a twin.
         batch_size: Samples a batch; the most whose images are in memory.
         image_format: How images are encoded, without loss.
         progress: Told the pairs of each batch under "generate".

@@ -31,7 +31,7 @@ def split_shard(
 
     Args:
         groups: In the order of the prompt set.
-        quarantined: Unusable rows among them; stored along, so that later stages need no prompt set.
+        quarantined: Unusable rows among them; stored along: later stages need no prompt set.
         splitter: Asked once for all groups.
         folder: Work of this shard.
     """

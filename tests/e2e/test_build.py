@@ -41,7 +41,9 @@ def test_a_build_prints_its_funnel_and_where_everything_lies(undisturbed: Path) 
     assert Image.open(sheet).width > 1000
 
 
-def test_a_second_build_needs_no_server_adds_nothing_and_says_so(undisturbed: Path) -> None:
+def test_a_second_build_with_a_server_of_its_own_adds_nothing_and_says_so(
+    undisturbed: Path,
+) -> None:
     before = (undisturbed / "pairs" / "current.json").read_bytes()
     code, output, errors = Coupled(undisturbed, {"PREFECT_API_URL": ""}).run(*build_arguments())
     assert code == 0, errors
@@ -58,7 +60,9 @@ def test_bad_rows_are_named_and_stop_the_build_before_anything_is_written(couple
     assert not (coupled.folder / "pairs" / "current.json").exists()
 
 
-def test_quarantined_failed_and_dropped_pairs_all_become_rows_with_reasons(coupled: Coupled) -> None:
+def test_quarantined_failed_and_dropped_pairs_all_become_rows_with_reasons(
+    coupled: Coupled,
+) -> None:
     _add_bad_rows(write_prompts(coupled.folder / "prompts.parquet", 2))
     arguments = build_arguments("--on-bad-row", "quarantine", "--min-combined", "99", "--json")
     code, output, errors = coupled.run(*arguments)

@@ -32,7 +32,9 @@ def test_a_store_without_conditional_writes_is_refused_before_anything_is_spent(
     _upload_prompts(dataset, write_prompts(coupled.folder / "prompts.parquet"))
     code, _, errors = coupled.run(*_arguments(dataset))
     assert code == 4
-    assert "error: " in errors and "--single-writer" in errors.replace("single_writer", "--single-writer")
+    assert "error: " in errors and "--single-writer" in errors.replace(
+        "single_writer", "--single-writer"
+    )
     assert [info.key for info in open_store(dataset).list("work/")] == []
 
 

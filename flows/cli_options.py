@@ -1,0 +1,118 @@
+"""The options of the commands: name, type, help; `flows.options` maps them to settings."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+_INPUT, _OUTPUT, _IMAGES, _SCORES, _RUN = "Input", "Output", "Images", "Scores", "Run"
+
+
+def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
+Prompts = Annotated[
+    str | None,
+    _option(
+        _INPUT,
+        "Prompt set: a Parquet file, a folder of them, or an s3:// location of either. "
+        "Default: the example set of the package.",
+    ),
+]
+OnBadRow = Annotated[
+    Literal["fail", "quarantine"] | None,
+    _option(
+        _INPUT,
+        "What to do about unusable rows: stop before anything is spent (default), "
+        "or go on without them.",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    _option(
+        _INPUT,
+        "Settings as JSON, such as the `config` in a snapshot; flags win over it.",
+        "--config",
+    ),
+]
+Output = Annotated[
+    str | None,
+    _option(_OUTPUT, "Dataset: a folder or s3://BUCKET/PREFIX. Default: ./coupled-dataset."),
+]
+ShardSize = Annotated[
+    int | None,
+    _option(_OUTPUT, "Groups a shard, the unit of retry and of files. Default: 16.", min=1),
+]
+SingleWriter = Annotated[
+    bool | None,
+    _option(
+        _OUTPUT,
+        "Promise that nothing else writes there: for stores that ignore conditional writes.",
+        "--single-writer",
+    ),
+]
+BaseModel = Annotated[
+    str | None,
+    _option(_IMAGES, "FLUX model: a Hugging Face id, a folder, or `miniature` (default, shipped)."),
+]
+Revision = Annotated[str | None, _option(_IMAGES, "Commit or tag of a Hugging Face model.")]
+Schedule = Annotated[
+    str | None, _option(_IMAGES, "Schedule file (JSON). Default: the base model's, shipped.")
+]
+CouplingMode = Annotated[
+    Literal["log_bias", "key_scale"] | None,
+    _option(_IMAGES, "How the two texts are weighted. Default: the schedule's."),
+]
+EntityText = Annotated[
+    Literal["full_prompt", "entity_prompt"] | None,
+    _option(_IMAGES, "What the entity stream reads. Default: full_prompt."),
+]
+Seed = Annotated[
+    int | None,
+    _option(_IMAGES, "Groups without a seed of their own derive theirs from it. Default: 0."),
+]
+Steps = Annotated[
+    int | None, _option(_IMAGES, "Denoising steps. Default: the base model's.", min=1)
+]
+Width = Annotated[int | None, _option(_IMAGES, "Pixels. Default: the base model's.", min=16)]
+Height = Annotated[int | None, _option(_IMAGES, "Pixels. Default: the base model's.", min=16)]
+BatchSize = Annotated[
+    int | None,
+    _option(_IMAGES, "Groups denoised together; the most that a kill costs. Default: 8.", min=1),
+]
+Device = Annotated[str | None, _option(_IMAGES, "auto (default), cuda, cuda:N, mps or cpu.")]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"] | None,
+    _option(_IMAGES, "auto (default): bfloat16 on CUDA, else float32."),
+]
+Offload = Annotated[
+    Literal["none", "model", "sequential"] | None,
+    _option(_IMAGES, "Keep idle model parts in main memory: slower, smaller. Default: none."),
+]
+SamModel = Annotated[
+    str | None,
+    _option(
+        _SCORES,
+        "Segment Anything: `miniature` (default), or TYPE:CHECKPOINT, vit_h:sam_vit_h_4b8939.pth.",
+    ),
+]
+ClipModel = Annotated[
+    str | None,
+    _option(
+        _SCORES,
+        "open_clip: `miniature` (default), ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER.",
+    ),
+]
+MinCombined = Annotated[
+    float | None,
+    _option(
+        _SCORES,
+        "Drop pairs whose combined metric is lower; they stay in the manifest. Default: 1.0.",
+    ),
+]
+AsJson = Annotated[
+    bool, _option(_RUN, "Print one JSON document and nothing else on standard output.", "--json")
+]
+Verbose = Annotated[bool, _option(_RUN, "Show what every task logs.", "--verbose", "-v")]
+Debug = Annotated[bool, _option(_RUN, "Show tracebacks.", "--debug")]

@@ -1,0 +1,29 @@
+import logging
+
+import pytest
+
+from coupled_core.progress import LogProgress, current_progress, report_to
+
+
+def test_a_listener_hears_what_runs_inside_and_nothing_afterwards(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "coupled_core.progress")
+    with report_to(LogProgress()):
+        current_progress().begin("generate", 4)
+        current_progress().advance("generate", 1)
+        current_progress().advance("generate", 1)  # too soon for another line
+        current_progress().advance("generate", 2)
+    current_progress().advance("generate", 4)
+    assert [message.split(",")[0] for message in caplog.messages] == [
+        "generate: 1 of 4",
+        "generate: 4 of 4",
+    ]
+
+
+def test_progress_of_nothing_has_no_rate(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "coupled_core.progress")
+    listener = LogProgress()
+    listener.begin("shards", 3)
+    listener.advance("shards", 0)
+    assert caplog.messages == ["shards: 0"]
