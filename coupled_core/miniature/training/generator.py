@@ -23,13 +23,13 @@ from coupled_core.miniature.training.text import (
 from coupled_core.miniature.training.vae import encode_images
 
 BATCH_SIZE = 32
-ENTITY_WEIGHT = 3.0  # extra weight of the loss on tokens that show the entity: it covers 6 to 10 % of the frame
+ENTITY_WEIGHT = 9.0  # extra weight of the loss on tokens that show the entity: it covers 6 to 10 % of the frame
 ENTITY_CAPTION_SHARE = 0.15
 GRID = 16  # tokens a side
 # The first part of the training sees windows of the picture around entities, at 0.4 times the cost of a step: position
 # is in the rotary embedding, so what is learned there holds in the whole picture.
 WINDOW = 10
-WINDOW_SHARE = 0.6
+WINDOW_SHARE = 0.4
 
 
 class Generator(nn.Module):
