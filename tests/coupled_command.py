@@ -37,7 +37,12 @@ class Coupled:
             return subprocess.Popen(
                 [sys.executable, "-m", "flows.cli", *arguments],
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **self.environment},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "OMP_NUM_THREADS": "1",
+                    **self.environment,
+                },
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -91,7 +96,7 @@ def coupled(tmp_path: Path, prefect_url: str) -> Coupled:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Path:
-    """A folder with `prompts.parquet` and `pairs`, the dataset that an undisturbed build made of it."""
+    """A folder with `prompts.parquet` and `pairs`, what an undisturbed build made of it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write_prompts(folder / "prompts.parquet")
     command = Coupled(folder, {"PREFECT_API_URL": prefect_url})
@@ -102,5 +107,5 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> P
 
 
 def build_arguments(*more: str) -> list[str]:
-    """Return the small build; equal relative paths in every folder, so that settings are equal, too."""
+    """Return the small build; its paths are relative, so that settings are equal in all folders."""
     return ["build", "--prompts", "prompts.parquet", "--output", "pairs", *SMALL, *more]

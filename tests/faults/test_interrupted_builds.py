@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.coupled_command import TIMEOUT_SECONDS, Coupled, build_arguments, read_rows, write_prompts
+from tests.coupled_command import (
+    TIMEOUT_SECONDS,
+    Coupled,
+    build_arguments,
+    read_rows,
+    write_prompts,
+)
 
 pytestmark = pytest.mark.timeout(600)
 NUM_BATCHES = 4
@@ -54,7 +60,11 @@ def history(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Histo
     assert final.returncode == 0, logs.read_text()
     stored = re.findall(r"work/\w+/(\d+)/: generated batch (\d+)", logs.read_text())
     return History(
-        folder, process.returncode, message, kinds.count(signal.SIGKILL), Counter(map("/".join, stored))
+        folder,
+        process.returncode,
+        message,
+        kinds.count(signal.SIGKILL),
+        Counter(map("/".join, stored)),
     )
 
 
