@@ -29,7 +29,7 @@ GRID = 16  # tokens a side
 # The first part of the training sees windows of the picture around entities, at 0.4 times the cost of a step: position
 # is in the rotary embedding, so what is learned there holds in the whole picture.
 WINDOW = 10
-WINDOW_SHARE = 0.4
+WINDOW_SHARE = 0.45
 
 
 class Generator(nn.Module):
