@@ -23,7 +23,7 @@ from coupled_core.scoring.clip_scorer import ClipScorer
 class ProposalConfig:
     """What counts as a proposal."""
 
-    points_per_side: int = 12
+    points_per_side: int = 8
     min_predicted_iou: float = 0.6
     min_area: float = 0.004
     """Fraction of the image."""
