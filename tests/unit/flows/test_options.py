@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError
 from flows.options import read_config
 
@@ -12,7 +13,7 @@ def test_options_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path
     path.write_text(json.dumps({"generation": {"seed": 3, "batch_size": 2}}))
     config = read_config(path, {"seed": 4, "min_combined": None})
     assert (config.generation.seed, config.generation.batch_size) == (4, 2)
-    assert config.filter.min_combined == 1.0
+    assert config.filter.min_combined == RunConfig().filter.min_combined
 
 
 @pytest.mark.parametrize(
