@@ -47,6 +47,8 @@ class LogProgress:
 
     def advance(self, stage: str, count: int = 1) -> None:
         """Count, and log when it is time to or when all is done."""
+        if count == 0:
+            return
         now = time.monotonic()
         self._counts[stage] = self._counts.get(stage, 0) + count
         is_last = self._counts[stage] == self._totals.get(stage)
@@ -56,7 +58,7 @@ class LogProgress:
 
     def _describe(self, stage: str, now: float) -> str:
         done, total = self._counts[stage], self._totals.get(stage)
-        if total is None or done == 0:
+        if total is None:
             return f"{stage}: {done}"
         rate = done / max(now - self._started[stage], 1e-3)
         left = max(total - done, 0) / rate

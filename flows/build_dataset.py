@@ -46,8 +46,7 @@ def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
 def _build_shards(config: RunConfig, run: RunPlan) -> dict[int, str]:
     """Build the open shards and return what went wrong, by shard."""
     progress = current_progress()
-    progress.begin("shards", len(run.shards))
-    progress.advance("shards", len(run.finished_shards))
+    progress.begin("shards", len(run.open_shards))
     num_pairs = sum(shard.num_pairs for shard in run.open_shards)
     progress.begin("generate", num_pairs)
     progress.begin("score", num_pairs)

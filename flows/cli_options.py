@@ -108,7 +108,8 @@ MinCombined = Annotated[
     float | None,
     _option(
         _SCORES,
-        "Drop pairs whose combined metric is lower; they stay in the manifest. Default: 1.0, or what suits the CLIP of the miniature.",
+        "Drop pairs whose combined metric is lower; they stay in the manifest. "
+        "Default: 1.0, or what suits the CLIP of the miniature.",
     ),
 ]
 AsJson = Annotated[

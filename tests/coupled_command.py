@@ -1,6 +1,7 @@
 """Runs `coupled` as users do, in a process of its own, against one Prefect server a session."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ class Coupled:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                preexec_fn=_hear_ctrl_c,
             )
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
@@ -59,6 +61,11 @@ class Coupled:
                 process.kill()
                 raise
         return process.returncode, output, log.read_text()
+
+
+def _hear_ctrl_c() -> None:
+    """Take SIGINT as a terminal's child does; shells let background jobs (CI) ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_prompts(path: Path, num_groups: int = 4) -> Path:

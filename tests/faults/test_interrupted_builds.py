@@ -21,6 +21,7 @@ from tests.coupled_command import (
 
 pytestmark = pytest.mark.timeout(600)
 NUM_BATCHES = 4
+STOPS = (signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
 NUM_OBJECTS = 14
 """That a build leaves below work/: input, two batches twice, decisions and marker of two shards."""
 
@@ -30,40 +31,38 @@ class History:
     """A build that was stopped again and again, and the run that finished it."""
 
     folder: Path
-    interrupt_code: int
+    stop_codes: list[int]
+    """Exit codes of the attempts that were stopped; killed ones are negative."""
     interrupt_message: str
-    num_kills: int
     generated: Counter[str]
     """How often each batch was generated and stored, over all attempts."""
 
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> History:
-    """Kill a build twice at seeded random moments, press Ctrl-C once, then let it finish."""
+    """Stop a build at seeded random moments, by SIGKILL and Ctrl-C in turn, then let it finish."""
     folder = tmp_path_factory.mktemp("interrupted")
     write_prompts(folder / "prompts.parquet")
     command, logs = Coupled(folder, {"PREFECT_API_URL": prefect_url}), folder / "all-logs"
     moments = random.Random(20)
-    stops = sorted(moments.sample(range(1, NUM_OBJECTS - 1), 3))
-    kinds = [signal.SIGKILL, signal.SIGKILL, signal.SIGINT]
-    process = None
-    for num_objects, kind in zip(stops, kinds, strict=True):
+    stops = sorted(moments.sample(range(1, NUM_OBJECTS - 4), len(STOPS)))
+    codes, message = [], ""
+    for num_objects, kind in zip(stops, STOPS, strict=True):
         process = command.start(*build_arguments(), log=logs)
         _wait_for_objects(folder, num_objects, process)
         time.sleep(moments.uniform(0, 0.4))
         process.send_signal(kind)
         process.communicate(timeout=60)
-    assert process is not None
-    message = logs.read_text()
+        codes.append(process.returncode)
+        message = logs.read_text() if kind == signal.SIGINT else message
     final = command.start(*build_arguments(), log=logs)
     final.communicate(timeout=TIMEOUT_SECONDS)
     assert final.returncode == 0, logs.read_text()
     stored = re.findall(r"work/\w+/(\d+)/: generated batch (\d+)", logs.read_text())
     return History(
         folder,
-        process.returncode,
+        codes,
         message,
-        kinds.count(signal.SIGKILL),
         Counter(map("/".join, stored)),
     )
 
@@ -77,11 +76,11 @@ def test_a_build_that_was_stopped_again_and_again_ends_with_the_rows_of_an_undis
 def test_no_stored_batch_is_generated_again(history: History) -> None:
     assert set(history.generated.values()) == {1}
     # a kill between storing a batch and logging it may hide one batch
-    assert NUM_BATCHES - history.num_kills <= len(history.generated) <= NUM_BATCHES
+    assert NUM_BATCHES - len(STOPS) <= len(history.generated) <= NUM_BATCHES
 
 
 def test_ctrl_c_exits_with_130_and_says_how_to_go_on(history: History) -> None:
-    assert history.interrupt_code == 130
+    assert history.stop_codes == [-signal.SIGKILL, 130, -signal.SIGKILL]
     assert "run the same command again" in history.interrupt_message
     assert "Traceback" not in history.interrupt_message
 
