@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 CouplingMode = Literal["log_bias", "key_scale"]
 
 MINIATURE_MIN_COMBINED = 4.4
-"""Where the miniature's CLIP judges: trained on this world alone, its cosines are four times those of CLIP models
+"""Where the miniature's CLIP judges: trained on this world alone, its cosines are four times those
+of CLIP models
 trained on photographs (0.9 for the right caption, 0.45 where the entity is another or missing)."""
 
 
@@ -21,7 +22,10 @@ class PromptSetConfig(_Settings):
     """Where the prompts come from."""
 
     uri: str = "miniature"
-    """Parquet file, folder of Parquet files, or s3:// location; "miniature" is the set that the package ships."""
+    """Parquet file, folder of Parquet files, or s3:// location.
+
+    "miniature" is the set that the package ships.
+    """
     on_bad_row: Literal["fail", "quarantine"] = "fail"
     max_prompt_chars: int = Field(default=2000, ge=1)
 
@@ -44,7 +48,7 @@ class GenerationConfig(_Settings):
     coupling_mode: CouplingMode | None = None
     """None: the mode that the schedule was made for."""
     entity_text: Literal["full_prompt", "entity_prompt"] = "full_prompt"
-    """What the entity stream reads: the full prompt P_i, or the entity prompt e_i as the paper has it."""
+    """What the entity stream reads: the full prompt P_i, or e_i as the paper has it."""
     num_inference_steps: int | None = Field(default=None, ge=1, le=1000)
     guidance_scale: float | None = Field(default=None, ge=0.0)
     width: int | None = Field(default=None, ge=16)
@@ -69,7 +73,7 @@ class ScoringConfig(_Settings):
     """How pairs are measured."""
 
     sam_model: str = "miniature"
-    """Segment Anything: "miniature", or TYPE:PATH with TYPE one of vit_h, vit_l, vit_b and PATH a checkpoint."""
+    """Segment Anything: "miniature", or vit_h:PATH (vit_l, vit_b) of a checkpoint."""
     clip_model: str = "miniature"
     """open_clip: "miniature", ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER."""
 
@@ -78,14 +82,15 @@ class FilterConfig(_Settings):
     """What is kept."""
 
     min_combined: float = 1.0
-    """Least combined metric J. J scales with the CLIP model's cosines; for the miniature's, `RunConfig` has another
+    """Least combined metric J. J scales with the CLIP model's cosines; for the miniature's,
+    `RunConfig` has another
     default."""
     max_mask_fraction: float = Field(default=0.5, gt=0.0, le=1.0)
     """Largest share of an image that an entity, or the pair's joint region, may cover."""
     min_mask_fraction: float = Field(default=0.002, ge=0.0, lt=1.0)
     """A smaller mask counts as empty."""
     min_pixel_mse: float = Field(default=4.0, ge=0.0)
-    """Pairs whose whole images differ by less (0..255 scale) are near-identical: no entity changed."""
+    """Pairs whose images differ by less (0..255 scale) are near-identical: nothing changed."""
 
 
 class OutputConfig(_Settings):
@@ -126,4 +131,6 @@ class RunConfig(_Settings):
 def fingerprint(value: BaseModel | dict[str, Any]) -> str:
     """Return the SHA-256 of a setting's canonical JSON, 64 hex digits."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()

@@ -58,7 +58,10 @@ class PromptGroup:
 
 @dataclass(frozen=True)
 class QuarantinedRow:
-    """A row of the prompt set that cannot be used; becomes one manifest row with status quarantined."""
+    """A row of the prompt set that cannot be used.
+
+    Becomes one manifest row with status quarantined.
+    """
 
     source_file: str
     source_row: int
@@ -147,7 +150,10 @@ class PairScores:
     validity_ratio: float
     """1 - joint_entity_fraction."""
     background_similarity: float
-    """S <= 0; 0 is identical outside the joint entity region; -inf where that region covers everything."""
+    """S <= 0; 0 is identical outside the joint entity region.
+
+    -inf where that region covers everything.
+    """
     clip_sim_0: float
     """Cosine of image 0 and its full prompt, [-1, 1]."""
     clip_sim_1: float
@@ -164,7 +170,10 @@ class PairScores:
     background_ssim: float
     """Mean structural similarity outside the joint entity region, [-1, 1]."""
     pixel_mse: float
-    """Mean squared difference of the whole images, 0..255 scale; the near-identical guard reads it."""
+    """Mean squared difference of the whole images, 0..255 scale.
+
+    The near-identical guard reads it.
+    """
 
 
 @dataclass(frozen=True)

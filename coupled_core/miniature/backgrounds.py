@@ -58,14 +58,19 @@ def draw_background(canvas: Canvas, scene: Scene) -> None:
     sky_tint: Colour = blend((230, 120, 120), (90, 200, 190), (z[5] + 1) / 2)
     canvas.segment = Canvas.SKY
     canvas.gradient(
-        blend(light.sky_top, sky_tint, 0.16), blend(light.sky_bottom, sky_tint, 0.16), 0.0, place.horizon
+        blend(light.sky_top, sky_tint, 0.16),
+        blend(light.sky_bottom, sky_tint, 0.16),
+        0.0,
+        place.horizon,
     )
     if scene.light == "night":
         for x, y in place.rng.uniform((0, 0), (1, place.horizon), (8, 2)):
             canvas.ellipse(x, y, 0.006, 0.006, (210, 214, 236))
     canvas.segment = Canvas.SUN
     radius = 0.075 if scene.light == "sunset" else 0.055
-    canvas.ellipse(0.5 + 0.38 * z[1], place.horizon * (1 - light.sun_height), radius, radius, light.sun)
+    canvas.ellipse(
+        0.5 + 0.38 * z[1], place.horizon * (1 - light.sun_height), radius, radius, light.sun
+    )
     _DRAW[scene.background](canvas, place)
 
 
@@ -82,7 +87,9 @@ def _next(canvas: Canvas) -> None:
 def _meadow(canvas: Canvas, place: _Place) -> None:
     _ground(canvas, place, (70, 150, 50), (150, 200, 90))
     for x in place.columns(3):
-        canvas.ellipse(x, place.horizon, 0.10 * place.size, 0.07 * place.size, place.ground((50, 120, 50)))
+        canvas.ellipse(
+            x, place.horizon, 0.10 * place.size, 0.07 * place.size, place.ground((50, 120, 50))
+        )
         _next(canvas)
     canvas.segment = Canvas.GROUND
     for x, y in place.rng.uniform((0, place.horizon + 0.04), (1, 1), (14, 2)):
@@ -99,7 +106,9 @@ def _beach(canvas: Canvas, place: _Place) -> None:
         _next(canvas)
         trunk, leaf = place.ground((120, 84, 50)), place.ground((44, 130, 60))
         top = place.horizon - 0.20 * place.size
-        canvas.polygon([(x, shore + 0.1), (x + 0.03, shore + 0.1), (x + 0.045, top), (x + 0.03, top)], trunk)
+        canvas.polygon(
+            [(x, shore + 0.1), (x + 0.03, shore + 0.1), (x + 0.045, top), (x + 0.03, top)], trunk
+        )
         for dx, dy in ((-0.13, 0.03), (0.13, 0.03), (-0.09, -0.05), (0.09, -0.05)):
             tip = (x + 0.035 + dx * place.size, top + dy + 0.03)
             canvas.polygon([(x + 0.035, top - 0.02), tip, (x + 0.035, top + 0.025)], leaf)
@@ -110,8 +119,12 @@ def _desert(canvas: Canvas, place: _Place) -> None:
     for x in place.columns(2):
         width = 0.34 * place.size
         base, crest = place.horizon + 0.01, place.horizon - 0.11 * place.size
-        canvas.polygon([(x - width, base), (x - 0.05, crest), (x + width, base)], place.ground((226, 172, 96)))
-        canvas.polygon([(x - 0.05, crest), (x + width, base), (x + 0.04, base)], place.ground((188, 128, 66)))
+        canvas.polygon(
+            [(x - width, base), (x - 0.05, crest), (x + width, base)], place.ground((226, 172, 96))
+        )
+        canvas.polygon(
+            [(x - 0.05, crest), (x + width, base), (x + 0.04, base)], place.ground((188, 128, 66))
+        )
         _next(canvas)
     for x in place.columns(3)[1:]:
         green, foot = place.ground((60, 128, 70)), place.horizon + 0.12
@@ -128,9 +141,14 @@ def _snowfield(canvas: Canvas, place: _Place) -> None:
     for x in place.columns(4):
         foot = place.horizon + 0.05
         for level in range(3):
-            half, top = (0.075 - 0.016 * level) * place.size, foot - (0.10 + 0.07 * level) * place.size
+            half, top = (
+                (0.075 - 0.016 * level) * place.size,
+                foot - (0.10 + 0.07 * level) * place.size,
+            )
             low = foot - 0.06 * level * place.size
-            canvas.polygon([(x - half, low), (x, top), (x + half, low)], place.ground((80, 120, 120)))
+            canvas.polygon(
+                [(x - half, low), (x, top), (x + half, low)], place.ground((80, 120, 120))
+            )
             canvas.polygon([(x - half / 2, (low + top) / 2), (x, top), (x + half / 2, (low + top) / 2)],
                            place.ground((240, 246, 255)))  # fmt: skip
         _next(canvas)
@@ -145,17 +163,23 @@ def _forest(canvas: Canvas, place: _Place) -> None:
     _next(canvas)
     for x in place.columns(7):
         half = 0.018 * place.size
-        canvas.rectangle(x - half, canopy + 0.14, x + half, place.horizon + 0.06, place.ground((84, 58, 38)))
+        canvas.rectangle(
+            x - half, canopy + 0.14, x + half, place.horizon + 0.06, place.ground((84, 58, 38))
+        )
         _next(canvas)
 
 
 def _lake(canvas: Canvas, place: _Place) -> None:
     _ground(canvas, place, (40, 104, 160), (110, 170, 210))
     for x in place.columns(3):
-        canvas.ellipse(x, place.horizon + 0.02, 0.26, 0.16 * place.size, place.ground((84, 136, 84)))
+        canvas.ellipse(
+            x, place.horizon + 0.02, 0.26, 0.16 * place.size, place.ground((84, 136, 84))
+        )
         _next(canvas)
     canvas.segment = Canvas.GROUND
-    canvas.gradient(place.ground((110, 170, 210)), place.ground((40, 104, 160)), place.horizon + 0.02, 0.88)
+    canvas.gradient(
+        place.ground((110, 170, 210)), place.ground((40, 104, 160)), place.horizon + 0.02, 0.88
+    )
     for row in range(6):
         y = place.horizon + 0.07 + 0.05 * row
         x = (place.phase + 0.37 * row) % 1.0
@@ -188,10 +212,18 @@ def _mountains(canvas: Canvas, place: _Place) -> None:
     for i, x in enumerate(place.columns(3)):
         height, half = (0.30 + 0.05 * (i % 2)) * place.size, 0.27
         top = place.horizon - height
-        canvas.polygon([(x - half, place.horizon), (x, top), (x + half, place.horizon)], place.ground((112, 112, 126)))
-        canvas.polygon([(x, top), (x + half, place.horizon), (x + 0.05, place.horizon)], place.ground((84, 84, 98)))
+        canvas.polygon(
+            [(x - half, place.horizon), (x, top), (x + half, place.horizon)],
+            place.ground((112, 112, 126)),
+        )
+        canvas.polygon(
+            [(x, top), (x + half, place.horizon), (x + 0.05, place.horizon)],
+            place.ground((84, 84, 98)),
+        )
         cap = top + 0.3 * height
-        canvas.polygon([(x - 0.3 * half, cap), (x, top), (x + 0.3 * half, cap)], place.ground((240, 244, 252)))
+        canvas.polygon(
+            [(x - 0.3 * half, cap), (x, top), (x + 0.3 * half, cap)], place.ground((240, 244, 252))
+        )
         _next(canvas)
 
 

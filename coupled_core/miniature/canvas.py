@@ -1,4 +1,4 @@
-"""A drawing surface in unit coordinates that keeps, beside the picture, which segment each pixel shows."""
+"""A drawing surface in unit coordinates that also keeps which segment each pixel shows."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,9 @@ class Canvas:
 def shade(colour: Colour, factor: Sequence[float] | float) -> Colour:
     """Multiply a colour by a factor, or a factor a channel, within 0..255."""
     factors = (factor,) * 3 if isinstance(factor, int | float) else factor
-    red, green, blue = (min(255, max(0, round(c * f))) for c, f in zip(colour, factors, strict=True))
+    red, green, blue = (
+        min(255, max(0, round(c * f))) for c, f in zip(colour, factors, strict=True)
+    )
     return red, green, blue
 
 

@@ -16,7 +16,12 @@ _PLACES = {
 }  # fmt: skip
 _LIGHTS = {
     "noon": ("at noon", "in bright daylight", "under the midday sun", "on a clear day"),
-    "sunset": ("at sunset", "in the evening glow", "under a red evening sky", "in the last light of the day"),
+    "sunset": (
+        "at sunset",
+        "in the evening glow",
+        "under a red evening sky",
+        "in the last light of the day",
+    ),
     "night": ("at night", "in the moonlight", "under the stars", "on a starry night"),
 }
 _VERBS = {
@@ -48,21 +53,31 @@ _BACKGROUND = (
     "a view of {bare} {light}",
     "an empty scene {place} {light}",
 )
-_ENTITY = ("a {thing}", "a {thing} {verb}", "one {thing}", "a picture of a {thing}", "there is a {thing}")
+_ENTITY = (
+    "a {thing}",
+    "a {thing} {verb}",
+    "one {thing}",
+    "a picture of a {thing}",
+    "there is a {thing}",
+)
 
 
 def write_caption(rng: np.random.Generator, scene: Scene, kind: CaptionKind) -> str:
     """Describe a scene, wording drawn at random.
 
     Args:
-        kind: "full" names entity, place and light; "background" place and light; "entity" the entity alone.
+        kind: "full" names entity, place and light; "background" place and light; "entity" the
+            entity alone.
     """
     place, light = _pick(rng, _PLACES[scene.background]), _pick(rng, _LIGHTS[scene.light])
     words = {"place": place, "light": light, "bare": place.split(" ", 1)[1]}
     if kind != "background":
         if scene.entity is None:
             raise ValueError(f"expected a scene with an entity for a {kind!r} caption, got none")
-        words |= {"thing": f"{scene.colour} {scene.entity}", "verb": _pick(rng, _VERBS[scene.entity])}
+        words |= {
+            "thing": f"{scene.colour} {scene.entity}",
+            "verb": _pick(rng, _VERBS[scene.entity]),
+        }
     templates = {"full": _FULL, "background": _BACKGROUND, "entity": _ENTITY}[kind]
     text = _pick(rng, templates).format(**words).replace("a orange", "an orange")
     return text[0].upper() + text[1:] + ("." if rng.random() < 0.7 else "")

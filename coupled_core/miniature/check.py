@@ -1,6 +1,7 @@
 """Measures the miniature: `python -m coupled_core.miniature.check`.
 
-Prints how well each shipped model does on scenes, prompts and seeds that no training has seen, with a 95 % interval
+Prints how well each shipped model does on scenes, prompts and seeds that no training has seen, with
+a 95 % interval
 behind each figure, and can keep a picture of what was generated.
 """
 
@@ -47,22 +48,32 @@ class Figure:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="coupled_core.miniature.check", description=__doc__)
-    parser.add_argument("--samples", type=int, default=200, help="images generated from full prompts")
+    parser.add_argument(
+        "--samples", type=int, default=200, help="images generated from full prompts"
+    )
     parser.add_argument("--renders", type=int, default=1000, help="held-out renders")
     parser.add_argument("--pictures", type=Path, help="write PNG sheets of what was generated here")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     args = parser.parse_args()
     figures = measure(args.samples, args.renders, args.pictures)
     for figure in figures:
-        goal = "" if figure.goal is None else f"  goal {figure.goal:.2f} {'met' if figure.value >= figure.goal else 'MISSED'}"
-        print(f"{figure.name:58s} {figure.value:7.3f} [{figure.low:.3f}, {figure.high:.3f}] n={figure.count}{goal}")
+        goal = (
+            ""
+            if figure.goal is None
+            else f"  goal {figure.goal:.2f} {'met' if figure.value >= figure.goal else 'MISSED'}"
+        )
+        interval = f"[{figure.low:.3f}, {figure.high:.3f}] n={figure.count}"
+        print(f"{figure.name:58s} {figure.value:7.3f} {interval}{goal}")
     if args.json:
         args.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
 
 
 def measure(samples: int, renders: int, pictures: Path | None = None) -> list[Figure]:
     """Return every figure, judges first: they judge what follows."""
-    classifier, clip = load_classifier(miniature_folder("classifier")), load_clip("miniature", "cpu")
+    classifier, clip = (
+        load_classifier(miniature_folder("classifier")),
+        load_clip("miniature", "cpu"),
+    )
     finder = EntityFinder(load_sam("miniature", "cpu"), clip)
     rng = np.random.default_rng(CHECK_SEED)
     scenes = [sample_scene(rng, dependence=0.0) for _ in range(renders)]
@@ -71,7 +82,11 @@ def measure(samples: int, renders: int, pictures: Path | None = None) -> list[Fi
     figures += check_masks(finder, scenes[: min(renders, 150)], rng)
     pipeline = FluxPipeline.from_pretrained(miniature_folder("flux"), dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    kinds: tuple[tuple[CaptionKind, int], ...] = (("full", samples), ("background", samples // 2), ("entity", samples // 2))
+    kinds: tuple[tuple[CaptionKind, int], ...] = (
+        ("full", samples),
+        ("background", samples // 2),
+        ("entity", samples // 2),
+    )
     for kind, count in kinds:
         figures += check_generation(pipeline, classifier, kind, count, pictures)
     return [*figures, check_random_seed(pipeline, finder, min(samples, 60), pictures)]
@@ -80,23 +95,32 @@ def measure(samples: int, renders: int, pictures: Path | None = None) -> list[Fi
 def check_classifier(classifier: SceneClassifier, scenes: Sequence[Scene]) -> list[Figure]:
     """Accuracy on held-out renders."""
     readings = classifier.read(np.stack([draw_scene(scene)[0] for scene in scenes]))
+    both = list(zip(readings, scenes, strict=True))
     return [
-        share(f"classifier on renders: {name}", [getattr(r, name) == getattr(s, name) for r, s in zip(readings, scenes, strict=True)], 0.98)
+        share(
+            f"classifier on renders: {name}",
+            [getattr(reading, name) == getattr(scene, name) for reading, scene in both],
+            0.98,
+        )
         for name in ("background", "light", "entity", "colour")
-    ]  # fmt: skip
+    ]
 
 
 def check_clip(clip: ClipScorer, scenes: Sequence[Scene], rng: np.random.Generator) -> list[Figure]:
-    """Retrieval of an image's full caption among 16."""
+    """Return how often an image finds its own full caption among 16."""
     images = clip.embed_images([draw_scene(scene)[0] for scene in scenes])
     texts = clip.embed_texts([write_caption(rng, scene, "full") for scene in scenes])
     groups = range(0, len(scenes) - 15, 16)
-    hits = [(images[g : g + 16] @ texts[g : g + 16].T).argmax(axis=1) == np.arange(16) for g in groups]
+    hits = [
+        (images[g : g + 16] @ texts[g : g + 16].T).argmax(axis=1) == np.arange(16) for g in groups
+    ]
     return [share("CLIP finds the full caption among 16", np.concatenate(hits).tolist(), 0.90)]
 
 
-def check_masks(finder: EntityFinder, scenes: Sequence[Scene], rng: np.random.Generator) -> list[Figure]:
-    """IoU with the renderer's masks: prompted with a point on the entity, and found from the prompts alone."""
+def check_masks(
+    finder: EntityFinder, scenes: Sequence[Scene], rng: np.random.Generator
+) -> list[Figure]:
+    """Return the IoU with the renderer's masks, from one point and from the prompts alone."""
     prompted, found = [], []
     for scene in scenes:
         image, truth, _ = draw_scene(scene)
@@ -112,9 +136,13 @@ def check_masks(finder: EntityFinder, scenes: Sequence[Scene], rng: np.random.Ge
 
 
 def check_generation(
-    pipeline: FluxPipeline, classifier: SceneClassifier, kind: CaptionKind, samples: int, pictures: Path | None
+    pipeline: FluxPipeline,
+    classifier: SceneClassifier,
+    kind: CaptionKind,
+    samples: int,
+    pictures: Path | None,
 ) -> list[Figure]:
-    """What the classifier sees in stock generations from one kind of prompt."""
+    """Return what the classifier sees in stock generations from one kind of prompt."""
     rng = np.random.default_rng((CHECK_SEED, len(kind)))
     scenes = [sample_scene(rng, dependence=0.0) for _ in range(samples)]
     prompts = [write_caption(rng, scene, kind) for scene in scenes]
@@ -126,23 +154,32 @@ def check_generation(
     for name, goal in (("background", 0.95), ("light", 0.95), ("entity", 0.90), ("colour", None)):
         if kind == "entity" and name in ("background", "light"):
             continue  # the prompt leaves them open
-        wanted = [NOTHING if kind == "background" and name in ("entity", "colour") else getattr(s, name) for s in scenes]
+        wanted = [
+            NOTHING if kind == "background" and name in ("entity", "colour") else getattr(s, name)
+            for s in scenes
+        ]
         hits = [getattr(r, name) == w for r, w in zip(readings, wanted, strict=True)]
-        figures.append(share(f"generated from the {kind} prompt: {name}", hits, goal if kind == "full" else None))
+        figures.append(
+            share(
+                f"generated from the {kind} prompt: {name}", hits, goal if kind == "full" else None
+            )
+        )
     return figures
 
 
 def check_random_seed(
     pipeline: FluxPipeline, finder: EntityFinder, pairs: int, pictures: Path | None
 ) -> Figure:
-    """Background similarity of two full prompts of one place from the same noise: what coupling has to beat."""
+    """Return S of two full prompts of one place from the same noise: what coupling has to beat."""
     rng = np.random.default_rng((CHECK_SEED, 7))
     prompts, entities, backgrounds, seeds = [], [], [], []
     for pair in range(pairs):
         first = sample_scene(rng, dependence=0.0)
         place = write_caption(rng, first, "background")
         for scene in (first, sample_scene(rng, dependence=0.0)):
-            shown = Scene(first.background, first.light, first.layout, 0, scene.entity, scene.colour)
+            shown = Scene(
+                first.background, first.light, first.layout, 0, scene.entity, scene.colour
+            )
             prompts.append(write_caption(rng, shown, "full"))
             entities.append(write_caption(rng, shown, "entity"))
             backgrounds.append(place)
@@ -160,10 +197,12 @@ def check_random_seed(
 
 @torch.no_grad()
 def generate(pipeline: FluxPipeline, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-    """Return uint8 (B, 64, 64, 3) from the stock pipeline, each image from the noise of its own seed."""
+    """Return uint8 (B, 64, 64, 3) of the stock pipeline, each from the noise of its own seed."""
     parts = []
     for start in range(0, len(prompts), BATCH_SIZE):
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + BATCH_SIZE]]
+        generators = [
+            torch.Generator().manual_seed(seed) for seed in seeds[start : start + BATCH_SIZE]
+        ]
         result = pipeline(
             prompt=list(prompts[start : start + BATCH_SIZE]), height=64, width=64, generator=generators,
             num_inference_steps=NUM_INFERENCE_STEPS, output_type="np",
@@ -177,7 +216,9 @@ def share(name: str, hits: Sequence[bool], goal: float | None = None) -> Figure:
     """Return a share with its Wilson interval."""
     n, p, z = len(hits), float(np.mean(hits)), 1.96
     centre, half = p + z * z / (2 * n), z * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return Figure(name, p, (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n), n, goal)
+    return Figure(
+        name, p, (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n), n, goal
+    )
 
 
 def mean(name: str, values: Sequence[float], goal: float | None = None) -> Figure:
@@ -196,7 +237,10 @@ def iou(mask: np.ndarray, truth: np.ndarray) -> float:
 
 def save_sheet(images: np.ndarray, path: Path, columns: int = 10) -> None:
     """Write up to ten rows of images, doubled in size."""
-    rows = [np.concatenate(images[i : i + columns], axis=1) for i in range(0, min(len(images), 100), columns)]
+    rows = [
+        np.concatenate(images[i : i + columns], axis=1)
+        for i in range(0, min(len(images), 100), columns)
+    ]
     sheet = Image.fromarray(np.concatenate([row for row in rows if row.shape == rows[0].shape]))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.resize((sheet.width * 2, sheet.height * 2), Image.Resampling.NEAREST).save(path)

@@ -53,7 +53,9 @@ class SceneClassifier(nn.Module):
     @torch.no_grad()
     def read(self, images: np.ndarray) -> list[Reading]:
         """Classify uint8 images (B, 64, 64, 3)."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = (
+            torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        )
         best = {name: logits.argmax(dim=1).tolist() for name, logits in self(pixels).items()}
         columns = [[HEADS[name][i] for i in best[name]] for name in HEADS]
         return [Reading(*row) for row in zip(*columns, strict=True)]
@@ -63,7 +65,9 @@ def save_classifier(classifier: SceneClassifier, folder: Path) -> None:
     """Write float16 weights and the names of the classes."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(HEADS, indent=2) + "\n")
-    save_file({k: v.half() for k, v in classifier.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {k: v.half() for k, v in classifier.state_dict().items()}, folder / "model.safetensors"
+    )
 
 
 def load_classifier(folder: Path) -> SceneClassifier:

@@ -13,7 +13,9 @@ from coupled_core.miniature.world import IMAGE_SIZE_PX, Scene
 SUPERSAMPLING = 4
 
 
-def draw_scene(scene: Scene, size_px: int = IMAGE_SIZE_PX) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_scene(
+    scene: Scene, size_px: int = IMAGE_SIZE_PX
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw a scene.
 
     Returns:
@@ -39,7 +41,7 @@ def draw_scene(scene: Scene, size_px: int = IMAGE_SIZE_PX) -> tuple[np.ndarray, 
 
 @lru_cache
 def _unit_area(entity: str) -> float:
-    """Return the fraction of the frame that an entity drawn at scale 1 in the middle would cover."""
+    """Return the share of the frame that an entity at scale 1 in the middle would cover."""
     canvas = Canvas(512)
     scale = 0.2
     scene = Scene("meadow", "noon", (0.0,) * 6, 0, entity=entity, colour="red")

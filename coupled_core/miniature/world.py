@@ -2,9 +2,11 @@
 
 Two distributions over the same scenes matter:
 
-* `dependence` > 0: horizon, sun, trees and tint of a background lean towards values that belong to the
+* `dependence` > 0: horizon, sun, trees and tint of a background lean towards values that belong to
+the
   entity in it, as they do in photographs. The generator is trained on this one; without it the
-  same starting noise would keep the background whatever the prompt says, and coupling would have nothing to do.
+  same starting noise would keep the background whatever the prompt says, and coupling would have
+  nothing to do.
 * `dependence` = 0: layout and entity are independent. Every judge (CLIP, Segment Anything, the
   classifier) is trained on this one; otherwise it reads the entity off the background and punishes
   every method that shares a background.
@@ -23,7 +25,8 @@ BACKGROUNDS = (
 )  # fmt: skip
 LIGHTS = ("noon", "sunset", "night")
 ENTITIES = (
-    "balloon", "kite", "umbrella", "tent", "car", "mushroom", "butterfly", "rabbit", "turtle", "robot",
+    "balloon", "kite", "umbrella", "tent", "car",
+    "mushroom", "butterfly", "rabbit", "turtle", "robot",
 )  # fmt: skip
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
 AIRBORNE = frozenset({"balloon", "kite", "butterfly"})
@@ -55,7 +58,7 @@ class Scene:
 
 
 def layout_mean(entity: str, colour: str) -> np.ndarray:
-    """Return the layout that an entity pulls its background towards, shape (NUM_LAYOUT,), unit scale.
+    """Return the layout that an entity pulls its background towards, shape (NUM_LAYOUT,).
 
     The geometry (first four) belongs to the kind of entity, the tints (last two) to its colour.
     """

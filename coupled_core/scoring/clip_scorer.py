@@ -24,7 +24,11 @@ class ClipScorer:
         tokenizer: Callable[[list[str]], Tensor],
         device: str,
     ) -> None:
-        self._model, self._preprocess, self._tokenizer = model.eval().to(device), preprocess, tokenizer
+        self._model, self._preprocess, self._tokenizer = (
+            model.eval().to(device),
+            preprocess,
+            tokenizer,
+        )
         self._device = device
         self._texts: dict[str, np.ndarray] = {}
 
@@ -53,7 +57,8 @@ def load_clip(spec: str, device: str) -> ClipScorer:
     """Load a model.
 
     Args:
-        spec: "miniature", ARCHITECTURE:PRETRAINED (a tag such as ViT-L-14:openai, or the path of a checkpoint),
+        spec: "miniature", ARCHITECTURE:PRETRAINED (a tag such as ViT-L-14:openai, or the path of a
+            checkpoint),
             hf-hub:ID or local-dir:FOLDER.
 
     Raises:
@@ -74,7 +79,7 @@ def load_clip(spec: str, device: str) -> ClipScorer:
         tokenizer = open_clip.get_tokenizer(name)
     except (RuntimeError, OSError, ValueError) as exc:
         raise ModelUnavailableError(
-            f"CLIP model {spec!r} could not be loaded ({str(exc).splitlines()[0]}): check the name against "
-            "open_clip.list_pretrained(), or give a downloaded folder as local-dir:FOLDER"
+            f"CLIP model {spec!r} could not be loaded ({str(exc).splitlines()[0]}): check the name "
+            "against open_clip.list_pretrained(), or give a downloaded folder as local-dir:FOLDER"
         ) from exc
     return ClipScorer(model, preprocess, tokenizer, device)

@@ -1,9 +1,13 @@
 """Finds the entity of an image: Segment Anything proposes, CLIP picks.
 
-Points on a regular grid prompt Segment Anything, one decoder pass each on one embedding of the image. What
-comes back confident, of sensible size and not twice the same is a proposal. Around each proposal a square is cut
-out and compared with two texts: the entity prompt and the shared background prompt. The proposal whose cut-out
-leans most towards the entity is the entity; where none leans that way there is none, and the mask is empty.
+Points on a regular grid prompt Segment Anything, one decoder pass each on one embedding of the
+image. What
+comes back confident, of sensible size and not twice the same is a proposal. Around each proposal a
+square is cut
+out and compared with two texts: the entity prompt and the shared background prompt. The proposal
+whose cut-out
+leans most towards the entity is the entity; where none leans that way there is none, and the mask
+is empty.
 Nothing here knows which model made the image, nor looks at the other images of the group.
 """
 
@@ -70,7 +74,9 @@ class EntityFinder:
     def segment_at(self, image: np.ndarray, point_xy: tuple[float, float]) -> np.ndarray:
         """Return the most confident mask, bool (H, W), at a point in pixels."""
         self._predictor.set_image(image)
-        masks, ious, _ = self._predictor.predict(np.array([point_xy]), np.array([1]), multimask_output=True)
+        masks, ious, _ = self._predictor.predict(
+            np.array([point_xy]), np.array([1]), multimask_output=True
+        )
         return np.asarray(masks[int(ious.argmax())])
 
     def _propose(self, image: np.ndarray) -> list[_Proposal]:
@@ -79,7 +85,9 @@ class EntityFinder:
         points = _grid(self._config.points_per_side, width, height)
         found: list[_Proposal] = []
         for start in range(0, len(points), self._config.points_per_batch):
-            found += self._segment(points[start : start + self._config.points_per_batch], (height, width))
+            found += self._segment(
+                points[start : start + self._config.points_per_batch], (height, width)
+            )
         found.sort(key=lambda proposal: proposal.predicted_iou, reverse=True)
         return _drop_overlapping(found, self._config.max_overlap)[: self._config.max_proposals]
 
@@ -96,7 +104,11 @@ class EntityFinder:
         masks, ious = masks.flatten(0, 1), ious.flatten()
         areas = masks.float().mean(dim=(1, 2))
         config = self._config
-        good = (ious >= config.min_predicted_iou) & (areas >= config.min_area) & (areas <= config.max_area)
+        good = (
+            (ious >= config.min_predicted_iou)
+            & (areas >= config.min_area)
+            & (areas <= config.max_area)
+        )
         return [
             _Proposal(mask, min(1.0, float(iou)))
             for mask, iou in zip(masks[good].cpu().numpy(), ious[good].tolist(), strict=True)
@@ -125,7 +137,7 @@ def _grid(points_per_side: int, width: int, height: int) -> np.ndarray:
 
 
 def _drop_overlapping(proposals: Sequence[_Proposal], max_overlap: float) -> list[_Proposal]:
-    """Keep, in order, each proposal that overlaps none kept so far by more than `max_overlap` (IoU)."""
+    """Keep, in order, each proposal whose IoU with those kept so far is at most `max_overlap`."""
     if not proposals:
         return []
     flat = np.stack([proposal.mask.ravel() for proposal in proposals]).astype(np.float32)

@@ -8,13 +8,18 @@ from coupled_core.scoring.metrics import score_pair
 from coupled_core.scoring.sam import load_sam
 
 METRIC_VERSION = "1"
-"""Goes up when a metric or the way an entity is found changes; scores of two versions do not compare."""
+"""Goes up when a metric or the way an entity is found changes.
+
+Scores of two versions do not compare.
+"""
 
 
 class PairScorer:
     """Segment Anything and CLIP, loaded once, scoring sample after sample."""
 
-    def __init__(self, finder: EntityFinder, clip: ClipScorer, *, sam_model: str, clip_model: str) -> None:
+    def __init__(
+        self, finder: EntityFinder, clip: ClipScorer, *, sam_model: str, clip_model: str
+    ) -> None:
         self._finder, self._clip = finder, clip
         self.sam_model, self.clip_model = sam_model, clip_model
 

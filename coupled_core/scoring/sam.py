@@ -9,7 +9,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from segment_anything import sam_model_registry
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
 
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.miniature.paths import miniature_folder
@@ -69,7 +75,8 @@ def load_sam(spec: str, device: str) -> Sam:
     """Load a model.
 
     Args:
-        spec: "miniature", a folder written by `save_sam`, or TYPE:PATH with TYPE vit_h, vit_l or vit_b and
+        spec: "miniature", a folder written by `save_sam`, or TYPE:PATH with TYPE vit_h, vit_l or
+            vit_b and
             PATH the published checkpoint.
 
     Raises:

@@ -7,7 +7,9 @@ from coupled_core.scoring.clip_scorer import load_clip
 
 def test_the_miniature_is_an_open_clip_folder_with_unit_embeddings():
     clip = load_clip("miniature", "cpu")
-    images = clip.embed_images([np.zeros((64, 64, 3), np.uint8), np.full((20, 31, 3), 200, np.uint8)])
+    images = clip.embed_images(
+        [np.zeros((64, 64, 3), np.uint8), np.full((20, 31, 3), 200, np.uint8)]
+    )
     texts = clip.embed_texts(["a red kite", "a meadow at noon", "a red kite"])
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1.0, rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1.0, rtol=1e-5)

@@ -6,7 +6,9 @@ from segment_anything import SamPredictor, sam_model_registry
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.scoring.sam import SamArchitecture, build_sam, load_sam, save_sam
 
-TINY = SamArchitecture(img_size=64, patch_size=8, embed_dim=32, depth=1, num_heads=2, prompt_embed_dim=32)
+TINY = SamArchitecture(
+    img_size=64, patch_size=8, embed_dim=32, depth=1, num_heads=2, prompt_embed_dim=32
+)
 
 
 @pytest.fixture
@@ -20,7 +22,9 @@ def test_batched_point_prompts_give_three_boolean_masks_of_the_original_size(tin
     predictor.set_image(np.random.default_rng(0).integers(0, 255, (48, 96, 3), dtype=np.uint8))
     coords = predictor.transform.apply_coords(np.array([[10.0, 10.0], [90.0, 40.0]]), (48, 96))
     masks, ious, _ = predictor.predict_torch(
-        torch.as_tensor(coords, dtype=torch.float32)[:, None], torch.ones(2, 1), multimask_output=True
+        torch.as_tensor(coords, dtype=torch.float32)[:, None],
+        torch.ones(2, 1),
+        multimask_output=True,
     )
     assert masks.shape == (2, 3, 48, 96)
     assert masks.dtype == torch.bool

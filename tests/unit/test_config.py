@@ -1,12 +1,21 @@
 import pytest
 from pydantic import ValidationError
 
-from coupled_core.config import MINIATURE_MIN_COMBINED, FilterConfig, RunConfig, ScoringConfig, fingerprint
+from coupled_core.config import (
+    MINIATURE_MIN_COMBINED,
+    FilterConfig,
+    RunConfig,
+    ScoringConfig,
+    fingerprint,
+)
 
 
 def test_the_threshold_fits_the_clip_model_unless_it_is_given():
     assert RunConfig().filter.min_combined == MINIATURE_MIN_COMBINED
-    assert RunConfig(filter=FilterConfig(max_mask_fraction=0.4)).filter.min_combined == MINIATURE_MIN_COMBINED
+    assert (
+        RunConfig(filter=FilterConfig(max_mask_fraction=0.4)).filter.min_combined
+        == MINIATURE_MIN_COMBINED
+    )
     assert RunConfig(filter=FilterConfig(min_combined=0.7)).filter.min_combined == 0.7
     assert RunConfig(scoring=ScoringConfig(clip_model="ViT-L-14:openai")).filter.min_combined == 1.0
 

@@ -1,6 +1,7 @@
 """Retrains the miniature: `python -m coupled_core.miniature.training --work DIR [stage ...]`.
 
-Stages, in order: vae, generator, clip, sam, classifier. Each resumes from its checkpoint in the work folder, and
+Stages, in order: vae, generator, clip, sam, classifier. Each resumes from its checkpoint in the
+work folder, and
 writes its model into the package (or --output). Uses a GPU if there is one.
 """
 
@@ -12,8 +13,8 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from coupled_core.miniature.training.clip import train_clip
 from coupled_core.miniature.training.classifier import train_classifier
+from coupled_core.miniature.training.clip import train_clip
 from coupled_core.miniature.training.data import SceneSet, render_scenes
 from coupled_core.miniature.training.generator import train_generator
 from coupled_core.miniature.training.sam import train_sam
@@ -26,11 +27,17 @@ SCENES_SEED, JUDGES_SEED = 11, 12
 def main() -> None:
     """Parse the command line and run the stages."""
     parser = argparse.ArgumentParser(prog="coupled_core.miniature.training", description=__doc__)
-    parser.add_argument("stages", nargs="*", metavar="stage", help=f"of {', '.join(STEPS)} (default: all)")
-    parser.add_argument("--work", type=Path, required=True, help="folder for scenes and checkpoints")
+    parser.add_argument(
+        "stages", nargs="*", metavar="stage", help=f"of {', '.join(STEPS)} (default: all)"
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for scenes and checkpoints"
+    )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent.parent / "weights")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--steps", type=int, help="steps of the one stage named (default: as shipped)")
+    parser.add_argument(
+        "--steps", type=int, help="steps of the one stage named (default: as shipped)"
+    )
     args = parser.parse_args()
     unknown = set(args.stages) - set(STEPS)
     if unknown:
@@ -38,14 +45,20 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     for stage in args.stages or STEPS:
         started = time.monotonic()
-        run_stage(stage, args.work, args.output, torch.device(args.device), args.steps or STEPS[stage])
+        run_stage(
+            stage, args.work, args.output, torch.device(args.device), args.steps or STEPS[stage]
+        )
         print(f"{stage} done in {(time.monotonic() - started) / 60:.1f} min", flush=True)
 
 
-def run_stage(stage: str, work_dir: Path, output: Path, device: torch.device, num_steps: int) -> None:
+def run_stage(
+    stage: str, work_dir: Path, output: Path, device: torch.device, num_steps: int
+) -> None:
     """Train one model and write it below `output`."""
     if stage == "vae":
-        train_vae(_generator_scenes(work_dir), work_dir, num_steps, device).save_pretrained(work_dir / "vae")
+        train_vae(_generator_scenes(work_dir), work_dir, num_steps, device).save_pretrained(
+            work_dir / "vae"
+        )
     elif stage == "generator":
         vae = AutoencoderKL.from_pretrained(work_dir / "vae").to(device)
         pipeline = train_generator(_generator_scenes(work_dir), vae, work_dir, num_steps, device)
@@ -57,7 +70,9 @@ def run_stage(stage: str, work_dir: Path, output: Path, device: torch.device, nu
 
 
 def _generator_scenes(work_dir: Path) -> SceneSet:
-    return render_scenes(work_dir, "generator", 80_000, seed=SCENES_SEED, dependent=True, empty=0.15)
+    return render_scenes(
+        work_dir, "generator", 80_000, seed=SCENES_SEED, dependent=True, empty=0.15
+    )
 
 
 def _judges_scenes(work_dir: Path) -> SceneSet:
@@ -65,7 +80,7 @@ def _judges_scenes(work_dir: Path) -> SceneSet:
 
 
 def _hide_paths(folder: Path) -> None:
-    """Take the folder that a part was loaded from out of its config: it names a path of this machine."""
+    """Take out of the configs which folder a part came from: a path of this machine."""
     for path in folder.rglob("config.json"):
         config = json.loads(path.read_text())
         if config.pop("_name_or_path", None) is not None:

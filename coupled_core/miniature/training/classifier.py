@@ -16,7 +16,9 @@ from coupled_core.miniature.training.vae import to_pixels
 BATCH_SIZE = 64
 
 
-def train_classifier(data: SceneSet, work_dir: Path, num_steps: int, device: torch.device, folder: Path) -> None:
+def train_classifier(
+    data: SceneSet, work_dir: Path, num_steps: int, device: torch.device, folder: Path
+) -> None:
     """Train all heads together and write the model."""
     torch.manual_seed(5)
     classifier = SceneClassifier().to(device)
@@ -30,7 +32,8 @@ def train_classifier(data: SceneSet, work_dir: Path, num_steps: int, device: tor
         rows = np.sort(rng.integers(len(data.scenes), size=BATCH_SIZE))
         logits = classifier(soften(to_pixels(data.images[rows]).to(device), rng))
         losses = [
-            functional.cross_entropy(logits[name], torch.from_numpy(labels[name][rows]).to(device)) for name in HEADS
+            functional.cross_entropy(logits[name], torch.from_numpy(labels[name][rows]).to(device))
+            for name in HEADS
         ]
         return torch.stack(losses).sum()
 

@@ -1,4 +1,7 @@
-"""Trains the miniature's CLIP on independent scenes: whole pictures and crops, captions of every kind."""
+"""Trains the miniature's CLIP on independent scenes: whole pictures and crops.
+
+Captions of every kind.
+"""
 
 import json
 from pathlib import Path
@@ -24,7 +27,8 @@ BATCH_SIZE = 128
 EMBED_DIM = 128
 VISION = {"image_size": 64, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8}
 TEXT = {"context_length": MAX_TOKENS, "width": 128, "heads": 4, "layers": 3}
-# How often a batch shows a whole scene under its full caption, a crop of the entity under the entity's, and a
+# How often a batch shows a whole scene under its full caption, a crop of the entity under the
+# entity's, and a
 # place without an entity under its background's.
 VIEW_SHARES = (0.55, 0.25, 0.20)
 
@@ -34,7 +38,9 @@ def build_clip(vocab_size: int) -> CLIP:
     return CLIP(EMBED_DIM, CLIPVisionCfg(**VISION), CLIPTextCfg(vocab_size=vocab_size, **TEXT))
 
 
-def train_clip(data: SceneSet, work_dir: Path, num_steps: int, device: torch.device, folder: Path) -> None:
+def train_clip(
+    data: SceneSet, work_dir: Path, num_steps: int, device: torch.device, folder: Path
+) -> None:
     """Train and write an open_clip folder (`local-dir:`)."""
     torch.manual_seed(3)
     tokenizer = train_clip_tokenizer(sample_captions(20_000))
@@ -61,9 +67,13 @@ def train_clip(data: SceneSet, work_dir: Path, num_steps: int, device: torch.dev
 def contrastive_loss(logits: Tensor, texts: list[str]) -> Tensor:
     """CLIP's loss, where equal captions in a batch are not held against each other."""
     same = torch.tensor([[a == b for b in texts] for a in texts], device=logits.device)
-    logits = logits.masked_fill(same & ~torch.eye(len(texts), dtype=torch.bool, device=logits.device), -1e4)
+    logits = logits.masked_fill(
+        same & ~torch.eye(len(texts), dtype=torch.bool, device=logits.device), -1e4
+    )
     target = torch.arange(len(texts), device=logits.device)
-    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+    return (
+        functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
+    ) / 2
 
 
 def save_clip(clip: CLIP, tokenizer: CLIPTokenizer, folder: Path) -> None:
@@ -72,13 +82,20 @@ def save_clip(clip: CLIP, tokenizer: CLIPTokenizer, folder: Path) -> None:
     text = {**TEXT, "vocab_size": len(tokenizer), "hf_tokenizer_name": "local"}
     config = {
         "model_cfg": {"embed_dim": EMBED_DIM, "vision_cfg": VISION, "text_cfg": text},
-        "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3, "size": [64, 64], "interpolation": "bicubic"},
+        "preprocess_cfg": {
+            "mean": [0.5] * 3,
+            "std": [0.5] * 3,
+            "size": [64, 64],
+            "interpolation": "bicubic",
+        },
     }
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     weights = {name: value.half().contiguous() for name, value in clip.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
     tokenizer.save_pretrained(folder)
-    open_clip.create_model(f"local-dir:{folder}")  # a folder that does not load should fail here, not in a run
+    open_clip.create_model(
+        f"local-dir:{folder}"
+    )  # a folder that does not load should fail here, not in a run
 
 
 def _view(
@@ -99,7 +116,11 @@ def _view(
 def _box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     """Return the bounding box (x0, y0, x1, y1) of a mask in pixels, or None where it is empty."""
     ys, xs = np.nonzero(mask)
-    return None if len(xs) == 0 else (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    return (
+        None
+        if len(xs) == 0
+        else (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    )
 
 
 def _grow(rng: np.random.Generator, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -109,8 +130,10 @@ def _grow(rng: np.random.Generator, box: tuple[int, int, int, int]) -> tuple[int
     return _within(cx, cy, side)
 
 
-def _away_from(rng: np.random.Generator, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Return a square of 16 to 40 px that misses the entity, or else the whole picture's larger free side."""
+def _away_from(
+    rng: np.random.Generator, box: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    """Return a square of 16 to 40 px that misses the entity, or else the larger free side."""
     for _ in range(8):
         side = float(rng.uniform(16, 40))
         x0, y0, x1, y1 = _within(float(rng.uniform(0, 64)), float(rng.uniform(0, 64)), side)

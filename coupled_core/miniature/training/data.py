@@ -27,18 +27,24 @@ class SceneSet:
     """uint8, (count, 64, 64)."""
 
 
-def render_scenes(work_dir: Path, name: str, count: int, *, seed: int, dependent: bool, empty: float) -> SceneSet:
+def render_scenes(
+    work_dir: Path, name: str, count: int, *, seed: int, dependent: bool, empty: float
+) -> SceneSet:
     """Render a set of scenes, or load it where it has been rendered before.
 
     Args:
-        dependent: draw layouts that lean on the entity (the generator's world) or independent ones (the judges').
+        dependent: draw layouts that lean on the entity (the generator's world) or independent ones
+            (the judges').
         empty: share of scenes without an entity.
     """
     folder = work_dir / f"{name}-{count}-{seed}"
     if not (folder / "scenes.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         dependence = GENERATOR_DEPENDENCE if dependent else 0.0
-        jobs = [(seed, chunk, min(_CHUNK, count - chunk), dependence, empty) for chunk in range(0, count, _CHUNK)]
+        jobs = [
+            (seed, chunk, min(_CHUNK, count - chunk), dependence, empty)
+            for chunk in range(0, count, _CHUNK)
+        ]
         with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
             parts = pool.starmap(_render_chunk, jobs)
         for index, key in enumerate(("images", "masks", "segments")):
@@ -47,7 +53,9 @@ def render_scenes(work_dir: Path, name: str, count: int, *, seed: int, dependent
         (folder / "scenes.json").write_text(json.dumps(records))
     records = json.loads((folder / "scenes.json").read_text())
     scenes = [Scene(**{**r, "layout": tuple(r["layout"])}) for r in records]
-    arrays = [np.load(folder / f"{key}.npy", mmap_mode="r") for key in ("images", "masks", "segments")]
+    arrays = [
+        np.load(folder / f"{key}.npy", mmap_mode="r") for key in ("images", "masks", "segments")
+    ]
     return SceneSet(scenes, *arrays)
 
 
@@ -56,7 +64,8 @@ def _render_chunk(
 ) -> tuple[list[Scene], np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng((seed, chunk))
     scenes = [
-        sample_scene(rng, dependence=dependence, with_entity=bool(rng.random() >= empty)) for _ in range(count)
+        sample_scene(rng, dependence=dependence, with_entity=bool(rng.random() >= empty))
+        for _ in range(count)
     ]
     drawn = [draw_scene(scene) for scene in scenes]
     images, masks, segments = (np.stack(column) for column in zip(*drawn, strict=True))

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, T5TokenizerFast
 
@@ -23,10 +28,13 @@ from coupled_core.miniature.training.text import (
 from coupled_core.miniature.training.vae import encode_images
 
 BATCH_SIZE = 32
-ENTITY_WEIGHT = 9.0  # extra weight of the loss on tokens that show the entity: it covers 6 to 10 % of the frame
+ENTITY_WEIGHT = (
+    9.0  # extra weight of the loss on tokens that show the entity: it covers 6 to 10 % of the frame
+)
 ENTITY_CAPTION_SHARE = 0.15
 GRID = 16  # tokens a side
-# The first part of the training sees windows of the picture around entities, at 0.4 times the cost of a step: position
+# The first part of the training sees windows of the picture around entities, at 0.4 times the cost
+# of a step: position
 # is in the rotary embedding, so what is learned there holds in the whole picture.
 WINDOW = 10
 WINDOW_SHARE = 0.45
@@ -43,7 +51,14 @@ class Generator(nn.Module):
         self.transformer = build_transformer()
 
     def forward(self, noisy: Tensor, sigma: Tensor, captions: list[str], img_ids: Tensor) -> Tensor:
-        """Predict the velocity noise - clean of tokens (B, S, 32) at positions (S, 3) and noise level sigma (B,)."""
+        """Predict the velocity noise - clean.
+
+        Args:
+            noisy: packed latents, (B, S, 32).
+            sigma: noise levels in [0, 1], (B,).
+            captions: B of them.
+            img_ids: positions of the tokens, (S, 3).
+        """
         clip_ids = self._tokens(self.tokenizer, captions).to(noisy.device)
         t5_ids = self._tokens(self.tokenizer_2, captions).to(noisy.device)
         return self.transformer(
@@ -59,13 +74,17 @@ class Generator(nn.Module):
     @staticmethod
     def _tokens(tokenizer: CLIPTokenizer | T5TokenizerFast, captions: list[str]) -> Tensor:
         encoded = tokenizer(
-            captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+            captions,
+            padding="max_length",
+            max_length=MAX_TOKENS,
+            truncation=True,
+            return_tensors="pt",
         )
         return encoded.input_ids
 
 
 def build_transformer() -> FluxTransformer2DModel:
-    """Return an untrained FLUX transformer: 128 wide, 2 double-stream and 4 single-stream blocks."""
+    """Return an untrained FLUX: 128 wide, 2 double-stream and 4 single-stream blocks."""
     return FluxTransformer2DModel(
         patch_size=1, in_channels=32, num_layers=2, num_single_layers=4, attention_head_dim=32,
         num_attention_heads=4, joint_attention_dim=TEXT_WIDTH, pooled_projection_dim=TEXT_WIDTH,
@@ -98,7 +117,13 @@ def train_generator(
         return (error * weight).sum() / weight.sum()
 
     optimizers = build_optimizers(generator, lr=1.5e-3)
-    train(LoopConfig("generator", num_steps, warmup_steps=150), generator, optimizers, loss_at, work_dir)
+    train(
+        LoopConfig("generator", num_steps, warmup_steps=150),
+        generator,
+        optimizers,
+        loss_at,
+        work_dir,
+    )
     return assemble_pipeline(generator, vae)
 
 
@@ -122,7 +147,10 @@ def assemble_pipeline(generator: Generator, vae: AutoencoderKL) -> FluxPipeline:
 
 
 def _packed_latents(data: SceneSet, vae: AutoencoderKL, work_dir: Path) -> np.ndarray:
-    """Return scaled latents packed 2 x 2, float16, (count, 256, 32), encoded once and kept on disk."""
+    """Return scaled latents packed 2 x 2, float16, (count, 256, 32).
+
+    Encoded once and kept on disk.
+    """
     path = work_dir / "latents.npy"
     if not path.exists():
         chunks = []
@@ -140,24 +168,35 @@ def _draw_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of a batch, sorted, and the tokens it trains on: all, or those of one window.
 
-    All rows of a batch share the window, since FLUX takes one set of positions a batch; rows are drawn among
+    All rows of a batch share the window, since FLUX takes one set of positions a batch; rows are
+    drawn among
     the scenes whose entity lies inside, and those without one.
     """
     grid = np.arange(GRID * GRID).reshape(GRID, GRID)
     if not windowed:
         return np.sort(rng.integers(len(centres), size=BATCH_SIZE)), grid.ravel()
     top, left = rng.integers(GRID - WINDOW + 1, size=2)
-    inside = (centres >= (top + 1.5, left + 1.5)) & (centres < (top + WINDOW - 1.5, left + WINDOW - 1.5))
+    inside = (centres >= (top + 1.5, left + 1.5)) & (
+        centres < (top + WINDOW - 1.5, left + WINDOW - 1.5)
+    )
     entities, empty = np.flatnonzero(inside.all(axis=1)), np.flatnonzero(np.isnan(centres[:, 0]))
     num_empty = int(rng.binomial(BATCH_SIZE, len(empty) / len(centres)))
-    rows = np.concatenate([rng.choice(entities, BATCH_SIZE - num_empty), rng.choice(empty, num_empty)])
+    rows = np.concatenate(
+        [rng.choice(entities, BATCH_SIZE - num_empty), rng.choice(empty, num_empty)]
+    )
     return np.sort(rows), grid[top : top + WINDOW, left : left + WINDOW].ravel()
 
 
 def _entity_centres(data: SceneSet) -> np.ndarray:
-    """Return the token row and column of each scene's entity, (count, 2); NaN where there is none."""
+    """Return the token row and column of each scene's entity, (count, 2).
+
+    NaN where there is none.
+    """
     return np.array(
-        [(np.nan, np.nan) if s.entity is None else (s.centre_y * GRID, s.centre_x * GRID) for s in data.scenes]
+        [
+            (np.nan, np.nan) if s.entity is None else (s.centre_y * GRID, s.centre_x * GRID)
+            for s in data.scenes
+        ]
     )
 
 
@@ -169,7 +208,10 @@ def _token_weights(masks: np.ndarray) -> np.ndarray:
 
 
 def _sample_sigmas(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw noise levels, logit-normal around the upper middle, where layout and entity are decided."""
+    """Draw noise levels, logit-normal around the upper middle.
+
+    Where layout and entity are decided.
+    """
     return (1.0 / (1.0 + np.exp(-rng.normal(0.4, 1.2, count)))).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""One training loop for every model of the miniature: schedule, averaging, checkpoints, progress."""
+"""One training loop for all models of the miniature: schedule, averaging, checkpoints."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,12 +31,13 @@ class LoopConfig:
 def build_optimizers(model: nn.Module, lr: float, *, weight_decay: float = 0.01) -> list[Optimizer]:
     """Return Muon for the weight matrices inside the network, AdamW for all else.
 
-    Muon takes roughly half of AdamW's steps to the same loss on small transformers, which is what makes
+    Muon takes roughly half of AdamW's steps to the same loss on small transformers, which is what
+    makes
     training on two CPU cores feasible.
     """
     matrices, others = [], []
     for name, parameter in model.named_parameters():
-        inner = parameter.ndim == 2 and "embed" not in name and "proj_out.weight" != name
+        inner = parameter.ndim == 2 and "embed" not in name and name != "proj_out.weight"
         (matrices if inner else others).append(parameter)
     optimizers: list[Optimizer] = [
         torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)
@@ -53,11 +54,13 @@ def train(
     loss_at: Callable[[int], Tensor],
     work_dir: Path,
 ) -> None:
-    """Run the loop to its end, from the last checkpoint if there is one; leave the averaged weights in `model`.
+    """Run the loop to its end, from the last checkpoint if there is one.
+
+    Leaves the averaged weights in `model`.
 
     Args:
-        loss_at: the loss of one step, given its number; draws its batch from that number alone, so that a
-            resumed run sees the batches that an undisturbed one would have seen.
+        loss_at: the loss of one step, given its number; draws its batch from that number alone, so
+            that a resumed run sees the batches that an undisturbed one would have seen.
     """
     path = work_dir / f"{config.name}.checkpoint.pt"
     averaged = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -77,7 +80,9 @@ def train(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         _average(model, averaged, min(config.ema_decay, (step + 1) / (step + 10)))
-        running = float(loss.detach()) if step == first else 0.98 * running + 0.02 * float(loss.detach())
+        running = (
+            float(loss.detach()) if step == first else 0.98 * running + 0.02 * float(loss.detach())
+        )
         now = time.monotonic()
         if now - logged_at > LOG_SECONDS:
             rate = (step + 1 - first) / (now - started_at)
@@ -106,7 +111,11 @@ def _average(model: nn.Module, averaged: dict[str, Tensor], decay: float) -> Non
 
 
 def _save(
-    path: Path, step: int, model: nn.Module, averaged: dict[str, Tensor], optimizers: Sequence[Optimizer]
+    path: Path,
+    step: int,
+    model: nn.Module,
+    averaged: dict[str, Tensor],
+    optimizers: Sequence[Optimizer],
 ) -> None:
     state = {
         "step": step,

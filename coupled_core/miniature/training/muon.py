@@ -1,4 +1,7 @@
-"""Muon (Jordan et al. 2024): momentum, orthogonalised. In float32, where torch.optim.Muon is bfloat16 and so slow on CPUs."""
+"""Muon (Jordan et al. 2024): momentum, orthogonalised.
+
+In float32: torch.optim.Muon works in bfloat16, which is slow on CPUs.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,15 +10,27 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration; tuned by Muon's authors for few steps
+_COEFFICIENTS = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # of the quintic iteration; tuned by Muon's authors for few steps
 _ITERATIONS = 5
 
 
 class Muon(Optimizer):
-    """Optimiser for weight matrices; updates have the root mean square of AdamW's, so its learning rates fit."""
+    """Optimiser for weight matrices; updates have the root mean square of AdamW's.
+
+    So its learning rates fit.
+    """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, *, momentum: float = 0.95, weight_decay: float = 0.01
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        *,
+        momentum: float = 0.95,
+        weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 

@@ -19,8 +19,13 @@ POINTS_PER_IMAGE = 6
 ENTITY_POINTS = 3  # of them on the entity, the rest anywhere
 
 
-def train_sam(data: SceneSet, work_dir: Path, num_steps: int, device: torch.device, folder: Path) -> None:
-    """Train on the renderer's segments (sky, ground, sun, each tree, entity) and write the model."""
+def train_sam(
+    data: SceneSet, work_dir: Path, num_steps: int, device: torch.device, folder: Path
+) -> None:
+    """Train on the renderer's segments (sky, ground, sun, each tree.
+
+    Entity) and write the model.
+    """
     torch.manual_seed(4)
     size = SamArchitecture()
     sam = build_sam(size).train().to(device)
@@ -80,8 +85,13 @@ def _decode(sam: Sam, embedding: Tensor, points: Tensor) -> tuple[Tensor, Tensor
     return logits, predicted_iou
 
 
-def _sample_points(rng: np.random.Generator, entity: np.ndarray, segments: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return points (P, 1, 2) as x, y in pixels and the masks (P, H, W) of the segments that they hit."""
+def _sample_points(
+    rng: np.random.Generator, entity: np.ndarray, segments: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Return points (P, 1, 2) as x, y in pixels and the masks (P, H.
+
+    W) of the segments that they hit.
+    """
     pixels = np.argwhere(np.ones_like(entity))
     on_entity = np.argwhere(entity)
     count = ENTITY_POINTS if len(on_entity) else 0

@@ -1,4 +1,7 @@
-"""Tokenizers and text encoders of the miniature: real CLIP and T5 classes with a small vocabulary."""
+"""Tokenizers and text encoders of the miniature.
+
+Real CLIP and T5 classes with a small vocabulary.
+"""
 
 import json
 import math
@@ -30,11 +33,16 @@ def sample_captions(count: int, seed: int = 3) -> list[str]:
     """Return captions of all kinds, to train tokenizers on."""
     rng = np.random.default_rng(seed)
     kinds = ("full", "background", "entity")
-    return [write_caption(rng, sample_scene(rng, dependence=0.0), kinds[i % 3]) for i in range(count)]
+    return [
+        write_caption(rng, sample_scene(rng, dependence=0.0), kinds[i % 3]) for i in range(count)
+    ]
 
 
 def build_t5_tokenizer(captions: list[str]) -> T5TokenizerFast:
-    """Return a Unigram tokenizer of whole words; unknown English text falls back to single characters."""
+    """Return a Unigram tokenizer of whole words.
+
+    Unknown English text falls back to single characters.
+    """
     words = Counter(word for caption in captions for word in re.findall(r"[A-Za-z]+", caption))
     total = sum(words.values())
     letters = ["▁", *string.ascii_letters, *string.digits, *".,;:'\"!?-()"]
@@ -45,15 +53,24 @@ def build_t5_tokenizer(captions: list[str]) -> T5TokenizerFast:
 
 
 def train_clip_tokenizer(captions: list[str]) -> CLIPTokenizer:
-    """Return a byte-level BPE tokenizer whose end-of-text token has the highest id, as in OpenAI's."""
+    """Return a byte-level BPE tokenizer whose end-of-text token has the highest id.
+
+    As in OpenAI's.
+    """
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Whitespace(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
+        vocab_size=VOCABULARY_SIZE,
+        end_of_word_suffix="</w>",
+        initial_alphabet=alphabet,
+        show_progress=False,
     )
     tokenizer.train_from_iterator(captions, trainer)
     model = json.loads(tokenizer.to_str())["model"]

@@ -16,7 +16,10 @@ KL_WEIGHT = 1e-7
 
 
 def build_vae() -> AutoencoderKL:
-    """Return an untrained autoencoder with FLUX's structure (no quantisation convolutions, a shift factor)."""
+    """Return an untrained autoencoder with FLUX's structure (no quantisation convolutions.
+
+    A shift factor).
+    """
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
@@ -33,8 +36,13 @@ def build_vae() -> AutoencoderKL:
     )
 
 
-def train_vae(data: SceneSet, work_dir: Path, num_steps: int, device: torch.device) -> AutoencoderKL:
-    """Train on both dependent and independent scenes' pictures; set shift and scale from the latents."""
+def train_vae(
+    data: SceneSet, work_dir: Path, num_steps: int, device: torch.device
+) -> AutoencoderKL:
+    """Train on both dependent and independent scenes' pictures.
+
+    Set shift and scale from the latents.
+    """
     torch.manual_seed(1)
     vae = build_vae().to(device)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0)
@@ -51,13 +59,14 @@ def train_vae(data: SceneSet, work_dir: Path, num_steps: int, device: torch.devi
     train(LoopConfig("vae", num_steps, ema_decay=0.99), vae, [optimizer], loss_at, work_dir)
     latents = encode_images(vae, data.images[:2000])
     vae.register_to_config(
-        shift_factor=round(float(latents.mean()), 6), scaling_factor=round(1.0 / float(latents.std()), 6)
+        shift_factor=round(float(latents.mean()), 6),
+        scaling_factor=round(1.0 / float(latents.std()), 6),
     )
     return vae
 
 
 def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
-    """L1 on pixels, on their differences in x and y (crisp shapes) and on 4 x 4 means (right colours)."""
+    """Return L1 of pixels, of their differences (crisp shapes), of 4 x 4 means (right colours)."""
     error = decoded - pixels
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     return error.abs().mean() + 0.5 * edges + 2.0 * functional.avg_pool2d(error, 4).abs().mean()

@@ -63,8 +63,12 @@ def test_every_background_in_every_light_differs_from_the_others():
 
 
 def test_layout_leans_on_the_entity_only_where_it_should():
-    dependent = np.array([np.corrcoef(s.layout, layout_mean(s.entity, s.colour))[0, 1] for s in _scenes(400, 0.8)])
-    independent = np.array([np.corrcoef(s.layout, layout_mean(s.entity, s.colour))[0, 1] for s in _scenes(400, 0.0)])
+    dependent = np.array(
+        [np.corrcoef(s.layout, layout_mean(s.entity, s.colour))[0, 1] for s in _scenes(400, 0.8)]
+    )
+    independent = np.array(
+        [np.corrcoef(s.layout, layout_mean(s.entity, s.colour))[0, 1] for s in _scenes(400, 0.0)]
+    )
     assert dependent.mean() > 0.5
     assert abs(independent.mean()) < 0.1
 
@@ -72,7 +76,9 @@ def test_layout_leans_on_the_entity_only_where_it_should():
 def test_captions_say_what_their_kind_says():
     rng = np.random.default_rng(1)
     for scene in _scenes(50, 0.0):
-        full, background, entity = (write_caption(rng, scene, k) for k in ("full", "background", "entity"))
+        full, background, entity = (
+            write_caption(rng, scene, k) for k in ("full", "background", "entity")
+        )
         thing = f"{scene.colour} {scene.entity}"
         assert thing in full
         assert thing in entity

@@ -6,7 +6,12 @@ from coupled_core.miniature.check import iou
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import sample_scene
 from coupled_core.scoring.clip_scorer import load_clip
-from coupled_core.scoring.entity_masks import EntityFinder, _drop_overlapping, _Proposal, touches_border
+from coupled_core.scoring.entity_masks import (
+    EntityFinder,
+    _drop_overlapping,
+    _Proposal,
+    touches_border,
+)
 from coupled_core.scoring.sam import load_sam
 
 
@@ -27,14 +32,18 @@ def test_the_entity_of_a_render_is_found_from_its_prompts(finder):
 
 
 def test_a_flat_image_has_no_entity(finder):
-    found = finder.find(np.full((64, 64, 3), 128, np.uint8), "A red kite flies.", "In a meadow at noon.")
+    found = finder.find(
+        np.full((64, 64, 3), 128, np.uint8), "A red kite flies.", "In a meadow at noon."
+    )
     assert not found.mask.any()
     assert found.predicted_iou == 0.0
     assert found.area_fraction == 0.0
 
 
 def test_masks_have_the_size_of_the_image_whatever_the_model_reads(finder):
-    found = finder.find(np.zeros((96, 48, 3), np.uint8), "A red kite flies.", "In a meadow at noon.")
+    found = finder.find(
+        np.zeros((96, 48, 3), np.uint8), "A red kite flies.", "In a meadow at noon."
+    )
     assert found.mask.shape == (96, 48)
 
 
