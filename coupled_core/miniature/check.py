@@ -189,7 +189,7 @@ def check_random_seed(
         save_sheet(images, pictures / "same-seed-pairs.png")
     masks = [finder.find(*row).mask for row in zip(images, entities, backgrounds, strict=True)]
     values = [
-        background_similarity(images[i : i + 2], joint_entity_region(masks[i : i + 2]))
+        background_similarity(list(images[i : i + 2]), joint_entity_region(masks[i : i + 2]))
         for i in range(0, 2 * pairs, 2)
     ]
     return mean("background similarity of same-seed stock pairs (0 is equal)", values)
@@ -204,10 +204,14 @@ def generate(pipeline: FluxPipeline, prompts: Sequence[str], seeds: Sequence[int
             torch.Generator().manual_seed(seed) for seed in seeds[start : start + BATCH_SIZE]
         ]
         result = pipeline(
-            prompt=list(prompts[start : start + BATCH_SIZE]), height=64, width=64, generator=generators,
-            num_inference_steps=NUM_INFERENCE_STEPS, output_type="np",
+            prompt=list(prompts[start : start + BATCH_SIZE]),
+            generator=generators,
+            height=64,
+            width=64,
+            num_inference_steps=NUM_INFERENCE_STEPS,
+            output_type="np",
             max_sequence_length=pipeline.tokenizer_2.model_max_length,
-        )  # fmt: skip
+        )
         parts.append((result.images * 255).round().astype(np.uint8))
     return np.concatenate(parts)
 

@@ -38,7 +38,7 @@ class ClipScorer:
         pixels = torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
         parts = [
             self._model.encode_image(chunk.to(self._device), normalize=True).float().cpu()  # type: ignore[operator]
-            for chunk in pixels.split(_MAX_BATCH)
+            for chunk in torch.split(pixels, _MAX_BATCH)
         ]
         return torch.cat(parts).numpy()
 

@@ -35,7 +35,8 @@ def build_optimizers(model: nn.Module, lr: float, *, weight_decay: float = 0.01)
     makes
     training on two CPU cores feasible.
     """
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         inner = parameter.ndim == 2 and "embed" not in name and name != "proj_out.weight"
         (matrices if inner else others).append(parameter)

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.world import sample_scene
+from coupled_core.miniature.world import CaptionKind, sample_scene
 
 MAX_TOKENS = 32
 VOCABULARY_SIZE = 1000
@@ -32,7 +32,7 @@ LETTER_SCORE = -20.0  # log-probability; below that of any word
 def sample_captions(count: int, seed: int = 3) -> list[str]:
     """Return captions of all kinds, to train tokenizers on."""
     rng = np.random.default_rng(seed)
-    kinds = ("full", "background", "entity")
+    kinds: tuple[CaptionKind, ...] = ("full", "background", "entity")
     return [
         write_caption(rng, sample_scene(rng, dependence=0.0), kinds[i % 3]) for i in range(count)
     ]
