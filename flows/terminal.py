@@ -5,12 +5,13 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from coupled_core.errors import CoupledError
 from coupled_core.progress import LogProgress, Progress, report_to
+from flows.interrupts import stop_at_ctrl_c
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Terminal:
 
     @contextmanager
     def progress(self) -> Iterator[None]:
-        """Show what runs inside: bars on a terminal, lines of text elsewhere."""
-        if self.as_json or self.verbose or not sys.stderr.isatty():
-            with report_to(LogProgress()):
-                yield
-        else:
-            with _bars() as bars, report_to(bars):
-                yield
+        """Show what runs inside, bars on a terminal, lines of text elsewhere; stop it at Ctrl-C."""
+        is_plain = self.as_json or self.verbose or not sys.stderr.isatty()
+        shown: AbstractContextManager[Progress] = (
+            nullcontext(LogProgress()) if is_plain else _bars()
+        )
+        with shown as listener, stop_at_ctrl_c(listener) as progress, report_to(progress):
+            yield
 
 
 @contextmanager
