@@ -50,7 +50,7 @@ def history(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Histo
     for num_objects, kind in zip(stops, STOPS, strict=True):
         process = command.start(*build_arguments(), log=logs)
         _wait_for_objects(folder, num_objects, process)
-        time.sleep(moments.uniform(0, 0.4))
+        time.sleep(moments.uniform(0, 0.4) if kind == signal.SIGKILL else 0)
         process.send_signal(kind)
         process.communicate(timeout=60)
         codes.append(process.returncode)
