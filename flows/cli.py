@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from flows import cli_compare, cli_dataset, cli_export, cli_optimize, cli_plan, cli_report
 from flows.cli_options import (
     AsJson,
     BaseModel,
@@ -204,6 +205,10 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+for _commands in (cli_plan, cli_dataset, cli_export, cli_report, cli_optimize, cli_compare):
+    _commands.add_commands(app)
 
 
 def main() -> None:

@@ -33,11 +33,12 @@ ENTITY_WEIGHT = (
 )
 ENTITY_CAPTION_SHARE = 0.15
 GRID = 16  # tokens a side
-# The first part of the training sees windows of the picture around entities, at 0.4 times the cost
-# of a step: position
-# is in the rotary embedding, so what is learned there holds in the whole picture.
+# Windows of the picture around entities cost 0.4 times a step, and position is in the rotary
+# embedding, so what is learned there holds in the whole picture. Training sees nothing else at
+# first, then every other step until the learning rate falls.
 WINDOW = 10
-WINDOW_SHARE = 0.45
+WINDOW_ONLY_STEPS = 1440
+WINDOW_SHARE = 0.7
 
 
 class Generator(nn.Module):
@@ -105,7 +106,7 @@ def train_generator(
 
     def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng((2, step))
-        rows, tokens = _draw_batch(rng, centres, windowed=step < WINDOW_SHARE * num_steps)
+        rows, tokens = _draw_batch(rng, centres, windowed=_is_windowed(step, num_steps))
         texts = [_caption(rng, data, row) for row in rows]
         clean = torch.from_numpy(latents[rows][:, tokens].astype(np.float32)).to(device)
         noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32)).to(device)
@@ -161,6 +162,10 @@ def _packed_latents(data: SceneSet, vae: AutoencoderKL, work_dir: Path) -> np.nd
             chunks.append(packed.half().numpy())
         np.save(path, np.concatenate(chunks))
     return np.load(path, mmap_mode="r")
+
+
+def _is_windowed(step: int, num_steps: int) -> bool:
+    return step < WINDOW_ONLY_STEPS or (step % 2 == 1 and step < WINDOW_SHARE * num_steps)
 
 
 def _draw_batch(

@@ -1,0 +1,68 @@
+"""The one interface behind which every way of making a group of images stands: ours and others'."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from coupled_core.records import Rejection, Sample
+
+Knobs = Mapping[str, float]
+"""Values by `Knob.name`."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One number that a method leaves open, and the range in which to look for it."""
+
+    name: str
+    low: float
+    high: float
+    default: float
+    integer: bool = False
+    meaning: str = ""
+    """One line with the unit, for tables and help texts."""
+
+
+@dataclass(frozen=True)
+class MethodOutput:
+    """The images of one sample, and what they cost."""
+
+    images: tuple[np.ndarray, ...]
+    """uint8, (H, W, 3), RGB; one for each prompt, in order."""
+    seconds: float
+    """Wall time of the sample's share of its batch, decoding included."""
+    model_evaluations: float
+    """Rows that went through the transformer for this sample, each a pass over one image's tokens
+    and one prompt; 2 T for the stock pair of images in T steps."""
+
+
+class Method(Protocol):
+    """A way of making a group of images from one noise."""
+
+    @property
+    def name(self) -> str:
+        """The name in tables and on the command line: coupled, prompt-switch, p2p, ..."""
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """What may be tuned; empty for none."""
+
+    @property
+    def main_knob(self) -> str | None:
+        """The knob that trades background against entities; a trade-off curve follows it."""
+
+    def generate(
+        self,
+        samples: Sequence[Sample],
+        knobs: Knobs,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> list[MethodOutput | Rejection]:
+        """Make the images of one batch of samples; images do not depend on the batch.
+
+        Args:
+            samples: groups with seeds; every method starts from the same noise of a sample.
+            knobs: a value for every knob.
+            on_step: called with (steps done, steps in all).
+        """

@@ -1,0 +1,7 @@
+"""Commands of `coupled`: datasets in the formats of their readers. Nothing heavy is imported before one runs."""
+
+import typer
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this file's commands to the command line."""
