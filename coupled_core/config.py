@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CouplingMode = Literal["log_bias", "key_scale"]
+EntityText = Literal["full_prompt", "entity_prompt"]
 
 MINIATURE_MIN_COMBINED = 4.4
 """Where the miniature's CLIP judges: trained on this world alone, its cosines are four times those
@@ -47,7 +48,7 @@ class GenerationConfig(_Settings):
     """Path of a schedule file; None: the one shipped for the base model."""
     coupling_mode: CouplingMode | None = None
     """None: the mode that the schedule was made for."""
-    entity_text: Literal["full_prompt", "entity_prompt"] = "full_prompt"
+    entity_text: EntityText = "full_prompt"
     """What the entity stream reads: the full prompt P_i, or e_i as the paper has it."""
     num_inference_steps: int | None = Field(default=None, ge=1, le=1000)
     guidance_scale: float | None = Field(default=None, ge=0.0)

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from diffusers import FluxPipeline
 
-from coupled_core.config import GenerationConfig
+from coupled_core.config import EntityText, GenerationConfig
 from coupled_core.errors import ConfigError
 from coupled_core.generation.base_model import load_pipeline
 from coupled_core.generation.decode import decode_latents
@@ -62,6 +63,25 @@ class GroupGenerator:
             mode=provenance.coupling_mode,
             guidance_scale=provenance.guidance_scale if guided else None,
         )
+
+    def with_schedule(
+        self, schedule: Schedule, entity_text: EntityText | None = None
+    ) -> "GroupGenerator":
+        """Return a generator on the same loaded model with another schedule, of any mode.
+
+        Args:
+            schedule: replaces the schedule and its mode.
+            entity_text: what the entity stream reads; None: as before.
+        """
+        provenance = replace(
+            self.provenance,
+            schedule_id=schedule.id,
+            coupling_mode=schedule.mode,
+            entity_text=entity_text or self.provenance.entity_text,
+        )
+        other = GroupGenerator(self._pipeline, schedule, provenance)
+        other._encoder = self._encoder
+        return other
 
     def generate(self, samples: Sequence[Sample], on_step: OnStep | None = None) -> list[_Outcome]:
         """Generate one batch of samples; a sample's images do not depend on the others.

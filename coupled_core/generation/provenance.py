@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from coupled_core.config import CouplingMode, GenerationConfig
+from coupled_core.config import CouplingMode, EntityText, GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.schedules.schedule import Schedule
@@ -39,7 +39,7 @@ class GenerationProvenance:
     device_name: str
     license: str
     use_restrictions: str
-    entity_text: str
+    entity_text: EntityText
     """full_prompt or entity_prompt: what the entity stream read."""
 
 
