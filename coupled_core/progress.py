@@ -20,6 +20,9 @@ class Progress(Protocol):
     def advance(self, stage: str, count: int = 1) -> None:
         """Say that so much more of it is done."""
 
+    def remark(self, stage: str, text: str) -> None:
+        """Say something about a stage in a few words, such as the best result so far."""
+
 
 class SilentProgress:
     """Nobody listens."""
@@ -28,6 +31,9 @@ class SilentProgress:
         """Do nothing."""
 
     def advance(self, stage: str, count: int = 1) -> None:
+        """Do nothing."""
+
+    def remark(self, stage: str, text: str) -> None:
         """Do nothing."""
 
 
@@ -39,6 +45,7 @@ class LogProgress:
         self._counts: dict[str, int] = {}
         self._started: dict[str, float] = {}
         self._logged: dict[str, float] = {}
+        self._remarks: dict[str, str] = {}
 
     def begin(self, stage: str, total: int) -> None:
         """Remember the total, and when the stage began."""
@@ -56,13 +63,18 @@ class LogProgress:
             self._logged[stage] = now
             _logger.info("%s", self._describe(stage, now))
 
+    def remark(self, stage: str, text: str) -> None:
+        """Put it at the end of the stage's next lines."""
+        self._remarks[stage] = f", {text}"
+
     def _describe(self, stage: str, now: float) -> str:
         done, total = self._counts[stage], self._totals.get(stage)
         if total is None:
-            return f"{stage}: {done}"
+            return f"{stage}: {done}{self._remarks.get(stage, '')}"
         rate = done / max(now - self._started[stage], 1e-3)
         left = max(total - done, 0) / rate
-        return f"{stage}: {done} of {total}, {rate:.2g}/s, {left:.0f} s left"
+        counts = f"{stage}: {done} of {total}, {rate:.2g}/s, {left:.0f} s left"
+        return counts + self._remarks.get(stage, "")
 
 
 _listener: ContextVar[Progress | None] = ContextVar("coupled_progress", default=None)

@@ -39,6 +39,15 @@ class InterruptibleProgress:
         self._listener.advance(stage, count)
         self._check()
 
+    def remark(self, stage: str, text: str) -> None:
+        """Pass it on.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed before.
+        """
+        self._listener.remark(stage, text)
+        self._check()
+
     def interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         """Stop now, or at the next report of progress; a handler of SIGINT."""
         self._is_interrupted = True

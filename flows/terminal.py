@@ -13,6 +13,8 @@ from coupled_core.errors import CoupledError
 from coupled_core.progress import LogProgress, Progress, report_to
 from flows.interrupts import stop_at_ctrl_c
 
+_COUNTED_IN_PAIRS = ("generate", "score")
+
 
 @dataclass(frozen=True)
 class Terminal:
@@ -119,6 +121,7 @@ def _bars() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
     )
     logging.getLogger("coupled_core").setLevel(logging.WARNING)  # the bars say it
     with Bars(*columns, console=Console(stderr=True)) as bars:
@@ -135,8 +138,8 @@ class _RichProgress:
     def begin(self, stage: str, total: int) -> None:
         """Show a bar, or change its total."""
         if stage not in self._tasks:
-            name = stage if stage == "shards" else f"pairs: {stage}"
-            self._tasks[stage] = self._bars.add_task(name, total=total, rate="")
+            name = f"pairs: {stage}" if stage in _COUNTED_IN_PAIRS else stage
+            self._tasks[stage] = self._bars.add_task(name, total=total, rate="", remark="")
         self._bars.update(self._tasks[stage], total=total)
 
     def advance(self, stage: str, count: int = 1) -> None:
@@ -147,3 +150,8 @@ class _RichProgress:
         self._bars.advance(task, count)
         speed = self._bars.tasks[task].speed
         self._bars.update(task, rate=f"{speed:.2f}/s" if speed else "")
+
+    def remark(self, stage: str, text: str) -> None:
+        """Show it at the end of the bar."""
+        if stage in self._tasks:
+            self._bars.update(self._tasks[stage], remark=text)

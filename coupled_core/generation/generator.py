@@ -65,19 +65,24 @@ class GroupGenerator:
         )
 
     def with_schedule(
-        self, schedule: Schedule, entity_text: EntityText | None = None
+        self,
+        schedule: Schedule,
+        entity_text: EntityText | None = None,
+        num_inference_steps: int | None = None,
     ) -> "GroupGenerator":
         """Return a generator on the same loaded model with another schedule, of any mode.
 
         Args:
             schedule: replaces the schedule and its mode.
             entity_text: what the entity stream reads; None: as before.
+            num_inference_steps: None: as before.
         """
         provenance = replace(
             self.provenance,
             schedule_id=schedule.id,
             coupling_mode=schedule.mode,
             entity_text=entity_text or self.provenance.entity_text,
+            num_inference_steps=num_inference_steps or self.provenance.num_inference_steps,
         )
         other = GroupGenerator(self._pipeline, schedule, provenance)
         other._encoder = self._encoder

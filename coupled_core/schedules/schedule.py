@@ -34,6 +34,9 @@ class Schedule:
     """Steps it was fitted with; None when picked by hand."""
     shift: float | None = None
     """Shift of the noise levels it was fitted with (mu if dynamic); None when picked by hand."""
+    fit: Mapping[str, Any] | None = None
+    """How it was fitted and how well it does, as JSON values; not part of the id: it changes no
+    image."""
 
     def __post_init__(self) -> None:
         """Refuse what is not a non-decreasing function into [0, 1].
@@ -51,16 +54,16 @@ class Schedule:
 
     @property
     def id(self) -> str:
-        """SHA-256 of everything the schedule says, 64 hex digits."""
-        return fingerprint(self.to_dict())
+        """SHA-256 of everything the schedule says about images, 64 hex digits."""
+        return fingerprint({k: v for k, v in self.to_dict().items() if k != "fit"})
 
     def beta(self, sigma: Tensor) -> Tensor:
         """Return beta for noise levels in [0, 1], any shape, in float64."""
         return FAMILIES[self.family](1.0 - sigma.to(float64), **self.parameters)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form without the id."""
-        return {
+        """Return the JSON form without the id; what is optional and not there is left out."""
+        content: dict[str, Any] = {
             "family": self.family,
             "parameters": {
                 name: list(value) if isinstance(value, tuple) else value
@@ -74,3 +77,4 @@ class Schedule:
             "num_inference_steps": self.num_inference_steps,
             "shift": self.shift,
         }
+        return content if self.fit is None else {**content, "fit": dict(self.fit)}

@@ -1,7 +1,6 @@
 """Schedule files: JSON that carries its own content hash."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "num_inference_steps": (int, type(None)),
     "shift": (int, float, type(None)),
 }
+
+_OPTIONAL_TYPES: dict[str, tuple[type, ...]] = {"fit": (dict,)}
+"""Fields that a file may leave out; older files know nothing of them."""
 
 
 def save_schedule(schedule: Schedule, path: Path) -> None:
@@ -66,12 +68,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_fields(path: Path, content: dict[str, Any]) -> None:
-    names = {field.name for field in fields(Schedule)}
-    if set(content) != names:
-        missing, unknown = sorted(names - set(content)), sorted(set(content) - names)
+    missing = sorted(set(_TYPES) - set(content))
+    unknown = sorted(set(content) - set(_TYPES) - set(_OPTIONAL_TYPES))
+    if missing or unknown:
         raise ScheduleError(f"{path}: missing fields {missing}, unknown fields {unknown}")
-    for name, types in _TYPES.items():
-        value = content[name]
+    for name, value in content.items():
+        types = _TYPES.get(name) or _OPTIONAL_TYPES[name]
         # bool is an int to isinstance; a step count of `true` is still wrong.
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             expected = " or ".join("null" if t is type(None) else t.__name__ for t in types)

@@ -27,3 +27,13 @@ def test_progress_by_nothing_is_not_worth_a_line(caplog: pytest.LogCaptureFixtur
     listener.begin("shards", 3)
     listener.advance("shards", 0)
     assert caplog.messages == []
+
+
+def test_a_remark_stands_behind_the_counts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "coupled_core.progress")
+    listener = LogProgress()
+    listener.begin("evaluations", 2)
+    listener.remark("evaluations", "best J 4.21")
+    listener.advance("evaluations", 2)
+    assert caplog.messages[0].startswith("evaluations: 2 of 2")
+    assert caplog.messages[0].endswith("best J 4.21")

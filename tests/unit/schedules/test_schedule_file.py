@@ -72,3 +72,14 @@ def test_shipped_schedules_are_found_by_model_and_mode() -> None:
         ScheduleError, match="no schedule is shipped for flux-dev in mode key_scale"
     ):
         load_shipped_schedule("flux-dev", "key_scale")
+
+
+def test_how_a_schedule_was_fitted_travels_along_and_changes_no_id(tmp_path: Path) -> None:
+    bare, path = build("sine"), tmp_path / "fitted.json"
+    fitted = build("sine", fit={"train": {"mean": 1.5, "count": 3}, "history": [0.1, 0.2]})
+    save_schedule(fitted, path)
+    assert load_schedule(path) == fitted
+    assert fitted.id == bare.id
+    change(path, fit=[1, 2])
+    with pytest.raises(ScheduleError, match=r"fit expects dict; got \[1, 2\]"):
+        load_schedule(path)
