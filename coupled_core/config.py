@@ -25,7 +25,8 @@ class PromptSetConfig(_Settings):
     uri: str = "miniature"
     """Parquet file, folder of Parquet files, or s3:// location.
 
-    "miniature" is the set that the package ships.
+    "miniature" is the example set that the package ships, "miniature-train" and "miniature-test"
+    are its sets for tuning and for comparing methods.
     """
     on_bad_row: Literal["fail", "quarantine"] = "fail"
     max_prompt_chars: int = Field(default=2000, ge=1)

@@ -70,7 +70,7 @@ def _hear_ctrl_c() -> None:
 
 def write_prompts(path: Path, num_groups: int = 4) -> Path:
     """Write the first groups of the shipped set, one of three prompts among them."""
-    table = pq.read_table(miniature_folder("prompts"))
+    table = pq.read_table(miniature_folder("prompts") / "example.parquet")
     rows = table.to_pylist()
     larger = next(row for row in rows if len(row["prompts"]) == 3)
     pairs = [row for row in rows if len(row["prompts"]) == 2][: num_groups - 1]

@@ -52,8 +52,8 @@ def build_example_table() -> pa.Table:
     for index in range(_NUM_GROUPS):
         num_entities = 2 + (index in _THREE_PROMPTS) + 2 * (index in _FOUR_PROMPTS)
         place, light = places[index % len(places)]
-        things = _choose_things(rng, index, num_entities, _visible_colours(place, light))
-        prompts = _write_prompts(int(rng.integers(2**31)), place, light, things)
+        things = _choose_things(rng, index, num_entities, list_visible_colours(place, light))
+        prompts = caption_alike(int(rng.integers(2**31)), place, light, things)
         rows.append({"group_id": _name_group(place, light, things), "prompts": prompts})
     schema = pa.schema([("group_id", pa.string()), ("prompts", pa.list_(pa.string()))])
     return pa.Table.from_pylist(rows, schema=schema)
@@ -67,7 +67,8 @@ def write_example_prompts(folder: Path) -> Path:
     return path
 
 
-def _visible_colours(place: str, light: str) -> list[str]:
+def list_visible_colours(place: str, light: str) -> list[str]:
+    """Return the colours that stand out against a place in its light."""
     hidden = _HARD_TO_SEE.get(place, set()) | _HARD_TO_SEE.get(light, set())
     return [colour for colour in COLOURS if colour not in hidden]
 
@@ -89,7 +90,7 @@ def _choose_things(
     return [(str(colour), entity) for colour, entity in zip(drawn, entities, strict=True)]
 
 
-def _write_prompts(
+def caption_alike(
     seed: int, place: str, light: str, things: Sequence[tuple[str, str]]
 ) -> list[str]:
     """Caption each thing with the same random choices, so that place, light and template agree."""

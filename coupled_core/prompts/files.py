@@ -11,7 +11,12 @@ from coupled_core.errors import NotFoundError, PromptSetError
 from coupled_core.miniature.paths import miniature_folder
 from coupled_core.storage.store import ObjectStore, open_uri
 
-MINIATURE_URI = "miniature"
+SHIPPED_SETS = {
+    "miniature": "example.parquet",
+    "miniature-train": "train.parquet",
+    "miniature-test": "test.parquet",
+}
+"""The prompt sets that come with the package, by the name that stands for a location."""
 _READ_AHEAD_BYTES = 1 << 20
 
 
@@ -37,13 +42,14 @@ def list_input_files(uri: str) -> list[InputFile]:
     Raises:
         PromptSetError: nothing is there, or a folder holds no Parquet file.
     """
-    location = str(miniature_folder("prompts")) if uri == MINIATURE_URI else uri
+    if uri in SHIPPED_SETS:
+        return [_find_shipped(SHIPPED_SETS[uri])]
     try:
-        store, key = open_uri(location)
+        store, key = open_uri(uri)
     except NotFoundError as error:
         raise PromptSetError(
             f"prompt set {uri!r} does not exist: expected a Parquet file, a folder of Parquet "
-            f"files, an s3:// location of either, or {MINIATURE_URI!r}"
+            f"files, an s3:// location of either, or one of {', '.join(SHIPPED_SETS)}"
         ) from error
     if key:
         return [InputFile(uri, store, key)]
@@ -66,6 +72,11 @@ def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise PromptSetError(f"{file.name} is not a readable Parquet file: {reason}") from error
+
+
+def _find_shipped(file_name: str) -> InputFile:
+    store, key = open_uri(miniature_folder("prompts") / file_name)
+    return InputFile(f"miniature/{file_name}", store, key)
 
 
 def _is_data_file(key: str) -> bool:
