@@ -17,6 +17,7 @@ import boto3
 import pytest
 
 from tests.coupled_command import coupled, prefect_url, undisturbed  # noqa: F401
+from tests.messages_server.fixture import messages_server, start_messages_server  # noqa: F401
 
 
 @dataclass(frozen=True)
