@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 CouplingMode = Literal["log_bias", "key_scale"]
 EntityText = Literal["full_prompt", "entity_prompt"]
@@ -32,10 +34,57 @@ class PromptSetConfig(_Settings):
     max_prompt_chars: int = Field(default=2000, ge=1)
 
 
-class SplitConfig(_Settings):
-    """How groups are split into background and entities."""
+class ModelPrice(_Settings):
+    """What a language model costs, in USD per million tokens."""
 
-    splitter: Literal["offline"] = "offline"
+    input_usd: float = Field(ge=0.0)
+    output_usd: float = Field(ge=0.0)
+    batch_factor: float = Field(default=0.5, ge=0.0)
+    """Of both, where requests go through Message Batches."""
+
+
+DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
+    {
+        "claude-haiku-5-5": ModelPrice(input_usd=0.10, output_usd=0.50),
+        "claude-haiku-4-5": ModelPrice(input_usd=1.00, output_usd=5.00),
+        "claude-sonnet-5-5": ModelPrice(input_usd=2.00, output_usd=10.00),
+        "claude-sonnet-5": ModelPrice(input_usd=2.00, output_usd=10.00),
+        "claude-opus-5-5": ModelPrice(input_usd=4.00, output_usd=20.00),
+        "claude-opus-5": ModelPrice(input_usd=5.00, output_usd=25.00),
+    }
+)
+"""List prices of November 2026 for prompts of ordinary length."""
+
+
+class SplitConfig(_Settings):
+    """How groups are split into background and entities. The API key is never a setting."""
+
+    splitter: Literal["auto", "offline", "anthropic"] = "auto"
+    """auto: anthropic where ANTHROPIC_API_KEY is set, else offline."""
+    model: str = "claude-haiku-5-5"
+    thinking: Literal["disabled", "adaptive"] = "disabled"
+    """adaptive for models that cannot answer without thinking; thoughts are paid as output."""
+    transport: Literal["auto", "online", "batch"] = "auto"
+    """batch: Message Batches, half the price, up to 24 hours. auto: batch for large sets."""
+    batch_size: int = Field(default=10_000, ge=1, le=100_000)
+    """Most requests in one batch; bounds memory as well."""
+    max_concurrency: int = Field(default=16, ge=1, le=512)
+    """Most online requests at a time."""
+    max_requests_per_minute: float | None = Field(default=None, gt=0.0)
+    """Of online requests. None: as fast as the API's own limit lets us."""
+    cache_uri: str | None = None
+    """Folder or s3:// prefix that keeps every answer. None: with the dataset."""
+    max_llm_usd: float | None = Field(default=None, ge=0.0)
+    """The most that a run may spend on answers, all its attempts together."""
+    refresh: bool = False
+    """Ask again where the cache has an answer that another run paid for."""
+    prices: Mapping[str, ModelPrice] = Field(default_factory=lambda: dict(DEFAULT_PRICES))
+    """By model; models that are not named keep their list price."""
+
+    @field_validator("prices")
+    @classmethod
+    def _keep_list_prices(cls, given: Mapping[str, ModelPrice]) -> Mapping[str, ModelPrice]:
+        return {**DEFAULT_PRICES, **given}
 
 
 class GenerationConfig(_Settings):

@@ -5,6 +5,8 @@
     ├── PromptSetError         the prompt set is not readable or holds bad rows
     ├── ModelUnavailableError  weights are missing, gated, or do not load
     ├── ScheduleError          a schedule file is wrong or does not fit the model or mode
+    ├── LlmError               the language model's API refused us or could not be reached
+    │   └── LlmBudgetError     the next request could pass the run's cap on spending
     ├── StorageError           an object could not be read or written
     │   ├── NotFoundError      it does not exist
     │   └── ConflictError      a conditional write lost against another writer
@@ -32,6 +34,14 @@ class ModelUnavailableError(CoupledError):
 
 class ScheduleError(CoupledError):
     """A schedule cannot be used."""
+
+
+class LlmError(CoupledError):
+    """A language model cannot be asked now; what was answered and paid for is kept."""
+
+
+class LlmBudgetError(LlmError):
+    """The cap on spending is reached."""
 
 
 class StorageError(CoupledError):

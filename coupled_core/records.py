@@ -97,6 +97,8 @@ class Rejection:
 
     reason: RejectReason
     message: str
+    llm_cost_usd: float = 0.0
+    """Paid for answers that could not be used; of a split only."""
 
 
 @dataclass(frozen=True)

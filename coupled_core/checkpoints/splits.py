@@ -75,7 +75,8 @@ def _plain_outcome(outcome: Outcome) -> dict[str, Any]:
 
 def _outcome(plain: dict[str, Any]) -> Outcome:
     if "rejected" in plain:
-        return Rejection(RejectReason(plain["rejected"]["reason"]), plain["rejected"]["message"])
+        why = plain["rejected"]
+        return Rejection(RejectReason(why["reason"]), why["message"], why.get("llm_cost_usd", 0.0))
     fields = plain["split"]
     return GroupSplit(
         **{

@@ -12,6 +12,17 @@ SplitName = Literal["train", "val", "test"]
 
 _WITHOUT_EFFECT_ON_ROWS = {
     "prompts": {"uri"},
+    # The splitter that "auto" means, and its model, count through the splitter's identity.
+    "split": {
+        "splitter",
+        "transport",
+        "batch_size",
+        "max_concurrency",
+        "max_requests_per_minute",
+        "cache_uri",
+        "max_llm_usd",
+        "prices",
+    },
     "generation": {"device", "offload", "batch_size"},
     "output": {"uri", "single_writer"},
 }

@@ -132,7 +132,9 @@ def failed_row(
     pair: PlannedPair, run: RunFacts, rejection: Rejection, split: GroupSplit | None = None
 ) -> Row:
     """Return the row of a pair that the split stage (`split` is None) or a later one gave up."""
-    known = {} if split is None else split_columns(split, pair)
+    known: Row = {} if split is None else split_columns(split, pair)
+    if rejection.llm_cost_usd:
+        known = {**known, "llm_cost_usd": rejection.llm_cost_usd / _num_pairs_of(pair.group)}
     return complete_row(plan_columns(pair, run), known, _refusal(Status.FAILED, rejection))
 
 
@@ -175,8 +177,6 @@ def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
 def split_columns(split: GroupSplit, pair: PlannedPair) -> Row:
     """Return what the splitter said about a pair."""
     first, second = pair.image_indices
-    num_prompts = len(pair.group.prompts)
-    num_pairs = num_prompts * (num_prompts - 1) // 2 * pair.group.num_seeds
     return {
         "split": split_of_background(split.background_prompt),
         "background_prompt": split.background_prompt,
@@ -189,7 +189,7 @@ def split_columns(split: GroupSplit, pair: PlannedPair) -> Row:
         "split_model": split.model,
         "split_prompt_version": split.prompt_version,
         "split_request_sha256": split.request_sha256,
-        "llm_cost_usd": split.llm_cost_usd / num_pairs,
+        "llm_cost_usd": split.llm_cost_usd / _num_pairs_of(pair.group),
     }
 
 
@@ -261,6 +261,12 @@ def image_row(pair_id: str, images: EncodedPair) -> Row:
     for name, mask in (("mask_0", images.mask_0), ("mask_1", images.mask_1)):
         row[name] = {"bytes": mask, "path": f"{pair_id}_{name}.png"}
     return row
+
+
+def _num_pairs_of(group: PromptGroup) -> int:
+    """Return the pairs of all seeds, which share what the group's split cost."""
+    num_prompts = len(group.prompts)
+    return num_prompts * (num_prompts - 1) // 2 * group.num_seeds
 
 
 def _run_columns(run: RunFacts) -> Row:

@@ -1,6 +1,6 @@
 """The splitter that needs no key and no network: it aligns the prompts of a group."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -56,6 +56,9 @@ class OfflineSplitter:
     def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
         """Return a split or a rejection for each group, in order."""
         return [self._split_group(group) for group in groups]
+
+    def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
+        """Do nothing: a group is split in no time."""
 
     def _split_group(self, group: PromptGroup) -> GroupSplit | Rejection:
         result = separate(group.prompts)

@@ -1,9 +1,11 @@
 """What a splitter is, and which one a run uses."""
 
-from collections.abc import Sequence
-from typing import Protocol
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, Protocol
 
 from coupled_core.config import SplitConfig, fingerprint
+from coupled_core.errors import ConfigError
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
 from coupled_core.splitting.offline import OfflineSplitter
@@ -27,6 +29,15 @@ class Splitter(Protocol):
 
     def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
         """Return a split or a rejection for each group, in order."""
+
+    def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
+        """Do beforehand what is better done for a whole set than for a shard of it.
+
+        Args:
+            read_groups: Yields every group that `split` will be asked for, as often as it is
+                called.
+            num_groups: How many that is at most, for progress.
+        """
 
 
 class GivenFirstSplitter:
@@ -53,11 +64,36 @@ class GivenFirstSplitter:
         found = iter(self._fallback.split(open_groups) if open_groups else [])
         return [next(found) if split is None else split for split in given]
 
+    def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
+        """Let the fallback prepare for the groups that have no split of their own."""
 
-def build_splitter(config: SplitConfig) -> Splitter:
-    """Return the configured splitter, behind the splits that are given in the set."""
-    fallbacks = {"offline": OfflineSplitter}
-    return GivenFirstSplitter(fallbacks[config.splitter]())
+        def read_open_groups() -> Iterable[PromptGroup]:
+            return (group for group in read_groups() if group.background_prompt is None)
+
+        self._fallback.prepare(read_open_groups, num_groups)
+
+
+def choose_splitter(config: SplitConfig) -> Literal["offline", "anthropic"]:
+    """Return the splitter that "auto" means here: the API's where its key is set."""
+    if config.splitter == "auto":
+        return "anthropic" if os.environ.get("ANTHROPIC_API_KEY") else "offline"
+    return config.splitter
+
+
+def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
+    """Return the configured splitter, behind the splits that are given in the set.
+
+    Args:
+        config: Settings.
+        account: Whose money an LLM spends, such as a run: what this account paid for earlier is
+            its cost, what others paid for is free. None: an account of this object's own.
+
+    Raises:
+        ConfigError: the API's splitter is asked for and its key is not set, or its price unknown.
+    """
+    if choose_splitter(config) == "offline":
+        return GivenFirstSplitter(OfflineSplitter())
+    raise ConfigError("the anthropic splitter is not there yet")
 
 
 def _take_given_split(group: PromptGroup) -> GroupSplit | None:
