@@ -1,0 +1,78 @@
+"""Puts another attention into blocks of a FLUX transformer for the length of a `with` block."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+from diffusers import FluxTransformer2DModel
+from diffusers.models.transformers.transformer_flux import FluxAttention
+from torch import Tensor
+
+from coupled_core.coupling.processors import Rotary, project
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Attention of query, key and value, (B, heads, S, head_dim) with text rows first, normalised and
+rotated; returns the same shape."""
+
+_SUFFIX = ".attn.processor"
+
+
+@contextmanager
+def controlled_attention(
+    transformer: FluxTransformer2DModel, attend: Attend, blocks: Collection[str] | None = None
+) -> Iterator[None]:
+    """Attend with `attend`; the processors that were there come back whatever happens.
+
+    Args:
+        transformer: the FLUX model.
+        attend: replaces the attention itself; projections stay FLUX's.
+        blocks: names such as "single_transformer_blocks.3"; None: all.
+    """
+    originals = transformer.attn_processors
+    chosen = {
+        name: ControlledProcessor(attend)
+        if blocks is None or name.removesuffix(_SUFFIX) in blocks
+        else processor
+        for name, processor in originals.items()
+    }
+    try:
+        transformer.set_attn_processor(chosen)
+        yield
+    finally:
+        transformer.set_attn_processor(dict(originals))
+
+
+def list_blocks(transformer: FluxTransformer2DModel) -> list[str]:
+    """Return the names of all blocks in the order in which they run."""
+    names = [name.removesuffix(_SUFFIX) for name in transformer.attn_processors]
+    return sorted(names, key=lambda name: (name.startswith("single_"), int(name.split(".")[1])))
+
+
+class ControlledProcessor:
+    """`FluxAttnProcessor` with the attention itself exchanged."""
+
+    _attention_backend: ClassVar[None] = None
+    _parallel_config: ClassVar[None] = None
+
+    def __init__(self, attend: Attend) -> None:
+        self._attend = attend
+
+    def __call__(
+        self,
+        attn: FluxAttention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: Rotary | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Attend; shapes as in `coupling.processors.CoupledProcessor`."""
+        if attention_mask is not None:
+            raise ValueError("controlled attention expects no attention mask; got one")
+        query, key, value = project(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
+        rows = self._attend(query, key, value).transpose(1, 2).flatten(2, 3)
+        if encoder_hidden_states is None:
+            return rows
+        num_text = encoder_hidden_states.shape[1]
+        image: Tensor = attn.to_out[1](attn.to_out[0](rows[:, num_text:].contiguous()))
+        text: Tensor = attn.to_add_out(rows[:, :num_text].contiguous())
+        return image, text

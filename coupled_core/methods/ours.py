@@ -1,0 +1,115 @@
+"""The coupled methods behind the same interface as the baselines."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import FluxTransformer2DModel
+
+from coupled_core.config import CouplingMode
+from coupled_core.generation.generator import GroupGenerator
+from coupled_core.methods.method import Knob, Knobs, MethodOutput
+from coupled_core.methods.stock_method import check_knobs
+from coupled_core.methods.stock_run import OnStep
+from coupled_core.records import GeneratedSample, Rejection, Sample
+from coupled_core.schedules.schedule import Schedule
+
+SINE_KNOBS = (
+    Knob("center", -0.05, 0.6, 0.05, meaning="time t = 1 - sigma at which beta is 1/2"),
+    Knob("width", 0.01, 0.6, 0.1, meaning="time that beta takes from 0 to 1"),
+)
+
+Retune = Callable[[GroupGenerator, Knobs], GroupGenerator]
+"""Returns a generator on the same loaded model that the knobs describe."""
+
+
+@dataclass(frozen=True)
+class CoupledMethod:
+    """One way of coupling; `methods.method.Method` says what the attributes mean."""
+
+    name: str
+    generator: GroupGenerator
+    transformer: FluxTransformer2DModel
+    """The generator's, on which rows are counted."""
+    retune: Retune
+    knobs: tuple[Knob, ...] = ()
+    main_knob: str | None = None
+
+    def generate(
+        self, samples: Sequence[Sample], knobs: Knobs, on_step: OnStep | None = None
+    ) -> list[MethodOutput | Rejection]:
+        """Make the images of one batch.
+
+        Samples of another number of images are denoised apart, so that each one's share of the
+        model's work is known.
+
+        Raises:
+            ConfigError: a knob is missing or unknown.
+            ScheduleError: the knobs make no schedule.
+        """
+        check_knobs(self.name, self.knobs, knobs)
+        generator = self.retune(self.generator, knobs)
+        outcomes: dict[int, MethodOutput | Rejection] = {}
+        alike: dict[object, list[int]] = {}
+        for i, sample in enumerate(samples):
+            group = sample.group
+            alike.setdefault((len(group.prompts), group.width, group.height), []).append(i)
+        for rows in alike.values():
+            with counted_rows(self.transformer) as count:
+                made = generator.generate([samples[i] for i in rows], on_step)
+            evaluations = sum(count) / len(rows)
+            outcomes.update(
+                (i, _price(one, evaluations)) for i, one in zip(rows, made, strict=True)
+            )
+        return [outcomes[i] for i in range(len(samples))]
+
+
+def build_default(generator: GroupGenerator, transformer: FluxTransformer2DModel) -> CoupledMethod:
+    """Return what a build does: the schedule of the settings, or the one shipped for the model."""
+    return CoupledMethod("coupled", generator, transformer, lambda same, _: same)
+
+
+def build_sine(
+    generator: GroupGenerator, transformer: FluxTransformer2DModel, mode: CouplingMode
+) -> CoupledMethod:
+    """Return coupling by a sine schedule in one mode."""
+
+    def retune(original: GroupGenerator, knobs: Knobs) -> GroupGenerator:
+        provenance = original.provenance
+        parameters = {knob.name: float(knobs[knob.name]) for knob in SINE_KNOBS}
+        schedule = Schedule(
+            family="sine",
+            parameters=parameters,
+            mode=mode,
+            base_model=provenance.base_model,
+            base_model_revision=provenance.base_model_revision,
+            optimised=False,
+            note="a point of the sine family",
+        )
+        return original.with_schedule(schedule)
+
+    name = f"coupled-{mode.replace('_', '-')}"
+    return CoupledMethod(name, generator, transformer, retune, SINE_KNOBS, main_knob="center")
+
+
+@contextmanager
+def counted_rows(transformer: FluxTransformer2DModel) -> Iterator[list[int]]:
+    """Yield a list that grows by the rows of every call of the transformer."""
+    rows: list[int] = []
+
+    def count(_: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        rows.append(len(kwargs["hidden_states"]))
+
+    hook = transformer.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield rows
+    finally:
+        hook.remove()
+
+
+def _price(outcome: GeneratedSample | Rejection, evaluations: float) -> MethodOutput | Rejection:
+    if isinstance(outcome, Rejection):
+        return outcome
+    return MethodOutput(outcome.images, outcome.generate_seconds, evaluations)
