@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from coupled_core.config import RunConfig, fingerprint
+from coupled_core.dataset.compatibility import check_comparable, what_scores_depend_on
 from coupled_core.dataset.rows import RunFacts
-from coupled_core.dataset.snapshot import InputInfo, RunInfo
+from coupled_core.dataset.snapshot import InputInfo, RunInfo, Snapshot
 from coupled_core.planning import RunPlan
 from coupled_core.scoring.pair_scorer import METRIC_VERSION
 from coupled_core.version import package_version
@@ -38,4 +39,16 @@ def describe_inputs(config: RunConfig, plan: RunPlan) -> RunInfo:
         config_sha256=fingerprint(config),
         inputs=inputs,
         package_version=package_version(),
+        metric_version=METRIC_VERSION,
     )
+
+
+def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, where: str) -> None:
+    """Stop a run before it spends anything if its scores would not compare with a dataset's.
+
+    Raises:
+        DatasetError: naming the settings that differ.
+    """
+    if snapshot is not None:
+        facts = what_scores_depend_on(config.model_dump(mode="json"), METRIC_VERSION)
+        check_comparable(snapshot, facts, where)

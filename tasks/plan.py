@@ -7,6 +7,7 @@ from coupled_core.dataset.commit import ensure_conditional_writes
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.planning import RunPlan, plan_run
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
+from coupled_core.run_facts import refuse_other_scores
 from coupled_core.storage.store import open_store
 from tasks.models import generation_of, splitter_for
 from tasks.policy import stage_task
@@ -18,6 +19,8 @@ def plan(config: RunConfig) -> RunPlan:
     prompt_set = check_prompt_set(config.prompts)
     splitter, store = splitter_for(config.split), open_store(config.output.uri)
     ensure_conditional_writes(store, single_writer=config.output.single_writer)
+    snapshot = current_snapshot(store)
+    refuse_other_scores(config, snapshot, store.uri)
     found = plan_run(
         config,
         read_prompt_set(config.prompts),
@@ -25,7 +28,7 @@ def plan(config: RunConfig) -> RunPlan:
         generation_of(config.generation),
         split_request=splitter.request_sha256,
         splitter_identity=splitter.identity,
-        committed=committed_pair_ids(store, current_snapshot(store)),
+        committed=committed_pair_ids(store, snapshot),
         store=store,
     )
     get_run_logger().info(

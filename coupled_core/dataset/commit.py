@@ -1,27 +1,24 @@
 """Make finished shards visible: verified parts, then the snapshot, then the pointer."""
 
-import json
 import random
 import time
 from collections.abc import Sequence
 
+from coupled_core.dataset.compatibility import check_comparable, what_scores_depend_on
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.parts import PublishedShard, verify_part
-from coupled_core.dataset.reader import (
-    POINTER_KEY,
-    Pointer,
-    load_snapshot,
-    part_pair_ids,
-    read_pointer,
-)
+from coupled_core.dataset.pointer import read_pointer
+from coupled_core.dataset.publish import publish_snapshot
+from coupled_core.dataset.reader import load_snapshot, part_pair_ids
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.dataset.trim import trim_shard
-from coupled_core.errors import ConflictError, DatasetError
+from coupled_core.errors import DatasetError
 from coupled_core.storage.probe import probe_conditional_writes
 from coupled_core.storage.store import ObjectStore
 
-_MAX_ATTEMPTS = 50
+MAX_ATTEMPTS = 50
+"""Of a commit against rivals, each with the dataset as it then is."""
 _MAX_PAUSE_SECONDS = 0.5
 
 
@@ -63,28 +60,45 @@ def commit_shards(
         The new snapshot; None: every pair was in the dataset already.
 
     Raises:
-        DatasetError: a part is missing or damaged, the store ignores conditions, or other writers
-            won every attempt.
+        DatasetError: a part is missing or damaged, the store ignores conditions, the dataset holds
+            scores that do not compare with these, or other writers won every attempt.
     """
     ensure_conditional_writes(store, single_writer=single_writer)
-    for shard in shards:
-        for part in shard.parts:
-            verify_part(store, part)
+    scores_depend_on = what_scores_depend_on(run.config, run.metric_version)
     pending = _Pending(store, tuple(shards))
-    for attempt in range(_MAX_ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         pointer = read_pointer(store)
         base = load_snapshot(store, pointer.snapshot_id) if pointer else None
+        if base is not None:
+            check_comparable(base, scores_depend_on, store.uri)
+        _check_parts(store, shards, is_first=attempt == 0)
         fresh = pending.without(base)
         if not fresh:
             return None
         snapshot = _follow(base, fresh, run)
-        if _publish(store, snapshot, pointer):
+        if publish_snapshot(store, snapshot, pointer):
             return snapshot
-        time.sleep(random.uniform(0, min(_MAX_PAUSE_SECONDS, 0.02 * (attempt + 1))))
+        pause_before_retry(attempt)
     raise DatasetError(
-        f"could not commit run {run.run_id} to {store.uri}: other writers won {_MAX_ATTEMPTS} "
+        f"could not commit run {run.run_id} to {store.uri}: other writers won {MAX_ATTEMPTS} "
         "times; run the command again, the finished shards are kept"
     )
+
+
+def pause_before_retry(attempt: int) -> None:
+    """Let rivals finish; longer after each lost attempt."""
+    time.sleep(random.uniform(0, min(_MAX_PAUSE_SECONDS, 0.02 * (attempt + 1))))
+
+
+def _check_parts(store: ObjectStore, shards: Sequence[PublishedShard], *, is_first: bool) -> None:
+    """Check what is about to become visible, after the pointer was read.
+
+    In this order a collection of garbage cannot come between: it moves the pointer before it
+    deletes. The content was compared in the first attempt and does not change.
+    """
+    for part in (part for shard in shards for part in shard.parts):
+        if is_first or not store.exists(part.key):
+            verify_part(store, part)
 
 
 class _Pending:
@@ -126,28 +140,3 @@ def _merge_run(runs: tuple[RunInfo, ...], run: RunInfo, added: Funnel) -> tuple[
     merged = run.model_copy(update={"funnel": (before + added).check()})
     others = tuple(known for known in runs if known.run_id != run.run_id)
     return (*others, merged)
-
-
-def _publish(store: ObjectStore, snapshot: Snapshot, pointer: Pointer | None) -> bool:
-    """Write the snapshot, then the pointer; False: another writer was faster."""
-    target = json.dumps({"snapshot_id": snapshot.snapshot_id}).encode()
-    try:
-        _write_snapshot(store, snapshot)
-        if pointer is None:
-            store.write_if_absent(POINTER_KEY, target)
-        else:
-            store.write_if_match(POINTER_KEY, target, pointer.etag)
-    except ConflictError:
-        # A lost answer makes the client send a write again, which then meets its own first copy.
-        found = read_pointer(store)
-        return found is not None and found.snapshot_id == snapshot.snapshot_id
-    return True
-
-
-def _write_snapshot(store: ObjectStore, snapshot: Snapshot) -> None:
-    data = snapshot.to_bytes()
-    try:
-        store.write_if_absent(snapshot.key, data)
-    except ConflictError:
-        if not store.exists(snapshot.key) or store.read(snapshot.key) != data:
-            raise

@@ -1,8 +1,6 @@
 """Read a dataset the way every reader must: pointer, then snapshot, then parts."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -10,39 +8,11 @@ import pyarrow.parquet as pq
 
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.parts import PartInfo
+from coupled_core.dataset.pointer import POINTER_KEY, read_pointer
 from coupled_core.dataset.schema import MANIFEST_SCHEMA
 from coupled_core.dataset.snapshot import Snapshot, snapshot_key
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.storage.store import ObjectStore
-
-POINTER_KEY = "current.json"
-
-
-@dataclass(frozen=True)
-class Pointer:
-    """What `current.json` says, and the etag that replacing it takes."""
-
-    snapshot_id: str
-    etag: str
-
-
-def read_pointer(store: ObjectStore) -> Pointer | None:
-    """Return the pointer; None: nothing was ever committed here.
-
-    Raises:
-        DatasetError: the pointer is damaged.
-    """
-    try:
-        data, etag = store.read_with_etag(POINTER_KEY)
-    except NotFoundError:
-        return None
-    try:
-        return Pointer(str(json.loads(data)["snapshot_id"]), etag)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{store.uri}/{POINTER_KEY} is damaged: expected JSON with snapshot_id; put it back by "
-            f"naming one of snapshots/ in it"
-        ) from error
 
 
 def load_snapshot(store: ObjectStore, snapshot_id: str) -> Snapshot:
@@ -68,11 +38,13 @@ def current_snapshot(store: ObjectStore) -> Snapshot | None:
 
 
 def iter_history(store: ObjectStore) -> Iterator[Snapshot]:
-    """Yield the current snapshot and its ancestors, newest first; lost commits do not show."""
+    """Yield the current snapshot and its ancestors, newest first, as far back as they are kept."""
     snapshot = current_snapshot(store)
     while snapshot is not None:
         yield snapshot
-        snapshot = load_snapshot(store, snapshot.parent) if snapshot.parent else None
+        parent = snapshot.parent
+        is_kept = parent is not None and store.exists(snapshot_key(parent))
+        snapshot = load_snapshot(store, parent) if parent and is_kept else None
 
 
 def iter_manifest(

@@ -35,8 +35,17 @@ class RunInfo(BaseModel):
     config_sha256: str
     inputs: tuple[InputInfo, ...]
     package_version: str
+    metric_version: str | None = None
+    """Of its scores; None: an early version did not write it down."""
     funnel: Funnel = Funnel()
     """Of the run's rows in this snapshot; the commit fills it."""
+    recut: dict[str, float] | None = None
+    """Thresholds that decided last, where they are not those of `config`."""
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The settings of the filter that decided about the run's rows, by name."""
+        return {**self.config.get("filter", {}), **(self.recut or {})}
 
 
 class Snapshot(BaseModel):
@@ -52,7 +61,9 @@ class Snapshot(BaseModel):
     created_at: datetime
     """UTC."""
     action: str
-    """What made it: "build"."""
+    """What made it: "build", "recut" or another change of rows."""
+    details: dict[str, Any] = {}
+    """What a change of rows was asked to do; empty for "build"."""
     runs: tuple[RunInfo, ...]
     parts: tuple[PartInfo, ...]
 
@@ -64,6 +75,7 @@ class Snapshot(BaseModel):
         runs: tuple[RunInfo, ...],
         parts: tuple[PartInfo, ...],
         action: str = "build",
+        details: dict[str, Any] | None = None,
     ) -> Self:
         """Make a snapshot of now, with parts in the order of their keys."""
         draft = cls(
@@ -72,6 +84,7 @@ class Snapshot(BaseModel):
             parent=parent,
             created_at=datetime.now(UTC),
             action=action,
+            details=details or {},
             runs=runs,
             parts=tuple(sorted(parts, key=lambda part: part.key)),
         )

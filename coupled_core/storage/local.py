@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +16,8 @@ from typing import BinaryIO
 from coupled_core.errors import ConflictError, NotFoundError, StorageError
 from coupled_core.storage.store import ObjectInfo, check_key
 
-_HIDDEN = (".writing-", ".lock")
+_STAGED = ".writing-"
+_HIDDEN = (_STAGED, ".lock")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -65,16 +67,18 @@ class LocalStore:
     def stat(self, key: str) -> ObjectInfo:
         with _named_errors("read", self.uri, key), self._path(key).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return ObjectInfo(key, os.fstat(file.fileno()).st_size, digest)
+            return _describe(key, os.fstat(file.fileno()), digest)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         folder = prefix.rpartition("/")[0]
         start = self.root / check_key(folder) if folder else self.root
         for path in _walk(start):
+            if path.name.startswith(_HIDDEN):
+                continue
             key = path.relative_to(self.root).as_posix()
             if key.startswith(prefix):
                 with suppress(FileNotFoundError):  # deleted since its folder was read
-                    yield ObjectInfo(key, path.stat().st_size, None)
+                    yield _describe(key, path.stat(), None)
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
@@ -99,6 +103,21 @@ class LocalStore:
         with _named_errors("read", self.uri, key):
             return self._path(key).open("rb")
 
+    @contextmanager
+    def local_copy(self, key: str) -> Iterator[Path]:
+        self.open_input(key).close()
+        yield self._path(key)
+
+    def list_unfinished(self) -> Iterator[ObjectInfo]:
+        for path in _walk(self.root):
+            if path.name.startswith(_STAGED):
+                with suppress(FileNotFoundError):  # its writer lives, and has finished meanwhile
+                    yield _describe(path.relative_to(self.root).as_posix(), path.stat(), None)
+
+    def delete_unfinished(self, key: str) -> None:
+        with _named_errors("delete", self.uri, key):
+            self._path(key).unlink(missing_ok=True)
+
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
@@ -106,7 +125,7 @@ class LocalStore:
     def _staged(self, key: str, fill: Callable[[BinaryIO], None]) -> Iterator[Path]:
         """Yield a durable temporary file beside the target; sync the folder when it was moved."""
         target = self._path(key)
-        staged = target.parent / f".writing-{uuid.uuid4().hex}"
+        staged = target.parent / f"{_STAGED}{uuid.uuid4().hex}"
         with _named_errors("write", self.uri, key):
             _make_folder(target.parent)
             try:
@@ -129,6 +148,10 @@ class LocalStore:
             yield
 
 
+def _describe(key: str, facts: os.stat_result, etag: str | None) -> ObjectInfo:
+    return ObjectInfo(key, facts.st_size, etag, datetime.fromtimestamp(facts.st_mtime, UTC))
+
+
 def _writes(data: bytes) -> Callable[[BinaryIO], None]:
     def fill(file: BinaryIO) -> None:
         file.write(data)
@@ -145,7 +168,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     for name, is_folder in sorted(entries, key=lambda entry: entry[0] + "/" * entry[1]):
         if is_folder:
             yield from _walk(folder / name)
-        elif not name.startswith(_HIDDEN):
+        else:
             yield folder / name
 
 

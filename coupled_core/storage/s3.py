@@ -2,8 +2,9 @@
 
 # ruff: noqa: D102  (the methods are documented once, in `store.ObjectStore`)
 
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -29,17 +30,21 @@ _HINTS = {
     "InvalidAccessKeyId": "check AWS_PROFILE or AWS_ACCESS_KEY_ID, and AWS_ENDPOINT_URL",
     "SignatureDoesNotMatch": "check the secret key and AWS_ENDPOINT_URL",
 }
+_MAX_BODY_READS = 3
+"""botocore repeats a request until its answer begins; an answer that breaks off is our affair."""
 _DEFAULT_HINT = "check the network, AWS_ENDPOINT_URL, the region and the credentials"
 
 
 class S3Store:
     """Objects below `s3://bucket/prefix`. The etag is the server's."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, read_timeout_seconds: float = 60) -> None:
+        """Take `s3://bucket/prefix` and how long an answer may keep silent; make no request."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         if not bucket:
             raise ConfigError(f"bad S3 location {uri!r}: expected s3://BUCKET/PREFIX")
         self._bucket = bucket
+        self._read_timeout_seconds = read_timeout_seconds
         self._root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     @property
@@ -52,7 +57,7 @@ class S3Store:
         config = Config(
             retries={"mode": "standard", "max_attempts": 5},
             connect_timeout=10,
-            read_timeout=60,
+            read_timeout=self._read_timeout_seconds,
             # Some servers answer a range with the checksum of the whole object. Lengths are checked
             # below, parts and snapshots carry a SHA-256 of their own.
             response_checksum_validation="when_required",
@@ -65,8 +70,7 @@ class S3Store:
 
     def read_with_etag(self, key: str) -> tuple[bytes, str]:
         with self._named_errors("read", key):
-            answer = self._client.get_object(**self._names(key))
-            return answer["Body"].read(), answer["ETag"]
+            return self._get(key)
 
     def write(self, key: str, data: bytes) -> str:
         return self._put(key, data, {})
@@ -83,7 +87,7 @@ class S3Store:
     def stat(self, key: str) -> ObjectInfo:
         with self._named_errors("read", key):
             answer = self._client.head_object(**self._names(key))
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"])
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with self._named_errors("list", prefix):
@@ -91,9 +95,9 @@ class S3Store:
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._root + prefix):
                 for entry in page.get("Contents", ()):
                     if not entry["Key"].endswith("/"):  # consoles mark folders with empty objects
-                        yield ObjectInfo(
-                            entry["Key"].removeprefix(self._root), entry["Size"], entry["ETag"]
-                        )
+                        key = entry["Key"].removeprefix(self._root)
+                        modified_at = entry["LastModified"]
+                        yield ObjectInfo(key, entry["Size"], entry["ETag"], modified_at)
 
     def exists(self, key: str) -> bool:
         try:
@@ -114,20 +118,63 @@ class S3Store:
 
     def open_input(self, key: str) -> BufferedReader:
         info = self.stat(key)
+        has_answered = False
 
         def fetch(start: int, end: int) -> bytes:
-            with self._named_errors("read", key):
-                answer = self._client.get_object(
-                    **self._names(key), Range=f"bytes={start}-{end - 1}", IfMatch=info.etag
-                )
-                data: bytes = answer["Body"].read()
-            if len(data) != end - start:
-                raise StorageError(
-                    f"cannot read {self.uri}/{key}: expected {end - start} bytes, got {len(data)}"
-                )
+            nonlocal info, has_answered
+            try:
+                data = self._get_range(info, start, end)
+            except ConflictError:
+                if has_answered:  # what was read before belongs to another object
+                    raise
+                info = self.stat(key)  # replaced since it was opened, or its tag came out wrong
+                data = self._get_range(info, start, end)
+            has_answered = True
             return data
 
         return open_ranges(info.size_bytes, fetch)
+
+    @contextmanager
+    def local_copy(self, key: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="coupled-copy-") as folder:
+            path = Path(folder) / "object"
+            with self._named_errors("read", key):
+                self._client.download_file(*self._names(key).values(), str(path))
+            yield path
+
+    def list_unfinished(self) -> Iterator[ObjectInfo]:
+        pages = self._client.get_paginator("list_multipart_uploads")
+        with self._named_errors("list uploads", ""):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._root):
+                for upload in page.get("Uploads", ()):
+                    key = upload["Key"].removeprefix(self._root)
+                    yield ObjectInfo(f"{key}?{upload['UploadId']}", 0, None, upload["Initiated"])
+
+    def delete_unfinished(self, key: str) -> None:
+        name, _, upload_id = key.rpartition("?")
+        with self._named_errors("delete", key), suppress(self._client.exceptions.NoSuchUpload):
+            self._client.abort_multipart_upload(**self._names(name), UploadId=upload_id)
+
+    def _get(self, key: str, **conditions: str) -> tuple[bytes, str]:
+        """Return body and etag; ask again when the body breaks off."""
+        for attempt in range(1, _MAX_BODY_READS + 1):
+            answer = self._client.get_object(**self._names(key), **conditions)
+            try:
+                return answer["Body"].read(), answer["ETag"]
+            except BotoCoreError:
+                if attempt == _MAX_BODY_READS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _get_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
+        conditions = {"Range": f"bytes={start}-{end - 1}", "IfMatch": str(info.etag)}
+        with self._named_errors("read", info.key):
+            data, _ = self._get(info.key, **conditions)
+        if len(data) != end - start:
+            raise StorageError(
+                f"cannot read {self.uri}/{info.key}: expected {end - start} bytes, got {len(data)}"
+            )
+        return data
 
     def _names(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._root + check_key(key)}

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +21,8 @@ class ObjectInfo:
     size_bytes: int
     etag: str | None
     """Changes when the content does. None in a local listing, where it would cost a full read."""
+    modified_at: datetime | None = None
+    """When the object was last written, UTC, by the store's clock."""
 
 
 class ObjectStore(Protocol):
@@ -64,6 +68,18 @@ class ObjectStore(Protocol):
 
     def open_input(self, key: str) -> BufferedReader:
         """Open an object for reading with seeks; pyarrow takes the result as a file."""
+
+    def local_copy(self, key: str) -> AbstractContextManager[Path]:
+        """Yield a file with the object's content; on a local folder the object itself.
+
+        A remote object is copied to the temporary folder, in bounded memory, and removed after.
+        """
+
+    def list_unfinished(self) -> Iterator[ObjectInfo]:
+        """Yield what writers that died left behind and no reader sees; they cost space."""
+
+    def delete_unfinished(self, key: str) -> None:
+        """Remove what `list_unfinished` named; no error when it is gone."""
 
 
 def open_store(uri: str | Path) -> ObjectStore:

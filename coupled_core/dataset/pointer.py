@@ -1,0 +1,109 @@
+"""`current.json`: the one object that ever changes, and the only way to change it."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from coupled_core.errors import ConflictError, DatasetError, NotFoundError
+from coupled_core.storage.store import ObjectStore
+
+POINTER_KEY = "current.json"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What `current.json` says, and the etag that replacing it takes."""
+
+    snapshot_id: str
+    etag: str
+    previous: str | None = None
+    """The snapshot that was current before; None: there was none, or an early version wrote it."""
+    removing: tuple[str, ...] = ()
+    """Snapshots that a collection of garbage has begun to delete: nobody may return to them."""
+    move_id: str | None = None
+    """Unique, so that no two states of the pointer are equal, not even of one snapshot."""
+
+
+def read_pointer(store: ObjectStore) -> Pointer | None:
+    """Return the pointer; None: nothing was ever committed here.
+
+    Raises:
+        DatasetError: the pointer is damaged.
+    """
+    try:
+        data, etag = store.read_with_etag(POINTER_KEY)
+    except NotFoundError:
+        return None
+    try:
+        plain = json.loads(data)
+        return Pointer(
+            snapshot_id=str(plain["snapshot_id"]),
+            etag=etag,
+            previous=plain.get("previous"),
+            removing=tuple(plain.get("removing", ())),
+            move_id=plain.get("move_id"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"{store.uri}/{POINTER_KEY} is damaged: expected JSON with snapshot_id; put it back by "
+            f"naming one of snapshots/ in it"
+        ) from error
+
+
+def move_pointer(
+    store: ObjectStore,
+    pointer: Pointer | None,
+    snapshot_id: str,
+    *,
+    action: str,
+    removing: tuple[str, ...] | None = None,
+) -> bool:
+    """Let readers see another snapshot, unless the pointer has moved since it was read.
+
+    Every move is a new state with a name of its own. So a pointer that was moved away and back does
+    not pass for the one that was read, and a write whose answer was lost is told from a rival's.
+
+    Args:
+        store: The dataset.
+        pointer: As it was read; None: there was none.
+        snapshot_id: Where it shall point.
+        action: Why, for people who open the file.
+        removing: Snapshots that are being deleted; None: those that the pointer named.
+
+    Returns:
+        False: another writer was faster and nothing was changed.
+    """
+    if removing is None:
+        removing = pointer.removing if pointer else ()
+    move_id = uuid.uuid4().hex
+    data = _encode(pointer, snapshot_id, action=action, removing=removing, move_id=move_id)
+    try:
+        if pointer is None:
+            store.write_if_absent(POINTER_KEY, data)
+        else:
+            store.write_if_match(POINTER_KEY, data, pointer.etag)
+    except ConflictError:
+        # A lost answer makes the client send a write again, which then meets its own first copy.
+        found = read_pointer(store)
+        return found is not None and found.move_id == move_id
+    return True
+
+
+def _encode(
+    pointer: Pointer | None, snapshot_id: str, *, action: str, removing: Any, move_id: str
+) -> bytes:
+    is_same = pointer is not None and pointer.snapshot_id == snapshot_id
+    before = pointer.snapshot_id if pointer else None
+    plain = {
+        "snapshot_id": snapshot_id,
+        "previous": pointer.previous if pointer and is_same else before,
+        "action": action,
+        "moved_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "move_id": move_id,
+        "removing": list(removing),
+    }
+    return json.dumps(
+        {key: value for key, value in plain.items() if value not in (None, [])}
+    ).encode()
