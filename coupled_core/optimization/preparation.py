@@ -1,0 +1,129 @@
+"""All that can be known and checked before a search loads a model or spends a second on it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from coupled_core.config import fingerprint
+from coupled_core.errors import ScheduleError
+from coupled_core.generation.noise_levels import compute_shift
+from coupled_core.generation.provenance import (
+    GenerationProvenance,
+    ResolvedGeneration,
+    resolve,
+)
+from coupled_core.optimization.bench import choose_samples
+from coupled_core.optimization.schedule_space import FittedOn
+from coupled_core.optimization.settings import OptimizeSettings
+from coupled_core.prompts.prompt_set import check_prompt_set
+from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule_file import load_schedule
+from coupled_core.schedules.shipped import load_shipped_schedule
+from coupled_core.scoring.pair_scorer import METRIC_VERSION
+from coupled_core.splitting.splitter import build_splitter
+
+_NOT_IN_OBJECTIVES: Mapping[str, set[str]] = {
+    "prompts": {"uri"},
+    "generation": {"device", "offload", "batch_size", "schedule", "coupling_mode"},
+    "filter": {"min_combined"},
+}
+_NOT_IN_IMAGES = {"device_name", "license", "use_restrictions", "schedule_id", "coupling_mode"}
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a search starts from."""
+
+    fitted_on: FittedOn
+    against: Schedule | None
+    """What the result is compared with; None: nothing is shipped for this model and mode."""
+    folder: Path
+    """State of all searches under these conditions."""
+    num_train: int
+    """Samples."""
+    num_validation: int
+
+
+def prepare_search(settings: OptimizeSettings) -> Preparation:
+    """Check prompts, model and settings, and name the state of the search.
+
+    Raises:
+        CoupledError: one of them is not usable.
+    """
+    run = settings.run
+    prompt_set = check_prompt_set(run.prompts)
+    generation = run.generation.model_copy(update={"schedule": None, "coupling_mode": None})
+    resolved = resolve(generation)
+    against = _choose_against(settings, resolved)
+    train, validation = choose_samples(settings)
+    name = name_bench(
+        settings,
+        resolved.provenance,
+        prompt_etags=[file.etag for file in prompt_set.files],
+        splitter_identity=build_splitter(run.split).identity,
+    )
+    provenance = resolved.provenance
+    fitted_on = FittedOn(
+        mode=settings.mode,
+        base_model=provenance.base_model,
+        base_model_revision=provenance.base_model_revision,
+        num_inference_steps=provenance.num_inference_steps,
+        shift=_find_shift(resolved),
+    )
+    folder = settings.state_folder / name
+    return Preparation(fitted_on, against, folder, len(train), len(validation))
+
+
+def name_bench(
+    settings: OptimizeSettings,
+    generation: GenerationProvenance,
+    *,
+    prompt_etags: list[str],
+    splitter_identity: str,
+) -> str:
+    """Return the name of all that an objective depends on beside the schedule, 16 hex digits.
+
+    What was evaluated under one name holds for every family, mode and budget.
+    """
+    run = settings.run.model_dump(mode="json", exclude={**_NOT_IN_OBJECTIVES, "output": True})
+    facts: dict[str, Any] = {
+        "run": run,
+        "groups": settings.num_groups,
+        "prompts": prompt_etags,
+        "splitter": splitter_identity,
+        "metric": METRIC_VERSION,
+        "generation": {k: v for k, v in asdict(generation).items() if k not in _NOT_IN_IMAGES},
+    }
+    return fingerprint(facts)[:16]
+
+
+def _choose_against(settings: OptimizeSettings, resolved: ResolvedGeneration) -> Schedule | None:
+    if settings.against is None:
+        try:
+            return load_shipped_schedule(resolved.files.known.schedule_name, settings.mode)
+        except ScheduleError:
+            return None
+    schedule = load_schedule(Path(settings.against))
+    if schedule.mode != settings.mode:
+        raise ScheduleError(
+            f"{settings.against} is for mode {schedule.mode}, but the search is for "
+            f"{settings.mode}: compare with a schedule of the same mode"
+        )
+    return schedule
+
+
+def _find_shift(resolved: ResolvedGeneration) -> float:
+    """Return mu where the model shifts its noise levels by image size, else its fixed shift."""
+    files, provenance = resolved.files, resolved.provenance
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(
+        str(files.folder or files.name),
+        subfolder="scheduler",
+        revision=None if files.folder else files.revision,
+    )
+    if not scheduler.config.use_dynamic_shifting:
+        return float(scheduler.config.shift)
+    side = files.size_multiple_px
+    return compute_shift(scheduler, (provenance.width // side) * (provenance.height // side))

@@ -1,0 +1,19 @@
+"""What the trials of this process run on, loaded once, however many there are."""
+
+import threading
+from functools import lru_cache
+
+from coupled_core.optimization.bench import load_bench
+from coupled_core.optimization.settings import OptimizeSettings
+from coupled_core.optimization.trial import Bench
+
+_loading = threading.Lock()
+
+
+def bench_for(settings: OptimizeSettings) -> Bench:
+    """Return models and samples."""
+    with _loading:
+        return _bench(settings)
+
+
+_bench = lru_cache(maxsize=1)(load_bench)
