@@ -155,6 +155,9 @@ class OutputConfig(_Settings):
     """Declare that nothing else writes here; needed for stores that ignore conditional writes."""
     image_format: Literal["png", "webp"] = "png"
     """Both lossless."""
+    store_dropped: bool = False
+    """Store the images of dropped pairs, too (never unsafe ones), so that thresholds can be
+    loosened later without generating again. Readers of kept pairs never meet them."""
 
 
 class RunConfig(_Settings):

@@ -30,6 +30,7 @@ from flows.cli_options import (
     ShardSize,
     SingleWriter,
     Steps,
+    StoreDropped,
     Verbose,
     Width,
 )
@@ -77,6 +78,7 @@ def build(
     output: Output = None,
     shard_size: ShardSize = None,
     single_writer: SingleWriter = None,
+    store_dropped: StoreDropped = None,
     base_model: BaseModel = None,
     revision: Revision = None,
     schedule: Schedule = None,

@@ -52,6 +52,14 @@ SingleWriter = Annotated[
         "--single-writer",
     ),
 ]
+StoreDropped = Annotated[
+    bool | None,
+    _option(
+        _OUTPUT,
+        "Store the images of dropped pairs, too, so that `coupled recut` can loosen thresholds.",
+        "--store-dropped",
+    ),
+]
 BaseModel = Annotated[
     str | None,
     _option(_IMAGES, "FLUX model: a Hugging Face id, a folder, or `miniature` (default, shipped)."),

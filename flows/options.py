@@ -16,6 +16,7 @@ _WHERE: Mapping[str, tuple[str, str]] = {
     "output": ("output", "uri"),
     "shard_size": ("output", "shard_size"),
     "single_writer": ("output", "single_writer"),
+    "store_dropped": ("output", "store_dropped"),
     "base_model": ("generation", "base_model"),
     "revision": ("generation", "revision"),
     "schedule": ("generation", "schedule"),

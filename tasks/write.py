@@ -22,6 +22,7 @@ def write(config: RunConfig, shard: ShardPlan) -> None:
         describe_run(config, shard.run_id),
         generation_of(config.generation),
         batch_size=config.generation.batch_size,
+        store_dropped=config.output.store_dropped,
     )
     work.folder.write_done(published.model_dump(mode="json"))
     get_run_logger().info(

@@ -81,8 +81,8 @@ IMAGES = (
     Column("image_1_bytes", _LONG, "write", "Size of the encoded image 1."),
     Column("image_0_phash", _TEXT, "write", "64-bit perceptual hash of image 0, 16 hex digits."),
     Column("image_1_phash", _TEXT, "write", "64-bit perceptual hash of image 1, 16 hex digits."),
-    Column("image_part", _TEXT, "write", "Part that holds the images, relative to the dataset; null for dropped pairs."),
-    Column("image_row", _LONG, "write", "Row in that part, from 0; null for dropped pairs."),
+    Column("image_part", _TEXT, "write", "Part that holds the images, relative to the dataset; null where none are stored: dropped pairs, unless the settings say otherwise."),
+    Column("image_row", _LONG, "write", "Row in that part, from 0; null where no images are stored."),
 )  # fmt: skip
 MASKS = (
     Column("mask_0_area_fraction", _REAL, "score", "Share of image 0 that its entity covers, [0, 1]."),

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from coupled_core.dataset.schema import IMAGE_FIELDS, IMAGES_SCHEMA, MANIFEST_SCHEMA
 
-PartKind = Literal["manifest", "images"]
+PartKind = Literal["manifest", "images", "dropped"]
+"""Rows; images of kept pairs; images of dropped pairs, where the settings store them."""
 
 _MANIFEST_ROW_GROUP = 20_000
 _IMAGE_ROW_GROUP_BYTES = 64 << 20
@@ -56,6 +57,7 @@ def write_image_files(
     rows: Iterable[Mapping[str, Any]],
     folder: Path,
     *,
+    kind: PartKind = "images",
     row_group_bytes: int = _IMAGE_ROW_GROUP_BYTES,
     part_bytes: int = _IMAGE_PART_BYTES,
 ) -> tuple[list[PartFile], dict[str, ImagePlace]]:
@@ -64,6 +66,7 @@ def write_image_files(
     Args:
         rows: As `rows.image_row` makes them.
         folder: Where the files go.
+        kind: Of the parts.
         row_group_bytes: Image bytes of a row group.
         part_bytes: Image bytes of a file.
 
@@ -75,7 +78,7 @@ def write_image_files(
     groups = _row_groups(rows, row_group_bytes)
     pending = next(groups, None)
     while pending is not None:
-        path = folder / f"images-{len(files):05d}.parquet"
+        path = folder / f"{kind}-{len(files):05d}.parquet"
         written_bytes, num_rows = 0, 0
         with _image_writer(path) as writer:
             while pending is not None and written_bytes < part_bytes:
@@ -86,7 +89,7 @@ def write_image_files(
                 table = pa.Table.from_pylist(pending, schema=IMAGES_SCHEMA)
                 writer.write_table(table, row_group_size=len(pending))
                 pending = next(groups, None)
-        files.append(_describe(path, "images", num_rows))
+        files.append(_describe(path, kind, num_rows))
     return files, places
 
 

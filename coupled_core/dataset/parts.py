@@ -1,7 +1,9 @@
 """Parts in the store: immutable, named by their content, verified after the upload."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from coupled_core.dataset.part_files import (
 )
 from coupled_core.errors import DatasetError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
-from coupled_core.storage.store import ObjectStore
+from coupled_core.storage.store import ObjectInfo, ObjectStore
+
+_Place = tuple[str, int]
+"""Key of a part and row in it."""
+_REUSABLE_FOR = timedelta(hours=1)
+"""Well below the least grace period of `gc.py`: what is reused must not be garbage to it."""
 
 
 class PartInfo(BaseModel):
@@ -55,6 +62,7 @@ def publish_shard(
     *,
     run_id: str,
     shard_index: int,
+    dropped_rows: Iterable[Mapping[str, Any]] = (),
 ) -> PublishedShard:
     """Write and upload the parts of a shard; no reader sees them before a commit.
 
@@ -64,29 +72,59 @@ def publish_shard(
         image_rows: Rows of `rows.image_row` of the kept pairs, streamed.
         run_id: The run.
         shard_index: The shard.
+        dropped_rows: Rows of `rows.image_row` of dropped pairs whose images are to be stored.
 
     Raises:
         DatasetError: kept rows and image rows are not the same pairs.
+        StorageError: an upload failed, or the temporary folder is full.
     """
-    with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
-        files, places = write_image_files(image_rows, Path(folder))
-        keys = [part_key(file, shard_index) for file in files]
-        placed = [
-            {**row, "image_part": None, "image_row": None}
-            | (
-                {"image_part": keys[place.file_index], "image_row": place.row}
-                if (place := places.get(row["pair_id"]))
-                else {}
-            )
-            for row in rows
-        ]
-        _check_same_pairs(placed, places.keys(), shard_index)
+    with temporary_folder() as folder:
+        files, places = _write_images(image_rows, folder, "images", shard_index)
+        dropped_files, dropped_places = _write_images(dropped_rows, folder, "dropped", shard_index)
+        placed = [_place(row, places, dropped_places) for row in rows]
+        _check_same_pairs(placed, places.keys(), dropped_places.keys(), shard_index)
+        files += dropped_files
         if placed:
-            files.insert(0, write_manifest_file(placed, Path(folder) / "manifest.parquet"))
-        parts = tuple(_upload(store, file, run_id, shard_index) for file in files)
+            files.insert(0, write_manifest_file(placed, folder / "manifest.parquet"))
+        parts = tuple(upload_part(store, file, run_id, shard_index) for file in files)
     return PublishedShard(
         run_id=run_id, shard_index=shard_index, parts=parts, funnel=count_rows(placed).check()
     )
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder for parts on their way to the store.
+
+    Raises:
+        StorageError: it could not be made or written; the text says where it is.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "
+            "space there, or name another folder in TMPDIR"
+        ) from error
+
+
+def _write_images(
+    rows: Iterable[Mapping[str, Any]], folder: Path, kind: PartKind, shard_index: int
+) -> tuple[list[PartFile], dict[str, _Place]]:
+    """Return part files, and key and row of each pair by its id."""
+    files, places = write_image_files(rows, folder, kind=kind)
+    keys = [part_key(file, shard_index) for file in files]
+    return files, {name: (keys[place.file_index], place.row) for name, place in places.items()}
+
+
+def _place(
+    row: Mapping[str, Any], kept: Mapping[str, _Place], dropped: Mapping[str, _Place]
+) -> dict[str, Any]:
+    """Return a row that says where its images stand."""
+    name = row["pair_id"]
+    part, index = kept.get(name) or dropped.get(name) or (None, None)
+    return {**row, "image_part": part, "image_row": index}
 
 
 def part_key(file: PartFile, shard_index: int) -> str:
@@ -121,9 +159,14 @@ def verify_part(store: ObjectStore, part: PartInfo, *, rehash: bool = False) -> 
         raise DatasetError(f"{where} is damaged: SHA-256 {found}, expected {part.sha256}")
 
 
-def _upload(store: ObjectStore, file: PartFile, run_id: str, shard_index: int) -> PartInfo:
+def upload_part(store: ObjectStore, file: PartFile, run_id: str, shard_index: int) -> PartInfo:
+    """Put a part file into the store, unless a twin just did, and check what arrived.
+
+    Raises:
+        StorageError: the upload failed, or the store holds something else.
+    """
     key = part_key(file, shard_index)
-    info = store.stat(key) if store.exists(key) else store.upload_file(key, file.path)
+    info = _find_fresh(store, key) or store.upload_file(key, file.path)
     is_hash = info.etag == file.sha256  # on a local folder; else reading back is worth its price
     found = file.sha256 if is_hash else sha256_of(store, key)
     if found != file.sha256:
@@ -143,14 +186,30 @@ def _upload(store: ObjectStore, file: PartFile, run_id: str, shard_index: int) -
     )
 
 
+def _find_fresh(store: ObjectStore, key: str) -> ObjectInfo | None:
+    """Return an object that is there and recent; an old one may be about to be collected."""
+    info = store.stat(key) if store.exists(key) else None
+    if info is None or info.modified_at is None:
+        return None
+    return info if datetime.now(UTC) - info.modified_at < _REUSABLE_FOR else None
+
+
 def _check_same_pairs(
-    rows: list[dict[str, Any]], with_images: Iterable[str], shard_index: int
+    rows: list[dict[str, Any]],
+    with_images: Iterable[str],
+    with_dropped: Iterable[str],
+    shard_index: int,
 ) -> None:
     kept = {row["pair_id"] for row in rows if row["kept"]}
     if odd := kept.symmetric_difference(with_images):
         raise DatasetError(
             f"shard {shard_index}: {len(odd)} pairs are either kept without images or have images "
             f"without being kept, such as {min(odd)}"
+        )
+    if odd := kept.intersection(with_dropped):
+        raise DatasetError(
+            f"shard {shard_index}: {len(odd)} pairs are kept, but their images came as those of "
+            f"dropped ones, such as {min(odd)}"
         )
     if len({row["pair_id"] for row in rows}) != len(rows):
         raise DatasetError(f"shard {shard_index} has a pair_id twice among {len(rows)} rows")

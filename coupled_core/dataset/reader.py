@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.dataset.pair_ids import PairIdSet
+from coupled_core.dataset.part_files import PartKind
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.pointer import POINTER_KEY, read_pointer
 from coupled_core.dataset.schema import MANIFEST_SCHEMA
@@ -70,11 +71,17 @@ def iter_manifest(
 
 
 def iter_images(
-    store: ObjectStore, parts: Iterable[PartInfo], batch_rows: int = 8
+    store: ObjectStore,
+    parts: Iterable[PartInfo],
+    batch_rows: int = 8,
+    kind: PartKind = "images",
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the image parts, few at a time."""
+    """Yield the rows of the image parts, few at a time.
+
+    After a re-cut they may hold pairs that are no longer kept: the manifest's `kept` decides.
+    """
     for part in parts:
-        if part.kind == "images":
+        if part.kind == kind:
             yield from _iter_part(store, part, None, batch_rows)
 
 

@@ -1,6 +1,6 @@
 """The write stage of a shard: from stored batches to parts, one batch in memory at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coupled_core.checkpoints.decisions import Decisions, read_decisions
@@ -28,7 +28,7 @@ from coupled_core.dataset.rows import (
     score_columns,
     split_columns,
 )
-from coupled_core.records import Decision, QuarantinedRow, Rejection, Sample
+from coupled_core.records import Decision, QuarantinedRow, Rejection, RejectReason, Sample
 from coupled_core.storage.store import ObjectStore
 
 
@@ -54,8 +54,18 @@ def write_shard(
     generation: GenerationFacts,
     *,
     batch_size: int,
+    store_dropped: bool = False,
 ) -> PublishedShard:
     """Write and upload the parts of a shard whose batches are generated, scored and decided.
+
+    Args:
+        content: What becomes rows.
+        folder: Where the batches are.
+        store: The dataset.
+        run: What all rows have in common.
+        generation: How images were made.
+        batch_size: Samples a batch.
+        store_dropped: Store the images of dropped pairs, too, except unsafe ones.
 
     Raises:
         StorageError: a batch or the decisions are missing, or an upload failed.
@@ -70,7 +80,12 @@ def write_shard(
     return publish_shard(
         store,
         [*rows, *refused],
-        (row for batch in reader for row in _batch_images(batch)),
+        (image for batch in reader for image in _batch_images(batch, _is_kept)),
+        dropped_rows=(
+            image
+            for batch in (reader if store_dropped else ())
+            for image in _batch_images(batch, _may_be_stored)
+        ),
         run_id=run.run_id,
         shard_index=content.shard_index,
     )
@@ -153,10 +168,18 @@ def _batch_rows(batch: _Batch, run: RunFacts, generation: GenerationFacts) -> It
         yield _made_row(made, run, generation)
 
 
-def _batch_images(batch: _Batch) -> Iterator[Row]:
+def _batch_images(batch: _Batch, is_wanted: Callable[[Decision], bool]) -> Iterator[Row]:
     for made in _made_pairs(batch):
-        if made.decision.kept:
+        if is_wanted(made.decision):
             yield image_row(made.pair.pair_id, made.images)
+
+
+def _is_kept(decision: Decision) -> bool:
+    return decision.kept
+
+
+def _may_be_stored(decision: Decision) -> bool:
+    return not decision.kept and RejectReason.UNSAFE not in decision.reject_reasons
 
 
 def _made_pairs(batch: _Batch) -> Iterator[_MadePair]:

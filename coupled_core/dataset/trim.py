@@ -25,10 +25,12 @@ def trim_shard(
     if not taken.any():
         return shard
     fresh = {pair_id for pair_id, is_taken in zip(ids, taken, strict=True) if not is_taken}
+    dropped = iter_images(store, shard.parts, kind="dropped")
     return publish_shard(
         store,
         [row for row in _rows(iter_manifest(store, shard.parts)) if row["pair_id"] in fresh],
         (row for row in _rows(iter_images(store, shard.parts)) if row["pair_id"] in fresh),
+        dropped_rows=(row for row in _rows(dropped) if row["pair_id"] in fresh),
         run_id=shard.run_id,
         shard_index=shard.shard_index,
     )

@@ -3,16 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import fields
 from math import isfinite
+from typing import Protocol
 
 from coupled_core.config import FilterConfig
-from coupled_core.records import Decision, EntityMask, PairScores, RejectReason
+from coupled_core.records import Decision, PairScores, RejectReason
 
 Objection = tuple[RejectReason, str]
 
 
-def decide(
-    scores: PairScores, masks: tuple[EntityMask, EntityMask], config: FilterConfig
-) -> Decision:
+class MaskArea(Protocol):
+    """All that decisions ask of an `EntityMask`."""
+
+    @property
+    def area_fraction(self) -> float:
+        """Share of the image that the mask covers, [0, 1]."""
+
+
+def decide(scores: PairScores, masks: tuple[MaskArea, MaskArea], config: FilterConfig) -> Decision:
     """Decide about one pair; the reasons stand in the order of `RejectReason`, each at most once.
 
     The guards exist because the threshold alone can be gamed: an empty mask hides a missing entity,
@@ -25,7 +32,7 @@ def decide(
 
 
 def explain(
-    scores: PairScores, masks: tuple[EntityMask, EntityMask], config: FilterConfig
+    scores: PairScores, masks: tuple[MaskArea, MaskArea], config: FilterConfig
 ) -> list[Objection]:
     """Return every objection to a pair as reason and sentence (value and bound); empty: keep it."""
     return [
@@ -50,7 +57,7 @@ def _check_scores(scores: PairScores, config: FilterConfig) -> Iterator[Objectio
 
 
 def _check_masks(
-    scores: PairScores, masks: tuple[EntityMask, EntityMask], config: FilterConfig
+    scores: PairScores, masks: tuple[MaskArea, MaskArea], config: FilterConfig
 ) -> Iterator[Objection]:
     fractions = [(f"entity mask {i}", mask.area_fraction) for i, mask in enumerate(masks)]
     for name, fraction in fractions:
