@@ -1,0 +1,162 @@
+"""The dataset card: README.md with the YAML header of the Hugging Face Hub."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from coupled_core.export.catalogue import FORMATS
+from coupled_core.export.licenses import hub_license, license_names, license_url
+from coupled_core.export.marker import DISCLOSURE
+from coupled_core.export.plan import DatasetFacts, ExportPlan
+
+CARD = "README.md"
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+)
+
+
+class DescribedColumn(Protocol):
+    """A column as the card lists it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def meaning(self) -> str:
+        """What it says, in a sentence."""
+
+
+def render_card(
+    format_name: str,
+    plan: ExportPlan,
+    data_files: Mapping[str, str] | None = None,
+    columns: Sequence[DescribedColumn] = (),
+) -> bytes:
+    """Return the card of an export.
+
+    Args:
+        format_name: A key of `catalogue.FORMATS`.
+        plan: What is exported.
+        data_files: Pattern of the files of each split, where `datasets` can load them.
+        columns: To be listed.
+    """
+    header = "\n".join(_yaml(_header(plan, data_files)))
+    sections = [
+        f"# Coupled image pairs ({format_name})",
+        _summary(format_name, plan),
+        f"## AI disclosure\n\n{DISCLOSURE}",
+        f"## Licence and use restrictions\n\n{_terms(plan.facts)}",
+        f"## Contents\n\n{_contents(plan)}",
+    ]
+    if columns:
+        rows = "\n".join(f"| `{c.name}` | {_cell(c.meaning)} |" for c in columns)
+        sections.append(f"## Columns\n\n| column | meaning |\n|---|---|\n{rows}")
+    if data_files:
+        sections.append(_LOADING)
+    body = "\n\n".join(sections)
+    return f"---\n{header}\n---\n\n{body}\n".encode()
+
+
+_LOADING = """## Loading
+
+```python
+from datasets import load_dataset
+
+edits = load_dataset("FOLDER")  # the folder of this file
+```"""
+
+
+def _header(plan: ExportPlan, data_files: Mapping[str, str] | None) -> dict[str, Any]:
+    facts = plan.facts
+    header: dict[str, Any] = {
+        "pretty_name": "Coupled image pairs",
+        "language": ["en"],
+        "license": hub_license(facts),
+    }
+    if header["license"] == "other":
+        names = license_names(facts)
+        header["license_name"] = " AND ".join(names)
+        if links := [url for url in map(license_url, names) if url]:
+            header["license_link"] = links[0]
+    header["task_categories"] = ["image-to-image", "text-to-image"]
+    header["tags"] = ["image-editing", "image-pairs", "synthetic", "ai-generated"]
+    header["size_categories"] = [_size_category(plan.num_edits)]
+    if data_files:
+        files = [{"split": split, "path": path} for split, path in data_files.items()]
+        header["configs"] = [{"config_name": "default", "data_files": files}]
+    return header
+
+
+def _yaml(value: Any, indent: str = "") -> Iterator[str]:
+    """Write mappings, lists and texts; texts in JSON's quotes, which YAML reads as they are."""
+    for name, entry in value.items():
+        if isinstance(entry, str):
+            yield f"{indent}{name}: {json.dumps(entry, ensure_ascii=False)}"
+        else:
+            yield f"{indent}{name}:"
+            for item in entry:
+                if isinstance(item, str):
+                    yield f"{indent}- {json.dumps(item, ensure_ascii=False)}"
+                else:
+                    first, *rest = _yaml(item, indent + "  ")
+                    yield f"{indent}- {first.strip()}"
+                    yield from rest
+
+
+def _size_category(num_rows: int) -> str:
+    return next((name for bound, name in _SIZES if num_rows < bound), "1B<n<10B")
+
+
+def _summary(format_name: str, plan: ExportPlan) -> str:
+    return (
+        "Pairs of generated images that share one background and differ in what stands in it, "
+        "with an instruction that turns one into the other. "
+        f"{plan.facts.num_pairs} pairs as {plan.num_edits} directed edits "
+        f"(directions: {plan.selection.directions}), from snapshot "
+        f"`{plan.snapshot.snapshot_id}`.\n\nFormat: {FORMATS[format_name]}. "
+        "`export.json` says the same for programs; `sha256sum -c checksums.sha256` checks files."
+    )
+
+
+def _terms(facts: DatasetFacts) -> str:
+    lines = ["| made by | pairs | licence | use restrictions |", "|---|---|---|---|"]
+    for (model, license_name, restrictions), count in sorted(facts.sources.items()):
+        url = license_url(license_name)
+        name = f"[{_link_text(license_name)}]({url})" if url else _cell(license_name)
+        lines.append(f"| {_cell(model)} | {count} | {name} | {_cell(restrictions)} |")
+    filters = ", ".join(f"{_cell(name)}: {n}" for name, n in sorted(facts.content_filters.items()))
+    reviews = ", ".join(f"{_cell(name)}: {n}" for name, n in sorted(facts.reviews.items()))
+    return "\n".join(lines) + f"\n\nPairs by content filter: {filters}. By review: {reviews}."
+
+
+def _contents(plan: ExportPlan) -> str:
+    facts = plan.facts
+    lines = ["| | pairs |", "|---|---|"]
+    lines += [f"| split {name} | {facts.pairs_by_split[name]} |" for name in plan.splits]
+    lines += [
+        f"| variation {_cell(n)} | {count} |"
+        for n, count in sorted(facts.pairs_by_variation.items())
+    ]
+    lines += [
+        f"| {width} x {height} pixels | {count} |"
+        for (width, height), count in sorted(facts.pairs_by_size.items())
+    ]
+    note = "Splits go by background: none is in two of them."
+    return "\n".join(lines) + f"\n\n{note}"
+
+
+def _cell(text: str) -> str:
+    """Keep a text of somebody else's inside its table cell, and its markup from having effect."""
+    plain = " ".join(text.split())
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+
+
+def _link_text(text: str) -> str:
+    return _cell(text).replace("[", "\\[").replace("]", "\\]")

@@ -1,0 +1,112 @@
+"""Parquet shards of edits with Hugging Face features, written row group by row group."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coupled_core.export.edits import DirectedEdit, EncodedImage, SeenEdit
+from coupled_core.export.folder import ExportFolder, FileInfo
+
+_ROW_GROUP_BYTES = 32 << 20
+"""Image bytes at which a row group is closed; readers and we hold one at a time."""
+_ROW_GROUP_ROWS = 1000
+_IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a shard."""
+
+    name: str
+    type: pa.DataType
+    value: Callable[[DirectedEdit], Any]
+    meaning: str
+
+    @property
+    def feature(self) -> dict[str, Any]:
+        """What `datasets` makes of it."""
+        if self.type == _IMAGE:
+            return {"_type": "Image"}
+        names = {pa.float64(): "float64", pa.bool_(): "bool"}
+        return {"_type": "Value", "dtype": names.get(self.type, str(self.type))}
+
+
+def image_column(
+    name: str, image_of: Callable[[DirectedEdit], EncodedImage], meaning: str
+) -> Column:
+    """Return a column of encoded images, which `datasets` decodes."""
+
+    def value(edit: DirectedEdit) -> dict[str, Any]:
+        image = image_of(edit)
+        return {"bytes": image.data, "path": f"{image.name}.{image.extension}"}
+
+    return Column(name, _IMAGE, value, meaning)
+
+
+def shard_schema(columns: Sequence[Column]) -> pa.Schema:
+    """Return the schema, features included in the metadata key `huggingface`."""
+    features = {column.name: column.feature for column in columns}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema([pa.field(c.name, c.type) for c in columns], metadata=metadata)
+
+
+class ParquetShard:
+    """A shard that is being written; it appears under its name when it is closed."""
+
+    def __init__(self, path: str, columns: Sequence[Column], folder: ExportFolder) -> None:
+        self._columns = columns
+        self._schema = shard_schema(columns)
+        self._file = folder.stage(path)
+        images = [column.name for column in columns if column.type == _IMAGE]
+        others = [column.name for column in columns if column.type != _IMAGE]
+        # Images are compressed already; dictionaries and statistics of them would only cost space.
+        self._writer = pq.ParquetWriter(
+            self._file.path,
+            self._schema,
+            compression={name: "zstd" for name in others}
+            | {f"{name}.{leaf}": "none" for name in images for leaf in ("bytes", "path")},
+            use_dictionary=others,
+            write_statistics=others,
+        )
+        self._rows: list[dict[str, Any]] = []
+        self._num_bytes = 0
+
+    def add(self, edit: DirectedEdit) -> None:
+        """Write an edit."""
+        self._rows.append({column.name: column.value(edit) for column in self._columns})
+        self._num_bytes += len(edit.source.data) + len(edit.target.data)
+        if self._num_bytes >= _ROW_GROUP_BYTES or len(self._rows) >= _ROW_GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> tuple[FileInfo, ...]:
+        """Finish the shard."""
+        self._flush()
+        self._writer.close()
+        return (self._file.publish(),)
+
+    def abort(self) -> None:
+        """Drop the shard."""
+        self._writer.close()
+        self._file.discard()
+
+    def _flush(self) -> None:
+        if self._rows:
+            table = pa.Table.from_pylist(self._rows, schema=self._schema)
+            self._writer.write_table(table, row_group_size=len(self._rows))
+        self._rows, self._num_bytes = [], 0
+
+
+def read_shards(
+    paths: Sequence[Path], seen_of: Callable[[dict[str, Any]], SeenEdit], columns: Sequence[str]
+) -> Iterator[SeenEdit]:
+    """Read shards back, a few rows at a time."""
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(8, columns=list(columns), use_threads=False):
+                for index in range(batch.num_rows):
+                    yield seen_of(batch.slice(index, 1).to_pylist()[0])
