@@ -1,15 +1,17 @@
 """`coupled optimize`: run the flow, then say what came out and how good it is."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coupled_core.evaluation.intervals import Interval
-from coupled_core.optimization.fit_report import Measured
 from coupled_core.optimization.settings import OptimizeSettings
 from flows.failures import ExitCode
-from flows.optimize_schedule import OptimizeSummary, optimize_schedule
 from flows.prefect_session import prefect_session
 from flows.terminal import Terminal
+
+if TYPE_CHECKING:  # these import torch, which can wait until a server is starting
+    from coupled_core.optimization.fit_report import Measured
+    from flows.optimize_schedule import OptimizeSummary
 
 
 def optimize_and_report(settings: OptimizeSettings, terminal: Terminal) -> None:
@@ -21,7 +23,7 @@ def optimize_and_report(settings: OptimizeSettings, terminal: Terminal) -> None:
     """
     started_at = time.monotonic()
     try:
-        with prefect_session(), terminal.progress():
+        with prefect_session("flows.optimize_schedule"), terminal.progress():
             summary = _run(settings)
     except KeyboardInterrupt as error:
         terminal.note(
@@ -34,7 +36,7 @@ def optimize_and_report(settings: OptimizeSettings, terminal: Terminal) -> None:
     terminal.print_json({**summary.to_dict(), "wall_seconds": round(wall_seconds, 1)})
 
 
-def render(summary: OptimizeSummary, wall_seconds: float) -> str:
+def render(summary: "OptimizeSummary", wall_seconds: float) -> str:
     """Return a summary as text."""
     report = summary.report
     lines = [
@@ -56,7 +58,9 @@ def render(summary: OptimizeSummary, wall_seconds: float) -> str:
     return "\n".join([*lines, "", f"wall time   {wall_seconds:.0f} s"])
 
 
-def _run(settings: OptimizeSettings) -> OptimizeSummary:
+def _run(settings: OptimizeSettings) -> "OptimizeSummary":
+    from flows.optimize_schedule import optimize_schedule
+
     if settings.workers == 1:
         return optimize_schedule(settings)
     from prefect.task_runners import ProcessPoolTaskRunner
@@ -65,7 +69,7 @@ def _run(settings: OptimizeSettings) -> OptimizeSummary:
     return optimize_schedule.with_options(task_runner=runner)(settings)
 
 
-def _describe(measured: Measured) -> str:
+def _describe(measured: "Measured") -> str:
     parts = [f"J {_interval(measured.objective)}"]
     if measured.background_similarity is not None and measured.alignment is not None:
         parts.append(f"S {measured.background_similarity:.2f}  T {measured.alignment:.2f}")

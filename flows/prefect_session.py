@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from prefect.settings import (
     PREFECT_API_URL,
@@ -18,8 +19,11 @@ _DEFAULT_TIMEOUT_SECONDS = 180.0  # ten are usual; two busy cores have been seen
 
 
 @contextmanager
-def prefect_session() -> Iterator[None]:
+def prefect_session(flow_module: str = "flows.build_dataset") -> Iterator[None]:
     """Run flows inside against the configured server, or against a temporary one.
+
+    Args:
+        flow_module: what is imported while a temporary server starts: both take some ten seconds.
 
     Raises:
         ServerUnavailableError: the temporary server does not start.
@@ -29,7 +33,7 @@ def prefect_session() -> Iterator[None]:
         return
     process = start_server()
     try:
-        _import_flows()  # takes about as long as the server needs to start
+        import_module(flow_module)
         url = wait_for_server(
             process, float(os.environ.get(_STARTUP_TIMEOUT, _DEFAULT_TIMEOUT_SECONDS))
         )
@@ -42,7 +46,3 @@ def prefect_session() -> Iterator[None]:
             yield
     finally:
         stop_server(process)
-
-
-def _import_flows() -> None:
-    import flows.build_dataset  # noqa: F401
