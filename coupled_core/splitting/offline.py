@@ -2,25 +2,26 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from coupled_core.config import fingerprint
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
 from coupled_core.splitting.alignment import Run, find_common_runs
-from coupled_core.splitting.entity_phrase import parse_entity
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
 from coupled_core.splitting.scene_phrase import Surroundings, find_scene
+from coupled_core.splitting.split_checks import find_problem
 from coupled_core.splitting.split_text import Segment, write_background, write_entity
 from coupled_core.splitting.words import (
     BREAKS,
-    SCENE_WORDS,
+    LOCATIVES,
+    POSITIONS,
     Token,
     find_media_lead,
     is_content,
+    is_english,
     tokenise,
 )
 
-ALIGNMENT_VERSION = "1"
+ALIGNMENT_VERSION = "2"
 PROMPT_VERSION = f"alignment-{ALIGNMENT_VERSION}+instructions-{INSTRUCTIONS_VERSION}"
 
 
@@ -79,6 +80,9 @@ class OfflineSplitter:
 
 def separate(prompts: Sequence[str]) -> tuple[str, tuple[str, ...]] | Rejection:
     """Return the background prompt and one entity prompt for each prompt, or why there are none."""
+    foreign = next((i for i, prompt in enumerate(prompts) if not is_english(prompt)), None)
+    if foreign is not None:
+        return _reject(f"prompt {foreign} does not read as English, the only language it knows")
     tokenised = _tokenise_all(prompts)
     keys = [[token.key for token in body] for body in tokenised.bodies]
     if not all(keys):
@@ -93,7 +97,7 @@ def separate(prompts: Sequence[str]) -> tuple[str, tuple[str, ...]] | Rejection:
         write_entity(body, [(s.starts[i], s.length) for s in segments], tokenised.lead)
         for i, body in enumerate(tokenised.bodies)
     )
-    problem = _find_problem(background, entities)
+    problem = find_problem(background, entities)
     return (background, entities) if problem is None else _reject(problem)
 
 
@@ -114,44 +118,13 @@ def _find_segment(keys: Sequence[Sequence[str]], run: Run) -> Segment | None:
         is_lead=0 in run.starts,
         is_open_left=any(key is not None and key not in BREAKS for key in before),
         is_open_right=any(key is not None and key not in BREAKS for key in after),
+        follows_preposition=all(key in LOCATIVES or key == "from" for key in before),
+        follows_position=all(key in POSITIONS for key in before),
     )
     scene = find_scene(keys[0][run.starts[0] : ends[0]], beside)
     if scene is None:
         return None
     return Segment(tuple(start + scene[0] for start in run.starts), scene[1] - scene[0])
-
-
-def _find_problem(background: str, entities: Sequence[str]) -> str | None:
-    for index, entity in enumerate(entities):
-        if not any(is_content(token.key) for token in tokenise(entity)):
-            return f"prompt {index} names nothing besides the background {background!r}"
-    for (i, first), (j, second) in combinations(enumerate(entities), 2):
-        if first.casefold() == second.casefold():
-            return f"prompts {i} and {j} have the same entity {first!r}"
-    shared = {token.key for token in tokenise(background)}
-    for index, entity in enumerate(entities):
-        head = parse_entity(entity).head.casefold()
-        if head in shared:
-            return (
-                f"the entity {head!r} of prompt {index} is named in the background {background!r}"
-            )
-    return _find_other_scene(background, entities)
-
-
-def _find_other_scene(background: str, entities: Sequence[str]) -> str | None:
-    """Find prompts that share one scene phrase and differ in another: "at noon", "at night"."""
-    left_over = [_scene_words(entity) for entity in entities]
-    for (i, first), (j, second) in combinations(enumerate(left_over), 2):
-        if first and second and not first & second:
-            named = [f"{', '.join(sorted(w))} in prompt {k}" for k, w in ((i, first), (j, second))]
-            return f"the scenes differ beside the shared {background!r}: {' and '.join(named)}"
-    return None
-
-
-def _scene_words(entity: str) -> frozenset[str]:
-    phrase = parse_entity(entity)
-    tokens = tokenise(f"{phrase.attachment} {phrase.predicate}")
-    return frozenset(token.key for token in tokens) & SCENE_WORDS
 
 
 def _explain_no_background(keys: Sequence[Sequence[str]], runs: Sequence[Run]) -> str:

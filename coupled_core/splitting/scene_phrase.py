@@ -3,17 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from coupled_core.splitting.entity_phrase import base_form
 from coupled_core.splitting.words import (
+    ADJECTIVES,
     BE,
     BELONGINGS,
     BREAKS,
     CONJUNCTIONS,
     DETERMINERS,
+    DISTANCES,
     LOCATIVES,
     POSITIONS,
     PREPOSITIONS,
+    PRONOUNS,
     SCENE_STARTERS,
     SCENE_WORDS,
+    VERBS,
     is_content,
 )
 
@@ -28,6 +33,10 @@ class Surroundings:
     """In some prompt another word stands directly before it: it may begin inside an entity."""
     is_open_right: bool
     """In some prompt another word stands directly after it: it may end inside an entity."""
+    follows_preposition: bool = False
+    """In every prompt a preposition of place stands directly before it, not the same in all."""
+    follows_position: bool = False
+    """In every prompt a part of the frame is named directly before it: "the foreground"."""
 
 
 def find_scene(keys: Sequence[str], beside: Surroundings) -> tuple[int, int] | None:
@@ -40,7 +49,10 @@ def find_scene(keys: Sequence[str], beside: Surroundings) -> tuple[int, int] | N
     is_open_left = beside.is_open_left and low == 0
     is_open_right = beside.is_open_right and high == len(keys)
     is_lead = beside.is_lead and low == 0
-    start = _find_start(keys, low, high, is_lead) if is_open_left or is_lead else low
+    if beside.follows_preposition and low == 0 and _begins_with_scene(keys, high):
+        start: int | None = low
+    else:
+        start = _find_start(keys, low, high, beside) if is_open_left or is_lead else low
     if start is None:
         return None
     end = _find_end(keys, start, high) if is_open_right else high
@@ -48,11 +60,11 @@ def find_scene(keys: Sequence[str], beside: Surroundings) -> tuple[int, int] | N
     return (start, end) if _describes_scene(keys[start:end], is_inside) else None
 
 
-def _find_start(keys: Sequence[str], low: int, high: int, is_lead: bool) -> int | None:
+def _find_start(keys: Sequence[str], low: int, high: int, beside: Surroundings) -> int | None:
     """Find the first phrase that is a place; what comes before it belongs to the entity."""
     for index in range(low, high):
         phrase = keys[index + 1 : _phrase_end(keys, index + 1, high)]
-        if index == low and is_lead and _is_noun_phrase_of_scene(keys, low, high):
+        if index == low == 0 and beside.is_lead and _leads_with_scene(keys, low, high):
             return index
         if index > low and keys[index - 1] in BREAKS and not _is_personal(phrase):
             return index
@@ -60,7 +72,33 @@ def _find_start(keys: Sequence[str], low: int, high: int, is_lead: bool) -> int 
             return index
         if keys[index] == "with" and SCENE_WORDS & set(phrase):
             return index
+        is_after_position = beside.follows_position if index == 0 else keys[index - 1] in POSITIONS
+        if keys[index] == "of" and is_after_position and set(phrase[-1:]) & SCENE_WORDS:
+            return index + 1  # "in the foreground" is the entity's, "a pasture" the scene's
     return None
+
+
+def _leads_with_scene(keys: Sequence[str], low: int, high: int) -> bool:
+    """Say whether a run that opens a prompt opens it with the scene, not with the subject."""
+    if _is_noun_phrase_of_scene(keys, low, high):
+        return True
+    first_break = next((i for i in range(low, high) if keys[i] in BREAKS), high)
+    opening = keys[low:first_break]
+    if BELONGINGS & set(opening):
+        return False
+    if keys[low] == "with":
+        return bool(SCENE_WORDS & set(opening))
+    if keys[low] in DISTANCES:
+        return any(key in PREPOSITIONS for key in opening[1:4])
+    end = _phrase_end(keys, low + 1, high)
+    return keys[low] in LOCATIVES and keys[end : end + 1] == ["of"]
+
+
+def _begins_with_scene(keys: Sequence[str], high: int) -> bool:
+    """Say whether the first noun phrase is a place or a light: "a rocky shore under clouds"."""
+    phrase = keys[: _phrase_end(keys, 0, high)]
+    end = next((i for i, key in enumerate(phrase) if key in SCENE_STARTERS), len(phrase))
+    return end > 0 and phrase[end - 1] in SCENE_WORDS
 
 
 def _find_end(keys: Sequence[str], start: int, high: int) -> int:
@@ -72,6 +110,10 @@ def _find_end(keys: Sequence[str], start: int, high: int) -> int:
         second = [i for i, key in enumerate(phrase) if key in DETERMINERS and i > 0]
         if second:
             end = phrase_start + second[-1]
+            if keys[end - 1] not in PRONOUNS:
+                end -= _is_inverted_verb(keys, end - 1, start)
+                break  # a new noun phrase begins there, so what stands before it is complete
+            end -= 1
         elif phrase and phrase[-1] in SCENE_WORDS:
             break
         elif phrase_start > start and keys[phrase_start - 1] in BREAKS:
@@ -80,11 +122,26 @@ def _find_end(keys: Sequence[str], start: int, high: int) -> int:
         elif SCENE_WORDS & set(phrase):
             end = phrase_start + max(i for i, key in enumerate(phrase) if key in SCENE_WORDS) + 1
             break
+        elif phrase_start > start and keys[phrase_start - 1 : end] in (["with", "a"], ["with"]):
+            end = phrase_start - 1  # so does the "with" that brings in the entity
+            break
         else:
             end = phrase_start - 1 if phrase_start > start else start
     while end > start and not is_content(keys[end - 1]):
         end -= 1
     return end
+
+
+def _is_inverted_verb(keys: Sequence[str], index: int, start: int) -> bool:
+    """Say whether the word before an article is the verb of the entity: "in a swamp stands a"."""
+    word = keys[index]
+    if word in SCENE_WORDS or index <= start:
+        return False
+    if word in VERBS or base_form(word) in VERBS:
+        return True
+    before = keys[index - 1]
+    follows_noun = is_content(before) and before not in ADJECTIVES
+    return follows_noun and word.endswith(("s", "ed")) and not word.endswith("ss")
 
 
 def _describes_scene(keys: Sequence[str], must_name_scene: bool) -> bool:

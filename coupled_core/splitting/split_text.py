@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from coupled_core.splitting.entity_phrase import base_form
 from coupled_core.splitting.words import (
     BE,
     BREAKS,
@@ -12,6 +13,7 @@ from coupled_core.splitting.words import (
     PLAIN_MEDIA,
     PREPOSITIONS,
     TIMES_AND_LIGHTS,
+    VERBS,
     Token,
     find_media_lead,
     write_sentence,
@@ -64,7 +66,7 @@ def write_entity(
         for index, token in enumerate(prompt)
         if owned[index] and not _closes_gap(prompt, owned, index)
     ]
-    words = _strip_connectives(words)
+    words = _put_verb_last(_strip_connectives(words))
     return write_sentence([*(lead if _is_style(lead) else ()), *words])
 
 
@@ -99,7 +101,9 @@ def _is_style(lead: Sequence[Token]) -> bool:
 
 
 def _closes_gap(prompt: Sequence[Token], owned: Sequence[bool], index: int) -> bool:
-    """Say whether a token is punctuation that only set the background off."""
+    """Say whether a token only tied the entity to the background: a comma, "from" before it."""
+    if prompt[index].key in PREPOSITIONS:
+        return index + 1 < len(prompt) and not owned[index + 1]
     if prompt[index].key not in BREAKS:
         return False
     neighbours = (index - 1, index + 1)
@@ -111,7 +115,19 @@ def _strip_connectives(words: list[Token]) -> list[Token]:
     loose = BREAKS | CONJUNCTIONS | PREPOSITIONS
     while words and words[0].key in loose:
         words = words[1:]
-    words = words[find_media_lead(words) if words and words[0].key == "there" else 0 :]
+    if words and words[0].key == "there":
+        words = words[max(find_media_lead(words), 1) :]
     while words and words[-1].key in loose | BE | DETERMINERS:
         words = words[:-1]
     return words
+
+
+def _put_verb_last(words: list[Token]) -> list[Token]:
+    """Turn "sits a tabby cat", as it stands after a place, into "a tabby cat sits"."""
+    is_inverted = len(words) > 2 and words[1].key in DETERMINERS
+    if not is_inverted or base_form(words[0].key) not in VERBS | {"be"}:
+        return words
+    closing = PREPOSITIONS | BREAKS | CONJUNCTIONS
+    end = next((i for i in range(2, len(words)) if words[i].key in closing), len(words))
+    verb = replace(words[0], text=words[0].key, has_space_before=True)
+    return [*words[1:end], verb, *words[end:]]

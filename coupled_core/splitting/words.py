@@ -24,12 +24,16 @@ LOCATIVES = _words(
     """
     in on at under by near beside below above inside outside across along against amid
     amidst among amongst around behind between beneath beyond over upon within through
-    throughout underneath atop next during before toward towards
+    throughout underneath atop next during before toward towards off alongside aboard
+    opposite past
     """
 )
 PREPOSITIONS = LOCATIVES | _words("of with without from into onto for to like as")
-SCENE_STARTERS = _words("bathed surrounded lit illuminated framed set covered")
+SCENE_STARTERS = _words("bathed surrounded lit illuminated framed set covered overlooking facing")
 """Participles that describe the scene rather than the thing before them."""
+DISTANCES = _words("not far high deep close just somewhere halfway down up out")
+"""What may stand before the preposition of a scene: "Not far from a waterfall"."""
+PRONOUNS = frozenset({"it", "them", "him", "her", "which"})
 CONJUNCTIONS = frozenset({"and", "or", "but", "while", "where"})
 BREAKS = frozenset(",;:.!?()—–")
 MEDIA = _words(
@@ -54,7 +58,17 @@ PLACES = _words(
     theater theatre stage hall hallway corridor warehouse factory laboratory lab hospital
     shop store mall subway tunnel spaceship space moon underwater indoors outdoors outside
     inside landscape countryside wilderness background skyline horizon snow sand grass
-    clearing path trail arena ruins
+    clearing path trail arena ruins pasture paddock ranch farmyard farmland plantation grove
+    rainforest thicket lawn oasis dune plateau ridge summit slope crater volcano cavern gorge
+    ravine tundra steppe moor bog wetland wetlands marshes bay gulf lagoon creek canal reef fjord
+    seabed waterfront quay wharf jetty marina boardwalk promenade lighthouse windmill tower
+    fortress monastery abbey chapel mosque synagogue pagoda shrine graveyard cemetery crypt
+    dungeon prison jail courtroom hangar runway garage workshop shipyard platform crossing
+    crosswalk intersection sidewalk pavement alleyway lane driveway suburb downtown metropolis
+    terrace patio porch balcony veranda attic basement cellar lobby parlour parlor lounge ballroom
+    staircase nursery gym bakery pharmacy bookshop bookstore supermarket diner pub tavern hotel
+    motel nightclub cinema circus carnival fairground zoo aquarium observatory greenhouse
+    campsite battlefield planet mars orbit
     """
 )
 TIMES_AND_LIGHTS = _words(
@@ -75,7 +89,7 @@ BELONGINGS = _words(
 )
 POSITIONS = _words(
     """
-    left right center centre middle foreground top bottom corner side front edge
+    left right center centre middle foreground top bottom corner side front edge distance
     """
 )
 COLOURS = _words(
@@ -97,12 +111,31 @@ VERBS = _words(
     stand sit run walk fly soar float drift rise hover rest grow sprout flutter wait crawl
     drive sleep jump leap swim dance sing play eat drink look stare graze lie perch climb
     ride fight hunt roar bark chase gallop stroll march kneel lean read write work glide
-    swoop dive land stretch shine burn bloom roll park pass move slide sail
+    swoop dive land stretch shine burn bloom roll park pass move slide sail hang
+    sat stood lay slept ran flew sang swam hung rose
     """
 )
+ADDRESSES = _words(
+    """
+    you your ignore disregard instruction instructions reply respond assistant
+    """
+)
+"""What speaks to a reader, or to a model; no scene does."""
+ENGLISH = _words("the a an of with at by under and in on over from near through beside is are")
+OTHER_LANGUAGES = _words(
+    """
+    ein eine einer einem einen der die das dem den im am auf bei unter mit und über vor zum zur
+    un une le la les des du de dans sur sous avec au aux et el los las una unos en con bajo sobre
+    y del al il lo gli uno di da della nel nella su um uma o os as no na numa num do dos das em
+    een het op van met
+    """
+)
+"""Articles and prepositions of German, French, Spanish, Italian, Portuguese and Dutch."""
 BE = frozenset({"is", "are", "was", "were"})
 
 _MAX_LEAD_WORDS = 7
+_MIN_ASCII = 0.8
+"""Least share of a prompt's letters; names and "café" bring others."""
 _TOKEN = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
 
 
@@ -138,6 +171,15 @@ def find_media_lead(tokens: Sequence[Token]) -> int:
         if key in PREPOSITIONS | BREAKS:
             return 0
     return 0
+
+
+def is_english(prompt: str) -> bool:
+    """Say whether a prompt may be English: by its letters, and by its articles and prepositions."""
+    letters = [char for char in prompt if char.isalpha()]
+    if sum(char.isascii() for char in letters) < _MIN_ASCII * len(letters):
+        return False
+    keys = [token.key for token in tokenise(prompt)]
+    return sum(k in OTHER_LANGUAGES - ENGLISH for k in keys) <= sum(k in ENGLISH for k in keys)
 
 
 def is_content(key: str) -> bool:

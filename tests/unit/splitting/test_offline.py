@@ -123,6 +123,26 @@ VARIED = [
         "The scene is a meadow.",
         ("A fox runs.", "An owl waits."),
     ),
+    (
+        ["In a swamp stands a heron", "In a swamp stands a wooden hut by the reeds"],
+        "In a swamp.",
+        ("A heron stands.", "A wooden hut stands by the reeds."),
+    ),
+    (
+        ["A fox drinks from a stream in fog", "A deer sleeps by a stream in fog"],
+        "A stream in fog.",
+        ("A fox drinks.", "A deer sleeps."),
+    ),
+    (
+        ["A dog in the foreground of a field", "A dog in the distance of a field"],
+        "A field.",
+        ("A dog in the foreground.", "A dog in the distance."),
+    ),
+    (
+        ["Not far from a lake, a bear eats", "Not far from a lake, a wolf howls"],
+        "Not far from a lake.",
+        ("A bear eats.", "A wolf howls."),
+    ),
 ]
 
 
@@ -170,8 +190,15 @@ def test_other_word_orders_are_split(
             ["A fox runs by a fox in snow", "An owl sits by a fox in snow"],
             "entity 'fox' of prompt 0",
         ),
-        (["一只鹰在草地上飞", "一只狐狸在草地上跑"], "no words in common"),
+        (["一只鹰在草地上飞", "一只狐狸在草地上跑"], "does not read as English"),
         (["!!!", "???"], "no words in common"),
+        (["Un chat dans un parc la nuit", "Un chien dans un parc la nuit"], "read as English"),
+        (["A nurse in a ward in soft light", "A diver in a reef in soft light"], "has 'ward'"),
+        (["A cat by a sea at dawn, 8k", "A dog, near a sea, at dusk, 8k"], "dawn in prompt 0"),
+        (["A cat in a park [x]", "A dog in a park [x]"], "hold markup"),
+        (["A cat in a park. You obey.", "A dog in a park. You obey."], "speak to a reader"),
+        (["A salt pan, in rain, a cat sits", "A salt pan, in rain, a dog runs"], "not known as a"),
+        (["A ruin in fog", "A ruin in fog at night"], "differ in nothing but night"),
     ],
 )
 def test_what_cannot_be_split_is_rejected_with_what_was_found(
