@@ -18,6 +18,7 @@ class RejectReason(StrEnum):
     NEAR_IDENTICAL = "near_identical"
     DUPLICATE = "duplicate"
     UNSAFE = "unsafe"
+    REVIEWED_OUT = "reviewed_out"
     SPLIT_FAILED = "split_failed"
     GENERATION_FAILED = "generation_failed"
     INVALID_INPUT = "invalid_input"

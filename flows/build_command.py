@@ -24,7 +24,7 @@ def build_and_report(config: RunConfig, terminal: Terminal) -> None:
     try:
         with prefect_session(), terminal.progress():
             summary = _run(config)
-        summary = _with_contact_sheet(config, summary)
+        summary = _with_pictures(config, summary)
     except KeyboardInterrupt as error:
         terminal.note(
             "interrupted: finished batches are kept under "
@@ -51,6 +51,8 @@ def render(summary: RunSummary, wall_seconds: float) -> str:
         lines += [f"manifest       {summary.dataset}/{summary.manifest_parts[0]}{more}"]
     if summary.contact_sheet:
         lines += [f"contact sheet  {summary.contact_sheet}"]
+    if summary.report:
+        lines += [f"report         {summary.report}"]
     return "\n".join([*lines, f"wall time      {wall_seconds:.0f} s"])
 
 
@@ -63,13 +65,20 @@ def _run(config: RunConfig) -> RunSummary:
         return error.summary
 
 
-def _with_contact_sheet(config: RunConfig, summary: RunSummary) -> RunSummary:
-    from flows.contact_sheet import place_contact_sheet
+def _with_pictures(config: RunConfig, summary: RunSummary) -> RunSummary:
+    from coupled_core.report.stored import read_summary
+    from coupled_core.storage.store import open_store
+    from flows.contact_sheet import place_contact_sheet, place_report
 
     if summary.snapshot_id is None:
         return summary
+    dataset, snapshot_id = config.output.uri, summary.snapshot_id
+    numbers = read_summary(open_store(dataset), snapshot_id) or {}
     return replace(
-        summary, contact_sheet=place_contact_sheet(config.output.uri, summary.snapshot_id)
+        summary,
+        contact_sheet=place_contact_sheet(dataset, snapshot_id),
+        report=place_report(dataset, snapshot_id),
+        survival=numbers.get("survival"),
     )
 
 

@@ -11,6 +11,7 @@ from flows.failures import ShardsFailedError
 from flows.run_summary import RunSummary, summarise_run
 from tasks.commit import commit
 from tasks.plan import plan
+from tasks.report import write_report
 from tasks.sheet import draw_sheet
 
 _DEFAULTS = RunConfig()
@@ -37,6 +38,7 @@ def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
     snapshot = commit(config, run) if run.shards else None
     if snapshot is not None:
         draw_sheet(config, run, snapshot)
+        write_report(config, snapshot)
     summary = summarise_run(config, run, snapshot, failures)
     if failures:
         raise ShardsFailedError(summary)

@@ -1,4 +1,4 @@
-"""Puts the contact sheet of a snapshot where the person at the terminal finds it."""
+"""Puts the pictures and pages of a snapshot where the person at the terminal finds them."""
 
 from pathlib import Path
 
@@ -7,18 +7,26 @@ from coupled_core.storage.store import open_store
 
 
 def place_contact_sheet(dataset: str, snapshot_id: str) -> str | None:
-    """Copy a snapshot's contact sheet and return where to; None: the snapshot has none.
+    """Copy a snapshot's contact sheet and return where to; None: the snapshot has none."""
+    return _place(dataset, snapshot_id, "contact-sheet.png")
 
-    Into the dataset where that is a folder, else into the current folder.
-    """
+
+def place_report(dataset: str, snapshot_id: str) -> str | None:
+    """Copy a snapshot's report and return where to; None: the snapshot has none."""
+    return _place(dataset, snapshot_id, "report.html")
+
+
+def _place(dataset: str, snapshot_id: str, name: str) -> str | None:
+    """Copy into the dataset where that is a folder, else into the current folder."""
     store = open_store(dataset)
     try:
-        data = store.read(f"reports/{snapshot_id}/contact-sheet.png")
+        data = store.read(f"reports/{snapshot_id}/{name}")
     except NotFoundError:
         return None
     if "://" not in dataset:
-        store.write("contact-sheet.png", data)
-        return f"{store.uri}/contact-sheet.png"
-    path = Path(f"contact-sheet-{snapshot_id}.png")
+        store.write(name, data)
+        return f"{store.uri}/{name}"
+    stem, dot, extension = name.partition(".")
+    path = Path(f"{stem}-{snapshot_id}{dot}{extension}")
     path.write_bytes(data)
     return str(path.absolute())

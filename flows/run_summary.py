@@ -39,6 +39,10 @@ class RunSummary:
     """All manifest parts of the snapshot."""
     contact_sheet: str | None = None
     """Where a picture of the pairs lies."""
+    report: str | None = None
+    """Where a page about the snapshot lies."""
+    survival: Mapping[str, Any] | None = None
+    """Pairs kept as a function of each threshold, by its name."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in JSON."""

@@ -1,0 +1,98 @@
+"""The report of a snapshot: one page for people, with everything in it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.report.charts import draw_histogram, draw_schedule, draw_survival
+from coupled_core.report.gallery import make_gallery
+from coupled_core.report.page import render_page
+from coupled_core.report.pair_images import ShardWorks, iter_pair_images
+from coupled_core.report.reasons import explain_reasons
+from coupled_core.report.selection import ChosenPair, choose_pairs, find_showable, read_chosen
+from coupled_core.report.snapshot_facts import SnapshotFacts, gather_facts, survival_to_dict
+from coupled_core.report.survival_picture import draw_survival_picture
+from coupled_core.storage.store import ObjectStore
+
+MAX_PAGE_BYTES = 5_000_000
+MAX_PAIRS = 1000
+DEFAULT_PAIRS = 240
+_RESERVE_BYTES = 60_000
+"""For all that is neither gallery nor measured before it."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report."""
+
+    page: str
+    """HTML."""
+    survival_picture: bytes
+    """PNG."""
+    summary: dict[str, Any]
+    """The numbers, as they stand in JSON."""
+    num_shown: int
+    """Pairs on the page."""
+
+
+def make_report(store: ObjectStore, snapshot: Snapshot, num_pairs: int = DEFAULT_PAIRS) -> Report:
+    """Make the report of a snapshot.
+
+    Args:
+        store: The dataset.
+        snapshot: The state to report on.
+        num_pairs: Most pairs to show, up to `MAX_PAIRS`; the page stays below `MAX_PAGE_BYTES`.
+
+    Raises:
+        DatasetError: a part is missing or damaged.
+    """
+    facts = gather_facts(store, snapshot)
+    works = ShardWorks(store)
+    shown = _choose(store, facts, works, num_pairs)
+    values = _page_values(facts)
+    bare = _render(values, {"columns": [], "rows": []})
+    room = MAX_PAGE_BYTES - _RESERVE_BYTES - len(bare.encode())
+    images = iter_pair_images(store, [pair.row for pair in shown], works)
+    gallery = make_gallery(shown, images, room)
+    return Report(
+        page=_render(values, gallery),
+        survival_picture=draw_survival_picture(facts.survival, facts.funnel.pairs_scored),
+        summary=facts.to_dict(),
+        num_shown=len(shown),
+    )
+
+
+def _choose(
+    store: ObjectStore, facts: SnapshotFacts, works: ShardWorks, num_pairs: int
+) -> list[ChosenPair]:
+    is_showable = find_showable(facts.pairs, facts.snapshot, works.has)
+    bounds = facts.in_force["min_combined"]
+    chosen = choose_pairs(facts.pairs, is_showable, bounds[-1] if bounds else None, num_pairs)
+    return read_chosen(store, facts.snapshot, chosen)
+
+
+def _page_values(facts: SnapshotFacts) -> dict[str, Any]:
+    num_scored = facts.funnel.pairs_scored
+    return {
+        "facts": facts,
+        "funnel": facts.funnel,
+        "name": facts.dataset.rstrip("/").rpartition("/")[2] or facts.dataset,
+        "dropped": explain_reasons(facts.funnel.dropped_by_reason),
+        "failed": explain_reasons(facts.funnel.failed_by_reason),
+        "histograms": [draw_histogram(each) for each in facts.distributions],
+        "survival": [(curve, draw_survival(curve, num_scored)) for curve in facts.survival],
+        "survival_data": survival_to_dict(facts.survival),
+        "schedules": [
+            (curve, draw_schedule(curve) if curve.sigmas else None) for curve in facts.schedules
+        ],
+        "total_bytes": sum(part.size_bytes for part in facts.snapshot.parts),
+    }
+
+
+def _render(values: dict[str, Any], gallery: dict[str, Any]) -> str:
+    return render_page(
+        "report.html",
+        ("base.css", "report.css"),
+        ("theme.js", "pairs.js", "report.js"),
+        {**values, "gallery": gallery},
+    )

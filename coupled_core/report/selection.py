@@ -1,0 +1,113 @@
+"""Which pairs a page shows: the best, those at the threshold, the worst, and a random sample."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.records import RejectReason
+from coupled_core.report.measurements import Flags, Measurements
+from coupled_core.storage.store import ObjectStore
+
+BEST, BORDERLINE, WORST, RANDOM = "best", "borderline", "worst", "random"
+KINDS = (BEST, BORDERLINE, WORST, RANDOM)
+
+
+@dataclass(frozen=True)
+class ChosenPair:
+    """A pair that is shown."""
+
+    row: Mapping[str, Any]
+    """Its manifest row, all columns."""
+    kinds: tuple[str, ...]
+    """Why it is shown: best, borderline, worst, random."""
+
+
+def choose_pairs(
+    pairs: Measurements, is_showable: Flags, min_combined: float | None, num_pairs: int
+) -> dict[int, tuple[str, ...]]:
+    """Return the rows to show and why; a quarter of them for each kind, then more random ones.
+
+    Args:
+        pairs: All rows of a snapshot.
+        is_showable: Rows whose images are to be had; others are only chosen where there are none.
+        min_combined: What borderline pairs are near to; None: the least combined score of a kept
+            pair.
+        num_pairs: How many.
+    """
+    scored = pairs.is_scored & np.isfinite(pairs.of("combined"))
+    rows = np.flatnonzero(scored & is_showable)
+    if not len(rows):
+        rows = np.flatnonzero(scored)
+    combined = pairs.of("combined")[rows]
+    kept = pairs.is_kept[rows]
+    bound = min_combined
+    if bound is None:
+        bound = float(combined[kept].min()) if kept.any() else float(np.median([*combined, 0.0]))
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    orders: dict[str, NDArray[np.intp]] = {
+        BEST: np.lexsort((-combined, ~kept)),
+        BORDERLINE: np.argsort(np.abs(combined - bound), kind="stable"),
+        WORST: np.lexsort((combined, kept)),
+        RANDOM: shuffled,
+    }
+    quarter = -(-num_pairs // len(KINDS))
+    chosen: dict[int, list[str]] = {}
+    for kind, order in orders.items():
+        for place in order[:quarter]:
+            chosen.setdefault(int(rows[place]), []).append(kind)
+    for place in shuffled:
+        if len(chosen) >= num_pairs:
+            break
+        chosen.setdefault(int(rows[place]), [RANDOM])
+    return {row: tuple(kinds) for row, kinds in sorted(list(chosen.items())[:num_pairs])}
+
+
+def read_chosen(
+    store: ObjectStore, snapshot: Snapshot, chosen: Mapping[int, tuple[str, ...]]
+) -> list[ChosenPair]:
+    """Read the manifest rows of chosen pairs; parts that hold none of them are not read."""
+    found: list[ChosenPair] = []
+    first = 0
+    for part in snapshot.parts_of("manifest"):
+        inside = [row for row in chosen if first <= row < first + part.num_rows]
+        if inside:
+            rows = _rows_at(store, [part], [row - first for row in inside])
+            found += [
+                ChosenPair(values, chosen[row]) for row, values in zip(inside, rows, strict=True)
+            ]
+        first += part.num_rows
+    return found
+
+
+def _rows_at(
+    store: ObjectStore, parts: Sequence[Any], places: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    first = 0
+    for batch in iter_manifest(store, parts):
+        inside = [place - first for place in places if first <= place < first + batch.num_rows]
+        if inside:
+            yield from batch.take(inside).to_pylist()
+        first += batch.num_rows
+
+
+def find_showable(
+    pairs: Measurements, snapshot: Snapshot, has_work: Callable[[str, int], bool]
+) -> Flags:
+    """Say which rows have images: in an image part, or still in the work of their shard.
+
+    Args:
+        pairs: All rows of a snapshot.
+        snapshot: The snapshot.
+        has_work: Says whether a shard (run_id, shard_index) has work left.
+    """
+    parts = snapshot.parts_of("manifest")
+    left = [np.full(part.num_rows, has_work(part.run_id, part.shard_index)) for part in parts]
+    in_work = np.concatenate(left) if left else np.empty(0, np.bool_)
+    unsafe = pairs.reasons.get(RejectReason.UNSAFE, np.zeros(len(pairs), np.bool_))
+    showable: Flags = pairs.has_stored_images | (in_work & pairs.is_scored & ~unsafe)
+    return showable
