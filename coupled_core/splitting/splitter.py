@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol
 
 from coupled_core.config import SplitConfig, fingerprint
-from coupled_core.errors import ConfigError
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
 from coupled_core.splitting.offline import OfflineSplitter
@@ -93,7 +92,9 @@ def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
     """
     if choose_splitter(config) == "offline":
         return GivenFirstSplitter(OfflineSplitter())
-    raise ConfigError("the anthropic splitter is not there yet")
+    from coupled_core.splitting.llm.splitter import LlmSplitter
+
+    return GivenFirstSplitter(LlmSplitter(config, account))
 
 
 def _take_given_split(group: PromptGroup) -> GroupSplit | None:

@@ -1,0 +1,209 @@
+"""Batches between creation and harvest, ours and those of others that answer our questions."""
+
+import logging
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from coupled_core.config import ModelPrice, SplitConfig
+from coupled_core.errors import LlmBudgetError, LlmError
+from coupled_core.progress import current_progress
+from coupled_core.splitting.llm.batch_creation import BatchCreator, Patience
+from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRecords
+from coupled_core.splitting.llm.harvest import Harvester
+from coupled_core.splitting.llm.ledger import Ledger
+from coupled_core.splitting.llm.lost_batch import look_up_batch
+from coupled_core.splitting.llm.pace import Pace
+from coupled_core.splitting.llm.prices import max_cost_usd
+from coupled_core.splitting.llm.request import LlmRequest
+from coupled_core.storage.store import ObjectStore
+
+if TYPE_CHECKING:
+    from anthropic import Anthropic
+
+_MAX_OPEN = 20
+"""Batches at a time; more would fill memory and not speed up the API."""
+_MISSING_FOR = timedelta(minutes=10)
+"""How long after its creation the API may not know a batch yet."""
+_POLL_GROWTH = 1.5
+_logger = logging.getLogger(__name__)
+
+
+class _OpenBatch:
+    """What is remembered of a batch; its record is read again when it is harvested."""
+
+    def __init__(self, record: BatchRecord) -> None:
+        self.batch_id, self.written_at = record.batch_id, record.written_at
+        self._names = {bytes.fromhex(row.custom_id)[:16] for row in record.rows}
+
+    def holds(self, custom_id: str) -> bool:
+        return bytes.fromhex(custom_id)[:16] in self._names
+
+
+class BatchQueue:
+    """Creates, follows and harvests batches. One thread uses it."""
+
+    has_worked = False
+    """The API has answered something: a row that it does not take is to blame itself."""
+    num_answers = 0
+    """So many have come in."""
+
+    def __init__(
+        self,
+        config: SplitConfig,
+        client: "Anthropic",
+        store: ObjectStore,
+        account: str,
+        price: ModelPrice,
+        patience: Patience | None = None,
+    ) -> None:
+        self._config, self._client, self._store = config, client, store
+        self._account, self._price = account, price
+        self._patience, self._pace = patience or Patience(), Pace(None)
+        self._records, self._ledger = BatchRecords(store), Ledger(store, account)
+        self._creator = BatchCreator(client, self._pace, self._is_known, self._patience)
+        self._harvester = Harvester(client, self._pace, store, price)
+        self._open: dict[str, _OpenBatch] = {}
+        self._wanted: set[str] = set()
+        for key in list(self._records.open_keys()):
+            if (record := self._records.read(key)) is not None:
+                self._follow(record, is_wanted=record.account == account)
+
+    @property
+    def num_wanted(self) -> int:
+        """How many open batches hold something that we asked, or need."""
+        return len(self._wanted)
+
+    def is_asked(self, custom_id: str) -> bool:
+        """Say whether an open batch holds a request; from then on that batch is waited for."""
+        for key, batch in self._open.items():
+            if batch.holds(custom_id):
+                self._wanted.add(key)
+                return True
+        return False
+
+    def submit(self, requests: Sequence[LlmRequest]) -> int:
+        """Create a batch of the requests and return how many were asked.
+
+        Raises:
+            LlmBudgetError: not all fit under the cap; those that do are asked first.
+            LlmError: the API refuses it.
+        """
+        self.drain(down_to=_MAX_OPEN - 1)
+        record = BatchRecord.of_requests(
+            self._account, self._config.model, requests, is_refresh=self._config.refresh
+        )
+        if not self._records.announce(record):  # a twin asks the very same
+            self._follow_key(record.key)
+            return len(requests)
+        costs = [max_cost_usd(self._price, request, is_batch=True) for request in requests]
+        try:
+            self._ledger.hold(record.purchase, math.fsum(costs), self._config.max_llm_usd)
+        except LlmBudgetError:
+            self._records.withdraw(record)
+            if num_fitting := self._count_fitting(costs):
+                self.submit(requests[:num_fitting])
+            raise
+        self._create(record, requests)
+        return len(requests)
+
+    def drain(self, down_to: int = 0) -> None:
+        """Wait until at most so many batches are open.
+
+        Raises:
+            LlmError: the API refuses us, or has lost a batch.
+        """
+        seconds = self._patience.first_poll_seconds
+        while len(self._wanted) > down_to:
+            ended = [key for key in sorted(self._wanted) if self._has_ended(key)]
+            for key in ended:
+                self._harvest(key)
+            if ended:
+                seconds = self._patience.first_poll_seconds
+            elif len(self._wanted) > down_to:
+                self._pace.sleep(seconds)
+                seconds = min(seconds * _POLL_GROWTH, self._patience.max_poll_seconds)
+            current_progress().advance("split", 0)  # lets Ctrl-C through
+
+    def _create(self, record: BatchRecord, requests: Sequence[LlmRequest]) -> None:
+        try:
+            batch_id = self._creator.create(record, requests)
+        except LlmError:
+            self._withdraw(record)
+            raise
+        self._follow(self._records.name(record, batch_id), is_wanted=True)
+        _logger.info("batch %s: %d requests", batch_id, len(requests))
+
+    def _count_fitting(self, costs: Sequence[float]) -> int:
+        cap_usd = self._config.max_llm_usd
+        room = math.inf if cap_usd is None else cap_usd - self._ledger.total()
+        return sum(total <= room for total in accumulate(costs))
+
+    def _has_ended(self, key: str) -> bool:
+        """Say whether a batch can be harvested, after finding out its name if need be."""
+        batch = self._open[key]
+        if batch.batch_id is None and not self._resolve(key):
+            return False
+        batch_id = self._open[key].batch_id
+        assert batch_id is not None, "resolved above"
+        found = look_up_batch(self._client, self._pace, batch_id)
+        if found is not None:
+            return found.processing_status == "ended"
+        if datetime.now(UTC) - batch.written_at > _MISSING_FOR:
+            raise LlmError(
+                f"the API does not know batch {batch_id}: use the key that created it, or delete "
+                f"{self._store.uri}/{key} to have its requests made, and paid for, again"
+            )
+        return False
+
+    def _resolve(self, key: str) -> bool:
+        """Find the name of a batch that a killed process, or a slow twin, has announced."""
+        record = self._records.read(key)
+        if record is None:  # its process withdrew it
+            self._forget(key)
+            return False
+        age = datetime.now(UTC) - record.written_at
+        if record.batch_id is None and age.total_seconds() < self._patience.twin_seconds:
+            return False  # its process may live and be about to name it
+        batch_id = record.batch_id or self._creator.find(record)
+        if batch_id is None:
+            self._withdraw(record)
+            return False
+        self._follow(self._records.name(record, batch_id), is_wanted=True)
+        return True
+
+    def _harvest(self, key: str) -> None:
+        record = self._records.read(key)
+        self._forget(key)
+        if record is None:  # a twin has harvested it
+            self.num_answers += 1
+            return
+        ends = self._harvester.harvest(record, trusts_api=self.has_worked)
+        self.has_worked = True
+        _logger.info("batch %s: %s", record.batch_id, dict(ends))
+        self.num_answers += ends["succeeded"] + ends["invalid"]
+
+    def _withdraw(self, record: BatchRecord) -> None:
+        self._records.withdraw(record)
+        Ledger(self._store, record.account).settle(record.purchase, 0.0)
+        self._forget(record.key)
+
+    def _follow_key(self, key: str) -> None:
+        record = self._records.read(key)
+        if record is not None:
+            self._follow(record, is_wanted=True)
+
+    def _follow(self, record: BatchRecord, *, is_wanted: bool) -> None:
+        self._open[record.key] = _OpenBatch(record)
+        if is_wanted:
+            self._wanted.add(record.key)
+
+    def _forget(self, key: str) -> None:
+        self._open.pop(key, None)
+        self._wanted.discard(key)
+
+    def _is_known(self, batch_id: str) -> bool:
+        is_open = any(batch.batch_id == batch_id for batch in self._open.values())
+        return is_open or self._records.is_finished(batch_id)

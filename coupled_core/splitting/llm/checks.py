@@ -1,0 +1,138 @@
+"""Is an answer a split of these prompts? Every rule is about texts alone: no model is asked.
+
+An answer that follows an instruction hidden in a prompt breaks one of them: the background may only
+say what all prompts say, an entity only what its own prompt says, and together they must carry most
+of the prompt, so a text of somebody else's choosing fits neither.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import combinations
+
+from coupled_core.splitting.llm.answer import Answer
+from coupled_core.splitting.llm.instruction import INSTRUCTION
+from coupled_core.splitting.llm.wording import content_words, is_among, missing_from
+from coupled_core.splitting.words import ADJECTIVES, LOCATIVES, SCENE_WORDS, tokenise
+
+_SCENERY = SCENE_WORDS | LOCATIVES | ADJECTIVES
+_MAX_EXTRA_CHARS = 40
+"""By which a background or an entity may be longer than the longest, or its own, prompt."""
+_MAX_INSTRUCTION_CHARS = 300
+_MIN_COVERED = 0.5
+"""Share of a prompt's words that background and entity must carry."""
+_MIN_OWN_WORDS = 0.25
+"""Share of an edit instruction's words that must come from its two prompts; verbs fill the rest."""
+_LEAK_WORDS = 6
+"""So many words of our instruction in a row are no coincidence."""
+_FOREIGN = re.compile(
+    r"https?:|www\.|[{}<>`\x00-\x1f]|\bsystem prompt\b|\b(?:edit_instruction|background_prompt|"
+    r"entity_prompts?|shares_background|flag_reason)\b|"
+    r"\b(?:ignore|disregard|forget)\b.{0,40}\binstructions?\b",
+    re.IGNORECASE,
+)
+"""What no description of a picture contains."""
+
+
+def find_problems(answer: Answer, prompts: Sequence[str]) -> list[str]:
+    """Return what is wrong with an answer, in words that the model can act on; best: nothing.
+
+    Only for answers that are not flagged and say that the prompts share a background.
+    """
+    problems = [*_count_problems(answer, len(prompts))]
+    if problems:
+        return problems
+    return [
+        *_text_problems(answer, prompts),
+        *_background_problems(answer, prompts),
+        *_entity_problems(answer, prompts),
+        *_pair_problems(answer, prompts),
+    ]
+
+
+def _count_problems(answer: Answer, num_prompts: int) -> Iterator[str]:
+    if len(answer.entity_prompts) != num_prompts:
+        yield f"entity_prompts: expected {num_prompts}, got {len(answer.entity_prompts)}"
+    expected = sorted(combinations(range(num_prompts), 2))
+    got = sorted((pair.image_0, pair.image_1) for pair in answer.pairs)
+    if got != expected:
+        yield f"pairs: expected [image_0, image_1] = {[list(pair) for pair in expected]}, each once"
+
+
+def _text_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
+    longest = max(map(len, prompts)) + _MAX_EXTRA_CHARS
+    bounds = [("background_prompt", answer.background_prompt, longest)]
+    for i, (entity, prompt) in enumerate(zip(answer.entity_prompts, prompts, strict=True)):
+        bounds.append((f"entity_prompts[{i}]", entity, len(prompt) + _MAX_EXTRA_CHARS))
+    limit = max(_MAX_INSTRUCTION_CHARS, 2 * longest)
+    for pair in answer.pairs:
+        name = f"pair {pair.image_0}, {pair.image_1}"
+        bounds.append((f"{name}: edit_instruction", pair.edit_instruction, limit))
+        bounds.append((f"{name}: inverse_instruction", pair.inverse_instruction, limit))
+    for name, text, max_chars in bounds:
+        if not content_words(text):
+            yield f"{name} is empty"
+        if len(text) > max_chars:
+            yield f"{name} has {len(text)} characters, expected at most {max_chars}"
+        if _FOREIGN.search(text) or _leaks(text, prompts):
+            yield f"{name} holds text that describes no picture"
+
+
+def _background_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
+    sources = [content_words(prompt) for prompt in prompts]
+    for word in dict.fromkeys(content_words(answer.background_prompt)):
+        uses = sum(is_among(word, source) for source in sources)
+        if uses == 0 or (uses < len(sources) and word not in _SCENERY):
+            yield f"background_prompt: {word!r} is not in all prompts"
+    background = Counter(content_words(answer.background_prompt))
+    for i, (entity, source) in enumerate(zip(answer.entity_prompts, sources, strict=True)):
+        needed, there = background + Counter(content_words(entity)), Counter(source)
+        for word in background:
+            if word in content_words(entity) and needed[word] > max(there[word], 1):
+                yield f"background_prompt: {word!r} belongs to entity_prompts[{i}]"
+
+
+def _entity_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
+    background = content_words(answer.background_prompt)
+    for i, (entity, prompt) in enumerate(zip(answer.entity_prompts, prompts, strict=True)):
+        source = set(content_words(prompt))
+        if foreign := missing_from(entity, source):
+            yield f"entity_prompts[{i}]: {', '.join(map(repr, foreign))} not in its prompt"
+        carried = {*background, *content_words(entity)}
+        lost = [word for word in sorted(source) if not is_among(word, carried)]
+        if len(lost) > (1 - _MIN_COVERED) * len(source):
+            listed = ", ".join(map(repr, lost[:12]))
+            yield f"neither background_prompt nor entity_prompts[{i}] says {listed}"
+    for i, j in combinations(range(len(prompts)), 2):
+        same = content_words(answer.entity_prompts[i]) == content_words(answer.entity_prompts[j])
+        if same and content_words(prompts[i]) != content_words(prompts[j]):
+            yield f"entity_prompts[{i}] and entity_prompts[{j}] say the same"
+
+
+def _pair_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
+    for pair in answer.pairs:
+        i, j = pair.image_0, pair.image_1
+        both = {*content_words(prompts[i]), *content_words(prompts[j])}
+        entities = {word for k in (i, j) for word in content_words(answer.entity_prompts[k])}
+        for name in ("edit_instruction", "inverse_instruction"):
+            words = set(content_words(getattr(pair, name)))
+            own = {word for word in words if is_among(word, both)}
+            if len(own) < _MIN_OWN_WORDS * len(words) or not any(
+                is_among(word, entities) for word in own
+            ):
+                yield f"pair {i}, {j}: {name} does not say what changes between its two prompts"
+        if pair.edit_instruction == pair.inverse_instruction:
+            yield f"pair {i}, {j}: edit_instruction and inverse_instruction are the same"
+
+
+def _leaks(text: str, prompts: Sequence[str]) -> bool:
+    """Say whether a text repeats our instruction where no prompt happens to say the same."""
+    runs = _runs_of(text) & _runs_of(INSTRUCTION)
+    return bool(runs) and not any(runs <= _runs_of(prompt) for prompt in prompts)
+
+
+@lru_cache(maxsize=64)
+def _runs_of(text: str) -> frozenset[tuple[str, ...]]:
+    keys = tuple(token.key for token in tokenise(text) if token.key[0].isalnum())
+    return frozenset(keys[at : at + _LEAK_WORDS] for at in range(len(keys) - _LEAK_WORDS + 1))

@@ -1,0 +1,44 @@
+"""Work that waits for others, such as a network or a disk, many at a time in bounded memory."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+_WINDOW = 4
+"""Items that may be ahead of the oldest unfinished one, by thread: it does not hold up others."""
+
+
+def map_in_threads(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    num_threads: int,
+    on_interrupt: Callable[[], None] = lambda: None,
+) -> Iterator[R]:
+    """Yield the results in the order of the items, which are read as they are needed.
+
+    After an error, or when the reader stops, what has begun is finished and nothing new begins:
+    an answer that is on its way is paid for and worth having.
+
+    Args:
+        function: What to do with an item.
+        items: Any number of them.
+        num_threads: How many at a time.
+        on_interrupt: Called at Ctrl-C, to cut short what merely waits.
+    """
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="split")
+    pending: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            while len(pending) >= _WINDOW * num_threads or (pending and pending[0].done()):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except KeyboardInterrupt:
+        on_interrupt()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
