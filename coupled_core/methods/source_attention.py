@@ -25,11 +25,8 @@ def attend_with_source_rows(
     """Attend with the image rows of query, key and value exchanged for the source's.
 
     Args:
-        query: see above.
-        key: see above.
-        value: see above.
+        query, key, value, source_of_row: see above.
         num_text: rows of text.
-        source_of_row: see above.
         take: which of query, key and value come from the source.
     """
     query, key, value = (
@@ -57,11 +54,8 @@ def attend_with_source_map(
     and keys, and its log-sum-exp says what share of the whole map it is.
 
     Args:
-        query: see above.
-        key: see above.
-        value: see above.
+        query, key, value, source_of_row: see above.
         num_text: rows of text.
-        source_of_row: see above.
         token_map: exchanges the image -> text block, token by token; None leaves it alone.
         replace_image_map: exchanges the image -> image block.
     """

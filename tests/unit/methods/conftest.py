@@ -26,11 +26,21 @@ def methods(method_model_folder: Path) -> Mapping[str, Method]:
 
 
 @pytest.fixture(scope="session")
-def guided_methods(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Method]:
-    """The same on a model with a guidance embedding, as FLUX.1-dev has."""
+def guided_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a guidance embedding, as FLUX.1-dev has."""
     folder = tmp_path_factory.mktemp("methods") / "tiny-guided-flux"
     build_pipeline(guidance_embeds=True).save_pretrained(folder)
-    return load_all(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def guided_methods(guided_model_folder: Path) -> Mapping[str, Method]:
+    return load_all(guided_model_folder)
+
+
+@pytest.fixture(scope="session")
+def bfloat16_methods(guided_model_folder: Path) -> Mapping[str, Method]:
+    return load_all(guided_model_folder, dtype="bfloat16")
 
 
 @pytest.fixture(scope="session")

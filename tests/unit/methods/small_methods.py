@@ -18,9 +18,9 @@ SOURCE_METHODS = ("p2p", "p2p-efficient", "rf-inversion", "stable-flow", "flowed
 """Those that edit image 0."""
 
 
-def load_all(folder: Path) -> Mapping[str, Method]:
-    config = GenerationConfig(base_model=str(folder), device="cpu", num_inference_steps=NUM_STEPS)
-    return load_methods(METHOD_NAMES, config)
+def load_all(folder: Path, **changes: object) -> Mapping[str, Method]:
+    values = {"base_model": str(folder), "device": "cpu", "num_inference_steps": NUM_STEPS}
+    return load_methods(METHOD_NAMES, GenerationConfig.model_validate({**values, **changes}))
 
 
 def run_sample(method: Method, sample: Sample, **knobs: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from tests.unit.methods.small_methods import (
     NUM_STEPS,
     SOURCE_METHODS,
     largest_difference,
+    mean_difference,
     run_sample,
     with_prompts,
 )
@@ -181,6 +182,12 @@ def test_an_edit_does_not_depend_on_the_other_edits(
     assert largest_difference(in_triple[[0, 2]], in_pair) <= 1
 
 
-@pytest.mark.parametrize("name", [n for n in METHOD_NAMES if n != "coupled"])
-def test_a_guided_model_works(guided_methods: Mapping[str, Method], name: str) -> None:
-    assert run_sample(guided_methods[name], build_sample(0)).std() > 1
+@every_method
+def test_a_guided_model_works_in_bfloat16_much_as_in_float32(
+    guided_methods: Mapping[str, Method], bfloat16_methods: Mapping[str, Method], name: str
+) -> None:
+    exact, rounded = (
+        run_sample(methods[name], build_sample(0)) for methods in (guided_methods, bfloat16_methods)
+    )
+    other = run_sample(guided_methods[name], build_sample(0, seed=99))
+    assert 0 < mean_difference(exact, rounded) < mean_difference(exact, other) / 3
