@@ -55,8 +55,9 @@ def export(
 ) -> None:
     """Write the kept pairs of a dataset in the format of a trainer or reader.
 
-    Each pair is read both ways. The result is read back and its pairing compared before it is
-    marked complete (export.json); the same command continues an export that was interrupted.
+    Each pair serves both ways. What was written is read back before export.json marks it complete.
+
+    The same command continues an export that was interrupted, and does nothing when it is complete.
     """
     from flows.terminal import Terminal, reported_errors
 

@@ -19,6 +19,7 @@ from coupled_core.export.plan import DatasetFacts, ExportPlan
 
 CROISSANT = "croissant.json"
 _PARQUET = "application/x-parquet"
+_IMAGE = "sc:ImageObject"
 _PROJECT = "Coupled Images"
 _TYPES: Mapping[pa.DataType, str] = {
     pa.string(): "sc:Text",
@@ -61,7 +62,7 @@ def describe_parts(plan: ExportPlan) -> bytes:
         for field in MANIFEST_SCHEMA
     }
     pictures = {"pair_id": ("sc:Text", "The pair, as in the manifest.")} | {
-        name: ("sc:ImageObject", f"{name.replace('_', ' ')} of the pair.") for name in IMAGE_FIELDS
+        name: (_IMAGE, f"{name.replace('_', ' ')} of the pair.") for name in IMAGE_FIELDS
     }
     record_sets = [
         _record_set("manifest", "manifest-parts", manifest),
@@ -86,6 +87,7 @@ def _render(
         ),
         "license": licenses,
         "url": f"urn:coupled-images:snapshot:{snapshot.snapshot_id}",
+        "citeAs": f"{_PROJECT}, snapshot {snapshot.snapshot_id}",
         "creator": {"@type": "sc:Organization", "name": _PROJECT},
         "datePublished": f"{snapshot.created_at:%Y-%m-%d}",
         # The content's own hash is its version; a number would claim an order of changes.
@@ -152,7 +154,7 @@ def _record_set(
                 "name": column,
                 "description": meaning,
                 "dataType": data_type,
-                "source": {"fileSet": {"@id": file_set}, "extract": {"column": column}},
+                "source": _source(file_set, column, data_type),
             }
             for column, (data_type, meaning) in fields.items()
             if data_type is not None
@@ -160,10 +162,17 @@ def _record_set(
     }
 
 
+def _source(file_set: str, column: str, data_type: str) -> dict[str, Any]:
+    source: dict[str, Any] = {"fileSet": {"@id": file_set}, "extract": {"column": column}}
+    if data_type == _IMAGE:  # a struct of bytes and path
+        source["transform"] = {"jsonPath": "bytes"}
+    return source
+
+
 def _data_type(kind: pa.DataType) -> str | None:
     """Return Croissant's name of a type; None for lists, which 1.1's readers do not agree on."""
     if pa.types.is_struct(kind):
-        return "sc:ImageObject"
+        return _IMAGE
     return _TYPES.get(kind)
 
 
