@@ -13,7 +13,10 @@ _loading = threading.Lock()
 def bench_for(settings: OptimizeSettings) -> Bench:
     """Return models and samples."""
     with _loading:
-        return _bench(settings)
+        return _bench(settings.model_dump_json())
 
 
-_bench = lru_cache(maxsize=1)(load_bench)
+@lru_cache(maxsize=1)
+def _bench(settings: str) -> Bench:
+    """Take settings as JSON: some of them are mappings, which have no hash."""
+    return load_bench(OptimizeSettings.model_validate_json(settings))

@@ -18,6 +18,7 @@ import pytest
 
 from tests.coupled_command import coupled, prefect_url, undisturbed  # noqa: F401
 from tests.messages_server.fixture import messages_server, start_messages_server  # noqa: F401
+from tests.optimize_command import optimised  # noqa: F401
 
 
 @dataclass(frozen=True)

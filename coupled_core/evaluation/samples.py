@@ -33,7 +33,9 @@ def build_samples(prompts_uri: str, config: RunConfig) -> list[Sample]:
     """
     prompts = config.prompts.model_copy(update={"uri": prompts_uri})
     groups = [item for item in read_prompt_set(prompts) if isinstance(item, PromptGroup)]
-    outcomes = build_splitter(config.split).split(groups)
+    splitter = build_splitter(config.split)
+    splitter.prepare(lambda: groups, len(groups))
+    outcomes = splitter.split(groups)
     samples: list[Sample] = []
     for group, outcome in zip(groups, outcomes, strict=True):
         if isinstance(outcome, GroupSplit):

@@ -88,7 +88,9 @@ def name_bench(
 
     What was evaluated under one name holds for every family, mode and budget.
     """
-    run = settings.run.model_dump(mode="json", exclude={**_NOT_IN_OBJECTIVES, "output": True})
+    # A splitter's identity says what its settings come to.
+    without: dict[str, Any] = {**_NOT_IN_OBJECTIVES, "output": True, "split": True}
+    run = settings.run.model_dump(mode="json", exclude=without)
     facts: dict[str, Any] = {
         "run": run,
         "groups": settings.num_groups,

@@ -1,0 +1,50 @@
+"""Searches that are killed between and amid evaluations."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.coupled_command import Coupled
+from tests.optimize_command import NUM_TRIALS, SCHEDULE, optimize_arguments, read_trials
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_a_search_that_was_killed_twice_ends_with_the_schedule_of_an_undisturbed_one(
+    coupled: Coupled, optimised: Path
+) -> None:
+    for num_trials in (1, 3):
+        process = coupled.start(*optimize_arguments())
+        _wait_for_trials(coupled.folder, num_trials, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+    finished = read_trials(coupled.folder)
+    assert 3 <= len(finished) < NUM_TRIALS
+    code, _, errors = coupled.run(*optimize_arguments())
+    assert code == 0, errors
+    assert (coupled.folder / SCHEDULE).read_bytes() == (optimised / SCHEDULE).read_bytes()
+    after = read_trials(coupled.folder)
+    assert after.keys() == read_trials(optimised).keys()
+    # Trials hold wall times: had one been run again, its record would have changed.
+    assert {name: after[name] for name in finished} == finished
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(coupled: Coupled) -> None:
+    log = coupled.folder / "log"
+    process = coupled.start(*optimize_arguments(), log=log)
+    _wait_for_trials(coupled.folder, 1, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130, log.read_text()
+    assert "run the same command again" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def _wait_for_trials(folder: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    """Wait until a search has finished so many trials, or has ended."""
+    while process.poll() is None and len(read_trials(folder)) < count:
+        time.sleep(0.02)
