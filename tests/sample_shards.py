@@ -75,7 +75,7 @@ def make_rows(
         pair = _sample_pair(shard_index, index)
         images = _sample_images(np.random.default_rng([shard_index, index]), side_px)
         is_kept = index < num_kept
-        made.rows.append(_scored_row(pair, facts, images, is_kept=is_kept))
+        made.rows.append(_scored_row(pair, facts, images, side_px, is_kept=is_kept))
         if is_kept:
             made.image_rows.append(rows.image_row(pair.pair_id, images))
     lost = Rejection(RejectReason.SPLIT_FAILED, "no common background")
@@ -123,7 +123,12 @@ def _sample_images(random: np.random.Generator, side_px: int) -> rows.EncodedPai
 
 
 def _scored_row(
-    pair: rows.PlannedPair, facts: rows.RunFacts, images: rows.EncodedPair, *, is_kept: bool
+    pair: rows.PlannedPair,
+    facts: rows.RunFacts,
+    images: rows.EncodedPair,
+    side_px: int,
+    *,
+    is_kept: bool,
 ) -> rows.Row:
     split = GroupSplit(
         background_prompt="a lake",
@@ -142,7 +147,7 @@ def _scored_row(
         rows.split_columns(split, pair),
         rows.generation_columns(
             SampleProvenance(),
-            size_px=(16, 16),
+            size_px=(side_px, side_px),
             generate_seconds=1.5,
             device_name="cpu",
             attempt=1,

@@ -88,11 +88,16 @@ def sample_seed(run_seed: int, group_id: str, group_seed: int | None, seed_index
 
 
 def split_of_background(background_prompt: str) -> SplitName:
-    """Assign a background to train, val or test: 90, 5 and 5 of 100 by its hash.
+    """Assign a background to train, val or test: 90, 5 and 5 of 100 by its hash."""
+    digest = hashlib.sha256(plain_background(background_prompt).encode()).digest()
+    bucket = int.from_bytes(digest[:8], "big") % 100
+    return "train" if bucket < 90 else "val" if bucket < 95 else "test"
+
+
+def plain_background(background_prompt: str) -> str:
+    """Return what two spellings of one background have in common.
 
     Case, spacing and Unicode form do not count, so one background never crosses splits by spelling.
     """
     plain = unicodedata.normalize("NFKC", background_prompt).casefold()
-    plain = re.sub(r"\s+", " ", plain).strip(" .,;:")
-    bucket = int.from_bytes(hashlib.sha256(plain.encode()).digest()[:8], "big") % 100
-    return "train" if bucket < 90 else "val" if bucket < 95 else "test"
+    return re.sub(r"\s+", " ", plain).strip(" .,;:")

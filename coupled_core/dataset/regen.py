@@ -1,0 +1,137 @@
+"""One pair again from its manifest row: what it was made of, and how far the new images are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coupled_core.dataset.images import (
+    EncodedImage,
+    ImageFormat,
+    decode_image,
+    encode_image,
+    hamming_distance,
+)
+from coupled_core.dataset.reader import iter_images, iter_manifest, part_pair_ids
+from coupled_core.dataset.rows import Row
+from coupled_core.dataset.snapshot import RunInfo, Snapshot
+from coupled_core.errors import ConfigError, DatasetError
+from coupled_core.records import GroupSplit, PromptGroup, Sample
+from coupled_core.storage.store import ObjectStore
+
+Picture = NDArray[np.uint8]
+
+REPRODUCED = (
+    "base_model_revision",
+    "schedule_id",
+    "coupling_mode",
+    "num_inference_steps",
+    "guidance_scale",
+    "max_sequence_length",
+    "entity_text",
+    "dtype",
+)
+"""Columns that a generator must agree with to make the same images."""
+
+
+@dataclass(frozen=True)
+class ImageDistance:
+    """How far an image is from the one that a row describes."""
+
+    sha256: str
+    """Of the new image as it would be stored."""
+    is_identical: bool
+    """It has the SHA-256 of the row."""
+    phash_distance: int
+    """Bits of 64 in which the perceptual hashes differ."""
+    max_difference: int | None
+    """Largest difference of a value, 0..255. None: the old image is not stored."""
+    mean_difference: float | None
+    share_different: float | None
+    """Share of the pixels that differ at all, [0, 1]."""
+
+
+def find_pair(store: ObjectStore, snapshot: Snapshot, pair_id: str) -> tuple[Row, RunInfo]:
+    """Return the row of a pair, named by its id or the beginning of one, and its run.
+
+    Raises:
+        ConfigError: none or several begin like that.
+        DatasetError: its images were never made.
+    """
+    found = [
+        (part, index)
+        for part in snapshot.parts_of("manifest")
+        for index, name in enumerate(part_pair_ids(store, part))
+        if name.startswith(pair_id)
+    ]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{len(found)} pairs of snapshot {snapshot.snapshot_id} begin with {pair_id!r}: "
+            "expected one; take the id from the manifest"
+        )
+    part, wanted = found[0]
+    rows = (row for batch in iter_manifest(store, [part]) for row in batch.to_pylist())
+    row = next(row for index, row in enumerate(rows) if index == wanted)
+    if row["image_0_sha256"] is None:
+        raise DatasetError(
+            f"pair {row['pair_id']} was never made: its status is {row['status']} "
+            f"({row['error_message']})"
+        )
+    run = next(run for run in snapshot.runs if run.run_id == part.run_id)
+    return row, run
+
+
+def sample_of(row: Row) -> Sample:
+    """Return what the generator is given for a pair: its two prompts, its split and its seed."""
+    group = PromptGroup(
+        group_id=row["group_id"],
+        prompts=(row["prompt_0"], row["prompt_1"]),
+        source_file=row["source_file"],
+        source_row=row["source_row"],
+        width=row["width"],
+        height=row["height"],
+    )
+    split = GroupSplit(
+        background_prompt=row["background_prompt"],
+        entity_prompts=(row["entity_0"], row["entity_1"]),
+        edit_instructions={(0, 1): row["edit_instruction"], (1, 0): row["inverse_instruction"]},
+        variation_kind=row["variation_kind"],
+        source=row["split_source"],
+        request_sha256=row["split_request_sha256"],
+    )
+    return Sample(group, row["seed"], split)
+
+
+def differing_settings(row: Row, generation: Any) -> dict[str, tuple[Any, Any]]:
+    """Return what a generator has otherwise than a row asks for: by name, wanted and found."""
+    pairs = {name: (row[name], getattr(generation, name)) for name in REPRODUCED}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old not in (None, new)}
+
+
+def stored_images(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Picture, ...] | None:
+    """Return the images of a pair as they are stored; None: they are not."""
+    parts = [part for part in snapshot.parts if part.key == row["image_part"]]
+    for part in parts:
+        for batch in iter_images(store, [part], kind=part.kind):
+            for found in batch.to_pylist():
+                if found["pair_id"] == row["pair_id"]:
+                    return tuple(decode_image(found[n]["bytes"]) for n in ("image_0", "image_1"))
+    return None
+
+
+def measure_distance(
+    row: Row, number: int, new: Picture, old: Picture | None, image_format: ImageFormat
+) -> ImageDistance:
+    """Compare image `number` (0 or 1) of a pair with its row, and with the stored image."""
+    encoded: EncodedImage = encode_image(new, image_format)
+    known = f"image_{number}"
+    gap = None if old is None else np.abs(new.astype(np.int16) - old.astype(np.int16))
+    return ImageDistance(
+        sha256=encoded.sha256,
+        is_identical=encoded.sha256 == row[f"{known}_sha256"],
+        phash_distance=hamming_distance(encoded.phash, row[f"{known}_phash"]),
+        max_difference=None if gap is None else int(gap.max()),
+        mean_difference=None if gap is None else float(gap.mean()),
+        share_different=None if gap is None else float((gap.max(axis=2) > 0).mean()),
+    )

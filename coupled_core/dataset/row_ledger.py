@@ -1,0 +1,126 @@
+"""What must be compared over all rows of a snapshot, in 50 bytes a row."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coupled_core.dataset.damage import Check, DamageLog
+from coupled_core.dataset.identity import plain_background
+
+_SPLITS = ("", "train", "val", "test")
+_FIELDS = np.dtype(
+    [
+        ("id_high", np.uint64),
+        ("id_low", np.uint64),
+        ("group", np.uint64),
+        ("background", np.uint64),
+        ("split", np.uint8),
+        ("part", np.int32),
+        ("row", np.int32),
+    ]
+)
+
+
+class RowLedger:
+    """Collects rows part by part; `report` says what is wrong with them together."""
+
+    def __init__(self) -> None:
+        self._blocks: list[NDArray[Any]] = []
+        self._parts: list[str] = []
+        self._holders: dict[str, set[str]] = {}
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows were added."""
+        return sum(len(block) for block in self._blocks)
+
+    def add(self, part: str, first_row: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take rows of a manifest part that begin at `first_row` of it."""
+        if not self._parts or self._parts[-1] != part:
+            self._parts.append(part)
+        block = np.empty(len(rows), _FIELDS)
+        for index, row in enumerate(rows):
+            high, low = _halves(row["pair_id"])
+            split = _SPLITS.index(row["split"]) if row["split"] in _SPLITS else 0
+            background = row["background_prompt"]
+            plain = None if background is None else plain_background(background)
+            place = (len(self._parts) - 1, first_row + index)
+            block[index] = (high, low, _hash(row["group_id"]), _hash(plain), split, *place)
+            if row["image_part"] is not None:
+                self._holders.setdefault(row["image_part"], set()).add(part)
+        self._blocks.append(block)
+
+    def holders_of(self, image_part: str) -> set[str]:
+        """Return the manifest parts with rows whose images stand in an image part."""
+        return self._holders.get(image_part, set())
+
+    def report(self, log: DamageLog) -> None:
+        """Write down pair ids that occur twice, and what crosses splits."""
+        if not self._blocks:
+            return
+        rows = np.concatenate(self._blocks)
+        for first, again in _repeats(rows):
+            log.add(
+                Check.PAIR_ID,
+                *self._place(again),
+                expected="an id of its own",
+                got=f"the id of {self._name(first)}",
+                pair_id=f"{again['id_high']:016x}{again['id_low']:016x}",
+            )
+        for field, check in (
+            ("background", Check.BACKGROUND_SPLIT),
+            ("group", Check.GROUP_SPLIT),
+        ):
+            for first, other in _crossings(rows, field):
+                log.add(
+                    check,
+                    *self._place(other),
+                    expected=f"{_SPLITS[first['split']]}, as in {self._name(first)}",
+                    got=_SPLITS[other["split"]],
+                    pair_id=f"{other['id_high']:016x}{other['id_low']:016x}",
+                )
+
+    def _place(self, row: Any) -> tuple[str, int]:
+        return self._parts[row["part"]], int(row["row"])
+
+    def _name(self, row: Any) -> str:
+        part, index = self._place(row)
+        return f"{part} row {index}"
+
+
+def _halves(pair_id: str) -> tuple[int, int]:
+    try:
+        return int(pair_id[:16], 16), int(pair_id[16:], 16)
+    except (ValueError, TypeError):  # not an id of ours: told apart by its hash
+        return _hash(str(pair_id)), 0
+
+
+def _hash(text: str | None) -> int:
+    """Return 64 bits of a text; 0 for None."""
+    if text is None:
+        return 0
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) or 1
+
+
+def _repeats(rows: NDArray[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield rows whose id another row has, with that row."""
+    ordered = rows[np.lexsort((rows["row"], rows["part"], rows["id_low"], rows["id_high"]))]
+    same = (np.diff(ordered["id_high"]) == 0) & (np.diff(ordered["id_low"]) == 0)
+    for index in np.flatnonzero(same):
+        yield ordered[index], ordered[index + 1]
+
+
+def _crossings(rows: NDArray[Any], field: str) -> Iterator[tuple[Any, Any]]:
+    """Yield one row for each further split that a background or group is in, with its first row."""
+    known = rows[(rows[field] != 0) & (rows["split"] != 0)]
+    ordered = known[np.lexsort((known["row"], known["part"], known["split"], known[field]))]
+    if not len(ordered):
+        return
+    is_first = np.concatenate(([True], np.diff(ordered[field]) != 0))
+    is_other = ~is_first & np.concatenate(([False], np.diff(ordered["split"]) != 0))
+    starts = np.flatnonzero(is_first)
+    for index in np.flatnonzero(is_other):
+        yield ordered[starts[np.searchsorted(starts, index, side="right") - 1]], ordered[index]

@@ -1,0 +1,60 @@
+"""The part of `verify` that takes parts as bytes: are they there, whole, and Parquet."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coupled_core.dataset.damage import Check, DamageLog
+from coupled_core.dataset.parts import PartInfo
+from coupled_core.errors import NotFoundError
+from coupled_core.storage.store import ObjectStore
+
+
+@contextmanager
+def hashed_part(store: ObjectStore, part: PartInfo, log: DamageLog) -> Iterator[Path | None]:
+    """Yield a part as a local file after its size and hash were compared; None: it is missing.
+
+    A damaged part is yielded, too: its rows tell more exactly what is wrong.
+    """
+    with ExitStack() as stack:
+        path: Path | None = None
+        try:
+            path = stack.enter_context(store.local_copy(part.key))
+        except NotFoundError:
+            expected = f"{part.size_bytes} bytes"
+            log.add(Check.PART_MISSING, part.key, expected=expected, got="no object")
+        else:
+            _compare_bytes(path, part, log)
+        yield path
+
+
+def read_batches(
+    path: Path, part: PartInfo, log: DamageLog, *, columns: list[str] | None, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a part as far as they can be read, and compare their number."""
+    num_rows = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            present = columns and [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_rows, columns=present, use_threads=False):
+                yield batch
+                num_rows += batch.num_rows
+    except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
+        log.add(Check.PART_FORMAT, part.key, num_rows, expected="a readable row", got=error)
+        return
+    if num_rows != part.num_rows:
+        log.add(Check.PART_ROWS, part.key, expected=f"{part.num_rows} rows", got=num_rows)
+
+
+def _compare_bytes(path: Path, part: PartInfo, log: DamageLog) -> None:
+    size_bytes = path.stat().st_size
+    if size_bytes != part.size_bytes:
+        log.add(Check.PART_SIZE, part.key, expected=f"{part.size_bytes} bytes", got=size_bytes)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != part.sha256:
+        log.add(Check.PART_HASH, part.key, expected=f"SHA-256 {part.sha256}", got=found)
