@@ -1,7 +1,7 @@
 """Puts the coupling into a FLUX transformer for the length of a `with` block."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from diffusers import FluxTransformer2DModel
@@ -18,6 +18,7 @@ from coupled_core.coupling.processors import (
 _DOUBLE_PROCESSORS: dict[CouplingMode, type[CoupledProcessor]] = {
     "log_bias": LogBiasDoubleProcessor,
     "key_scale": KeyScaleDoubleProcessor,
+    "region": LogBiasDoubleProcessor,  # inside the region; there is no text to weigh outside
 }
 
 
@@ -40,6 +41,13 @@ def coupled_attention(transformer: FluxTransformer2DModel, mode: CouplingMode) -
         yield
     finally:
         transformer.set_attn_processor(dict(originals))
+
+
+def attention_of(
+    transformer: FluxTransformer2DModel, mode: CouplingMode, *, is_coupled: bool
+) -> AbstractContextManager[None]:
+    """Return `coupled_attention`, or nothing to enter where the call carries one text alone."""
+    return coupled_attention(transformer, mode) if is_coupled else nullcontext()
 
 
 def coupling_kwargs(

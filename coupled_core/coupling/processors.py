@@ -11,6 +11,7 @@ import torch
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_flux import FluxAttention, _get_qkv_projections
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from coupled_core.coupling.weighted_attention import (
     TextLayout,
@@ -27,6 +28,7 @@ class CoupledProcessor:
 
     _attention_backend: ClassVar[None] = None
     _parallel_config: ClassVar[None] = None
+    needs_beta: ClassVar[bool] = True
 
     def __call__(
         self,
@@ -56,7 +58,7 @@ class CoupledProcessor:
         Returns:
             (image rows, text rows) in double-stream blocks; all rows in single-stream blocks.
         """
-        if beta is None or attention_mask is not None:
+        if (beta is None and self.needs_beta) or attention_mask is not None:
             raise ValueError(
                 "coupled attention expects `beta` in joint_attention_kwargs and no attention mask; "
                 f"got beta={beta}, attention_mask={'None' if attention_mask is None else 'a mask'}"
@@ -72,20 +74,32 @@ class CoupledProcessor:
         return image, text
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
     ) -> Tensor:
         """Return attention (B, heads, S, head_dim) of the projected rows."""
         raise NotImplementedError
+
+
+class StockProcessor(CoupledProcessor):
+    """FLUX's own attention over one text: what the others are built on where nothing is weighed."""
+
+    needs_beta = False
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
+    ) -> Tensor:
+        """Attend to all keys alike."""
+        return scaled_dot_product_attention(query, key, value)
 
 
 class LogBiasDoubleProcessor(CoupledProcessor):
     """Double-stream blocks in `log_bias` mode."""
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
     ) -> Tensor:
         """See `attend_log_bias`."""
-        return attend_log_bias(query, key, value, beta, layout)
+        return attend_log_bias(query, key, value, _given(beta), layout)
 
 
 class KeyScaleDoubleProcessor(CoupledProcessor):
@@ -96,10 +110,10 @@ class KeyScaleDoubleProcessor(CoupledProcessor):
     """
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
     ) -> Tensor:
         """See `attend_key_scale`."""
-        return attend_key_scale(query, key, value, beta, layout)
+        return attend_key_scale(query, key, value, _given(beta), layout)
 
 
 class TwoBranchSingleProcessor(CoupledProcessor):
@@ -110,10 +124,15 @@ class TwoBranchSingleProcessor(CoupledProcessor):
     """
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
     ) -> Tensor:
         """See `attend_two_branches`."""
-        return attend_two_branches(query, key, value, beta, layout)
+        return attend_two_branches(query, key, value, _given(beta), layout)
+
+
+def _given(beta: Tensor | None) -> Tensor:
+    assert beta is not None  # checked on entry
+    return beta
 
 
 def project(

@@ -62,6 +62,7 @@ class GroupGenerator:
         self._settings = SamplerSettings(
             mode=provenance.coupling_mode,
             guidance_scale=provenance.guidance_scale if guided else None,
+            region=schedule.region,
         )
 
     def with_schedule(

@@ -14,33 +14,22 @@ middle step.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
+from itertools import count, groupby
 
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from coupled_core.config import CouplingMode
-from coupled_core.coupling.install import coupled_attention, coupling_kwargs
-from coupled_core.generation.encode import TextEmbedding
+from coupled_core.coupling.install import attention_of
+from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
 from coupled_core.generation.noise_levels import NoiseLevels
+from coupled_core.generation.region_sampler import RegionLoop
+from coupled_core.schedules.region import RegionSettings
 
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in all)."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """N >= 1 images that are denoised together."""
-
-    noise: Tensor
-    """Packed latents at sigma = 1, (S_img, in_channels); the same for every image."""
-    background: TextEmbedding
-    entities: tuple[TextEmbedding, ...]
-    """What the entity stream of each image reads."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +41,8 @@ class SamplerSettings:
     """None for models without a guidance embedding."""
     share: bool = True
     """False computes every step as a middle step: slower, the same images in `log_bias` mode."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What the transformer reads at one step, one row a sequence of the batch."""
-
-    prompt_embeds: Tensor
-    pooled: Tensor
-    joint_attention_kwargs: dict[str, Any] | None
+    region: RegionSettings | None = None
+    """Of mode region."""
 
 
 def sample_groups(
@@ -75,6 +57,8 @@ def sample_groups(
     on_step: OnStep | None = None,
 ) -> list[Tensor]:
     """Denoise several groups in one batch.
+
+    In mode region each group is denoised by itself, see `generation.region_sampler`.
 
     Latents stay in float32 (float64 for a float64 model) between steps, whatever the model's dtype.
 
@@ -91,17 +75,21 @@ def sample_groups(
     Returns:
         Clean packed latents of each group, (N, S_img, in_channels).
     """
+    if settings.mode == "region":
+        return _sample_regions(
+            transformer, groups, levels, betas, image_ids, settings, device=device, on_step=on_step
+        )
     dtype = transformer.dtype
-    batch = _Batch.stack(groups, device, dtype)
+    batch = GroupBatch.stack(groups, device, dtype)
     latents = batch.noise.to(device, torch.promote_types(dtype, torch.float32))
     phases = choose_phases(betas, settings)
     num_steps, done, grouped = len(phases), 0, True
     for phase, steps in groupby(range(num_steps), key=phases.__getitem__):
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
-        with _attention_of(phase, transformer, settings.mode):
+        with attention_of(transformer, settings.mode, is_coupled=phase == "middle"):
             for i in steps:
-                velocity = _predict(
+                velocity = predict_velocity(
                     transformer,
                     latents.to(dtype),
                     levels.timesteps[i].to(device),
@@ -119,9 +107,42 @@ def sample_groups(
     return list(torch.split(latents, [len(group.entities) for group in groups]))
 
 
-def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[str]:
+def _sample_regions(
+    transformer: FluxTransformer2DModel,
+    groups: Sequence[Group],
+    levels: NoiseLevels,
+    betas: Tensor,
+    image_ids: Tensor,
+    settings: SamplerSettings,
+    *,
+    device: torch.device,
+    on_step: OnStep | None,
+) -> list[Tensor]:
+    if settings.region is None:
+        raise ValueError("mode region expects region settings; got None")
+    phases = choose_phases(betas, settings)
+    loop = RegionLoop(
+        transformer,
+        levels,
+        phases,
+        betas,
+        image_ids.to(device),
+        settings.region,
+        settings.guidance_scale,
+        device,
+    )
+    done = count(1)
+
+    def report() -> None:
+        if on_step is not None:
+            on_step(next(done), len(phases) * len(groups))
+
+    return [loop.denoise(group, report) for group in groups]
+
+
+def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[Phase]:
     """Return prefix, middle or suffix for each step."""
-    if not settings.share or settings.mode != "log_bias":
+    if not settings.share or settings.mode == "key_scale":
         return ["middle"] * len(betas)
     values = betas.detach().cpu().tolist()
     # A 0 after another value would have to bring the images together again: only leading zeros are
@@ -131,88 +152,3 @@ def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[str]:
         "prefix" if i < num_prefix else "suffix" if beta == 1.0 else "middle"
         for i, beta in enumerate(values)
     ]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """The groups' tensors on the device: G rows for groups, R for images."""
-
-    noise: Tensor
-    group_of_row: Tensor
-    background: Tensor
-    background_pooled: Tensor
-    entity: Tensor
-    entity_pooled: Tensor
-
-    @classmethod
-    def stack(cls, groups: Sequence[Group], device: torch.device, dtype: torch.dtype) -> "_Batch":
-        backgrounds = [group.background for group in groups]
-        entities = [entity for group in groups for entity in group.entities]
-        sizes = torch.tensor([len(group.entities) for group in groups])
-
-        def gather(tensors: list[Tensor]) -> Tensor:
-            return torch.stack(tensors).to(device, dtype)
-
-        return cls(
-            noise=torch.stack([group.noise for group in groups]),
-            group_of_row=torch.arange(len(groups)).repeat_interleave(sizes).to(device),
-            background=gather([text.prompt_embeds for text in backgrounds]),
-            background_pooled=gather([text.pooled_prompt_embeds for text in backgrounds]),
-            entity=gather([text.prompt_embeds for text in entities]),
-            entity_pooled=gather([text.pooled_prompt_embeds for text in entities]),
-        )
-
-    def rows_at(self, phase: str, beta: Tensor) -> _Rows:
-        """Return text, pooled vector and beta of one step."""
-        if phase == "prefix":
-            return _Rows(self.background, self.background_pooled, None)
-        if phase == "suffix":
-            return _Rows(self.entity, self.entity_pooled, None)
-        weight = beta.to(torch.promote_types(self.entity.dtype, torch.float32))
-        weight = weight.to(self.entity.device)
-        background = self.background[self.group_of_row]
-        # One pooled vector an image: full prompts from the start would let images differ at beta =
-        # 0.
-        pooled = (1 - weight) * self.background_pooled[
-            self.group_of_row
-        ] + weight * self.entity_pooled
-        return _Rows(
-            torch.cat([background, self.entity], dim=1),
-            pooled.to(self.entity.dtype),
-            coupling_kwargs(weight, background.shape[1], self.entity.shape[1]),
-        )
-
-
-def _attention_of(
-    phase: str, transformer: FluxTransformer2DModel, mode: CouplingMode
-) -> AbstractContextManager[None]:
-    return coupled_attention(transformer, mode) if phase == "middle" else nullcontext()
-
-
-def _predict(
-    transformer: FluxTransformer2DModel,
-    latents: Tensor,
-    timestep: Tensor,
-    rows: _Rows,
-    image_ids: Tensor,
-    guidance_scale: float | None,
-) -> Tensor:
-    """Return the velocity; the arguments are made exactly as `FluxPipeline` makes them."""
-    num_rows = latents.shape[0]
-    guidance = None
-    if guidance_scale is not None:
-        guidance = torch.full(
-            [num_rows], guidance_scale, device=latents.device, dtype=torch.float32
-        )
-    velocity: Tensor = transformer(
-        hidden_states=latents,
-        timestep=timestep.expand(num_rows).to(latents.dtype) / 1000,
-        guidance=guidance,
-        pooled_projections=rows.pooled,
-        encoder_hidden_states=rows.prompt_embeds,
-        txt_ids=latents.new_zeros(rows.prompt_embeds.shape[1], 3),
-        img_ids=image_ids.to(latents.dtype),
-        joint_attention_kwargs=rows.joint_attention_kwargs,
-        return_dict=False,
-    )[0]
-    return velocity

@@ -1,7 +1,7 @@
 """A schedule: the weight beta of the entity text as a function of the noise level sigma."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from torch import Tensor, float64
@@ -9,6 +9,7 @@ from torch import Tensor, float64
 from coupled_core.config import CouplingMode, fingerprint
 from coupled_core.errors import ScheduleError
 from coupled_core.schedules.families import FAMILIES, find_parameter_error
+from coupled_core.schedules.region import RegionSettings
 
 Parameters = Mapping[str, float | tuple[float, ...]]
 
@@ -34,6 +35,8 @@ class Schedule:
     """Steps it was fitted with; None when picked by hand."""
     shift: float | None = None
     """Shift of the noise levels it was fitted with (mu if dynamic); None when picked by hand."""
+    region: RegionSettings | None = None
+    """Of mode region; None in the others."""
     fit: Mapping[str, Any] | None = None
     """How it was fitted and how well it does, as JSON values; not part of the id: it changes no
     image."""
@@ -49,6 +52,10 @@ class Schedule:
                 f"unknown coupling mode {self.mode!r}; expected one of {get_args(CouplingMode)}"
             )
         problem = find_parameter_error(self.family, self.parameters)
+        if (self.mode == "region") != (self.region is not None):
+            problem = f"mode region needs region settings, others have none; got {self.region}"
+        elif problem is None and self.region is not None:
+            problem = self.region.find_error()
         if problem is not None:
             raise ScheduleError(f"this is not a schedule: {problem}")
 
@@ -77,4 +84,8 @@ class Schedule:
             "num_inference_steps": self.num_inference_steps,
             "shift": self.shift,
         }
-        return content if self.fit is None else {**content, "fit": dict(self.fit)}
+        if self.region is not None:
+            content["region"] = asdict(self.region)
+        if self.fit is not None:
+            content["fit"] = dict(self.fit)
+        return content

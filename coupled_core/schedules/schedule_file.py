@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.errors import ScheduleError
+from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule import Schedule
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -19,7 +20,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "shift": (int, float, type(None)),
 }
 
-_OPTIONAL_TYPES: dict[str, tuple[type, ...]] = {"fit": (dict,)}
+_OPTIONAL_TYPES: dict[str, tuple[type, ...]] = {"region": (dict,), "fit": (dict,)}
 """Fields that a file may leave out; older files know nothing of them."""
 
 
@@ -44,8 +45,10 @@ def load_schedule(path: Path) -> Schedule:
         for name, value in content["parameters"].items()
     }
     try:
+        if "region" in content:
+            content["region"] = RegionSettings(**content["region"])
         schedule = Schedule(**content)
-    except ScheduleError as exc:
+    except (ScheduleError, TypeError) as exc:
         raise ScheduleError(f"{path}: {exc}") from exc
     if stated != schedule.id:
         raise ScheduleError(

@@ -1,0 +1,71 @@
+"""Finds where the entities of a group come to stand, while the images are still mostly noise."""
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from torch import Tensor
+
+from coupled_core.schedules.region import RegionSettings
+
+_SMOOTHING = 0.044
+"""Standard deviation of the blur over evidence, in shorter sides: single tokens are noisy."""
+
+
+def measure_evidence(image: Tensor, background: Tensor) -> Tensor:
+    """Return where an image is about to differ from its background.
+
+    Both predict their clean latents; what the entity's text changes in the prediction is large
+    where the entity will be.
+
+    Args:
+        image: predicted clean latents, (N, S_img, channels).
+        background: those of the group's background, (S_img, channels).
+
+    Returns:
+        Squared difference with mean 1 over the tokens of each image, float32 on the CPU,
+        (N, S_img); zeros where there is no difference at all.
+    """
+    difference = (image - background).float().square().mean(dim=-1)
+    return (difference / difference.mean(dim=-1, keepdim=True).clamp(min=1e-12)).cpu()
+
+
+def choose_region(evidence: Tensor, grid: tuple[int, int], settings: RegionSettings) -> Tensor:
+    """Return the weight m of each token.
+
+    Each image takes the tokens with the most evidence; the region is the union over the group, so
+    that all images leave the same tokens free and agree elsewhere.
+
+    Args:
+        evidence: summed over the steps so far, (N, S_img).
+        grid: rows and columns of image tokens.
+        settings: size and edge.
+
+    Returns:
+        m in [0, 1], float32, (S_img,): 1 in the region and its rim, falling linearly over the
+        feather, else exactly 0.
+    """
+    side = min(grid)
+    chosen = np.zeros(grid, dtype=bool)
+    for one in evidence.reshape(-1, *grid).numpy():
+        chosen |= _take_largest(gaussian_filter(one, _SMOOTHING * side), settings.size)
+    distance = distance_transform_edt(~chosen) if not chosen.all() else np.zeros(grid)
+    beyond_rim = distance / side - settings.margin
+    if settings.feather > 0:
+        weight = 1.0 - np.clip(beyond_rim / settings.feather, 0.0, 1.0)
+    else:
+        weight = beyond_rim <= 0
+    return torch.from_numpy(weight.astype(np.float32)).flatten()
+
+
+def token_grid(image_ids: Tensor) -> tuple[int, int]:
+    """Return rows and columns of the image tokens from FLUX's position ids, (S_img, 3)."""
+    rows, columns = (int(image_ids[:, axis].max()) + 1 for axis in (1, 2))
+    return rows, columns
+
+
+def _take_largest(values: np.ndarray, share: float) -> np.ndarray:
+    count = max(1, round(share * values.size))
+    taken = np.zeros(values.size, dtype=bool)
+    # A stable order, so that ties never depend on the machine.
+    taken[np.argsort(-values.ravel(), kind="stable")[:count]] = True
+    return taken.reshape(values.shape)

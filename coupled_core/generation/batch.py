@@ -1,0 +1,117 @@
+"""What goes through the transformer at one step: the texts of a batch, and the call itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import Tensor
+
+from coupled_core.coupling.install import coupling_kwargs
+from coupled_core.generation.encode import TextEmbedding
+
+Phase = Literal["prefix", "middle", "suffix"]
+"""Whether beta is exactly 0, between, or exactly 1 (see `generation.sampler`)."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """N >= 1 images that are denoised together."""
+
+    noise: Tensor
+    """Packed latents at sigma = 1, (S_img, in_channels); the same for every image."""
+    background: TextEmbedding
+    entities: tuple[TextEmbedding, ...]
+    """What the entity stream of each image reads."""
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """What the transformer reads at one step, one row a sequence of the batch."""
+
+    prompt_embeds: Tensor
+    pooled: Tensor
+    joint_attention_kwargs: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class GroupBatch:
+    """The groups' tensors on the device: G rows for groups, R for images."""
+
+    noise: Tensor
+    group_of_row: Tensor
+    background: Tensor
+    background_pooled: Tensor
+    entity: Tensor
+    entity_pooled: Tensor
+
+    @classmethod
+    def stack(
+        cls, groups: Sequence[Group], device: torch.device, dtype: torch.dtype
+    ) -> "GroupBatch":
+        """Move groups of one image size to the device."""
+        backgrounds = [group.background for group in groups]
+        entities = [entity for group in groups for entity in group.entities]
+        sizes = torch.tensor([len(group.entities) for group in groups])
+
+        def gather(tensors: list[Tensor]) -> Tensor:
+            return torch.stack(tensors).to(device, dtype)
+
+        return cls(
+            noise=torch.stack([group.noise for group in groups]),
+            group_of_row=torch.arange(len(groups)).repeat_interleave(sizes).to(device),
+            background=gather([text.prompt_embeds for text in backgrounds]),
+            background_pooled=gather([text.pooled_prompt_embeds for text in backgrounds]),
+            entity=gather([text.prompt_embeds for text in entities]),
+            entity_pooled=gather([text.pooled_prompt_embeds for text in entities]),
+        )
+
+    def rows_at(self, phase: Phase, beta: Tensor) -> TextRows:
+        """Return text, pooled vector and beta of one step."""
+        if phase == "prefix":
+            return TextRows(self.background, self.background_pooled, None)
+        if phase == "suffix":
+            return TextRows(self.entity, self.entity_pooled, None)
+        weight = beta.to(torch.promote_types(self.entity.dtype, torch.float32))
+        weight = weight.to(self.entity.device)
+        background = self.background[self.group_of_row]
+        # One pooled vector an image: full prompts from the start would let images differ at beta =
+        # 0.
+        pooled = (1 - weight) * self.background_pooled[
+            self.group_of_row
+        ] + weight * self.entity_pooled
+        return TextRows(
+            torch.cat([background, self.entity], dim=1),
+            pooled.to(self.entity.dtype),
+            coupling_kwargs(weight, background.shape[1], self.entity.shape[1]),
+        )
+
+
+def predict_velocity(
+    transformer: FluxTransformer2DModel,
+    latents: Tensor,
+    timestep: Tensor,
+    rows: TextRows,
+    image_ids: Tensor,
+    guidance_scale: float | None,
+) -> Tensor:
+    """Return the velocity; the arguments are made exactly as `FluxPipeline` makes them."""
+    num_rows = latents.shape[0]
+    guidance = None
+    if guidance_scale is not None:
+        guidance = torch.full(
+            [num_rows], guidance_scale, device=latents.device, dtype=torch.float32
+        )
+    velocity: Tensor = transformer(
+        hidden_states=latents,
+        timestep=timestep.expand(num_rows).to(latents.dtype) / 1000,
+        guidance=guidance,
+        pooled_projections=rows.pooled,
+        encoder_hidden_states=rows.prompt_embeds,
+        txt_ids=latents.new_zeros(rows.prompt_embeds.shape[1], 3),
+        img_ids=image_ids.to(latents.dtype),
+        joint_attention_kwargs=rows.joint_attention_kwargs,
+        return_dict=False,
+    )[0]
+    return velocity
