@@ -11,6 +11,7 @@ from diffusers import FluxPipeline
 from coupled_core.config import EntityText, GenerationConfig
 from coupled_core.errors import ConfigError
 from coupled_core.generation.base_model import load_pipeline
+from coupled_core.generation.batch import Group
 from coupled_core.generation.decode import decode_latents
 from coupled_core.generation.encode import PromptEncoder
 from coupled_core.generation.noise import draw_noise, image_ids
@@ -22,7 +23,6 @@ from coupled_core.generation.provenance import (
     resolve_generation,
 )
 from coupled_core.generation.sampler import (
-    Group,
     OnStep,
     SamplerSettings,
     sample_groups,
