@@ -1,0 +1,25 @@
+"""`coupled check-scorers`: how far Segment Anything and CLIP are off, in a table."""
+
+from dataclasses import asdict
+
+from coupled_core.comparison.scorer_error import measure_scorers
+from coupled_core.config import RunConfig
+from coupled_core.generation.provenance import choose_device
+from flows.terminal import Terminal
+
+
+def check_scorers_and_report(config: RunConfig, num_renders: int, terminal: Terminal) -> None:
+    """Measure the scorers of a config and print the figures.
+
+    Raises:
+        ModelUnavailableError: one of them cannot be loaded.
+    """
+    generation, scoring = config.generation, config.scoring
+    device = str(choose_device(generation.device))
+    figures = measure_scorers(scoring, num_renders, generation.seed, device)
+    terminal.say(f"Segment Anything {scoring.sam_model}, CLIP {scoring.clip_model}\n")
+    for figure in figures:
+        interval = f"[{figure.low:.3f}, {figure.high:.3f}]  n = {figure.count}"
+        terminal.say(f"{figure.name:54} {figure.value:7.3f}  {interval}")
+    values = [{k: v for k, v in asdict(figure).items() if k != "goal"} for figure in figures]
+    terminal.print_json({"scoring": scoring.model_dump(mode="json"), "figures": values})

@@ -1,0 +1,50 @@
+"""The tasks of a comparison: sweep the knobs of a method, evaluate a chunk, publish the results."""
+
+import threading
+
+from prefect import get_run_logger
+
+from coupled_core.comparison.bench import Bench
+from coupled_core.comparison.cells import Chunk
+from coupled_core.comparison.settings import CompareSettings
+from coupled_core.comparison.tuned import Tuned
+from coupled_core.config import fingerprint
+from coupled_core.progress import current_progress
+from tasks.policy import stage_task
+
+_loading = threading.Lock()
+_benches: dict[str, Bench] = {}
+
+
+def bench_for(settings: CompareSettings) -> Bench:
+    """Return what the comparison runs on in this process, loaded once; the last one is kept."""
+    with _loading:
+        name = fingerprint(settings)
+        if name not in _benches:
+            _benches.clear()
+            _benches[name] = Bench(settings)
+        return _benches[name]
+
+
+@stage_task("sweep-knobs")
+def sweep_knobs(settings: CompareSettings, method: str) -> Tuned:
+    """Find the knobs of one method on the training prompts."""
+    tuned = bench_for(settings).tune(method, current_progress())
+    get_run_logger().info("%s: %s, J %s", method, dict(tuned.knobs), tuned.objective)
+    return tuned
+
+
+@stage_task("evaluate-chunk")
+def evaluate_chunk(settings: CompareSettings, chunk: Chunk) -> None:
+    """Evaluate some samples with one method and keep the result."""
+    bench_for(settings).evaluate(chunk, current_progress())
+    cell = chunk.cell
+    get_run_logger().info(
+        "%s, %s %s: %d pairs", cell.part, cell.method, cell.variant, chunk.num_pairs
+    )
+
+
+@stage_task("publish-comparison")
+def publish(settings: CompareSettings, tuned: list[Tuned]) -> dict[str, str]:
+    """Write results, tables and pictures; return the files by kind."""
+    return bench_for(settings).publish(tuned)
