@@ -1,7 +1,59 @@
-"""Commands of `coupled`: what a build would do and cost. Nothing heavy is imported before one runs."""
+"""`coupled plan`: what a build would do and cost. Nothing heavy is imported before it runs."""
+
+import inspect
+from typing import Annotated, Any
 
 import typer
 
+_EXAMPLES = """[bold]Examples[/]
+
+coupled plan
+
+coupled plan --prompts s3://bucket/set.parquet --output s3://bucket/pairs --json
+"""
+CountTokens = Annotated[
+    int,
+    typer.Option(
+        help="Let the API count the tokens of so many groups, which is free, and scale the "
+        "estimate to it; needs its key.",
+        rich_help_panel="Run",
+        min=0,
+        max=1000,
+    ),
+]
+
 
 def add_commands(app: typer.Typer) -> None:
-    """Add this file's commands to the command line."""
+    """Add `plan` with the options of `build`: by construction no setting of one lacks the other."""
+    build = next(c.callback for c in app.registered_commands if c.callback.__name__ == "build")  # type: ignore[union-attr]
+    signature = inspect.signature(build)
+    counted = inspect.Parameter(
+        "count_tokens", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=CountTokens
+    )
+
+    def plan(**settings: Any) -> None:
+        """Say what `coupled build` would do with the same options, and what it would cost.
+
+        Groups, pairs, shards, how much of it the dataset and the answer cache hold already, tokens
+        and price of splitting online and batched, and generation time where it is known. Nothing is
+        written and nothing is spent.
+        """
+        _plan(settings)
+
+    plan.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), counted]
+    )
+    plan.__annotations__ = {**build.__annotations__, "count_tokens": CountTokens}
+    app.command(epilog=_EXAMPLES)(plan)
+
+
+def _plan(settings: dict[str, Any]) -> None:
+    from flows.terminal import Terminal, reported_errors
+
+    options = {name: settings[name] for name in ("as_json", "verbose", "debug")}
+    with reported_errors(Terminal(**options)) as terminal:
+        from flows.options import read_config
+        from flows.plan_command import plan_and_report
+
+        config = read_config(settings["config"], settings)
+        plan_and_report(config, settings["count_tokens"], terminal)

@@ -1,0 +1,121 @@
+"""`coupled plan`: say what a build would do and cost; nothing is written and nothing spent."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from coupled_core.config import RunConfig
+from coupled_core.forecast import Forecast, forecast_build
+from coupled_core.split_forecast import SplitForecast
+from coupled_core.splitting.settle import describe_splitter, settle_split
+from flows.terminal import Terminal
+
+_WIDTH = 16
+
+
+def plan_and_report(config: RunConfig, num_counted: int, terminal: Terminal) -> None:
+    """Print what `coupled build` would do with the same settings.
+
+    Args:
+        config: The settings of the build.
+        num_counted: Groups whose tokens the API counts.
+        terminal: Where it is printed.
+
+    Raises:
+        CoupledError: the build would stop before it spends anything, and why.
+    """
+    with terminal.progress():
+        forecast = forecast_build(config, num_counted)
+    terminal.say(render(config, forecast, num_counted))
+    terminal.print_json(to_json(config, forecast, num_counted))
+
+
+def render(config: RunConfig, forecast: Forecast, num_counted: int) -> str:
+    """Return a forecast as text."""
+    run, splits = forecast.run, forecast.splits
+    done = f", {forecast.groups_done:,} of them in the dataset" if forecast.groups_done else ""
+    bad = f", {run.num_quarantined:,} unusable rows" if run.num_quarantined else ""
+    finished = f", {len(run.finished_shards):,} of them built" if run.finished_shards else ""
+    lines = [
+        ("run", run.run_id),
+        ("groups", f"{run.num_groups:,}{done}{bad}"),
+        ("pairs", f"{run.num_pairs:,}: {run.num_pairs_done:,} in {config.output.uri} already, "
+                  f"{forecast.pairs_to_make:,} left"),
+        ("shards", f"{len(run.shards):,} of up to {config.output.shard_size} groups{finished}"),
+        ("split by", describe_splitter(config.split, settle_split(config).split)),
+        *_describe_splits(config, splits, num_counted),
+        ("images", f"{run.generation.base_model}, {run.generation.num_inference_steps} steps, "
+                   f"{run.generation.width} x {run.generation.height} pixels"),
+        ("generation", _describe_time(forecast)),
+    ]  # fmt: skip
+    if not run.shards:
+        lines.append(("", "nothing to do: the dataset holds every pair"))
+    return "\n".join(f"{name:<{_WIDTH}}{text}" for name, text in lines)
+
+
+def to_json(config: RunConfig, forecast: Forecast, num_counted: int) -> dict[str, Any]:
+    """Return a forecast as plain values."""
+    run, splits = forecast.run, forecast.splits
+    return {
+        "run_id": run.run_id,
+        "dataset": config.output.uri,
+        "inputs": [asdict(file) for file in run.inputs],
+        "groups": run.num_groups,
+        "groups_done": forecast.groups_done,
+        "rows_quarantined": run.num_quarantined,
+        "pairs": run.num_pairs,
+        "pairs_done": run.num_pairs_done,
+        "pairs_to_make": forecast.pairs_to_make,
+        "shards": len(run.shards),
+        "shards_built": len(run.finished_shards),
+        "splits": {
+            **asdict(splits),
+            "cached_share": splits.cached_share,
+            "tokens_counted_on_groups": num_counted if splits.is_paid else 0,
+            "max_llm_usd": config.split.max_llm_usd,
+        },
+        "generation": asdict(run.generation),
+        "seconds_a_pair": forecast.seconds_a_pair,
+        "gpu_seconds": forecast.gpu_seconds,
+    }
+
+
+def _describe_splits(
+    config: RunConfig, splits: SplitForecast, num_counted: int
+) -> Iterator[tuple[str, str]]:
+    given = f", {splits.groups_given:,} given with the prompts" if splits.groups_given else ""
+    if not splits.is_paid:
+        yield "splits", f"{splits.groups_to_ask:,} to do, free of charge{given}"
+        if splits.groups_failed_offline:
+            share = splits.groups_failed_offline / splits.groups_tried_offline
+            yield (
+                "",
+                (
+                    f"{share:.0%} of the first {splits.groups_tried_offline:,} cannot be split by "
+                    "rules and would fail"
+                ),
+            )
+        return
+    cached = f"{splits.groups_cached:,} in the cache ({splits.cached_share:.1%})"
+    yield "splits", f"{splits.groups_to_ask:,} to ask for, {cached}{given}"
+    how = f"scaled to the API's count of {num_counted} groups" if num_counted else "estimated"
+    yield "tokens", f"{splits.input_tokens:,} in, {splits.output_tokens:,} out ({how})"
+    yield "price", f"{_write_usd(splits.usd_batch)} batched, {_write_usd(splits.usd_online)} online"
+    cap = config.split.max_llm_usd
+    if cap is not None:
+        cheapest = splits.usd_online if config.split.transport == "online" else splits.usd_batch
+        verdict = "enough" if cap >= cheapest else "not enough: the build will stop at it"
+        yield "cap", f"{_write_usd(cap)}: {verdict}"
+
+
+def _describe_time(forecast: Forecast) -> str:
+    if forecast.gpu_seconds is None:
+        return "time unknown: the dataset has no pairs with these settings yet"
+    return (
+        f"about {forecast.gpu_seconds:,.0f} s on one {forecast.run.generation.device_name} "
+        f"({forecast.seconds_a_pair:.2f} s a pair, as measured)"
+    )
+
+
+def _write_usd(amount: float) -> str:
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
