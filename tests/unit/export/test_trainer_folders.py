@@ -1,0 +1,182 @@
+"""Folders of trainers that do not install here keep every rule that their documentation states."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from coupled_core.storage.local import LocalStore
+from tests.unit.export.export_samples import (
+    EVIL,
+    commit_pairs,
+    export,
+    read_lines,
+    train_instructions,
+)
+
+FOLDERS = (
+    "ai-toolkit", "musubi-tuner", "musubi-framepack", "diffsynth", "simpletuner",
+    "diffusion-pipe", "flf2v",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of exports by name, and `evil`, whose instructions are made to break quoting."""
+    root = tmp_path_factory.mktemp("exports")
+    store = LocalStore(root / "dataset")
+    snapshot = commit_pairs(store)
+    for name in FOLDERS:
+        export(store, snapshot, name, root / name)
+    evil_store = LocalStore(root / "evil-dataset")
+    evil = commit_pairs(evil_store, 1, instruction=EVIL)
+    for name in FOLDERS:
+        export(evil_store, evil, name, root / "evil" / name)
+    return root
+
+
+def _stems(folder: Path, suffix: str) -> set[str]:
+    return {path.stem for path in folder.iterdir() if path.suffix == suffix}
+
+
+def _assert_images_of_one_size(root: Path, first: str, second: str) -> None:
+    sizes = set()
+    for name in (first, second):
+        assert not Path(name).is_absolute()
+        with Image.open(root / name) as picture:
+            assert picture.format == "PNG"
+            sizes.add(picture.size)
+    assert len(sizes) == 1
+
+
+def test_ai_toolkit_has_a_source_and_a_caption_of_the_same_stem_for_each_target(
+    exports: Path,
+) -> None:
+    root = exports / "ai-toolkit"
+    (dataset,) = yaml.safe_load((root / "dataset.yaml").read_text())["datasets"]
+    targets, sources = root / dataset["folder_path"], root / dataset["control_path"]
+    stems = _stems(targets, ".png")
+    assert stems == _stems(sources, ".png") == _stems(targets, f".{dataset['caption_ext']}")
+    captions = {stem: (targets / f"{stem}.txt").read_text() for stem in stems}
+    assert captions == dict(train_instructions())
+    for stem in stems:
+        _assert_images_of_one_size(root, f"targets/{stem}.png", f"sources/{stem}.png")
+
+
+@pytest.mark.parametrize("name", ["musubi-tuner", "musubi-framepack"])
+def test_musubi_reads_a_toml_that_names_its_jsonl_and_a_cache_folder(
+    name: str, exports: Path
+) -> None:
+    root = exports / name
+    config = tomllib.loads((root / "dataset.toml").read_text())
+    (dataset,) = config["datasets"]
+    assert config["general"]["resolution"] == [16, 16]
+    assert dataset["cache_directory"]  # required with a metadata file
+    rows = read_lines(root / dataset["image_jsonl_file"])
+    assert len(rows) == 12
+    for row in rows:
+        assert row.keys() == {"image_path", "control_path", "caption"}
+        _assert_images_of_one_size(root, str(row["image_path"]), str(row["control_path"]))
+    targets = [Path(str(row["image_path"])).stem for row in rows]
+    assert len(set(targets)) == len(rows)  # latents are cached by the target's stem
+
+
+def test_framepack_says_which_frames_the_images_are(exports: Path) -> None:
+    config = tomllib.loads((exports / "musubi-framepack" / "dataset.toml").read_text())
+    (dataset,) = config["datasets"]
+    assert dataset["fp_1f_clean_indices"] == [0]  # one index a control image
+    assert (dataset["fp_1f_target_index"], dataset["fp_1f_no_post"]) == (9, False)
+    plain = tomllib.loads((exports / "musubi-tuner" / "dataset.toml").read_text())
+    assert not [key for key in plain["datasets"][0] if key.startswith("fp_1f")]
+
+
+def test_diffsynth_finds_its_images_below_the_base_path(exports: Path) -> None:
+    root = exports / "diffsynth"
+    rows = read_lines(root / "metadata.jsonl")
+    assert len(rows) == 12
+    for row in rows:
+        assert row.keys() == {"image", "prompt", "kontext_images", "edit_image"}
+        assert row["kontext_images"] == row["edit_image"]
+        _assert_images_of_one_size(root, str(row["image"]), str(row["kontext_images"]))
+
+
+def test_simpletuner_pairs_two_backends_by_equal_file_names(exports: Path) -> None:
+    root = exports / "simpletuner"
+    targets, sources, texts = json.loads((root / "multidatabackend.json").read_text())
+    assert targets["conditioning_data"] == sources["id"]
+    assert sources["source_dataset_id"] == targets["id"]
+    assert sources["dataset_type"] == "conditioning"
+    assert (texts["dataset_type"], texts["default"]) == ("text_embeds", True)
+    assert targets["caption_strategy"] == targets["metadata_backend"] == "parquet"
+    columns = targets["parquet"]
+    assert columns["identifier_includes_extension"] is True
+    table = pq.read_table(root / columns["path"])
+    names = table[columns["filename_column"]].to_pylist()
+    for backend in (targets, sources):
+        found = {path.name for path in (root / backend["instance_data_dir"]).iterdir()}
+        assert found == set(names)
+    captions = table[columns["caption_column"]].to_pylist()
+    assert {Path(n).stem: c for n, c in zip(names, captions, strict=True)} == dict(
+        train_instructions()
+    )
+    assert set(table[columns["width_column"]].to_pylist()) == {16}
+    assert set(table[columns["height_column"]].to_pylist()) == {16}
+
+
+def test_diffusion_pipe_has_lists_of_captions_by_file_name_and_a_source_for_each_target(
+    exports: Path,
+) -> None:
+    root = exports / "diffusion-pipe"
+    config = tomllib.loads((root / "dataset.toml").read_text())
+    (directory,) = config["directory"]
+    targets, sources = root / directory["path"], root / directory["control_path"]
+    assert config["min_ar"] <= 1 <= config["max_ar"] and config["resolutions"] == [[16, 16]]
+    captions = json.loads((targets / "captions.json").read_text())
+    assert captions.keys() == {f"{stem}.png" for stem in _stems(targets, ".png")}
+    assert all(isinstance(entry, list) and len(entry) == 1 for entry in captions.values())
+    assert _stems(targets, ".png") == _stems(sources, ".png")
+    assert {Path(name).stem: texts[0] for name, texts in captions.items()} == dict(
+        train_instructions()
+    )
+
+
+def test_video_frames_have_both_prompts_and_the_size(exports: Path) -> None:
+    root = exports / "flf2v"
+    rows = read_lines(root / "flf2v.jsonl")
+    documented = {
+        "pair_id", "first_frame", "last_frame", "prompt", "prompt_first", "prompt_last",
+        "width", "height",
+    }  # fmt: skip
+    for row in rows:
+        assert documented <= row.keys()
+        _assert_images_of_one_size(root, str(row["first_frame"]), str(row["last_frame"]))
+        assert (row["width"], row["height"]) == (16, 16)
+
+
+def _instructions(root: Path, name: str) -> list[Any]:
+    """Return what the trainer reads as instructions."""
+    if name == "ai-toolkit":
+        return [path.read_bytes().decode() for path in (root / "targets").glob("*.txt")]
+    if name == "simpletuner":
+        return list(pq.read_table(root / "metadata.parquet")["caption"].to_pylist())
+    if name == "diffusion-pipe":
+        entries = json.loads((root / "targets" / "captions.json").read_text()).values()
+        return [text for texts in entries for text in texts]
+    index, key = {
+        "diffsynth": ("metadata.jsonl", "prompt"),
+        "flf2v": ("flf2v.jsonl", "prompt"),
+    }.get(name, ("metadata.jsonl", "caption"))
+    return [row[key] for row in read_lines(root / index)]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_instructions_that_break_careless_quoting_arrive_as_they_were(
+    name: str, exports: Path
+) -> None:
+    found = _instructions(exports / "evil" / name, name)
+    assert found.count(EVIL) == 3 and len(found) == 6
