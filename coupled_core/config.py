@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-CouplingMode = Literal["log_bias", "key_scale"]
+CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
 
 MINIATURE_MIN_COMBINED = 4.4
@@ -85,6 +85,9 @@ class SplitConfig(_Settings):
     @classmethod
     def _keep_list_prices(cls, given: Mapping[str, ModelPrice]) -> Mapping[str, ModelPrice]:
         return {**DEFAULT_PRICES, **given}
+
+    def __hash__(self) -> int:
+        return hash(fingerprint(self))  # the price table is a dictionary
 
 
 class GenerationConfig(_Settings):

@@ -8,7 +8,7 @@ from coupled_core.dataset.rows import PlannedPair
 from coupled_core.dataset.shard import ShardContent
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import StorageError
-from coupled_core.planning import PairIds, SampleNames, ShardPlan, build_samples
+from coupled_core.planning import PairIds, RunPlan, SampleNames, ShardPlan, build_samples
 from coupled_core.records import PromptGroup, Rejection, Sample
 from coupled_core.storage.store import ObjectStore, open_store
 
@@ -62,6 +62,13 @@ def open_shard(config: RunConfig, plan: ShardPlan, names: SampleNames) -> ShardW
     """Open the work of a shard; no request is made."""
     store = open_store(config.output.uri)
     return ShardWork(plan, names, store, WorkFolder(store, plan.run_id, plan.shard_index))
+
+
+def shards_to_split(config: RunConfig, plan: RunPlan) -> list[ShardPlan]:
+    """Return the open shards of a run that no earlier attempt has split, from one listing."""
+    keys = (info.key for info in open_store(config.output.uri).list(f"work/{plan.run_id}/"))
+    split = {int(key.split("/")[2]) for key in keys if key.endswith("/split.json")}
+    return [shard for shard in plan.open_shards if shard.shard_index not in split]
 
 
 def _planned_pairs(

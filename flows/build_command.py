@@ -17,7 +17,8 @@ def build_and_report(config: RunConfig, terminal: Terminal) -> None:
     """Build the dataset of a config and print the summary.
 
     Raises:
-        SystemExit: 5 when shards failed, 130 when interrupted.
+        SystemExit: 5 when shards failed, 6 when stopped by the language model or the cap on its
+            cost, 130 when interrupted.
         CoupledError: nothing could be done.
     """
     started_at = time.monotonic()
@@ -39,6 +40,9 @@ def build_and_report(config: RunConfig, terminal: Terminal) -> None:
             terminal.note(f"error: shard {index} failed: {message}")
         terminal.note("run the same command again to build the failed shards")
         raise SystemExit(ExitCode.SHARDS_FAILED)
+    if summary.stopped:
+        terminal.note(f"error: {summary.stopped}")
+        raise SystemExit(ExitCode.LLM)
 
 
 def render(summary: RunSummary, wall_seconds: float) -> str:
@@ -53,6 +57,12 @@ def render(summary: RunSummary, wall_seconds: float) -> str:
         lines += [f"contact sheet  {summary.contact_sheet}"]
     if summary.report:
         lines += [f"report         {summary.report}"]
+    lines += [f"split by       {summary.splitter}"]
+    if summary.llm_spent_usd:
+        lines += [
+            f"LLM cost       {summary.llm_cost_usd:.6f} USD for these rows, "
+            f"{summary.llm_spent_usd:.6f} USD spent by this run so far"
+        ]
     return "\n".join([*lines, f"wall time      {wall_seconds:.0f} s"])
 
 
@@ -85,6 +95,8 @@ def _with_pictures(config: RunConfig, summary: RunSummary) -> RunSummary:
 def _headline(summary: RunSummary) -> str:
     if summary.is_new:
         return f"built {summary.dataset}: {_rows_added(summary.funnel)} new rows"
+    if summary.stopped:
+        return f"nothing was added to {summary.dataset}: no shard could be split as a whole"
     if summary.failed_shards:
         return f"nothing was added to {summary.dataset}: every shard failed"
     return (

@@ -3,9 +3,17 @@
 from prefect import flow, get_run_logger
 
 from coupled_core.config import RunConfig
-from coupled_core.errors import ConfigError, ModelUnavailableError, PromptSetError, ScheduleError
+from coupled_core.errors import (
+    ConfigError,
+    LlmBudgetError,
+    LlmError,
+    ModelUnavailableError,
+    PromptSetError,
+    ScheduleError,
+)
 from coupled_core.planning import RunPlan, ShardPlan
 from coupled_core.progress import current_progress
+from coupled_core.splitting.settle import settle_split
 from flows.build_shard import build_shard
 from flows.failures import ShardsFailedError
 from flows.run_summary import RunSummary, summarise_run
@@ -13,6 +21,7 @@ from tasks.commit import commit
 from tasks.plan import plan
 from tasks.report import write_report
 from tasks.sheet import draw_sheet
+from tasks.split import prepare_splits
 
 _DEFAULTS = RunConfig()
 _HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)
@@ -33,20 +42,25 @@ def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
         ShardsFailedError: some shards failed; the finished ones are committed.
         CoupledError: nothing could be done, and why.
     """
+    asked, config = config, settle_split(config)
     run = plan(config)
-    failures = _build_shards(config, run)
+    try:
+        prepare_splits(config, run)
+    except LlmBudgetError as error:  # shards whose answers are there already can still be built
+        get_run_logger().warning("%s", error)
+    failures, stopped = _build_shards(config, run)
     snapshot = commit(config, run) if run.shards else None
     if snapshot is not None:
         draw_sheet(config, run, snapshot)
         write_report(config, snapshot)
-    summary = summarise_run(config, run, snapshot, failures)
-    if failures:
+    summary = summarise_run(config, run, snapshot, failures, stopped=stopped, asked=asked)
+    if failures or stopped:
         raise ShardsFailedError(summary)
     return summary
 
 
-def _build_shards(config: RunConfig, run: RunPlan) -> dict[int, str]:
-    """Build the open shards and return what went wrong, by shard."""
+def _build_shards(config: RunConfig, run: RunPlan) -> tuple[dict[int, str], str | None]:
+    """Build the open shards; return what went wrong, by shard, and what stopped the rest."""
     progress = current_progress()
     progress.begin("shards", len(run.open_shards))
     num_pairs = sum(shard.num_pairs for shard in run.open_shards)
@@ -54,17 +68,21 @@ def _build_shards(config: RunConfig, run: RunPlan) -> dict[int, str]:
     progress.begin("score", num_pairs)
     failures: dict[int, str] = {}
     for shard in run.open_shards:
-        if failure := _try_shard(config, shard):
+        try:
+            failure = _try_shard(config, shard)
+        except LlmError as error:
+            return failures, str(error)
+        if failure is not None:
             failures[shard.shard_index] = failure
         progress.advance("shards")
-    return failures
+    return failures, None
 
 
 def _try_shard(config: RunConfig, shard: ShardPlan) -> str | None:
     """Build a shard and return None, or what went wrong."""
     try:
         build_shard(config, shard)
-    except _HOPELESS:
+    except (*_HOPELESS, LlmError):
         raise
     except Exception as error:  # whatever it is, the other shards are not to blame
         get_run_logger().error("shard %d failed: %s", shard.shard_index, error)

@@ -18,17 +18,23 @@ from flows.cli_options import (
     Dtype,
     EntityText,
     Height,
+    MaxLlmUsd,
     MinCombined,
     Offload,
     OnBadRow,
     Output,
     Prompts,
+    RefreshSplit,
     Revision,
     SamModel,
     Schedule,
     Seed,
     ShardSize,
     SingleWriter,
+    SplitCache,
+    SplitModel,
+    Splitter,
+    SplitTransport,
     Steps,
     StoreDropped,
     Verbose,
@@ -37,11 +43,14 @@ from flows.cli_options import (
 
 _EXIT_CODES = (
     "[bold]Exit codes[/]: 0 done, 1 unexpected, 2 wrong usage or bad input, 3 model unavailable, "
-    "4 storage, 5 some shards failed (the others are committed), 130 interrupted (run it again)."
+    "4 storage, 5 some shards failed (the others are committed), "
+    "6 language model refused, unreachable or at its cap (what is finished is committed), "
+    "130 interrupted (run it again)."
 )
 _ENVIRONMENT = (
     "[bold]Environment[/]: PREFECT_API_URL names a running Prefect server (else a temporary one is "
     "started); AWS_PROFILE, AWS_ENDPOINT_URL and the rest of boto3's chain reach s3:// locations; "
+    "ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) let a language model split prompts; "
     "HF_TOKEN and HF_HOME serve gated models and their cache."
 )
 _BUILD_EXAMPLES = """[bold]Examples[/]
@@ -75,6 +84,12 @@ def build(
     prompts: Prompts = None,
     on_bad_row: OnBadRow = None,
     config: ConfigFile = None,
+    splitter: Splitter = None,
+    split_model: SplitModel = None,
+    split_transport: SplitTransport = None,
+    split_cache: SplitCache = None,
+    max_llm_usd: MaxLlmUsd = None,
+    refresh_split: RefreshSplit = None,
     output: Output = None,
     shard_size: ShardSize = None,
     single_writer: SingleWriter = None,

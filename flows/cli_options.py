@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 _INPUT, _OUTPUT, _IMAGES, _SCORES, _RUN = "Input", "Output", "Images", "Scores", "Run"
+_SPLIT = "Splitting prompts into background and entities"
 
 
 def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -35,6 +36,46 @@ ConfigFile = Annotated[
         "Settings as JSON, such as the `config` in a snapshot; flags win over it.",
         "--config",
     ),
+]
+Splitter = Annotated[
+    Literal["auto", "offline", "anthropic"] | None,
+    _option(
+        _SPLIT,
+        "Who splits groups that are not split already: rules, or a language model. "
+        "auto (default): anthropic where ANTHROPIC_API_KEY is set, else offline.",
+    ),
+]
+SplitModel = Annotated[
+    str | None, _option(_SPLIT, "Model of the Anthropic API. Default: claude-haiku-5-5.")
+]
+SplitTransport = Annotated[
+    Literal["auto", "online", "batch"] | None,
+    _option(
+        _SPLIT,
+        "online: seconds; batch: half the price, up to 24 hours. "
+        "auto (default): batch from 1000 open groups on.",
+    ),
+]
+SplitCache = Annotated[
+    str | None,
+    _option(
+        _SPLIT,
+        "Answers that are paid for: a folder or s3:// prefix that runs and workers share. "
+        "Default: split-answers in the dataset.",
+    ),
+]
+MaxLlmUsd = Annotated[
+    float | None,
+    _option(
+        _SPLIT,
+        "Stop before the run, all attempts together, can have spent more USD on the model; "
+        "what is answered is kept.",
+        min=0.0,
+    ),
+]
+RefreshSplit = Annotated[
+    bool | None,
+    _option(_SPLIT, "Ask again where another run has an answer; replaces it.", "--refresh-split"),
 ]
 Output = Annotated[
     str | None,
@@ -69,7 +110,7 @@ Schedule = Annotated[
     str | None, _option(_IMAGES, "Schedule file (JSON). Default: the base model's, shipped.")
 ]
 CouplingMode = Annotated[
-    Literal["log_bias", "key_scale"] | None,
+    Literal["log_bias", "key_scale", "region"] | None,
     _option(_IMAGES, "How the two texts are weighted. Default: the schedule's."),
 ]
 EntityText = Annotated[

@@ -7,6 +7,7 @@ from coupled_core.errors import (
     ConfigError,
     CoupledError,
     DatasetError,
+    LlmError,
     ModelUnavailableError,
     PromptSetError,
     ScheduleError,
@@ -26,8 +27,9 @@ class ShardsFailedError(CoupledError):
 
     def __init__(self, summary: "RunSummary") -> None:
         super().__init__(
-            f"{len(summary.failed_shards)} of {summary.num_shards} shards failed, the others are "
-            "committed; run the same command again to build them"
+            summary.stopped
+            or f"{len(summary.failed_shards)} of {summary.num_shards} shards failed, the others "
+            "are committed; run the same command again to build them"
         )
         self.summary = summary
 
@@ -41,6 +43,7 @@ class ExitCode(IntEnum):
     MODEL_UNAVAILABLE = 3
     STORAGE = 4
     SHARDS_FAILED = 5
+    LLM = 6
     INTERRUPTED = 130
 
 
@@ -49,6 +52,7 @@ _CODES: tuple[tuple[type[CoupledError], ExitCode], ...] = (
     (PromptSetError, ExitCode.USAGE),
     (ScheduleError, ExitCode.USAGE),
     (ModelUnavailableError, ExitCode.MODEL_UNAVAILABLE),
+    (LlmError, ExitCode.LLM),
     (StorageError, ExitCode.STORAGE),
     (DatasetError, ExitCode.STORAGE),
     (ShardsFailedError, ExitCode.SHARDS_FAILED),

@@ -13,6 +13,12 @@ from coupled_core.errors import ConfigError
 _WHERE: Mapping[str, tuple[str, str]] = {
     "prompts": ("prompts", "uri"),
     "on_bad_row": ("prompts", "on_bad_row"),
+    "splitter": ("split", "splitter"),
+    "split_model": ("split", "model"),
+    "split_transport": ("split", "transport"),
+    "split_cache": ("split", "cache_uri"),
+    "max_llm_usd": ("split", "max_llm_usd"),
+    "refresh_split": ("split", "refresh"),
     "output": ("output", "uri"),
     "shard_size": ("output", "shard_size"),
     "single_writer": ("output", "single_writer"),

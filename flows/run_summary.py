@@ -1,13 +1,15 @@
 """What a run says when it is over, to people and to programs."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
-from coupled_core.dataset.reader import current_snapshot
-from coupled_core.storage.store import open_store
+from coupled_core.dataset.reader import current_snapshot, iter_manifest
+from coupled_core.splitting.settle import account_of, describe_splitter, spent_usd
+from coupled_core.storage.store import ObjectStore, open_store
 
 if TYPE_CHECKING:  # planning imports torch, which the command line has no time for before it starts
     from coupled_core.dataset.snapshot import Snapshot
@@ -33,6 +35,14 @@ class RunSummary:
     """Shards with something new."""
     failed_shards: Mapping[int, str]
     """What went wrong, by shard."""
+    stopped: str | None
+    """Why the remaining shards were not begun: the cap on spending, or the LLM's API."""
+    splitter: str
+    """Who split what was not split already."""
+    llm_cost_usd: float
+    """What splitting this run's rows in the dataset has cost."""
+    llm_spent_usd: float
+    """The most that this run has spent, all attempts, with rows still to be built."""
     funnel: Mapping[str, Any]
     """Of this run's rows in the dataset; of all rows where the run added none."""
     manifest_parts: tuple[str, ...]
@@ -50,9 +60,24 @@ class RunSummary:
 
 
 def summarise_run(
-    config: RunConfig, plan: "RunPlan", new: "Snapshot | None", failures: Mapping[int, str]
+    config: RunConfig,
+    plan: "RunPlan",
+    new: "Snapshot | None",
+    failures: Mapping[int, str],
+    *,
+    stopped: str | None,
+    asked: RunConfig,
 ) -> RunSummary:
-    """Return what a run did, as the dataset now stands."""
+    """Return what a run did, as the dataset now stands.
+
+    Args:
+        config: Settings as they were used.
+        plan: What was to do.
+        new: The snapshot of this run; None: it added nothing.
+        failures: What went wrong, by shard.
+        stopped: Why the remaining shards were not begun.
+        asked: Settings as they were given.
+    """
     store = open_store(config.output.uri)
     current = new or current_snapshot(store)
     return RunSummary(
@@ -64,9 +89,19 @@ def summarise_run(
         num_pairs_before=plan.num_pairs_done,
         num_shards=len(plan.shards),
         failed_shards=dict(failures),
+        stopped=stopped,
+        splitter=describe_splitter(asked.split, config.split),
+        llm_cost_usd=_cost_of_rows(store, current, plan.run_id),
+        llm_spent_usd=spent_usd(config.split, account_of(config, plan.run_id)),
         funnel=_funnel_of(current, plan.run_id).to_dict(),
         manifest_parts=tuple(p.key for p in current.parts_of("manifest")) if current else (),
     )
+
+
+def _cost_of_rows(store: ObjectStore, snapshot: "Snapshot | None", run_id: str) -> float:
+    parts = [part for part in snapshot.parts if part.run_id == run_id] if snapshot else []
+    columns = (batch.column(0) for batch in iter_manifest(store, parts, ["llm_cost_usd"]))
+    return math.fsum(usd for column in columns for usd in column.to_pylist() if usd is not None)
 
 
 def _funnel_of(snapshot: "Snapshot | None", run_id: str) -> Funnel:

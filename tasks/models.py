@@ -36,10 +36,10 @@ def generation_of(config: GenerationConfig) -> GenerationProvenance:
         return _generation(config)
 
 
-def splitter_for(config: SplitConfig) -> Splitter:
-    """Return the splitter."""
+def splitter_for(config: SplitConfig, account: str | None = None) -> Splitter:
+    """Return the splitter that spends an account's money; None: one that is not asked to split."""
     with _loading:
-        return _splitter(config)
+        return _splitter(config, account)
 
 
 def prompts_of(config: PromptSetConfig) -> PromptCursor:
@@ -51,5 +51,5 @@ def prompts_of(config: PromptSetConfig) -> PromptCursor:
 _generator = lru_cache(maxsize=1)(load_generator)
 _scorer = lru_cache(maxsize=1)(load_scorer)
 _generation = lru_cache(maxsize=8)(resolve_generation)
-_splitter = lru_cache(maxsize=1)(build_splitter)
+_splitter = lru_cache(maxsize=4)(build_splitter)
 _prompts = lru_cache(maxsize=1)(PromptCursor)
