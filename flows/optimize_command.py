@@ -8,6 +8,7 @@ from coupled_core.optimization.settings import OptimizeSettings
 from flows.failures import ExitCode
 from flows.prefect_session import prefect_session
 from flows.terminal import Terminal
+from flows.worker_process import end_with_parent
 
 if TYPE_CHECKING:  # these import torch, which can wait until a server is starting
     from coupled_core.optimization.fit_report import Measured
@@ -65,7 +66,7 @@ def _run(settings: OptimizeSettings) -> "OptimizeSummary":
         return optimize_schedule(settings)
     from prefect.task_runners import ProcessPoolTaskRunner
 
-    runner: Any = ProcessPoolTaskRunner(max_workers=settings.workers)
+    runner: Any = ProcessPoolTaskRunner(settings.workers, initializer=end_with_parent)
     return optimize_schedule.with_options(task_runner=runner)(settings)
 
 

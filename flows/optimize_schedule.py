@@ -11,6 +11,7 @@ from coupled_core.optimization.fit_report import FitReport, judge_schedule
 from coupled_core.optimization.preparation import Preparation, prepare_search
 from coupled_core.optimization.publish import finish_schedule, publish_schedule
 from coupled_core.optimization.schedule_search import FoundSchedule, Search, search_schedule
+from coupled_core.optimization.schedule_space import extension_of
 from coupled_core.optimization.settings import OptimizeSettings
 from coupled_core.optimization.trial import TrialRecords
 from coupled_core.storage.store import open_store
@@ -58,6 +59,7 @@ def optimize_schedule(settings: OptimizeSettings = _DEFAULTS) -> OptimizeSummary
         family=settings.family,
         budget=settings.budget,
         num_knots=settings.num_knots,
+        extension=extension_of(settings.mode),
     )
     report = judge_schedule(found.best, ready.against, settings.check_steps, trials.run)
     return _publish(settings, ready, found, report)

@@ -12,7 +12,16 @@ from coupled_core.optimization.settings import OptimizeSettings
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import save_schedule
 
-_WITHOUT_EFFECT: dict[str, Any] = {"output": True, "workers": True, "run": {"output": True}}
+_WITHOUT_EFFECT: dict[str, Any] = {
+    "output": True,
+    "workers": True,
+    "run": {
+        "output": True,
+        "split": {"prices"},
+        "generation": {"device", "offload", "batch_size", "schedule", "coupling_mode"},
+    },
+}
+"""Settings that say nothing about what was found."""
 
 
 def describe_fit(

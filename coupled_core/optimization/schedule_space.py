@@ -9,6 +9,7 @@ from scipy.optimize import isotonic_regression
 
 from coupled_core.config import CouplingMode
 from coupled_core.methods.method import Knob, Knobs
+from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule import Parameters, Schedule
 
 # Layout is decided in the first moments, above sigma = 0.85. Roots and logarithms spread the box
@@ -44,13 +45,34 @@ class FittedOn:
 
 @dataclass(frozen=True)
 class Extension:
-    """Further knobs of a mode, beside those of beta, and what they do to a schedule."""
+    """Further knobs of a mode, beside those of beta, and the settings that they make."""
 
     knobs: tuple[Knob, ...] = ()
-    apply: Callable[[Schedule, Knobs], Schedule] = lambda schedule, _: schedule
+    region_of: Callable[[Knobs], RegionSettings | None] = lambda _: None
 
 
 NO_EXTENSION = Extension()
+REGION = Extension(
+    knobs=(
+        Knob("region_size", 0.02, 0.25, 0.07, meaning="share of the tokens that one entity gets"),
+        Knob("region_margin", 0.0, 0.2, 0.0625, meaning="rim around it, share of the side"),
+        Knob("region_feather", 0.0, 0.2, 0.0625, meaning="soft edge, share of the side"),
+        Knob("region_read_until", 0.3, 1.0, 0.6, meaning="least sigma at which it is read"),
+        Knob("region_release", 0.0, 0.3, 0.03, meaning="sigma below which images are not tied"),
+    ),
+    region_of=lambda knobs: RegionSettings(
+        size=round(knobs["region_size"], _DECIMALS),
+        margin=round(knobs["region_margin"], _DECIMALS),
+        feather=round(knobs["region_feather"], _DECIMALS),
+        read_until=round(knobs["region_read_until"], _DECIMALS),
+        release=round(knobs["region_release"], _DECIMALS),
+    ),
+)
+
+
+def extension_of(mode: CouplingMode) -> Extension:
+    """Return what a mode leaves open beside beta."""
+    return REGION if mode == "region" else NO_EXTENSION
 
 
 @dataclass(frozen=True)
@@ -70,8 +92,8 @@ def family_space(
     """Return the box of a family with one or two parameters."""
 
     def build(knobs: Knobs) -> Schedule:
-        schedule = make_schedule(family, _to_parameters(knobs), fitted_on)
-        return extension.apply(schedule, knobs)
+        region = extension.region_of(knobs)
+        return make_schedule(family, _to_parameters(knobs), fitted_on, region)
 
     return ScheduleSpace(family, (*_FAMILY_KNOBS[family], *extension.knobs), build)
 
@@ -104,7 +126,7 @@ def knot_space(
     def build(knobs: Knobs) -> Schedule:
         found = project([knobs[knob.name] for knob in heights])
         parameters: Parameters = {"times": times, "values": found}
-        return extension.apply(make_schedule("isotonic", parameters, fitted_on), knobs)
+        return make_schedule("isotonic", parameters, fitted_on, extension.region_of(knobs))
 
     return ScheduleSpace("knots", (*heights, *further), build)
 
@@ -122,7 +144,12 @@ def place_knots(start: Schedule, num_knots: int) -> tuple[float, ...]:
     return tuple(float(round(time, _DECIMALS)) for time in times)
 
 
-def make_schedule(family: str, parameters: Parameters, fitted_on: FittedOn) -> Schedule:
+def make_schedule(
+    family: str,
+    parameters: Parameters,
+    fitted_on: FittedOn,
+    region: RegionSettings | None = None,
+) -> Schedule:
     """Return a candidate."""
     return Schedule(
         family=family,
@@ -134,6 +161,7 @@ def make_schedule(family: str, parameters: Parameters, fitted_on: FittedOn) -> S
         note="A candidate of a search.",
         num_inference_steps=fitted_on.num_inference_steps,
         shift=fitted_on.shift,
+        region=region,
     )
 
 

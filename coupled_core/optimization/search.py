@@ -149,6 +149,8 @@ def _begin(space: Sequence[Knob], seed: int) -> Any:
         "seed": math.nan,  # which is how cma is told to leave it alone
         "verbose": -9,
     }
+    if len(space) == 1:
+        options["maxstd"] = math.inf  # cma 4.5 raises where one dimension would meet its limit
     return cma.CMAEvolutionStrategy(start, INITIAL_SPREAD, options)
 
 

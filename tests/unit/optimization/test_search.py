@@ -54,6 +54,15 @@ def test_an_optimum_on_the_edge_of_the_box_is_found(tmp_path: Path) -> None:
     assert found.best_knobs["y"] == pytest.approx(0.0, abs=0.1)
 
 
+@pytest.mark.parametrize("best", [-2.0, -0.7, 1.99])
+def test_one_knob_alone_is_searched_too_across_all_of_its_range(
+    tmp_path: Path, best: float
+) -> None:
+    path = tmp_path / "h.jsonl"
+    found = optimise(SPACE[:1], lambda k: -abs(k["x"] - best), 60, seed=7, history_path=path)
+    assert found.best_knobs["x"] == pytest.approx(best, abs=0.05)
+
+
 def test_the_defaults_come_first_and_the_budget_is_kept(tmp_path: Path) -> None:
     counted = Counted(peak)
     found = search(tmp_path, counted, budget=17)
