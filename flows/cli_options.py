@@ -111,7 +111,7 @@ Schedule = Annotated[
 ]
 CouplingMode = Annotated[
     Literal["log_bias", "key_scale", "region"] | None,
-    _option(_IMAGES, "How the two texts are weighted. Default: the schedule's."),
+    _option(_IMAGES, "How images are coupled. Default: the schedule's, or the base model's."),
 ]
 EntityText = Annotated[
     Literal["full_prompt", "entity_prompt"] | None,

@@ -58,7 +58,7 @@ GENERATION = (
     Column("base_model", _TEXT, "generate", "Hugging Face id or name of the image model."),
     Column("base_model_revision", _TEXT, "generate", "Its revision; null for a local folder."),
     Column("schedule_id", _TEXT, "generate", "Content hash of the coupling schedule."),
-    Column("coupling_mode", _TEXT, "generate", "log_bias or key_scale."),
+    Column("coupling_mode", _TEXT, "generate", "log_bias, key_scale or region."),
     Column("num_inference_steps", _INT, "generate", "Denoising steps."),
     Column("guidance_scale", _REAL, "generate", "Guidance that the model was given; null where it takes none."),
     Column("max_sequence_length", _INT, "generate", "T5 tokens of each text stream."),

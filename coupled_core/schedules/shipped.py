@@ -15,7 +15,7 @@ def load_shipped_schedule(name: str, mode: CouplingMode) -> Schedule:
 
     Args:
         name: miniature, flux-dev or flux-schnell.
-        mode: log_bias or key_scale.
+        mode: log_bias, key_scale or region.
 
     Raises:
         ScheduleError: none is shipped for this model in this mode.

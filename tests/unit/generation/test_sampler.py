@@ -9,11 +9,11 @@ from diffusers import FluxPipeline
 from torch import Tensor
 
 from coupled_core.config import CouplingMode
+from coupled_core.generation.batch import Group
 from coupled_core.generation.encode import PromptEncoder
 from coupled_core.generation.noise import draw_noise, image_ids
 from coupled_core.generation.noise_levels import compute_noise_levels
 from coupled_core.generation.sampler import (
-    Group,
     SamplerSettings,
     choose_phases,
     sample_groups,

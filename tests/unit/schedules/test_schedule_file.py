@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from coupled_core.errors import ScheduleError
+from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule_file import load_schedule, save_schedule
 from coupled_core.schedules.shipped import SHIPPED_FOLDER, load_shipped_schedule
 from tests.unit.schedules.test_schedule import PARAMETERS, build
@@ -83,3 +84,37 @@ def test_how_a_schedule_was_fitted_travels_along_and_changes_no_id(tmp_path: Pat
     change(path, fit=[1, 2])
     with pytest.raises(ScheduleError, match=r"fit expects dict; got \[1, 2\]"):
         load_schedule(path)
+
+
+def test_a_region_is_saved_and_read_with_the_schedule(tmp_path: Path) -> None:
+    schedule = build("step", mode="region", region=RegionSettings(size=0.12, release=0.2))
+    save_schedule(schedule, tmp_path / "schedule.json")
+    assert load_schedule(tmp_path / "schedule.json") == schedule
+    other = build("step", mode="region", region=RegionSettings(size=0.13, release=0.2))
+    assert other.id != schedule.id
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ({"size": 0.0}, "size must be above 0"),
+        ({"margin": -0.1}, r"margin must lie in \[0, 1\]; got -0.1"),
+        ({"feather": "wide"}, "feather expects a number; got 'wide'"),
+        ({"radius": 0.1}, "unexpected keyword argument 'radius'"),
+    ],
+)
+def test_region_settings_that_make_no_sense_are_refused(
+    tmp_path: Path, region: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "schedule.json"
+    save_schedule(build("step", mode="region", region=RegionSettings()), path)
+    change(path, region=region)
+    with pytest.raises(ScheduleError, match=message):
+        load_schedule(path)
+
+
+def test_region_settings_belong_to_mode_region_alone() -> None:
+    with pytest.raises(ScheduleError, match="mode region needs region settings"):
+        build("step", mode="region")
+    with pytest.raises(ScheduleError, match="others have none"):
+        build("step", mode="log_bias", region=RegionSettings())
