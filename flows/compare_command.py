@@ -13,7 +13,6 @@ from coupled_core.comparison.report import (
 from coupled_core.comparison.results import read_results
 from coupled_core.comparison.settings import CompareSettings
 from flows.failures import ExitCode
-from flows.prefect_session import prefect_session
 from flows.terminal import Terminal
 
 
@@ -48,6 +47,8 @@ def compare_and_report(settings: CompareSettings, terminal: Terminal, *, redraw:
 
 
 def _compare(settings: CompareSettings, terminal: Terminal) -> dict[str, str]:
+    from flows.prefect_session import prefect_session  # seconds that drawing again need not wait
+
     try:
         with prefect_session(), terminal.progress():
             from flows.compare_methods import compare_methods

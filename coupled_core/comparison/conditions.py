@@ -7,7 +7,6 @@ never mixes with results from before. Comments, docstrings and layout of the cod
 import ast
 import hashlib
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,6 @@ def name_work(
     return fingerprint(facts)[:32]
 
 
-@lru_cache(maxsize=1)
 def digest_code(root: Path) -> str:
     """Return the SHA-256 of what the deciding code under a folder does."""
     digest = hashlib.sha256()
