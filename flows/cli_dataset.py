@@ -12,8 +12,8 @@ from flows.cli_options import AsJson, Debug
 
 _PANEL = "Dataset"
 _EXIT_CODES = (
-    "[bold]Exit codes[/]: 0 done, 1 unexpected, 2 wrong usage, 3 model unavailable, 4 storage, or a "
-    "dataset that is damaged or forbids it, 130 interrupted."
+    "[bold]Exit codes[/]: 0 done, 1 unexpected, 2 wrong usage, 3 model unavailable, 4 storage, or "
+    "a dataset that is damaged or forbids it, 130 interrupted."
 )
 _SNAPSHOT_NAMES = (
     "[bold]Snapshots[/] are named by the beginning of their id, or: current; parent (what current "

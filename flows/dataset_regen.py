@@ -56,7 +56,7 @@ def regenerate_and_report(
     old = stored_images(store, target, row)
     image_format = run.config.get("output", {}).get("image_format", "png")
     distances = [
-        measure_distance(row, number, new[number], old and old[number], image_format)
+        measure_distance(row, number, new[number], old[number] if old else None, image_format)
         for number in (0, 1)
     ]
     if picture is not None:

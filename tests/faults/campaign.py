@@ -1,0 +1,183 @@
+"""Disturb every operation at every step, and print what came of it.
+
+    python -m tests.faults.campaign [--only SECTION ...] [--rounds 100]
+
+Steps are enumerated, not sampled: on S3 every request, before and after the server executes it; on
+disk every change that the interpreter announces. Network faults of every kind meet every request
+that changes something; requests that only read get the kinds in turn.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tests.faults.bench import (
+    Reader,
+    Tally,
+    disturb_on_s3,
+    kill_on_disk,
+    kill_on_s3,
+    open_undisturbed,
+    reader,
+)
+from tests.faults.full_disk import can_mount, run_in_namespace
+from tests.faults.operations import OPERATIONS, Operation, Template, make_template
+from tests.faults.proxy import KILLS, NETWORK, Fault, Request, fail_from, fault_at
+from tests.faults.races import race
+from tests.faults.servers import DisturbedS3, disturbed_s3
+
+_READS = ("GET", "HEAD")
+
+
+def list_requests(template: Template, s3: DisturbedS3) -> list[Request]:
+    """Return the requests of an undisturbed operation."""
+    uri = s3.new_uri()
+    disturbed = s3.open_disturbed(uri)
+    template.copy_to(open_undisturbed(uri))
+    template.operation.act(disturbed)
+    return list(s3.proxy.requests)
+
+
+def network_faults(
+    template: Template, s3: DisturbedS3, watcher: Reader, choose: Callable[[Request], list[Fault]]
+) -> Tally:
+    """Meet each request of an operation with each of the faults that `choose` names for it."""
+    tally = Tally()
+    for request in list_requests(template, s3):
+        for fault in choose(request):
+            uri = s3.new_uri()
+            template.copy_to(open_undisturbed(uri))
+            store = s3.open_disturbed(uri)
+            s3.proxy.reset(fault_at(request.index, fault))
+            what = f"{template.operation.name}, {request.method} {request.index}: {fault}"
+            tally += disturb_on_s3(template, uri, store, watcher, what)
+    return tally
+
+
+def all_kinds(request: Request) -> list[Fault]:
+    """Choose every kind for what changes something, one kind in turn for what reads."""
+    return [NETWORK[request.index % len(NETWORK)]] if request.method in _READS else list(NETWORK)
+
+
+def outages(template: Template, s3: DisturbedS3, watcher: Reader, every: int = 1) -> Tally:
+    """Let the server fail for good from each request on; the operation must give up, and heal."""
+    tally = Tally()
+    for request in list_requests(template, s3)[::every]:
+        uri = s3.new_uri()
+        template.copy_to(open_undisturbed(uri))
+        store = s3.open_disturbed(uri)
+        s3.proxy.reset(fail_from(request.index, Fault.INTERNAL_ERROR))
+        what = f"{template.operation.name}, outage from request {request.index}"
+        tally += disturb_on_s3(template, uri, store, watcher, what)
+    return tally
+
+
+def kills_on_s3(
+    template: Template, s3: DisturbedS3, watcher: Reader, is_chosen: Callable[[Request], bool]
+) -> Tally:
+    """Kill a process before and after each request of an operation."""
+    tally = Tally()
+    for request in list_requests(template, s3):
+        for fault in KILLS if is_chosen(request) else ():
+            uri = s3.new_uri()
+            template.copy_to(open_undisturbed(uri))
+            s3.proxy.reset(fault_at(request.index, fault))
+            found, was_killed = kill_on_s3(template, uri, s3.through_proxy, s3.proxy, watcher)
+            tally += found
+            if not was_killed:
+                tally.problems.append(f"{template.operation.name}: no request {request.index}")
+    return tally
+
+
+def kills_on_disk(template: Template, watcher: Reader, every: int = 1) -> Tally:
+    """Kill a process before each change that an operation makes to a disk."""
+    tally = Tally()
+    for step in count(0, every):
+        found, was_killed = kill_on_disk(template, step, watcher)
+        tally += found
+        if not was_killed:
+            return tally
+    raise AssertionError("unreachable")
+
+
+def template_of(operation: Operation) -> Template:
+    """Prepare an operation."""
+    with tempfile.TemporaryDirectory() as folder:
+        return make_template(operation, Path(folder))
+
+
+_Section = Callable[[Any, Reader], Tally]
+"""From the server (None on disk) and a reader to what came of it."""
+
+
+def _every(run: Callable[[Template], Tally]) -> Tally:
+    return sum((run(template_of(operation)) for operation in OPERATIONS), Tally())
+
+
+def _sections_on_disk(rounds: int) -> dict[str, _Section]:
+    def race_on_disk(_s3: None, _watcher: Reader) -> Tally:
+        with tempfile.TemporaryDirectory() as folder:
+            names = (f"{folder}/{number}" for number in count())
+            return race(lambda: next(names), {}, rounds)[0]
+
+    return {
+        "kill-disk": lambda s3, w: _every(lambda t: kills_on_disk(t, w)),
+        "race-disk": race_on_disk,
+        "disk-full": lambda s3, w: run_in_namespace() if can_mount() else Tally(),
+    }
+
+
+def _sections_on_s3(rounds: int) -> dict[str, _Section]:
+    return {
+        "kill-s3": lambda s3, w: _every(lambda t: kills_on_s3(t, s3, w, lambda request: True)),
+        "network": lambda s3, w: _every(lambda t: network_faults(t, s3, w, all_kinds)),
+        "outage": lambda s3, w: _every(lambda t: outages(t, s3, w)),
+        "race-s3": lambda s3, w: race(s3.new_uri, s3.direct, rounds)[0],
+    }
+
+
+def _print_lines(results: Iterator[tuple[str, Tally, float]]) -> bool:
+    columns = ("injections", "survived", "refused", "killed", "rows_lost", "rows_doubled")
+    columns = (*columns, "half_states", "damaged", "reads")
+    print(f"{'':<11}" + "".join(f"{name:>13}" for name in columns) + f"{'seconds':>9}", flush=True)
+    total = Tally()
+    for name, tally, seconds in results:
+        values = "".join(f"{getattr(tally, column):>13,}" for column in columns)
+        print(f"{name:<11}{values}{seconds:>9.0f}", flush=True)
+        for problem in tally.problems[:20]:
+            print(f"    {problem}", flush=True)
+        total += tally
+    print(f"{'in all':<11}" + "".join(f"{getattr(total, column):>13,}" for column in columns))
+    return total.is_clean
+
+
+def main() -> None:
+    """Run the sections that were named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", help="kill-disk kill-s3 network outage race-disk ...")
+    parser.add_argument("--rounds", type=int, default=100, help="of each race")
+    options = parser.parse_args()
+
+    def run() -> Iterator[tuple[str, Tally, float]]:
+        for sections, server in (
+            (_sections_on_disk(options.rounds), nullcontext()),
+            (_sections_on_s3(options.rounds), disturbed_s3()),
+        ):
+            wanted = {k: v for k, v in sections.items() if not options.only or k in options.only}
+            if not wanted:
+                continue
+            with server as s3, reader(s3.direct if s3 else {}) as watcher:
+                for name, section in wanted.items():
+                    started_at = time.monotonic()
+                    yield name, section(s3, watcher), time.monotonic() - started_at
+
+    raise SystemExit(0 if _print_lines(run()) else 1)
+
+
+if __name__ == "__main__":
+    main()

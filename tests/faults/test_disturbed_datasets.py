@@ -1,0 +1,100 @@
+"""A few of the disturbances of `tests.faults.campaign`, which has them all."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.faults.bench import Reader, Tally, reader
+from tests.faults.campaign import (
+    kills_on_disk,
+    kills_on_s3,
+    network_faults,
+    outages,
+    template_of,
+)
+from tests.faults.full_disk import can_mount, run_in_namespace
+from tests.faults.operations import operation_named
+from tests.faults.proxy import NETWORK, Fault, Request
+from tests.faults.races import race
+from tests.faults.servers import DisturbedS3, disturbed_s3
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[DisturbedS3]:
+    with disturbed_s3() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def watcher(s3: DisturbedS3) -> Iterator[Reader]:
+    with reader(s3.direct) as process:
+        yield process
+
+
+def _assert_clean(tally: Tally) -> None:
+    assert tally.problems == []
+    assert (tally.rows_lost, tally.rows_doubled, tally.half_states, tally.damaged) == (0, 0, 0, 0)
+    assert tally.injections > 0
+
+
+def test_a_commit_killed_between_any_two_changes_on_disk_is_whole_or_not_there(
+    watcher: Reader,
+) -> None:
+    tally = kills_on_disk(template_of(operation_named("commit")), watcher, every=3)
+    _assert_clean(tally)
+    assert tally.killed == tally.injections > 8
+    assert tally.reads > 0
+
+
+@pytest.mark.parametrize("name", ["commit", "rollback"])
+def test_a_process_killed_around_the_writes_that_decide_leaves_a_whole_dataset(
+    s3: DisturbedS3, watcher: Reader, name: str
+) -> None:
+    def decides(request: Request) -> bool:
+        return request.method == "PUT" and ("snapshots/" in request.path or _moves(request))
+
+    tally = kills_on_s3(template_of(operation_named(name)), s3, watcher, decides)
+    _assert_clean(tally)
+    assert tally.killed == {"commit": 4, "rollback": 2}[name]
+
+
+def test_every_network_fault_at_the_pointer_leaves_a_whole_dataset(
+    s3: DisturbedS3, watcher: Reader
+) -> None:
+    def choose(request: Request) -> list[Fault]:
+        return list(NETWORK) if request.method == "PUT" and _moves(request) else []
+
+    tally = network_faults(template_of(operation_named("commit")), s3, watcher, choose)
+    _assert_clean(tally)
+    assert tally.survived == tally.injections == len(NETWORK)
+
+
+def test_an_outage_is_an_error_of_ours_and_the_dataset_heals(
+    s3: DisturbedS3, watcher: Reader
+) -> None:
+    tally = outages(template_of(operation_named("commit")), s3, watcher, every=12)
+    _assert_clean(tally)
+    assert tally.refused == tally.injections
+
+
+def test_of_racing_processes_both_win_and_a_shard_of_both_counts_once(tmp_path: Path) -> None:
+    names = (f"{tmp_path}/{number}" for number in count())
+    tally, _ = race(lambda: next(names), {}, 4)
+    _assert_clean(tally)
+    assert tally.reads > 0
+
+
+def test_a_full_or_read_only_disk_leaves_a_whole_dataset() -> None:
+    if not can_mount():
+        pytest.skip("this system lets nobody mount in a namespace of their own")
+    tally = run_in_namespace()
+    _assert_clean(tally)
+    assert tally.refused > tally.survived > 0
+
+
+def _moves(request: Request) -> bool:
+    return request.path.partition("?")[0].endswith("current.json")
