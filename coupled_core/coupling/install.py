@@ -15,24 +15,22 @@ from coupled_core.coupling.processors import (
     TwoBranchSingleProcessor,
 )
 
-_DOUBLE_PROCESSORS: dict[CouplingMode, type[CoupledProcessor]] = {
-    "log_bias": LogBiasDoubleProcessor,
-    "key_scale": KeyScaleDoubleProcessor,
-    "region": LogBiasDoubleProcessor,  # inside the region; there is no text to weigh outside
-}
-
 
 @contextmanager
-def coupled_attention(transformer: FluxTransformer2DModel, mode: CouplingMode) -> Iterator[None]:
+def coupled_attention(
+    transformer: FluxTransformer2DModel, mode: CouplingMode, *, texts_meet: bool = True
+) -> Iterator[None]:
     """Run the transformer with coupled attention; the processors it had come back whatever happens.
 
     Inside, every call needs `joint_attention_kwargs=coupling_kwargs(...)` and, as text, background
-    and entity embeddings one after the other.
+    and entity embeddings one after the other. `texts_meet`: see `coupling.ablation`.
     """
     originals = transformer.attn_processors
     coupled = {
         name: (
-            TwoBranchSingleProcessor() if name.startswith("single_") else _DOUBLE_PROCESSORS[mode]()
+            TwoBranchSingleProcessor()
+            if name.startswith("single_")
+            else _double_processor(mode, texts_meet=texts_meet)
         )
         for name in originals
     }
@@ -44,10 +42,23 @@ def coupled_attention(transformer: FluxTransformer2DModel, mode: CouplingMode) -
 
 
 def attention_of(
-    transformer: FluxTransformer2DModel, mode: CouplingMode, *, is_coupled: bool
+    transformer: FluxTransformer2DModel,
+    mode: CouplingMode,
+    *,
+    is_coupled: bool,
+    texts_meet: bool = True,
 ) -> AbstractContextManager[None]:
     """Return `coupled_attention`, or nothing to enter where the call carries one text alone."""
-    return coupled_attention(transformer, mode) if is_coupled else nullcontext()
+    if not is_coupled:
+        return nullcontext()
+    return coupled_attention(transformer, mode, texts_meet=texts_meet)
+
+
+def _double_processor(mode: CouplingMode, *, texts_meet: bool) -> CoupledProcessor:
+    if mode == "key_scale":
+        return KeyScaleDoubleProcessor()
+    # In mode region, too: inside the region; outside there is no text to weigh.
+    return LogBiasDoubleProcessor(texts_meet=texts_meet)
 
 
 def coupling_kwargs(

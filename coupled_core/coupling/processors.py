@@ -95,11 +95,14 @@ class StockProcessor(CoupledProcessor):
 class LogBiasDoubleProcessor(CoupledProcessor):
     """Double-stream blocks in `log_bias` mode."""
 
+    def __init__(self, *, texts_meet: bool = True) -> None:
+        self._texts_meet = texts_meet
+
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
     ) -> Tensor:
         """See `attend_log_bias`."""
-        return attend_log_bias(query, key, value, _given(beta), layout)
+        return attend_log_bias(query, key, value, _given(beta), layout, texts_meet=self._texts_meet)
 
 
 class KeyScaleDoubleProcessor(CoupledProcessor):

@@ -31,25 +31,36 @@ class TextLayout:
     num_background_tokens: int
     num_entity_tokens: int
 
-    def split(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def split(self, rows: Tensor, dim: int = 2) -> tuple[Tensor, Tensor, Tensor]:
         """Return background, entity and image rows of (B, heads, S, head_dim) or (B, heads, S)."""
-        num_image = rows.shape[2] - self.num_background_tokens - self.num_entity_tokens
+        num_image = rows.shape[dim] - self.num_background_tokens - self.num_entity_tokens
         sizes = [self.num_background_tokens, self.num_entity_tokens, num_image]
-        background, entity, image = rows.split_with_sizes(sizes, dim=2)
+        background, entity, image = rows.split_with_sizes(sizes, dim=dim)
         return background, entity, image
 
 
 def attend_log_bias(
-    query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    layout: TextLayout,
+    *,
+    texts_meet: bool = True,
 ) -> Tensor:
-    """Attend jointly, with log(1 - beta) added on background keys and log(beta) on entity keys."""
+    """Attend jointly, with log(1 - beta) added on background keys and log(beta) on entity keys.
+
+    With `texts_meet` false the two texts do not attend to each other.
+    """
     keys, values = layout.split(key), layout.split(value)
     parts = [attend_with_lse(query, k, v) for k, v in zip(keys, values, strict=True)]
     beta = per_row(beta, parts[0][1])
-    coefficients = _merge_coefficients(
-        torch.stack([lse for _, lse in parts]),
-        torch.stack([1 - beta, beta, torch.ones_like(beta)]),
-    )
+    weights = torch.stack([1 - beta, beta, torch.ones_like(beta)])
+    if not texts_meet:
+        weights = weights.repeat(1, 1, 1, query.shape[2])
+        of_background, of_entity, _ = layout.split(weights, dim=3)
+        of_background[1], of_entity[0] = 0.0, 0.0
+    coefficients = _merge_coefficients(torch.stack([lse for _, lse in parts]), weights)
     return _weighted_sum([out for out, _ in parts], list(coefficients)).to(query.dtype)
 
 
@@ -105,7 +116,7 @@ def per_row(beta: Tensor, like: Tensor) -> Tensor:
 def _merge_coefficients(lse: Tensor, weights: Tensor) -> Tensor:
     """Return w_p exp(l_p) / sum_q w_q exp(l_q), (parts, B, heads, S), like `lse`.
 
-    `weights` is (parts, B or 1, 1, 1).
+    `weights` is (parts, B or 1, 1, S or 1).
     """
     reference = lse.masked_fill(weights == 0, -torch.inf).amax(dim=0).detach()
     mass = weights * (lse - reference).clamp(max=_MAX_EXPONENT).exp()

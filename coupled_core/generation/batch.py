@@ -8,6 +8,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
+from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import coupling_kwargs
 from coupled_core.generation.encode import TextEmbedding
 
@@ -67,7 +68,7 @@ class GroupBatch:
             entity_pooled=gather([text.pooled_prompt_embeds for text in entities]),
         )
 
-    def rows_at(self, phase: Phase, beta: Tensor) -> TextRows:
+    def rows_at(self, phase: Phase, beta: Tensor, ablation: Ablation = THE_METHOD) -> TextRows:
         """Return text, pooled vector and beta of one step."""
         if phase == "prefix":
             return TextRows(self.background, self.background_pooled, None)
@@ -76,11 +77,10 @@ class GroupBatch:
         weight = beta.to(torch.promote_types(self.entity.dtype, torch.float32))
         weight = weight.to(self.entity.device)
         background = self.background[self.group_of_row]
-        # One pooled vector an image: full prompts from the start would let images differ at beta =
-        # 0.
-        pooled = (1 - weight) * self.background_pooled[
-            self.group_of_row
-        ] + weight * self.entity_pooled
+        # One vector an image: full prompts from the start would let images differ at beta = 0.
+        share = torch.ones_like(weight) if ablation.pooled_of_entity else weight
+        of_background = self.background_pooled[self.group_of_row]
+        pooled = (1 - share) * of_background + share * self.entity_pooled
         return TextRows(
             torch.cat([background, self.entity], dim=1),
             pooled.to(self.entity.dtype),

@@ -9,6 +9,7 @@ import torch
 from diffusers import FluxPipeline
 
 from coupled_core.config import EntityText, GenerationConfig
+from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError
 from coupled_core.generation.base_model import load_pipeline
 from coupled_core.generation.batch import Group
@@ -70,6 +71,7 @@ class GroupGenerator:
         schedule: Schedule,
         entity_text: EntityText | None = None,
         num_inference_steps: int | None = None,
+        ablation: Ablation = THE_METHOD,
     ) -> "GroupGenerator":
         """Return a generator on the same loaded model with another schedule, of any mode.
 
@@ -77,6 +79,7 @@ class GroupGenerator:
             schedule: replaces the schedule and its mode.
             entity_text: what the entity stream reads; None: as before.
             num_inference_steps: None: as before.
+            ablation: for research; what it changes is not in the provenance.
         """
         provenance = replace(
             self.provenance,
@@ -87,6 +90,7 @@ class GroupGenerator:
         )
         other = GroupGenerator(self._pipeline, schedule, provenance)
         other._encoder = self._encoder
+        other._settings = replace(other._settings, ablation=ablation)
         return other
 
     def generate(self, samples: Sequence[Sample], on_step: OnStep | None = None) -> list[_Outcome]:

@@ -22,6 +22,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from coupled_core.config import CouplingMode
+from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import attention_of
 from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
 from coupled_core.generation.noise_levels import NoiseLevels
@@ -43,6 +44,7 @@ class SamplerSettings:
     """False computes every step as a middle step: slower, the same images in `log_bias` mode."""
     region: RegionSettings | None = None
     """Of mode region."""
+    ablation: Ablation = THE_METHOD
 
 
 def sample_groups(
@@ -87,13 +89,18 @@ def sample_groups(
     for phase, steps in groupby(range(num_steps), key=phases.__getitem__):
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
-        with attention_of(transformer, settings.mode, is_coupled=phase == "middle"):
+        with attention_of(
+            transformer,
+            settings.mode,
+            is_coupled=phase == "middle",
+            texts_meet=settings.ablation.texts_meet,
+        ):
             for i in steps:
                 velocity = predict_velocity(
                     transformer,
                     latents.to(dtype),
                     levels.timesteps[i].to(device),
-                    batch.rows_at(phase, betas[i]),
+                    batch.rows_at(phase, betas[i], settings.ablation),
                     image_ids.to(device),
                     settings.guidance_scale,
                 )
@@ -142,7 +149,8 @@ def _sample_regions(
 
 def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[Phase]:
     """Return prefix, middle or suffix for each step."""
-    if not settings.share or settings.mode == "key_scale":
+    shares = settings.share and not settings.ablation.pooled_of_entity
+    if not shares or settings.mode == "key_scale":
         return ["middle"] * len(betas)
     values = betas.detach().cpu().tolist()
     # A 0 after another value would have to bring the images together again: only leading zeros are

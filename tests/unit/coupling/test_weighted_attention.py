@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from coupled_core.coupling.partial_attention import attend_plainly, attend_with_lse
 from coupled_core.coupling.weighted_attention import TextLayout, attend_log_bias
@@ -63,3 +64,20 @@ def test_half_precision_stays_within_its_rounding_of_float32() -> None:
     )
     assert rounded.dtype == torch.bfloat16
     assert float((rounded - exact).norm() / exact.norm()) < 1e-2
+
+
+def test_texts_that_do_not_meet_ignore_each_other_and_images_see_both() -> None:
+    generator = torch.Generator().manual_seed(3)
+    query, key, value = (
+        torch.randn(1, 2, 10, 8, generator=generator, dtype=torch.float64) for _ in range(3)
+    )
+    layout, beta = TextLayout(3, 2), torch.tensor(0.4, dtype=torch.float64)
+    apart = attend_log_bias(query, key, value, beta, layout, texts_meet=False)
+    together = attend_log_bias(query, key, value, beta, layout)
+    mask = torch.zeros(10, 10, dtype=torch.float64)
+    mask[:, :3], mask[:, 3:5] = (1 - beta).log(), beta.log()
+    mask[:3, 3:5] = mask[3:5, :3] = -torch.inf
+    literal = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    torch.testing.assert_close(apart, literal, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(apart[:, :, 5:], together[:, :, 5:], rtol=1e-12, atol=1e-12)
+    assert (apart - together)[:, :, :5].abs().max() > 1e-3

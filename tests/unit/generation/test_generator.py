@@ -146,7 +146,7 @@ def test_provenance_is_the_same_before_and_after_loading(
     assert resolved == generator.provenance
     assert (resolved.width, resolved.height, resolved.max_sequence_length) == (32, 32, 32)
     assert resolved.dtype == "float32"
-    assert resolved.coupling_mode == "log_bias"
+    assert resolved.coupling_mode == "region"
     assert len(resolved.schedule_id) == len(resolved.base_model_revision) == 64
 
 

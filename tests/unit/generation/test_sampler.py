@@ -9,6 +9,7 @@ from diffusers import FluxPipeline
 from torch import Tensor
 
 from coupled_core.config import CouplingMode
+from coupled_core.coupling.ablation import Ablation
 from coupled_core.generation.batch import Group
 from coupled_core.generation.encode import PromptEncoder
 from coupled_core.generation.noise import draw_noise, image_ids
@@ -196,3 +197,23 @@ def test_stock_processors_are_back_when_a_step_fails(pipeline: FluxPipeline) -> 
         run(pipeline, [broken], [0.5, 1.0])
     after = pipeline.transformer.attn_processors
     assert all(after[name] is processor for name, processor in before.items())
+
+
+@torch.no_grad()
+def test_pooled_vectors_of_the_entity_stream_make_images_differ_at_beta_0(
+    pipeline: FluxPipeline,
+) -> None:
+    groups = build_groups(pipeline, [2])
+    ids = image_ids(pipeline, SIZE_PX, SIZE_PX)
+    (images,) = sample_groups(
+        pipeline.transformer,
+        groups,
+        compute_noise_levels(pipeline.scheduler, 4, ids.shape[0]),
+        torch.zeros(4, dtype=torch.float64),
+        ids,
+        SamplerSettings("log_bias", None, ablation=Ablation(pooled_of_entity=True)),
+        device=torch.device("cpu"),
+    )
+    assert (images[0] - images[1]).abs().max() > 1e-3
+    (shared,) = run(pipeline, groups, [0.0] * 4)
+    assert torch.equal(shared[0], shared[1])
