@@ -1,0 +1,80 @@
+"""The recipes in the exports' README run as they stand there, and find what is in the dataset."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import coupled_core.export
+from coupled_core.storage.local import LocalStore
+from tests.unit.export.export_samples import commit_pairs
+
+README = Path(str(coupled_core.export.__file__)).with_name("README.md")
+
+
+def _recipes() -> dict[str, str]:
+    """Return the code blocks by the heading above them; "" is the one that finds the parts."""
+    text = README.read_text(encoding="utf-8").split("\n## Recipes\n", 1)[1]
+    sections = re.split(r"^### (.+)$", text, flags=re.MULTILINE)
+    bodies = dict(zip(["", *sections[1::2]], sections[::2], strict=True))
+    blocks = {
+        name: re.findall(r"```python\n(.*?)```", body, re.DOTALL) for name, body in bodies.items()
+    }
+    return {name: "\n".join(found) for name, found in blocks.items()}
+
+
+def _run(name: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for recipe in ("", name):
+        exec(compile(_recipes()[recipe], f"{README}: {recipe}", "exec"), names)
+    return names
+
+
+@pytest.fixture(autouse=True)
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset where the recipes look for it: ten kept pairs and six others."""
+    monkeypatch.chdir(tmp_path)
+    commit_pairs(LocalStore(tmp_path / "coupled-dataset"))
+
+
+def test_there_is_a_recipe_for_each_reader() -> None:
+    assert _recipes().keys() == {"", "DuckDB", "Polars", "pyarrow", "Spark"}
+    assert all(_recipes().values())
+
+
+def test_duckdb_counts_reasons_and_joins_images() -> None:
+    names = _run("DuckDB")
+    assert dict(names["reasons"]) == {
+        "below_min_combined": 2,
+        "invalid_input": 2,
+        "mask_too_large": 2,
+        "split_failed": 2,
+    }
+    assert len(names["best"]) == 10
+    assert all(num_bytes > 0 for *_, num_bytes in names["best"])
+
+
+def test_polars_groups_kept_pairs_and_reads_images() -> None:
+    names = _run("Polars")
+    assert names["by_variation"].select("variation_kind", "pairs").rows() == [
+        ("entity_swap", 4),
+        ("pose", 4),
+        ("position", 2),
+    ]
+    assert names["first"].item(0, "bytes").startswith(b"\x89PNG")
+
+
+def test_pyarrow_filters_the_manifest_and_streams_images() -> None:
+    names = _run("pyarrow")
+    assert names["table"].num_rows == 6
+    assert names["num_pairs_with_images"] == 10
+
+
+def test_spark_joins_images() -> None:
+    pytest.importorskip("pyspark", reason="PySpark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("there is no Java")
+    sizes = _run("Spark")["sizes"]
+    assert len(sizes) == 10 and all(row["num_bytes"] > 0 for row in sizes)
