@@ -1,29 +1,28 @@
 """Words of prompts and answers, and whether a word of the one can come from the other."""
 
+import re
 from collections.abc import Collection
+from functools import lru_cache
 
-from coupled_core.splitting.words import is_content, tokenise
+from coupled_core.splitting.words import BE, CONJUNCTIONS, DETERMINERS, PREPOSITIONS, tokenise
 
-_UNSPACED = (
-    (0x0E00, 0x0EFF),
-    (0x1000, 0x109F),
-    (0x1780, 0x17FF),
-    (0x3040, 0x30FF),
-    (0x3400, 0x9FFF),
-)
+_FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | CONJUNCTIONS | BE | {"there"}
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Thai, Lao, Burmese, Khmer, Kana, Han: scripts without spaces, of which every sign is a word."""
 _MIN_STEM, _MAX_ENDING = 3, 4
 
 
-def content_words(text: str) -> list[str]:
+@lru_cache(maxsize=512)  # the checks ask for the words of one group's texts again and again
+def content_words(text: str) -> tuple[str, ...]:
     """Return the words of a text that carry meaning, without case, in order, repeated ones too."""
     words: list[str] = []
     for token in tokenise(text):
-        if any(_is_unspaced(char) for char in token.key):
-            words.extend(token.key)
-        elif is_content(token.key):
-            words.append(token.key.removesuffix("'s").removesuffix("’s"))
-    return words
+        key = token.key
+        if _UNSPACED.search(key):
+            words.extend(key)
+        elif key[0].isalnum() and key not in _FUNCTION_WORDS:
+            words.append(key.removesuffix("'s").removesuffix("’s"))
+    return tuple(words)
 
 
 def is_among(word: str, words: Collection[str]) -> bool:
@@ -37,13 +36,11 @@ def missing_from(text: str, source: Collection[str]) -> list[str]:
 
 
 def _same_stem(word: str, other: str) -> bool:
-    same = 0
-    for a, b in zip(word, other, strict=False):
+    if word[:_MIN_STEM] != other[:_MIN_STEM] or min(len(word), len(other)) < _MIN_STEM:
+        return False
+    same = _MIN_STEM
+    for a, b in zip(word[same:], other[same:], strict=False):
         if a != b:
             break
         same += 1
-    return same >= _MIN_STEM and max(len(word), len(other)) - same <= _MAX_ENDING
-
-
-def _is_unspaced(char: str) -> bool:
-    return any(first <= ord(char) <= last for first, last in _UNSPACED)
+    return max(len(word), len(other)) - same <= _MAX_ENDING
