@@ -1,45 +1,51 @@
 """The ablations as tables: ours taken apart, one subject at a time, and what could not be tried."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from coupled_core.comparison.results import rows_of
 from coupled_core.comparison.settings import OURS
-from coupled_core.comparison.summary import Summary, summarise
+from coupled_core.comparison.summary import Row, summarise
 from coupled_core.comparison.table import NOTE, render_table
 
 NOT_OFFERED: Mapping[str, str] = {
-    "pooled embedding": "interpolated with beta (as it is) against that of the full prompt "
-    "throughout",
-    "background-entity text attention": "open in double-stream blocks (as it is) against blocked",
     "schedules per block type": "one schedule for all blocks (as it is) against one a block type",
 }
-"""Ablations that wait for a switch in `generation.sampler.SamplerSettings`. A switch there becomes
-a field of `variants.Variant`, handed on in `variants.build_variant`."""
+"""Ablations that wait for a switch in `coupling.ablation`. A switch there becomes a variant in
+`variants.list_variants`."""
 _AS_IT_IS = (OURS, "")
 
 
 def render_ablations(results: pa.Table) -> str | None:
     """Return a section a subject as Markdown; None: the results hold no ablations.
 
-    Ours as it is heads every table, and every difference is taken to it.
+    What a subject is held against heads its table, and every difference is taken to it: ours as it
+    is, or, for a subject that ends in ", in MODE", ours in that mode.
     """
     rows = rows_of(results, "ablation")
     if not rows:
         return None
-    first, *others = summarise(rows, _AS_IT_IS)
-    by_subject: defaultdict[str, list[Summary]] = defaultdict(list)
-    for summary in others:
-        by_subject[summary.variant.partition(":")[0]].append(summary)
-    sections = [
-        f"## {subject.capitalize()}\n\n" + render_table([first, *found], OURS, by_variant=True)
-        for subject, found in by_subject.items()
-    ]
+    variants = dict.fromkeys(row["variant"] for row in rows)
+    subjects = dict.fromkeys(name.partition(":")[0] for name in variants if name)
+    sections = [_render_subject(subject, rows) for subject in subjects]
     missing = "".join(f"* {name}: {what}.\n" for name, what in NOT_OFFERED.items())
+    num_pairs = sum(row["variant"] == "" for row in rows)
     return (
-        f"# Ours taken apart\n\n{first.num_pairs} pairs each. {NOTE}\n\n"
+        f"# Ours taken apart\n\n{num_pairs} pairs each. {NOTE}\n\n"
         + "\n".join(sections)
-        + f"\n## Not tried, because the sampler has no switch for it\n\n{missing}"
+        + f"\n## Not tried, because there is no switch for it\n\n{missing}"
     )
+
+
+def _render_subject(subject: str, rows: Sequence[Row]) -> str:
+    _, _, mode = subject.partition(", in ")
+    reference = (OURS, f"mode: {mode}") if mode else _AS_IT_IS
+    own = [
+        row
+        for row in rows
+        if row["variant"].partition(":")[0] == subject or row["variant"] == reference[1]
+    ]
+    name = f"{OURS} in {mode}" if mode else OURS
+    table = render_table(summarise(own, reference), name, by_variant=True)
+    return f"## {subject.capitalize()}\n\n{table}"

@@ -20,7 +20,7 @@ from coupled_core.comparison.results import to_bytes
 from coupled_core.comparison.settings import OURS, CompareSettings
 from coupled_core.comparison.tuned import Tuned
 from coupled_core.comparison.tuning import TuningStore
-from coupled_core.comparison.variants import list_variants
+from coupled_core.comparison.variants import knob_of_ours, list_variants
 from coupled_core.comparison.work import ChunkStore, evaluate_chunk, find_method
 from coupled_core.errors import ConfigError
 from coupled_core.evaluation.pairs import Evaluator
@@ -59,7 +59,9 @@ class Bench:
         self.variants = list_variants(resolved.schedule, resolved.files.known.schedule_name)
         self.conditions = find_conditions(run)
         self.chunks = ChunkStore(settings, self.conditions)
-        self.tuning = TuningStore(settings, self.conditions, self.train_samples)
+        self.tuning = TuningStore(
+            settings, self.conditions, self.train_samples, knob_of_ours(self.schedule)
+        )
 
     @cached_property
     def methods(self) -> dict[str, Method]:

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from coupled_core.comparison.conditions import Conditions, name_work
 from coupled_core.comparison.settings import OURS, CompareSettings
 from coupled_core.comparison.tuned import Tuned
-from coupled_core.comparison.variants import SHIFT_KNOB
 from coupled_core.evaluation.pairs import Evaluator, mean_objective
 from coupled_core.methods.method import Knob, Knobs, Method
 from coupled_core.optimization.history import Evaluation
@@ -28,10 +27,14 @@ class TuningStore:
     """Searches in the folder of a comparison, by everything that decides them."""
 
     def __init__(
-        self, settings: CompareSettings, conditions: Conditions, samples: Sequence[Sample]
+        self,
+        settings: CompareSettings,
+        conditions: Conditions,
+        samples: Sequence[Sample],
+        knob_of_ours: Knob,
     ) -> None:
         self._settings, self._conditions = settings, conditions
-        self._samples = list(samples)
+        self._samples, self._knob_of_ours = list(samples), knob_of_ours
         self._store = LocalStore(settings.folder)
 
     def read(self, method: str) -> Tuned | None:
@@ -49,7 +52,7 @@ class TuningStore:
         settings, num_samples = self._settings, len(self._samples)
         if not method.knobs:
             progress.advance(STAGE, settings.sweep_budget * num_samples)
-            return self._keep(_describe(method, None))
+            return self._keep(self._describe(method, None))
 
         def evaluate(knobs: Knobs) -> float:
             return mean_objective(evaluator.evaluate(method, knobs, self._samples))
@@ -67,7 +70,7 @@ class TuningStore:
             on_evaluation=note,
         )
         progress.advance(STAGE, (settings.sweep_budget - len(found.history)) * num_samples)
-        return self._keep(_describe(method, found))
+        return self._keep(self._describe(method, found))
 
     def _keep(self, tuned: Tuned) -> Tuned:
         name = self._name(tuned.method, self._settings.sweep_budget)
@@ -79,21 +82,15 @@ class TuningStore:
         work = name_work(self._conditions, method, {}, self._samples, budget=budget, seed=seed)
         return f"tuning/{method}-{work[:16]}"
 
-
-def _describe(method: Method, found: SearchResult | None) -> Tuned:
-    return Tuned(
-        method=method.name,
-        knobs=dict(found.best_knobs) if found else {},
-        objective=found.best_objective if found else None,
-        default_objective=found.history[0].objective if found else None,
-        num_evaluations=len(found.history) if found else 0,
-        main_knob=_find_main_knob(method),
-        meanings={knob.name: knob.meaning for knob in method.knobs},
-    )
-
-
-def _find_main_knob(method: Method) -> Knob | None:
-    """Return the knob that a method's curve follows; ours without one is moved in time."""
-    if method.main_knob is None:
-        return SHIFT_KNOB if method.name == OURS else None
-    return next(knob for knob in method.knobs if knob.name == method.main_knob)
+    def _describe(self, method: Method, found: SearchResult | None) -> Tuned:
+        own = self._knob_of_ours if method.name == OURS else None
+        main = next((knob for knob in method.knobs if knob.name == method.main_knob), own)
+        return Tuned(
+            method=method.name,
+            knobs=dict(found.best_knobs) if found else {},
+            objective=found.best_objective if found else None,
+            default_objective=found.history[0].objective if found else None,
+            num_evaluations=len(found.history) if found else 0,
+            main_knob=main,
+            meanings={knob.name: knob.meaning for knob in method.knobs},
+        )

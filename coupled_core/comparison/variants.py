@@ -1,30 +1,43 @@
-"""Ours with one thing changed: the schedules and texts behind ablations and the curve of ours.
+"""Ours with one thing changed: what ablations and the curve of ours are made of.
 
-What the sampler offers no switch for is listed in `ablations.NOT_OFFERED`.
+Where ours couples over space, what concerns beta over time is taken apart in mode `log_bias`: in a
+region beta may be 1 throughout, and nothing would change.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import torch
 
 from coupled_core.config import CouplingMode, EntityText
+from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator
 from coupled_core.methods.method import Knob, Knobs, Method
 from coupled_core.methods.ours import CoupledMethod
+from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule import Parameters, Schedule
 from coupled_core.schedules.shipped import load_shipped_schedule
 
 SHIFT_KNOB = Knob("shift", -0.1, 0.4, 0.0, meaning="time by which the schedule rises later")
-"""What the curve of ours follows where ours names no main knob of its own."""
+SIZE_KNOB = Knob("size", 0.02, 0.4, 0.07, meaning="share of the tokens that one entity gets")
 
 _CENTERS = (-0.05, 0.0, 0.05, 0.15, 0.3)  # added to the centre of the schedule
 _WIDTHS = (0.5, 1.0, 2.0, 4.0)  # times its width
 _PREFIXES = (0.0, 0.02, 0.05, 0.1, 0.2)
+_NOTE = "A variant of another schedule, to take it apart."
 _NUM_KNOTS = 201
 _MIN_WIDTH = 0.02
+_TIME_MODE: CouplingMode = "log_bias"
+_REGION_VALUES: Mapping[str, tuple[float, ...]] = {
+    "size": (0.02, 0.04, 0.12, 0.2, 1.0),
+    "margin": (0.0, 0.03, 0.125),
+    "feather": (0.0, 0.03, 0.125),
+    "read_until": (0.98, 0.9, 0.8, 0.4, 0.2),
+    "release": (0.0, 0.1, 0.2),
+}
+_REGION_CENTERS = (0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,8 @@ class Variant:
     schedule: Schedule
     entity_text: EntityText | None = None
     """None: that of the settings."""
+    ablation: Ablation = THE_METHOD
+    """Which parts of a coupled step differ."""
 
     @property
     def name(self) -> str:
@@ -45,41 +60,63 @@ class Variant:
 
     def describe(self) -> dict[str, Any]:
         """Return what decides its images, JSON values."""
-        return {"schedule": self.schedule.id, "entity_text": self.entity_text}
+        text, parts = self.entity_text, asdict(self.ablation)
+        return {"schedule": self.schedule.id, "entity_text": text, "ablation": parts}
 
 
 def list_variants(schedule: Schedule, schedule_name: str) -> list[Variant]:
     """Return every ablation of a schedule, by subject.
 
+    Subjects that end in ", in MODE" are to be held against the variant "mode: MODE", the others
+    against ours as it is.
+
     Args:
         schedule: that of ours.
         schedule_name: under which schedules for its model are shipped.
     """
-    return [
-        *_vary_family(schedule),
-        *_vary_center_and_width(schedule),
-        *_vary_mode(schedule_name),
-        *_vary_entity_text(schedule),
-        *_vary_prefix(schedule),
+    modes, suffix = list(_vary_mode(schedule_name)), ""
+    over_time = schedule
+    if schedule.mode == "region":
+        suffix = f", in {_TIME_MODE}"
+        over_time = load_shipped_schedule(schedule_name, _TIME_MODE)
+    found = [
+        *_vary_family(over_time),
+        *_vary_center_and_width(over_time),
+        *_vary_prefix(over_time),
+        *_vary_parts(over_time),
     ]
+    in_time = [replace(variant, subject=f"{variant.subject}{suffix}") for variant in found]
+    text = Variant("entity stream", "reads e_i", schedule, "entity_prompt")
+    return [*modes, *_vary_region(schedule), text, *in_time]
 
 
 def build_variant(method: Method, variant: Variant) -> CoupledMethod:
     """Return ours, on its loaded model, with what the variant changes."""
 
     def retune(original: GroupGenerator, _: Knobs) -> GroupGenerator:
-        return original.with_schedule(variant.schedule, variant.entity_text)
+        return original.with_schedule(
+            variant.schedule, variant.entity_text, ablation=variant.ablation
+        )
 
     return _with_retune(method, retune, ())
 
 
-def build_shifted(method: Method, schedule: Schedule) -> CoupledMethod:
-    """Return ours with `SHIFT_KNOB` as its one knob."""
+def knob_of_ours(schedule: Schedule) -> Knob:
+    """Return what the curve of ours follows where ours names no main knob of its own."""
+    return SIZE_KNOB if schedule.region is not None else SHIFT_KNOB
+
+
+def build_along(method: Method, schedule: Schedule) -> CoupledMethod:
+    """Return ours with `knob_of_ours` as its one knob."""
+    knob = knob_of_ours(schedule)
 
     def retune(original: GroupGenerator, knobs: Knobs) -> GroupGenerator:
-        return original.with_schedule(shift_schedule(schedule, knobs[SHIFT_KNOB.name]))
+        value = knobs[knob.name]
+        if schedule.region is None:
+            return original.with_schedule(shift_schedule(schedule, value))
+        return original.with_schedule(resize_region(schedule, size=value))
 
-    return _with_retune(method, retune, (SHIFT_KNOB,))
+    return _with_retune(method, retune, (knob,))
 
 
 def shift_schedule(schedule: Schedule, by: float) -> Schedule:
@@ -95,6 +132,12 @@ def shift_schedule(schedule: Schedule, by: float) -> Schedule:
         return _revise(schedule, "isotonic", {**old, "times": times})
     (center,) = _numbers(old["center"])
     return _revise(schedule, schedule.family, {**old, "center": center + by})
+
+
+def resize_region(schedule: Schedule, **changes: float) -> Schedule:
+    """Return a schedule of mode region with other `RegionSettings`."""
+    region = replace(schedule.region or RegionSettings(), **changes)
+    return replace(schedule, region=region, optimised=False, note=_NOTE, fit=None)
 
 
 def measure_rise(schedule: Schedule) -> tuple[float, float]:
@@ -137,9 +180,25 @@ def _vary_mode(schedule_name: str) -> Iterator[Variant]:
             continue
 
 
-def _vary_entity_text(schedule: Schedule) -> Iterator[Variant]:
-    for text in get_args(EntityText):
-        yield Variant("entity stream reads", text, schedule, text)
+def _vary_region(schedule: Schedule) -> Iterator[Variant]:
+    """Change one of its settings, or let it begin later; nothing for modes without a region."""
+    if schedule.region is None:
+        return
+    for name, values in _REGION_VALUES.items():
+        for value in values:
+            changed = resize_region(schedule, **{name: value})
+            yield Variant(f"region {name.replace('_', ' ')}", f"{value:g}", changed)
+    for center in _REGION_CENTERS:
+        later = _revise(schedule, "step", {"center": center})
+        yield Variant("beta in the region", f"0 until t = {center:g}, then 1", later)
+
+
+def _vary_parts(schedule: Schedule) -> Iterator[Variant]:
+    """Change the parts of a step with 0 < beta < 1, and what the entity stream reads."""
+    apart, whole = Ablation(texts_meet=False), Ablation(pooled_of_entity=True)
+    yield Variant("background and entity text", "do not meet", schedule, ablation=apart)
+    yield Variant("pooled vector", "of the entity stream", schedule, ablation=whole)
+    yield Variant("entity stream", "reads e_i", schedule, "entity_prompt")
 
 
 def _vary_prefix(schedule: Schedule) -> Iterator[Variant]:
@@ -154,9 +213,8 @@ def _vary_prefix(schedule: Schedule) -> Iterator[Variant]:
 
 
 def _revise(schedule: Schedule, family: str, parameters: Parameters) -> Schedule:
-    note = "A variant of another schedule, to take it apart."
     return replace(
-        schedule, family=family, parameters=parameters, optimised=False, note=note, fit=None
+        schedule, family=family, parameters=parameters, optimised=False, note=_NOTE, fit=None
     )
 
 

@@ -10,7 +10,7 @@ from coupled_core.comparison.conditions import Conditions, name_work
 from coupled_core.comparison.results import SCHEMA, read_results, to_bytes
 from coupled_core.comparison.rows import build_rows, key_of
 from coupled_core.comparison.settings import OURS, CompareSettings
-from coupled_core.comparison.variants import Variant, build_shifted, build_variant
+from coupled_core.comparison.variants import Variant, build_along, build_variant
 from coupled_core.evaluation.pairs import Evaluator
 from coupled_core.methods.method import Method
 from coupled_core.progress import Progress
@@ -72,7 +72,7 @@ def find_method(
         wanted = next(variant for variant in variants if variant.name == cell.variant)
         return build_variant(method, wanted)
     if cell.part == "trade-off" and cell.method == OURS and method.main_knob is None:
-        return build_shifted(method, schedule)
+        return build_along(method, schedule)
     return method
 
 

@@ -6,8 +6,15 @@ from itertools import pairwise
 import pytest
 import torch
 
-from coupled_core.comparison.variants import list_variants, measure_rise, shift_schedule
+from coupled_core.comparison.variants import (
+    knob_of_ours,
+    list_variants,
+    measure_rise,
+    resize_region,
+    shift_schedule,
+)
 from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.shipped import load_shipped_schedule
 
 SINE = Schedule(
     family="sine",
@@ -36,7 +43,27 @@ def test_the_rise_of_a_sine_is_its_centre_and_width() -> None:
 
 def test_there_are_variants_of_every_subject_the_sampler_allows() -> None:
     subjects = {variant.subject for variant in list_variants(SINE, "miniature")}
-    assert subjects == {"family", "sine", "mode", "entity stream reads", "prefix"}
+    assert subjects == {
+        "family", "sine", "mode", "prefix", "entity stream", "pooled vector",
+        "background and entity text",
+    }  # fmt: skip
+
+
+def test_time_is_taken_apart_in_log_bias_where_ours_couples_over_space() -> None:
+    ours = load_shipped_schedule("miniature", "region")
+    variants = list_variants(ours, "miniature")
+    in_time = [v for v in variants if v.subject.endswith(", in log_bias")]
+    assert {v.schedule.mode for v in in_time} == {"log_bias"}
+    assert "mode: log_bias" in {v.name for v in variants}
+    sizes = [v.schedule.region for v in variants if v.subject == "region size"]
+    assert len({region.size for region in sizes if region}) == len(sizes) > 3
+
+
+def test_the_curve_of_ours_follows_the_region_where_there_is_one_and_else_time() -> None:
+    assert knob_of_ours(SINE).name == "shift"
+    region = load_shipped_schedule("miniature", "region")
+    assert knob_of_ours(region).name == "size"
+    assert resize_region(region, size=0.3).region != region.region
 
 
 def test_families_are_compared_at_one_centre_and_slope() -> None:

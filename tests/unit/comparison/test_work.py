@@ -71,7 +71,7 @@ def test_a_change_of_anything_that_decides_a_chunk_hides_it(
 def test_a_sweep_that_was_stopped_goes_on_and_is_then_remembered(
     tmp_path: Path, evaluator: Evaluator
 ) -> None:
-    store = TuningStore(_settings(tmp_path), CONDITIONS, read_samples(1))
+    store = TuningStore(_settings(tmp_path), CONDITIONS, read_samples(1), DRIFT)
     stopped, fresh = DrawnMethod(stop_after=2), DrawnMethod()
     with pytest.raises(KeyboardInterrupt):
         store.tune(stopped, evaluator, SILENT)
@@ -88,7 +88,7 @@ def test_a_sweep_that_was_stopped_goes_on_and_is_then_remembered(
 
 def test_a_method_without_knobs_is_not_searched(tmp_path: Path, evaluator: Evaluator) -> None:
     method = DrawnMethod("random-seed", knobs=(), main_knob=None)
-    store = TuningStore(_settings(tmp_path), CONDITIONS, read_samples(1))
+    store = TuningStore(_settings(tmp_path), CONDITIONS, read_samples(1), DRIFT)
     assert store.tune(method, evaluator, SILENT) == Tuned(
         "random-seed", {}, None, None, 0, None, {}
     )
