@@ -101,11 +101,17 @@ def _describe_splits(
     how = f"scaled to the API's count of {num_counted} groups" if num_counted else "estimated"
     yield "tokens", f"{splits.input_tokens:,} in, {splits.output_tokens:,} out ({how})"
     yield "price", f"{_write_usd(splits.usd_batch)} batched, {_write_usd(splits.usd_online)} online"
-    cap = config.split.max_llm_usd
-    if cap is not None:
-        cheapest = splits.usd_online if config.split.transport == "online" else splits.usd_batch
-        verdict = "enough" if cap >= cheapest else "not enough: the build will stop at it"
-        yield "cap", f"{_write_usd(cap)}: {verdict}"
+    if config.split.max_llm_usd is not None:
+        yield "cap", _describe_cap(config.split.max_llm_usd, config, splits)
+
+
+def _describe_cap(cap: float, config: RunConfig, splits: SplitForecast) -> str:
+    """Compare a cap with the estimate; it holds for worst cases, so it can stop a little early."""
+    is_online = config.split.transport == "online"
+    estimate = splits.usd_online if is_online else splits.usd_batch
+    is_enough = cap >= estimate
+    verdict = "above the estimate" if is_enough else "below the estimate: the build will stop at it"
+    return f"{_write_usd(cap)}: {verdict}"
 
 
 def _describe_time(forecast: Forecast) -> str:

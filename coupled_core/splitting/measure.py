@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from coupled_core.config import SplitConfig
 from coupled_core.splitting.checked_groups import (
     CheckedGroup,
     Verdict,
@@ -13,7 +14,7 @@ from coupled_core.splitting.checked_groups import (
     read_checked_groups,
 )
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.splitting.splitter import Splitter
+from coupled_core.splitting.splitter import Splitter, build_splitter, choose_splitter
 
 _ALL = "all"
 _Z = 1.959964
@@ -83,18 +84,38 @@ def _write_share(share: Share) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of the offline splitter."""
+    """Print a table for the offline splitter, and one for the model where its key is set.
+
+    The model's answers cost money once, under a cap; after that they come from the cache.
+    """
     parser = argparse.ArgumentParser("python -m coupled_core.splitting.measure")
     parser.add_argument("--problems", action="store_true", help="list what is not right")
+    parser.add_argument("--offline-only", action="store_true", help="ask no model")
+    parser.add_argument("--model", default=SplitConfig().model, help="of the Anthropic API")
+    parser.add_argument("--max-llm-usd", type=float, default=1.0)
+    parser.add_argument("--cache", help="where answers are kept; default: in the home folder")
     options = parser.parse_args(arguments)
-    splitter = OfflineSplitter()
+    splitters: list[Splitter] = [OfflineSplitter()]
+    paid = SplitConfig(
+        splitter="anthropic",
+        model=options.model,
+        transport="online",
+        cache_uri=options.cache,
+        max_llm_usd=options.max_llm_usd,
+    )
+    if not options.offline_only and choose_splitter(SplitConfig()) == "anthropic":
+        splitters.append(build_splitter(paid))
+    for splitter in splitters:
+        _report(splitter, lists_problems=options.problems)
+
+
+def _report(splitter: Splitter, *, lists_problems: bool) -> None:
     findings = measure(splitter, read_checked_groups())
     print(f"{splitter.identity}, 95% intervals")
     print(write_table(count_by_kind(findings)))
-    if options.problems:
-        for finding in sorted(findings, key=lambda f: f.verdict, reverse=True):
-            if finding.verdict != Verdict.RIGHT:
-                print(f"{finding.verdict:6} {finding.group_id}: {finding.problem}")
+    for finding in sorted(findings, key=lambda f: f.verdict, reverse=True):
+        if lists_problems and finding.verdict != Verdict.RIGHT:
+            print(f"{finding.verdict:6} {finding.group_id}: {finding.problem}")
 
 
 if __name__ == "__main__":

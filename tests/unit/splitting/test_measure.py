@@ -1,6 +1,7 @@
 """The hand-checked groups, the verdict on an answer, and how the offline splitter does on them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from coupled_core.splitting.measure import (
     write_table,
 )
 from coupled_core.splitting.offline import OfflineSplitter
+from tests.messages_server.process import RunningServer
 
 MEADOW = next(checked for checked in read_checked_groups() if checked.kind == "scene first")
 HOPELESS = next(checked for checked in read_checked_groups() if checked.background is None)
@@ -139,8 +141,24 @@ def test_the_table_has_a_row_a_kind_and_the_total_last(findings: list[Finding]) 
     assert len({len(line) for line in lines}) == 1
 
 
-def test_the_program_prints_table_and_problems(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_prints_table_and_problems(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     program.main(["--problems"])
     printed = capsys.readouterr().out
     assert OfflineSplitter.identity in printed
     assert "failed French 1: cannot be split offline" in printed
+    assert "anthropic/" not in printed
+
+
+def test_with_a_key_the_model_is_measured_too_and_paid_once(
+    capsys: pytest.CaptureFixture[str], messages_server: RunningServer, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        program.main(["--cache", str(tmp_path)])
+        printed = capsys.readouterr().out
+        assert printed.index(OfflineSplitter.identity) < printed.index("anthropic/claude-")
+    counters = messages_server.counters()
+    assert counters["paid"]["distinct_prompts"] == len(read_checked_groups())
+    assert counters["paid"]["max_by_prompts"] == 1
