@@ -50,8 +50,11 @@ Family = Annotated[
     _option("Shape of beta over the noise level. isotonic: a sine first, then free knots."),
 ]
 Mode = Annotated[
-    Literal["log_bias", "key_scale", "region"],
-    _option("How the two texts are weighted; a schedule does not carry over to another mode."),
+    Literal["log_bias", "key_scale", "region"] | None,
+    _option(
+        "How background and entity are coupled; a schedule does not carry over to another mode. "
+        "Default: the base model's."
+    ),
 ]
 Budget = Annotated[int, _option("Candidates in all; more continue a search that ended.", min=1)]
 Groups = Annotated[
@@ -80,7 +83,7 @@ def optimize(
     on_bad_row: OnBadRow = None,
     config: ConfigFile = None,
     family: Family = "isotonic",
-    mode: Mode = "log_bias",
+    mode: Mode = None,
     budget: Budget = 60,
     groups: Groups = None,
     knots: Knots = 8,

@@ -59,7 +59,7 @@ def optimize_schedule(settings: OptimizeSettings = _DEFAULTS) -> OptimizeSummary
         family=settings.family,
         budget=settings.budget,
         num_knots=settings.num_knots,
-        extension=extension_of(settings.mode),
+        extension=extension_of(ready.fitted_on.mode),
     )
     report = judge_schedule(found.best, ready.against, settings.check_steps, trials.run)
     return _publish(settings, ready, found, report)

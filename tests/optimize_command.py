@@ -14,7 +14,8 @@ NUM_TRIALS = 5
 def optimize_arguments(*more: str) -> list[str]:
     """Return the small search; its paths are relative, so that it is the same in all folders."""
     small = ["--budget", "3", "--groups", "2", "--steps", "2", "--check-steps", "2"]
-    return ["optimize", "--prompts", "miniature", *small, "-o", str(SCHEDULE), *more]
+    mode = ["--mode", "key_scale"]  # not the default: the option has to arrive
+    return ["optimize", "--prompts", "miniature", *small, *mode, "-o", str(SCHEDULE), *more]
 
 
 def read_trials(folder: Path) -> dict[str, bytes]:

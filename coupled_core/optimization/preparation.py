@@ -7,7 +7,7 @@ from typing import Any
 
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from coupled_core.config import fingerprint
+from coupled_core.config import CouplingMode, fingerprint
 from coupled_core.errors import ScheduleError
 from coupled_core.generation.noise_levels import compute_shift
 from coupled_core.generation.provenance import (
@@ -57,7 +57,8 @@ def prepare_search(settings: OptimizeSettings) -> Preparation:
     prompt_set = check_prompt_set(run.prompts)
     generation = run.generation.model_copy(update={"schedule": None, "coupling_mode": None})
     resolved = resolve(generation)
-    against = _choose_against(settings, resolved)
+    mode = settings.mode or resolved.files.known.coupling_mode
+    against = _choose_against(settings.against, mode, resolved.files.known.schedule_name)
     train, validation = choose_samples(settings)
     name = name_bench(
         settings,
@@ -67,7 +68,7 @@ def prepare_search(settings: OptimizeSettings) -> Preparation:
     )
     provenance = resolved.provenance
     fitted_on = FittedOn(
-        mode=settings.mode,
+        mode=mode,
         base_model=provenance.base_model,
         base_model_revision=provenance.base_model_revision,
         num_inference_steps=provenance.num_inference_steps,
@@ -102,17 +103,17 @@ def name_bench(
     return fingerprint(facts)[:16]
 
 
-def _choose_against(settings: OptimizeSettings, resolved: ResolvedGeneration) -> Schedule | None:
-    if settings.against is None:
+def _choose_against(path: str | None, mode: CouplingMode, shipped_name: str) -> Schedule | None:
+    if path is None:
         try:
-            return load_shipped_schedule(resolved.files.known.schedule_name, settings.mode)
+            return load_shipped_schedule(shipped_name, mode)
         except ScheduleError:
             return None
-    schedule = load_schedule(Path(settings.against))
-    if schedule.mode != settings.mode:
+    schedule = load_schedule(Path(path))
+    if schedule.mode != mode:
         raise ScheduleError(
-            f"{settings.against} is for mode {schedule.mode}, but the search is for "
-            f"{settings.mode}: compare with a schedule of the same mode"
+            f"{path} is for mode {schedule.mode}, but the search is for {mode}: compare with a "
+            "schedule of the same mode"
         )
     return schedule
 

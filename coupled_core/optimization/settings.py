@@ -21,7 +21,8 @@ class OptimizeSettings(BaseModel):
     """Schedule file; the picture and the state of the search lie beside it."""
     family: Family = "isotonic"
     """isotonic: a sine first, then free values on knots from there."""
-    mode: CouplingMode = "log_bias"
+    mode: CouplingMode | None = None
+    """None: the base model's default."""
     budget: int = Field(default=60, ge=1)
     """Candidates in all."""
     num_groups: int | None = Field(default=None, ge=2)

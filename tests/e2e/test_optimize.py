@@ -18,7 +18,7 @@ def test_a_search_writes_a_schedule_that_loads_and_says_how_it_was_fitted(optimi
     schedule = load_schedule(optimised / SCHEDULE)
     assert (schedule.optimised, schedule.mode, schedule.num_inference_steps) == (
         True,
-        "log_bias",
+        "key_scale",
         2,
     )
     assert schedule.fit is not None
