@@ -1,0 +1,84 @@
+"""`coupled build` with a language model behind a real socket: cost, cap, repetition, secrecy."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts
+from tests.messages_server.fixture import start_messages_server  # noqa: F401
+from tests.messages_server.process import RunningServer
+from tests.messages_server.settings import API_KEY
+
+START = Callable[..., RunningServer]
+
+
+def with_server(coupled: Coupled, server: RunningServer) -> Coupled:
+    write_prompts(coupled.folder / "prompts.parquet")
+    return Coupled(coupled.folder, {**coupled.environment, **server.environment})
+
+
+@pytest.mark.parametrize("transport", ["online", "batch"])
+def test_a_build_pays_once_says_what_it_cost_and_never_shows_the_key(
+    coupled: Coupled,
+    start_messages_server: START,  # noqa: F811
+    transport: str,
+) -> None:
+    server = start_messages_server()
+    command = with_server(coupled, server)
+    arguments = build_arguments("--split-transport", transport, "--json", "--verbose", "--debug")
+    code, output, errors = command.run(*arguments)
+    assert code == 0, errors
+    rows, summary = read_rows(coupled.folder / "pairs"), json.loads(output)
+    assert {row["split_source"] for row in rows} == {transport}
+    assert {row["split_model"] for row in rows} == {"claude-haiku-5-5"}
+    cost = sum(row["llm_cost_usd"] for row in rows)
+    assert cost == pytest.approx(summary["llm_cost_usd"], abs=1e-12)
+    assert cost == pytest.approx(summary["llm_spent_usd"], abs=1e-12)
+    assert server.counters()["paid"][transport] == 4
+
+    requests = server.counters()["requests"]
+    code, again, more_errors = command.run(*arguments)
+    assert code == 0, more_errors
+    assert server.counters()["requests"] == requests
+
+    assert API_KEY not in output + errors + again + more_errors
+    written = [path for path in coupled.folder.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert [path for path in written if API_KEY.encode() in path.read_bytes()] == []
+
+
+def test_a_build_stops_at_the_cap_and_goes_on_with_a_higher_one(
+    coupled: Coupled,
+    start_messages_server: START,  # noqa: F811
+) -> None:
+    server = start_messages_server()
+    command = with_server(coupled, server)
+    code, output, errors = command.run(*build_arguments("--max-llm-usd", "0.0009"))
+    assert code == 6, errors
+    assert "stopped at the cap of 0.0009 USD" in errors
+    assert API_KEY not in output + errors
+    num_paid = server.counters()["paid"]["online"]
+    code, _, errors = command.run(*build_arguments("--max-llm-usd", "1"))
+    assert code == 0, errors
+    assert 0 < num_paid < server.counters()["paid"]["online"] == 4
+
+
+def test_a_wrong_key_is_one_line_without_the_key(
+    coupled: Coupled,
+    start_messages_server: START,  # noqa: F811
+) -> None:
+    command = with_server(coupled, start_messages_server())
+    key = "sk-ant-with a blank"
+    environment = {
+        **command.environment,
+        "ANTHROPIC_API_KEY": key,
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:9/v2",
+    }
+    code, output, errors = Coupled(coupled.folder, environment).run(
+        *build_arguments("--split-model", "unknown-model")
+    )
+    assert code == 2
+    assert "split.prices has no price" in errors
+    assert key not in output + errors

@@ -1,0 +1,36 @@
+"""Groups to split, and splitters that do not wait long."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from coupled_core.config import SplitConfig
+from coupled_core.records import GroupSplit, PromptGroup, Rejection
+from coupled_core.splitting.llm.batch_creation import Patience
+from coupled_core.splitting.llm.splitter import LlmSplitter
+
+SOON = Patience(
+    first_poll_seconds=0.02, max_poll_seconds=0.1, look_after_seconds=(0.0, 0.1), twin_seconds=0.5
+)
+
+
+def make_group(number: int, marker: str = "") -> PromptGroup:
+    """Return a group; a marker such as "[[malformed x1]]" tells the server what to do wrong."""
+    prompts = (f"A fox of kind k{number} {marker} in a quiet garden", "An owl in a quiet garden")
+    return PromptGroup(f"group-{number}", prompts, "set.parquet", number)
+
+
+def make_groups(count: int) -> list[PromptGroup]:
+    return [make_group(number) for number in range(count)]
+
+
+def make_splitter(folder: Path, account: str = "run", **settings: Any) -> LlmSplitter:
+    """Return a splitter whose answers lie in a folder."""
+    return LlmSplitter(SplitConfig(cache_uri=str(folder), **settings), account, SOON)
+
+
+def split_all(outcomes: Sequence[GroupSplit | Rejection]) -> list[GroupSplit]:
+    """Return outcomes that are all splits."""
+    rejected = [outcome.message for outcome in outcomes if isinstance(outcome, Rejection)]
+    assert not rejected, rejected
+    return [outcome for outcome in outcomes if isinstance(outcome, GroupSplit)]
