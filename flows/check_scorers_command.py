@@ -8,15 +8,22 @@ from coupled_core.generation.provenance import choose_device
 from flows.terminal import Terminal
 
 
-def check_scorers_and_report(config: RunConfig, num_renders: int, terminal: Terminal) -> None:
+def check_scorers_and_report(
+    config: RunConfig, terminal: Terminal, *, num_renders: int, seed: int
+) -> None:
     """Measure the scorers of a config and print the figures.
+
+    Args:
+        config: names the scorers and the device.
+        terminal: where to say it.
+        num_renders: scenes to draw.
+        seed: of the scenes.
 
     Raises:
         ModelUnavailableError: one of them cannot be loaded.
     """
-    generation, scoring = config.generation, config.scoring
-    device = str(choose_device(generation.device))
-    figures = measure_scorers(scoring, num_renders, generation.seed, device)
+    scoring, device = config.scoring, str(choose_device(config.generation.device))
+    figures = measure_scorers(scoring, num_renders, seed, device)
     terminal.say(f"Segment Anything {scoring.sam_model}, CLIP {scoring.clip_model}\n")
     for figure in figures:
         interval = f"[{figure.low:.3f}, {figure.high:.3f}]  n = {figure.count}"

@@ -82,7 +82,11 @@ Folder = Annotated[Path, _option("Folder of results, pictures and finished work.
 Redraw = Annotated[
     bool, _option("Only draw the results in --output again: no model is loaded.", "--redraw")
 ]
-Renders = Annotated[int, _option("Scenes, drawn at random, whose truth is known.", min=16)]
+Renders = Annotated[
+    int,
+    typer.Option(help="Scenes, drawn at random, to measure on.", min=16, rich_help_panel="Scenes"),
+]
+SceneSeed = Annotated[int, typer.Option(help="Of the scenes.", rich_help_panel="Scenes")]
 
 
 def compare(
@@ -138,7 +142,7 @@ def compare(
 
 def check_scorers(
     renders: Renders = 400,
-    seed: Seed = None,
+    scene_seed: SceneSeed = 0,
     device: Device = None,
     sam_model: SamModel = None,
     clip_model: ClipModel = None,
@@ -153,7 +157,8 @@ def check_scorers(
         from flows.check_scorers_command import check_scorers_and_report
         from flows.options import read_config
 
-        check_scorers_and_report(read_config(None, given), renders, terminal)
+        run = read_config(None, given)
+        check_scorers_and_report(run, terminal, num_renders=renders, seed=scene_seed)
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -49,17 +49,28 @@ class CompareSettings(BaseModel):
 
     @property
     def command(self) -> str:
-        """The command line that does the same; settings that come from a file are not in it."""
-        words = ["coupled", "compare", "--prompts", self.run.prompts.uri]
-        words += ["--methods", ",".join(self.methods), "--train-prompts", self.train_prompts]
-        words += ["--train-groups", str(self.num_train_groups)]
-        words += ["--sweep-budget", str(self.sweep_budget)]
-        words += ["--groups", str(self.num_groups)] if self.num_groups else []
-        words += ["--extra-groups", str(self.num_extra_groups)]
-        words += ["--trade-off"] * self.trade_off + ["--ablations"] * self.ablations
+        """The command line that does the same, where no file of settings was read."""
         generation, scoring = self.run.generation, self.run.scoring
-        words += ["--base-model", generation.base_model]
-        steps = generation.num_inference_steps
-        words += ["--steps", str(steps)] if steps else []
-        words += ["--sam-model", scoring.sam_model, "--clip-model", scoring.clip_model]
-        return shlex.join([*words, "--output", self.output])
+        options = {
+            "prompts": self.run.prompts.uri,
+            "methods": ",".join(self.methods),
+            "groups": self.num_groups,
+            "train-prompts": self.train_prompts,
+            "train-groups": self.num_train_groups,
+            "sweep-budget": self.sweep_budget,
+            "extra-groups": self.num_extra_groups,
+            "base-model": generation.base_model,
+            "revision": generation.revision,
+            "schedule": generation.schedule,
+            "steps": generation.num_inference_steps,
+            "width": generation.width,
+            "height": generation.height,
+            "sam-model": scoring.sam_model,
+            "clip-model": scoring.clip_model,
+            "output": self.output,
+        }
+        words = ["coupled", "compare", *["--trade-off"] * self.trade_off]
+        words += ["--ablations"] * self.ablations
+        for name, value in options.items():
+            words += [f"--{name}", str(value)] if value is not None else []
+        return shlex.join(words)
