@@ -60,6 +60,40 @@ def predict_group_ratio(
     return coupled / (steps * num_images)
 
 
+def predict_tied_step_flops(geometry: Geometry, num_images: int, num_inside: int) -> int:
+    """Return the operations of a tied step of mode region, for the whole group.
+
+    The background's row in full, and of each image the text and the region's tokens, which attend
+    to all.
+
+    Args:
+        geometry: the model and its rows.
+        num_images: of the group.
+        num_inside: image tokens in the group's region and its soft edge.
+    """
+    inside = geometry.num_text_tokens + num_inside
+    everything = geometry.num_text_tokens + geometry.num_image_tokens
+    block = _linear(geometry, inside) + _attention(geometry, inside, everything)
+    num_blocks = geometry.num_double_blocks + geometry.num_single_blocks
+    return predict_step_flops(geometry, "stock") + num_images * num_blocks * block
+
+
+def predict_region_ratio(
+    geometry: Geometry,
+    num_reading: int,
+    num_tied: int,
+    num_free: int,
+    *,
+    num_images: int,
+    num_inside: int,
+) -> float:
+    """Return the cost of a group in mode region over that of its images made singly."""
+    stock = predict_step_flops(geometry, "stock")
+    tied = predict_tied_step_flops(geometry, num_images, num_inside) / stock
+    group = num_reading * (1 + num_images) + num_tied * tied + num_free * num_images
+    return group / ((num_reading + num_tied + num_free) * num_images)
+
+
 def _linear(geometry: Geometry, num_tokens: int) -> int:
     return 24 * geometry.width**2 * num_tokens
 

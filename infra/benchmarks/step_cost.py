@@ -17,13 +17,20 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
-from coupled_core.coupling.cost import Geometry, predict_group_ratio, predict_step_flops
+from coupled_core.coupling.cost import (
+    Geometry,
+    predict_group_ratio,
+    predict_region_ratio,
+    predict_step_flops,
+)
 from coupled_core.coupling.install import coupling_kwargs
 from coupled_core.coupling.processors import LogBiasDoubleProcessor, TwoBranchSingleProcessor
 from coupled_core.coupling.weighted_attention import TextLayout
+from coupled_core.generation.batch import Group
 from coupled_core.generation.encode import TextEmbedding
 from coupled_core.generation.noise_levels import compute_noise_levels
-from coupled_core.generation.sampler import Group, SamplerSettings, sample_groups
+from coupled_core.generation.sampler import SamplerSettings, sample_groups
+from coupled_core.schedules.region import RegionSettings
 
 NUM_TEXT, NUM_IMAGE, NUM_GROUPS = 32, 256, 2
 GEOMETRY = Geometry(
@@ -77,9 +84,12 @@ def build_groups(num_images: int) -> list[Group]:
 
 
 def sample(
-    transformer: FluxTransformer2DModel, groups: Sequence[Group], betas: list[float]
+    transformer: FluxTransformer2DModel,
+    groups: Sequence[Group],
+    betas: list[float],
+    region: RegionSettings | None = None,
 ) -> None:
-    """Run the real sampling loop; betas of 1 from the start make it the stock model."""
+    """Run the real sampling loop; betas of 1 and no region make it the stock model."""
     side = torch.arange(16)
     sample_groups(
         transformer,
@@ -87,7 +97,7 @@ def sample(
         compute_noise_levels(FlowMatchEulerDiscreteScheduler(), len(betas), NUM_IMAGE),
         torch.tensor(betas, dtype=torch.float64),
         torch.cartesian_prod(side[:1], side, side),
-        SamplerSettings(mode="log_bias", guidance_scale=None),
+        SamplerSettings("log_bias" if region is None else "region", None, region=region),
         device=torch.device("cpu"),
     )
 
@@ -188,6 +198,41 @@ def report_groups(transformer: FluxTransformer2DModel, repeats: int) -> None:
             )
 
 
+def report_regions(transformer: FluxTransformer2DModel, repeats: int) -> None:
+    print("\nmode region: group / its images singly   N  inside  predicted  counted  time")
+    size = 0.15
+    for num_images in (2, 4):
+        groups = build_groups(num_images)[:1]
+        settings = RegionSettings(size=size, margin=0.0, feather=0.0, read_until=0.7, release=0.03)
+        inside: list[int] = []
+
+        def coupled(groups: list[Group] = groups, settings: RegionSettings = settings) -> None:
+            sample(transformer, groups, [1.0] * 20, settings)
+
+        def stock(groups: list[Group] = groups) -> None:
+            sample(transformer, groups, [1.0] * 20)
+
+        def watch(
+            _: object, __: object, kwargs: dict[str, Tensor], inside: list[int] = inside
+        ) -> None:
+            inside.append(kwargs["hidden_states"].shape[1])
+
+        hook = transformer.register_forward_pre_hook(watch, with_kwargs=True)
+        coupled()
+        hook.remove()
+        tied = [tokens for tokens in inside if tokens < NUM_IMAGE]
+        num_free = 2 * 20 - len(inside)
+        num_reading = 20 - len(tied) - num_free
+        predicted = predict_region_ratio(
+            GEOMETRY, num_reading, len(tied), num_free, num_images=num_images, num_inside=tied[0]
+        )
+        print(
+            f"{f'{num_reading} reading, {len(tied)} tied, {num_free} free':<39}{num_images:>3}"
+            f"{tied[0]:>8}{predicted:>11.3f}{count(coupled) / count(stock):>9.3f}"
+            f"{time_ratio(coupled, stock, repeats):>6.2f}"
+        )
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -199,6 +244,7 @@ def main() -> None:
     sample(transformer, build_groups(2), [0.0, 0.5, 1.0])  # warm up
     report_steps(transformer, options.repeats)
     report_groups(transformer, options.repeats)
+    report_regions(transformer, options.repeats)
 
 
 if __name__ == "__main__":

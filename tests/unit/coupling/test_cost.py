@@ -5,7 +5,13 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from coupled_core.coupling.cost import Geometry, predict_group_ratio, predict_step_flops
+from coupled_core.coupling.cost import (
+    Geometry,
+    predict_group_ratio,
+    predict_region_ratio,
+    predict_step_flops,
+    predict_tied_step_flops,
+)
 from coupled_core.coupling.install import coupled_attention, coupling_kwargs
 
 MINIATURE = Geometry(
@@ -82,3 +88,17 @@ def test_a_group_with_shared_ends_is_cheaper_than_its_images_alone(
 ) -> None:
     assert predict_group_ratio(FLUX_DEV, *steps, 2) == pytest.approx(pair, abs=0.006)
     assert predict_group_ratio(FLUX_DEV, *steps, 4) == pytest.approx(four, abs=0.006)
+
+
+def test_a_tied_step_costs_the_background_and_the_regions_tokens() -> None:
+    stock = predict_step_flops(MINIATURE, "stock")
+    assert predict_tied_step_flops(MINIATURE, 2, 256) == 3 * stock
+    quarter = predict_tied_step_flops(MINIATURE, 2, 64) / stock
+    # Tokens and their queries are a third of 288; their keys are all of them.
+    assert quarter == pytest.approx(1 + 2 * (32 + 64) / (32 + 256))
+    # FLUX.1-dev, a fifth of the image inside, four steps of twenty to find out which.
+    pair, four = (
+        predict_region_ratio(FLUX_DEV, 4, 15, 1, num_images=n, num_inside=819) for n in (2, 4)
+    )
+    assert 0.93 < pair < 0.95
+    assert 0.69 < four < 0.72
