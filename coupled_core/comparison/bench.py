@@ -20,7 +20,7 @@ from coupled_core.comparison.results import to_bytes
 from coupled_core.comparison.settings import OURS, CompareSettings
 from coupled_core.comparison.tuned import Tuned
 from coupled_core.comparison.tuning import TuningStore
-from coupled_core.comparison.variants import knob_of_ours, list_variants
+from coupled_core.comparison.variants import Variant, knob_of_ours, list_variants
 from coupled_core.comparison.work import ChunkStore, evaluate_chunk, find_method
 from coupled_core.errors import ConfigError
 from coupled_core.evaluation.pairs import Evaluator
@@ -56,7 +56,7 @@ class Bench:
         _check_apart(self.samples, self.train_samples)
         resolved = resolve(run.generation)
         self.schedule = resolved.schedule
-        self.variants = list_variants(resolved.schedule, resolved.files.known.schedule_name)
+        self._schedule_name = resolved.files.known.schedule_name
         self.conditions = find_conditions(run)
         self.chunks = ChunkStore(settings, self.conditions)
         self.tuning = TuningStore(
@@ -67,6 +67,13 @@ class Bench:
     def methods(self) -> dict[str, Method]:
         """All methods on one loaded pipeline."""
         return load_methods(self.settings.methods, self.settings.run.generation)
+
+    @cached_property
+    def variants(self) -> list[Variant]:
+        """What ablations change; none where they are not asked for."""
+        if not self.settings.ablations:
+            return []
+        return list_variants(self.schedule, self._schedule_name)
 
     @cached_property
     def evaluator(self) -> Evaluator:

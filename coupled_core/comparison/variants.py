@@ -86,8 +86,7 @@ def list_variants(schedule: Schedule, schedule_name: str) -> list[Variant]:
         *_vary_parts(over_time),
     ]
     in_time = [replace(variant, subject=f"{variant.subject}{suffix}") for variant in found]
-    text = Variant("entity stream", "reads e_i", schedule, "entity_prompt")
-    return [*modes, *_vary_region(schedule), text, *in_time]
+    return [*modes, *_vary_region(schedule), *in_time]
 
 
 def build_variant(method: Method, variant: Variant) -> CoupledMethod:
@@ -181,7 +180,7 @@ def _vary_mode(schedule_name: str) -> Iterator[Variant]:
 
 
 def _vary_region(schedule: Schedule) -> Iterator[Variant]:
-    """Change one of its settings, or let it begin later; nothing for modes without a region."""
+    """Change a setting, the start or the text of a region; nothing for modes without one."""
     if schedule.region is None:
         return
     for name, values in _REGION_VALUES.items():
@@ -191,6 +190,7 @@ def _vary_region(schedule: Schedule) -> Iterator[Variant]:
     for center in _REGION_CENTERS:
         later = _revise(schedule, "step", {"center": center})
         yield Variant("beta in the region", f"0 until t = {center:g}, then 1", later)
+    yield Variant("entity stream", "reads e_i", schedule, "entity_prompt")
 
 
 def _vary_parts(schedule: Schedule) -> Iterator[Variant]:
