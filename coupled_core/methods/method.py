@@ -35,7 +35,8 @@ class MethodOutput:
     """Wall time of the sample's share of its batch, decoding included."""
     model_evaluations: float
     """Rows that went through the transformer for this sample, each a pass over one image's tokens
-    and one prompt; 2 T for the stock pair of images in T steps."""
+    and one prompt; 2 T for the stock pair of images in T steps. A row with part of the image's
+    tokens counts by its share of them."""
 
 
 class Method(Protocol):

@@ -1,8 +1,8 @@
-"""The coupled methods behind the same interface as the baselines."""
+"""The coupled methods behind the same interface as the baselines: one a mode, and the default."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -14,11 +14,23 @@ from coupled_core.methods.method import Knob, Knobs, MethodOutput
 from coupled_core.methods.stock_method import check_knobs
 from coupled_core.methods.stock_run import OnStep
 from coupled_core.records import GeneratedSample, Rejection, Sample
+from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule import Schedule
 
 SINE_KNOBS = (
     Knob("center", -0.05, 0.6, 0.05, meaning="time t = 1 - sigma at which beta is 1/2"),
     Knob("width", 0.01, 0.6, 0.1, meaning="time that beta takes from 0 to 1"),
+)
+_REGION = RegionSettings()
+REGION_KNOBS = (
+    Knob("size", 0.02, 0.25, _REGION.size, meaning="share of the tokens that one entity gets"),
+    Knob("margin", 0.0, 0.2, _REGION.margin, meaning="rim around it, share of the shorter side"),
+    Knob("feather", 0.0, 0.2, _REGION.feather, meaning="soft edge, share of the shorter side"),
+    Knob("read_until", 0.3, 1.0, _REGION.read_until, meaning="least sigma at which it is read"),
+    Knob("release", 0.0, 0.3, _REGION.release, meaning="sigma below which images are not tied"),
+    # In the region the full prompt is at work from the first step: space holds the background.
+    replace(SINE_KNOBS[0], default=-0.05),
+    SINE_KNOBS[1],
 )
 
 Retune = Callable[[GroupGenerator, Knobs], GroupGenerator]
@@ -57,9 +69,9 @@ class CoupledMethod:
             group = sample.group
             alike.setdefault((len(group.prompts), group.width, group.height), []).append(i)
         for rows in alike.values():
-            with counted_rows(self.transformer) as count:
+            with counted_tokens(self.transformer) as calls:
                 made = generator.generate([samples[i] for i in rows], on_step)
-            evaluations = sum(count) / len(rows)
+            evaluations = count_rows(calls) / len(rows)
             outcomes.update(
                 (i, _price(one, evaluations)) for i, one in zip(rows, made, strict=True)
             )
@@ -71,42 +83,66 @@ def build_default(generator: GroupGenerator, transformer: FluxTransformer2DModel
     return CoupledMethod("coupled", generator, transformer, lambda same, _: same)
 
 
-def build_sine(
+def build_mode(
     generator: GroupGenerator, transformer: FluxTransformer2DModel, mode: CouplingMode
 ) -> CoupledMethod:
     """Return coupling by a sine schedule in one mode."""
 
     def retune(original: GroupGenerator, knobs: Knobs) -> GroupGenerator:
-        provenance = original.provenance
-        parameters = {knob.name: float(knobs[knob.name]) for knob in SINE_KNOBS}
-        schedule = Schedule(
-            family="sine",
-            parameters=parameters,
-            mode=mode,
-            base_model=provenance.base_model,
-            base_model_revision=provenance.base_model_revision,
-            optimised=False,
-            note="a point of the sine family",
-        )
-        return original.with_schedule(schedule)
+        return original.with_schedule(_make_schedule(original, mode, knobs))
 
-    name = f"coupled-{mode.replace('_', '-')}"
-    return CoupledMethod(name, generator, transformer, retune, SINE_KNOBS, main_knob="center")
+    return CoupledMethod(
+        name=f"coupled-{mode.replace('_', '-')}",
+        generator=generator,
+        transformer=transformer,
+        retune=retune,
+        knobs=REGION_KNOBS if mode == "region" else SINE_KNOBS,
+        main_knob="size" if mode == "region" else "center",
+    )
+
+
+def _make_schedule(generator: GroupGenerator, mode: CouplingMode, knobs: Knobs) -> Schedule:
+    region = (
+        {field.name: float(knobs[field.name]) for field in fields(RegionSettings)}
+        if (mode == "region")
+        else None
+    )
+    return Schedule(
+        family="sine",
+        parameters={knob.name: float(knobs[knob.name]) for knob in SINE_KNOBS},
+        mode=mode,
+        base_model=generator.provenance.base_model,
+        base_model_revision=generator.provenance.base_model_revision,
+        optimised=False,
+        note="a point of the sine family",
+        region=RegionSettings(**region) if region else None,
+    )
 
 
 @contextmanager
-def counted_rows(transformer: FluxTransformer2DModel) -> Iterator[list[int]]:
-    """Yield a list that grows by the rows of every call of the transformer."""
-    rows: list[int] = []
+def counted_tokens(transformer: FluxTransformer2DModel) -> Iterator[list[tuple[int, int]]]:
+    """Yield a list that grows by (rows, image tokens a row) with every call of the transformer."""
+    calls: list[tuple[int, int]] = []
 
     def count(_: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        rows.append(len(kwargs["hidden_states"]))
+        num_rows, num_tokens, _channels = kwargs["hidden_states"].shape
+        calls.append((num_rows, num_tokens))
 
     hook = transformer.register_forward_pre_hook(count, with_kwargs=True)
     try:
-        yield rows
+        yield calls
     finally:
         hook.remove()
+
+
+def count_rows(calls: Sequence[tuple[int, int]]) -> float:
+    """Return how many whole rows that is.
+
+    Mode region computes an entity's tokens alone once it knows them: such a row counts by its
+    tokens. Each group has a step with whole rows before.
+    """
+    whole = max((num_tokens for _, num_tokens in calls), default=1)
+    return sum(num_rows * num_tokens / whole for num_rows, num_tokens in calls)
 
 
 def _price(outcome: GeneratedSample | Rejection, evaluations: float) -> MethodOutput | Rejection:

@@ -11,6 +11,7 @@ METHOD_NAMES: tuple[str, ...] = (
     "coupled",
     "coupled-log-bias",
     "coupled-key-scale",
+    "coupled-region",
     "random-seed",
     "prompt-switch",
     "p2p",
@@ -61,11 +62,12 @@ def _prepare_builders(config: GenerationConfig) -> dict[str, Callable[[], Method
     pipeline = load_pipeline(resolved, config.offload)
     model = StockModel(pipeline, resolved.provenance)
     generator = GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
-    coupled = partial(ours.build_sine, generator, model.transformer)
+    coupled = partial(ours.build_mode, generator, model.transformer)
     return {
         "coupled": lambda: ours.build_default(generator, model.transformer),
         "coupled-log-bias": lambda: coupled("log_bias"),
         "coupled-key-scale": lambda: coupled("key_scale"),
+        "coupled-region": lambda: coupled("region"),
         "random-seed": lambda: random_seed.build(model),
         "prompt-switch": lambda: prompt_switch.build(model),
         "p2p": lambda: prompt_to_prompt.build(model, "exact"),

@@ -8,6 +8,8 @@ import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
+from coupled_core.generation.batch import TextRows as BatchTexts
+from coupled_core.generation.batch import predict_velocity
 from coupled_core.generation.decode import decode_latents
 from coupled_core.generation.encode import PromptEncoder
 from coupled_core.generation.provenance import GenerationProvenance, check_size
@@ -100,21 +102,15 @@ class StockModel:
         Returns:
             Like `latents`, in their dtype.
         """
-        dtype = self.transformer.dtype
-        guidance = None
-        if self.is_guided:
-            scale = self.provenance.guidance_scale if guidance_scale is None else guidance_scale
-            guidance = torch.full([len(latents)], scale, device=latents.device)
-        velocity: Tensor = self.transformer(
-            hidden_states=latents.to(dtype),
-            timestep=timestep.expand(len(latents)).to(dtype) / 1000,
-            guidance=guidance,
-            pooled_projections=text.pooled_prompt_embeds,
-            encoder_hidden_states=text.prompt_embeds,
-            txt_ids=image_ids.new_zeros(text.prompt_embeds.shape[1], 3, dtype=dtype),
-            img_ids=image_ids.to(dtype),
-            return_dict=False,
-        )[0]
+        scale = self.provenance.guidance_scale if guidance_scale is None else guidance_scale
+        velocity = predict_velocity(
+            self.transformer,
+            latents.to(self.transformer.dtype),
+            timestep,
+            BatchTexts(text.prompt_embeds, text.pooled_prompt_embeds, None),
+            image_ids,
+            scale if self.is_guided else None,
+        )
         return velocity.to(latents.dtype)
 
     def decode(self, latents: Tensor, width: int, height: int) -> list[np.ndarray | None]:

@@ -11,9 +11,10 @@ from coupled_core.methods.method import Method, MethodOutput
 from coupled_core.methods.registry import METHOD_NAMES, load_methods
 from coupled_core.methods.stock_method import default_knobs
 from coupled_core.records import Sample
-from tests.unit.generation.tiny_pipeline import build_sample
+from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample
 
 NUM_STEPS = 5
+NUM_IMAGE_TOKENS = (SIZE_PX // 4) ** 2
 SOURCE_METHODS = ("p2p", "p2p-efficient", "rf-inversion", "stable-flow", "flowedit")
 """Those that edit image 0."""
 
