@@ -101,7 +101,7 @@ def _headline(summary: RunSummary) -> str:
         return f"nothing was added to {summary.dataset}: every shard failed"
     return (
         f"nothing to do: all {summary.num_pairs} pairs are in {summary.dataset} already "
-        "(made with the thresholds of their own run)"
+        "(cut with the thresholds of their own run; `coupled recut` puts others over all)"
     )
 
 

@@ -22,7 +22,7 @@ from coupled_core.dataset.regen import (
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError
-from coupled_core.records import Rejection
+from coupled_core.records import Rejection, Sample
 from coupled_core.storage.store import open_store
 from flows.terminal import Terminal
 
@@ -52,7 +52,9 @@ def regenerate_and_report(
     store = open_store(dataset)
     target = find_snapshot(store, snapshot)
     row, run = find_pair(store, target, pair_id)
-    new = _generate(row, _settings(row, run, places))
+    sample, chosen = sample_of(store, target, row)
+    made = _generate(row, sample, _settings(row, run, places))
+    new = (made[chosen[0]], made[chosen[1]])
     old = stored_images(store, target, row)
     image_format = run.config.get("output", {}).get("image_format", "png")
     distances = [
@@ -77,12 +79,13 @@ def _settings(row: Row, run: RunInfo, places: Mapping[str, str | None]) -> Gener
             f"({error.errors()[0]['loc']}): use version {run.package_version}"
         ) from error
     given = {name: value for name, value in places.items() if value is not None}
-    facts = {"revision": row["base_model_revision"], "dtype": row["dtype"], "offload": "none"}
-    steps = {"num_inference_steps": row["num_inference_steps"]}
-    return config.model_copy(update={**facts, **steps, **given})
+    names = ("coupling_mode", "num_inference_steps", "max_sequence_length", "entity_text", "dtype")
+    facts = {name: row[name] for name in names}
+    revision = row["base_model_revision"]
+    return config.model_copy(update={**facts, "revision": revision, "offload": "none", **given})
 
 
-def _generate(row: Row, settings: GenerationConfig) -> tuple[Picture, ...]:
+def _generate(row: Row, sample: Sample, settings: GenerationConfig) -> tuple[Picture, ...]:
     from coupled_core.generation.generator import load_generator, resolve_generation
 
     differing = differing_settings(row, resolve_generation(settings))
@@ -92,7 +95,7 @@ def _generate(row: Row, settings: GenerationConfig) -> tuple[Picture, ...]:
             f"pair {row['pair_id']} cannot be made again here: expected {what}. Name the original "
             "model folder with --base-model, the original schedule file with --schedule"
         )
-    made = load_generator(settings).generate([sample_of(row)])[0]
+    made = load_generator(settings).generate([sample])[0]
     if isinstance(made, Rejection):
         raise CoupledError(f"pair {row['pair_id']} was not made: {made.message}")
     return made.images

@@ -1,5 +1,6 @@
 """One pair again from its manifest row: what it was made of, and how far the new images are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,11 +83,22 @@ def find_pair(store: ObjectStore, snapshot: Snapshot, pair_id: str) -> tuple[Row
     return row, run
 
 
-def sample_of(row: Row) -> Sample:
-    """Return what the generator is given for a pair: its two prompts, its split and its seed."""
+def sample_of(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Sample, tuple[int, int]]:
+    """Return what the generator was given for a pair: its whole group with its seed.
+
+    Returns:
+        The sample, and which of its images are the pair's. Images of a group that no row of the
+        part names any more (pairs of another run had been there before) are left out.
+    """
+    texts: dict[int, tuple[str, str]] = {}
+    for each in _same_sample(store, snapshot, row):
+        for side in (0, 1):
+            texts[each[f"image_index_{side}"]] = (each[f"prompt_{side}"], each[f"entity_{side}"])
+    order = sorted(texts)
+    first, second = order.index(row["image_index_0"]), order.index(row["image_index_1"])
     group = PromptGroup(
         group_id=row["group_id"],
-        prompts=(row["prompt_0"], row["prompt_1"]),
+        prompts=tuple(texts[index][0] for index in order),
         source_file=row["source_file"],
         source_row=row["source_row"],
         width=row["width"],
@@ -94,13 +106,26 @@ def sample_of(row: Row) -> Sample:
     )
     split = GroupSplit(
         background_prompt=row["background_prompt"],
-        entity_prompts=(row["entity_0"], row["entity_1"]),
-        edit_instructions={(0, 1): row["edit_instruction"], (1, 0): row["inverse_instruction"]},
+        entity_prompts=tuple(texts[index][1] for index in order),
+        edit_instructions={
+            (first, second): row["edit_instruction"],
+            (second, first): row["inverse_instruction"],
+        },
         variation_kind=row["variation_kind"],
         source=row["split_source"],
         request_sha256=row["split_request_sha256"],
     )
-    return Sample(group, row["seed"], split)
+    return Sample(group, row["seed"], split), (first, second)
+
+
+def _same_sample(store: ObjectStore, snapshot: Snapshot, row: Row) -> Iterator[Row]:
+    """Yield the pairs that were made together with one, itself among them."""
+    shard = (row["run_id"], row["shard_index"])
+    parts = [part for part in snapshot.parts if (part.run_id, part.shard_index) == shard]
+    for batch in iter_manifest(store, parts):
+        for each in batch.to_pylist():
+            if (each["group_id"], each["seed"]) == (row["group_id"], row["seed"]):
+                yield each
 
 
 def differing_settings(row: Row, generation: Any) -> dict[str, tuple[Any, Any]]:

@@ -26,7 +26,7 @@ from tests.faults.operations import (
 )
 from tests.faults.proxy import FaultProxy
 
-READ_TIMEOUT_SECONDS = 1.0
+READ_TIMEOUT_SECONDS = 5.0
 _MUTATIONS = ("os.link", "os.rename", "os.remove", "os.mkdir")
 CONTEXT = get_context("forkserver")
 """Children are forked from a process of one thread that has everything imported."""
@@ -131,7 +131,7 @@ def _read_in_a_loop(connection: Connection, environment: dict[str, str]) -> None
     allowed: tuple[State, ...] = ()
     reads, problems = 0, []
     while True:
-        if store is None or connection.poll(0.01):
+        if store is None or connection.poll(0.05):
             message = connection.recv()
             if message == "stop":
                 return
@@ -174,7 +174,7 @@ def _act(
     os.environ.update(environment)
     steps = _count_steps(uri, step)
     store = (
-        S3Store(uri, read_timeout_seconds=10) if uri.startswith("s3://") else LocalStore(Path(uri))
+        S3Store(uri, read_timeout_seconds=30) if uri.startswith("s3://") else LocalStore(Path(uri))
     )
     operation_named(name).act(store)
     connection.send(len(steps))

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-SILENCE_SECONDS = 2.5
+SILENCE_SECONDS = 6.0
 """Longer than the read timeout of the clients in these tests."""
 
 
