@@ -67,7 +67,8 @@ class GivenFirstSplitter:
         """Let the fallback prepare for the groups that have no split of their own."""
 
         def read_open_groups() -> Iterable[PromptGroup]:
-            return (group for group in read_groups() if group.background_prompt is None)
+            groups = read_groups()
+            return (group for group in groups if _take_given_split(group) is None)
 
         self._fallback.prepare(read_open_groups, num_groups)
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -65,20 +64,15 @@ def test_a_build_stops_at_the_cap_and_goes_on_with_a_higher_one(
     assert 0 < num_paid < server.counters()["paid"]["online"] == 4
 
 
-def test_a_wrong_key_is_one_line_without_the_key(
+def test_a_model_without_a_price_is_named_before_anything_is_asked(
     coupled: Coupled,
     start_messages_server: START,  # noqa: F811
 ) -> None:
-    command = with_server(coupled, start_messages_server())
-    key = "sk-ant-with a blank"
-    environment = {
-        **command.environment,
-        "ANTHROPIC_API_KEY": key,
-        "ANTHROPIC_BASE_URL": "http://127.0.0.1:9/v2",
-    }
-    code, output, errors = Coupled(coupled.folder, environment).run(
-        *build_arguments("--split-model", "unknown-model")
+    server = start_messages_server()
+    code, output, errors = with_server(coupled, server).run(
+        *build_arguments("--split-model", "mystery")
     )
     assert code == 2
-    assert "split.prices has no price" in errors
-    assert key not in output + errors
+    assert "split.prices has no price for the model 'mystery'" in errors
+    assert API_KEY not in output + errors
+    assert server.counters()["requests"] == {}

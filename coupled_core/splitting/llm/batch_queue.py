@@ -150,6 +150,11 @@ class BatchQueue:
         assert batch_id is not None, "resolved above"
         found = look_up_batch(self._client, self._pace, batch_id)
         if found is not None:
+            if found.processing_status == "ended" and found.results_url is None:
+                raise LlmError(
+                    f"the API has put the results of batch {batch_id} away: delete "
+                    f"{self._store.uri}/{key} to have its requests made, and paid for, again"
+                )
             return found.processing_status == "ended"
         if datetime.now(UTC) - batch.written_at > _MISSING_FOR:
             raise LlmError(

@@ -55,6 +55,11 @@ def is_transient(error: Exception) -> bool:
     return status is None or status in _TRANSIENT or status >= 500
 
 
+def is_rate_limit(error: Exception) -> bool:
+    """Say whether the request merely came too early."""
+    return _status_of(error) == 429
+
+
 def may_have_arrived(error: Exception) -> bool:
     """Say whether the API may have done what was asked, and only its answer was lost."""
     from httpx2 import ConnectError, ConnectTimeout

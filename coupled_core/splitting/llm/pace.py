@@ -9,13 +9,16 @@ from typing import TypeVar
 from coupled_core.errors import LlmError
 from coupled_core.splitting.llm.client import (
     describe,
+    is_rate_limit,
     is_transient,
     retry_after_seconds,
     translate,
 )
 
 T = TypeVar("T")
-_MAX_TRIES = 10
+_MAX_FAILURES = 10
+_MAX_STARVED_SECONDS = 600.0
+"""Without any answer to any thread, though nothing but rate limits stands in the way."""
 _FIRST_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.5, 60.0
 _BURST_SECONDS = 1.0
 """So much of a minute's rate may go out at once."""
@@ -30,6 +33,7 @@ class Pace:
         self._tokens, self._filled_at, self._closed_until = self._burst, time.monotonic(), 0.0
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._answered_at = time.monotonic()
 
     def stop(self) -> None:
         """Wake everybody who waits; they give up."""
@@ -38,6 +42,15 @@ class Pace:
     def resume(self) -> None:
         """Let requests through again after a stop."""
         self._stopped.clear()
+        self.note_answer()
+
+    def note_answer(self) -> None:
+        """Remember that the API has just answered somebody."""
+        self._answered_at = time.monotonic()
+
+    def is_starved(self) -> bool:
+        """Say whether nobody has been answered for long."""
+        return time.monotonic() - self._answered_at > _MAX_STARVED_SECONDS
 
     def wait_for_turn(self) -> None:
         """Take a token, waiting until there is one.
@@ -68,7 +81,7 @@ class Pace:
             now = time.monotonic()
             if now < self._closed_until:
                 # Not all at the same moment when the gate opens again.
-                return (self._closed_until - now) * random.uniform(1.0, 1.1) + 1e-3
+                return (self._closed_until - now) * random.uniform(1.0, 1.5) + 1e-3
             if self._per_second is None:
                 return 0.0
             self._tokens += (now - self._filled_at) * self._per_second
@@ -92,18 +105,28 @@ def call_patiently(pace: Pace, request: Callable[[], T]) -> T:
     from anthropic import APIError
     from httpx2 import TransportError  # raised as it is where a stream of results breaks off
 
-    for attempt in range(_MAX_TRIES):
+    num_failures = 0
+    while True:
         pace.wait_for_turn()
         try:
-            return request()
+            result = request()
         except (APIError, TransportError) as error:
             if not is_transient(error):
                 raise translate(error) from None
-            last = describe(error)
-            wait_after(pace, error, attempt)
-    raise LlmError(
-        f"the API failed {_MAX_TRIES} times in a row, at last with {last}: run the same command "
-        "again later; what is answered is kept"
+            # Many threads under a low limit are told 429 again and again while others get through.
+            num_failures += not is_rate_limit(error)
+            if num_failures >= _MAX_FAILURES or pace.is_starved():
+                raise _gave_up(describe(error)) from None
+            wait_after(pace, error, num_failures)
+        else:
+            pace.note_answer()
+            return result
+
+
+def _gave_up(last: str) -> LlmError:
+    return LlmError(
+        f"the API is not well, at last {last}: run the same command again later; what is answered "
+        "is kept"
     )
 
 
