@@ -34,21 +34,19 @@ def choose_pairs(
 
     Args:
         pairs: All rows of a snapshot.
-        is_showable: Rows whose images are to be had; others are only chosen where there are none.
+        is_showable: Rows whose images are to be had; others only fill up.
         min_combined: What borderline pairs are near to; None: the least combined score of a kept
             pair.
         num_pairs: How many.
     """
-    scored = pairs.is_scored & np.isfinite(pairs.of("combined"))
-    rows = np.flatnonzero(scored & is_showable)
-    if not len(rows):
-        rows = np.flatnonzero(scored)
+    rows = np.flatnonzero(is_showable & pairs.is_scored)
     combined = pairs.of("combined")[rows]
     kept = pairs.is_kept[rows]
     bound = min_combined
     if bound is None:
-        bound = float(combined[kept].min()) if kept.any() else float(np.median([*combined, 0.0]))
-    shuffled = np.random.default_rng(0).permutation(len(rows))
+        bound = float(combined[kept].min()) if kept.any() else 0.0
+    random = np.random.default_rng(0)
+    shuffled = random.permutation(len(rows))
     orders: dict[str, NDArray[np.intp]] = {
         BEST: np.lexsort((-combined, ~kept)),
         BORDERLINE: np.argsort(np.abs(combined - bound), kind="stable"),
@@ -60,10 +58,9 @@ def choose_pairs(
     for kind, order in orders.items():
         for place in order[:quarter]:
             chosen.setdefault(int(rows[place]), []).append(kind)
-    for place in shuffled:
-        if len(chosen) >= num_pairs:
-            break
-        chosen.setdefault(int(rows[place]), [RANDOM])
+    others = random.permutation(np.flatnonzero(~is_showable & pairs.is_scored))
+    for row in np.concatenate([rows[shuffled], others])[:num_pairs]:
+        chosen.setdefault(int(row), [RANDOM])
     return {row: tuple(kinds) for row, kinds in sorted(list(chosen.items())[:num_pairs])}
 
 

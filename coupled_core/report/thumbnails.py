@@ -19,19 +19,13 @@ _MASK_SHARE = 0.15
 _TINT = (214, 40, 140, 120)
 """Red, green, blue, opacity: what a mask lays over the entity."""
 _LOSSLESS = 101
-_LADDER = (
-    (1.0, _LOSSLESS),
-    (1.0, 82),
-    (1.0, 68),
-    (1.0, 52),
-    (1.0, 36),
-    (0.75, 45),
-    (0.75, 30),
-    (0.5, 35),
-    (0.5, 15),
-    (0.25, 15),
+_LADDER: tuple[tuple[float, tuple[int, ...]], ...] = (
+    (1.0, (_LOSSLESS, 80, 60, 40)),
+    (0.75, (45, 30)),
+    (0.5, (35, 15)),
+    (0.25, (15,)),
 )
-"""Scale and quality, best first; both images of a pair get the same, or blinking would show it."""
+"""Scales and qualities, best first; both images of a pair get the same, or blinking would show."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +52,14 @@ def make_thumbnails(images: PairImages, max_bytes: int) -> Thumbnails:
     left = max_bytes - len(mask_0) - len(mask_1)
     side = best_side_px(max_bytes)
     first, second = (_open(data) for data in (images.image_0, images.image_1))
-    for scale, quality in _LADDER:
+    for scale, qualities in _LADDER:
         pictures = [_shrink(picture, round(side * scale)) for picture in (first, second)]
-        if quality == _LOSSLESS and pictures[0].size != first.size:
-            continue  # only worth its bytes where the page shows the very pixels
-        uris = [_encode(picture, quality) for picture in pictures]
-        if sum(map(len, uris)) <= left:
-            break
+        for quality in qualities:
+            if quality == _LOSSLESS and pictures[0].size != first.size:
+                continue  # only worth its bytes where the page shows the very pixels
+            uris = [_encode(picture, quality) for picture in pictures]
+            if sum(map(len, uris)) <= left:
+                return Thumbnails(uris[0], uris[1], mask_0, mask_1, pictures[0].size)
     return Thumbnails(uris[0], uris[1], mask_0, mask_1, pictures[0].size)
 
 
@@ -91,9 +86,9 @@ def _shrink(picture: Image.Image, side_px: int, how: int = Image.Resampling.LANC
 def _encode(picture: Image.Image, quality: int) -> str:
     buffer = io.BytesIO()
     if quality == _LOSSLESS:
-        picture.save(buffer, "WEBP", lossless=True, quality=60, method=4)
+        picture.save(buffer, "WEBP", lossless=True, quality=40, method=2)
     else:
-        picture.save(buffer, "WEBP", quality=quality, method=4)
+        picture.save(buffer, "WEBP", quality=quality, method=3)
     return _data_uri(buffer.getvalue())
 
 
@@ -103,7 +98,7 @@ def _encode_mask(data: bytes) -> str:
     tinted = np.where(inside[..., None], np.array(_TINT, np.uint8), np.zeros(4, np.uint8))
     buffer = io.BytesIO()
     Image.fromarray(tinted.astype(np.uint8), "RGBA").save(
-        buffer, "WEBP", lossless=True, quality=80, method=6
+        buffer, "WEBP", lossless=True, quality=60, method=3
     )
     return _data_uri(buffer.getvalue())
 
