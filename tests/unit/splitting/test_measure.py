@@ -120,7 +120,7 @@ def test_the_offline_splitter_splits_plain_english(findings: list[Finding]) -> N
     counts = count_by_kind(findings)
     plain = ("scene last", "scene first", "mixed order", "entity last", "many prompts", "pose")
     for kind in (*plain, "position", "appearance", "entity counts", "grammar", "style", "long"):
-        assert wilson_share(counts[kind][Verdict.RIGHT], counts[kind].total()).value > 0.8, kind
+        assert wilson_share(counts[kind][Verdict.RIGHT], counts[kind].total()).value > 0.75, kind
     assert counts["all"][Verdict.RIGHT] >= 0.75 * len(findings)
 
 
