@@ -182,5 +182,6 @@ def _check_same_export(marker: dict[str, Any], identity: str, root: Path) -> Non
     if marker.get("identity") != identity:
         raise ConfigError(
             f"{root} holds another export, {marker.get('format')} of snapshot "
-            f"{marker.get('snapshot_id')} (see {MARKER}): choose another folder or delete it"
+            f"{marker.get('snapshot_id')}, or one with other options or of another version (see "
+            f"{MARKER}): choose another folder or delete it"
         )

@@ -72,6 +72,8 @@ class ExportFolder:
             marker: dict[str, Any] = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
+        except NotADirectoryError as error:
+            raise ConfigError(f"{self.root} is not a folder: choose another place") from error
         except ValueError as error:
             raise ConfigError(f"{path} is not ours or is damaged: choose another folder") from error
         return marker
@@ -82,18 +84,22 @@ class ExportFolder:
 
         Raises:
             ConfigError: it holds something else, or another process is writing to it.
+            StorageError: inside the block, the file system refused something.
         """
         is_ours = (self._work / "identity").exists()
         if not is_ours and self.root.exists() and any(self._strangers()):
             raise ConfigError(f"{self.root} is not empty: choose an empty or a new folder")
-        (self._work / "units").mkdir(parents=True, exist_ok=True)
-        with (self._work / "lock").open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConfigError(f"another export is writing to {self.root}") from error
-            self._claim(identity)
-            yield
+        try:
+            (self._work / "units").mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                self._claim(identity)
+                yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StorageError(
+                f"cannot write to {self.root}: {reason}; check permissions and free space, then "
+                "run it again"
+            ) from error
 
     def write(self, path: str, data: bytes) -> FileInfo:
         """Write a small file; it appears whole."""
@@ -109,12 +115,8 @@ class ExportFolder:
     def place(self, staged: Path, path: str) -> None:
         """Move a finished file to its place below the export."""
         target = self.root / path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(target)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StorageError(f"cannot write {target}: {reason}") from error
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(target)
 
     def describe(self, path: str) -> FileInfo:
         """Return size and checksum of a file, read in bounded memory."""
@@ -162,6 +164,15 @@ class ExportFolder:
     def clear(self) -> None:
         """Remove the notes about unfinished work."""
         shutil.rmtree(self._work, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self._work / "lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(f"another export is writing to {self.root}") from error
+            yield
 
     def _claim(self, identity: str) -> None:
         path = self._work / "identity"

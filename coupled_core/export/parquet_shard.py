@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pyarrow.parquet as pq
 from coupled_core.export.edits import DirectedEdit, EncodedImage, SeenEdit
 from coupled_core.export.folder import ExportFolder, FileInfo
 
-_ROW_GROUP_BYTES = 32 << 20
-"""Image bytes at which a row group is closed; readers and we hold one at a time."""
+_ROW_GROUP_BYTES = 16 << 20
+"""Image bytes at which a row group is closed; readers and we hold one, and some copies of it."""
 _ROW_GROUP_ROWS = 1000
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
@@ -91,14 +92,15 @@ class ParquetShard:
 
     def abort(self) -> None:
         """Drop the shard."""
-        self._writer.close()
+        with suppress(OSError):  # a full disk has been reported by now
+            self._writer.close()
         self._file.discard()
 
     def _flush(self) -> None:
         if self._rows:
             table = pa.Table.from_pylist(self._rows, schema=self._schema)
-            self._writer.write_table(table, row_group_size=len(self._rows))
-        self._rows, self._num_bytes = [], 0
+            self._rows, self._num_bytes = [], 0  # the table has a copy of the images
+            self._writer.write_table(table, row_group_size=table.num_rows)
 
 
 def read_shards(

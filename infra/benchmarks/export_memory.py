@@ -134,7 +134,8 @@ def _mapped_bytes() -> int:
 
 
 def _peak_resident_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would count the parent's, too
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _arguments() -> argparse.Namespace:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import coupled_core.export
 from coupled_core.storage.local import LocalStore
+from tests.coupled_command import ROOT
 from tests.unit.export.export_samples import commit_pairs
 
-README = Path(str(coupled_core.export.__file__)).with_name("README.md")
+README = ROOT / "coupled_core" / "export" / "README.md"
 
 
 def _recipes() -> dict[str, str]:

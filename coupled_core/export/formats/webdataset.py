@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ class _TarShard:
 
     def abort(self) -> None:
         """Drop the shard."""
-        self._archive.close()
+        with suppress(OSError):  # a full disk has been reported by now
+            self._archive.close()
         self._file.discard()
 
     def _member(self, name: str, data: bytes) -> None:

@@ -1,14 +1,17 @@
 """Every format: the same bytes each time, whatever happened on the way, and nothing mis-paired."""
 
 import json
+import resource
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.errors import ConfigError, DatasetError
+from coupled_core.errors import ConfigError, DatasetError, StorageError
 from coupled_core.export.catalogue import FORMATS
+from coupled_core.export.folder import ExportFolder
 from coupled_core.export.registry import EXPORT_FORMATS
 from coupled_core.progress import report_to
 from coupled_core.storage.local import LocalStore
@@ -159,6 +162,41 @@ def test_a_folder_with_other_things_in_it_is_refused(
     with pytest.raises(ConfigError, match="not empty"):
         export(store, snapshot, "webdataset", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    store: LocalStore, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ConfigError, match="is not a folder"):
+        export(store, snapshot, "webdataset", tmp_path / "file")
+
+
+def test_a_full_disk_is_reported_and_leaves_no_marker(
+    store: LocalStore, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write then fails as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="cannot write to"):
+            export(store, snapshot, "webdataset", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert not (tmp_path / "out" / "export.json").exists()
+    assert not list((tmp_path / "out").glob("*.tar"))
+    assert export(store, snapshot, "webdataset", tmp_path / "out").num_edits_checked == 20
+
+
+def test_two_exports_do_not_write_to_one_folder(
+    store: LocalStore, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    with (
+        ExportFolder(tmp_path / "out").opened("somebody else"),
+        pytest.raises(ConfigError, match="another export is writing"),
+    ):
+        export(store, snapshot, "webdataset", tmp_path / "out")
 
 
 def test_a_complete_export_of_something_else_is_refused(
