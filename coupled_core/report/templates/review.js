@@ -20,12 +20,13 @@ const load = () => {
 let history = load();
 let at = 0;
 let isSaved = true;
+let isRemembered = true;
 const decisions = () => {
   const found = new Map();
   for (const [id, verdict] of history) if (verdict) found.set(id, verdict); else found.delete(id);
   return found;
 };
-const isStored = () => remember(storageKey, JSON.stringify(history));
+const store = () => { isRemembered = remember(storageKey, JSON.stringify(history)); };
 
 const FACTS = [
   ["Prompt 0", (pair) => pair.prompt_0], ["Prompt 1", (pair) => pair.prompt_1],
@@ -45,7 +46,8 @@ const drawCounts = () => {
   element("bar").value = made.size;
   element("progress").textContent = `Pair ${at + 1} of ${pairs.length}, ${made.size} decided`;
   element("tally").textContent = `${kept} to keep, ${made.size - kept} to drop, ${pairs.length - made.size} undecided.`
-    + (isSaved || !made.size ? "" : " Not saved to a file yet.");
+    + (isSaved || !made.size ? "" : " Not saved to a file yet.")
+    + (isRemembered ? "" : " This browser does not remember them: save before you leave.");
   buttons.undo.disabled = !history.length;
   buttons.save.disabled = !made.size;
   const verdict = made.get(pairs[at].pair_id);
@@ -72,7 +74,7 @@ const go = (place) => {
 const record = (id, verdict) => {
   history.push([id, verdict]);
   isSaved = false;
-  if (!isStored()) element("tally").textContent = "This browser does not store decisions: save them before you leave.";
+  store();
 };
 const decide = (verdict) => {
   record(pairs[at].pair_id, verdict);
@@ -82,7 +84,7 @@ const undo = () => {
   const last = history.pop();
   if (!last) return;
   isSaved = false;
-  isStored();
+  store();
   go(pairs.findIndex((pair) => pair.pair_id === last[0]));
 };
 const goUndecided = () => {
@@ -106,7 +108,7 @@ const save = () => {
 const forget = () => {
   if (!history.length || !confirm(`Forget ${decisions().size} decisions?`)) return;
   history = [];
-  isStored();
+  store();
   go(0);
 };
 const toggleBlink = () => {
@@ -134,7 +136,7 @@ if (pairs.length) {
     event.preventDefault();
     action();
   });
-  addEventListener("beforeunload", (event) => { if (!isSaved && !isStored()) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (!isSaved && !isRemembered) event.preventDefault(); });
   const made = decisions();
   at = Math.max(0, pairs.findIndex((pair) => !made.has(pair.pair_id)));
   isSaved = !made.size;
