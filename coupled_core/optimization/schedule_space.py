@@ -13,8 +13,12 @@ from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule import Parameters, Schedule
 
 # Layout is decided in the first moments, above sigma = 0.85. Roots and logarithms spread the box
-# where small differences matter: half of the range of `center_root` lies below t = 0.2.
-_CENTER = Knob("center_root", 0.0, 0.9, 0.05**0.5, meaning="root of the time at which beta is 1/2")
+# where small differences matter. A centre before the start lets beta be 1 from the first step on.
+_CENTER = Knob(
+    "center_root", -0.3, 0.9, 0.05**0.5, meaning="signed root of the time at which beta is 1/2"
+)
+_CENTER_IN_REGION = -0.25
+"""Its default in mode region: space holds the background there, so beta need not."""
 _FAMILY_KNOBS: Mapping[str, tuple[Knob, ...]] = {
     "step": (_CENTER,),
     "arctan": (
@@ -29,6 +33,8 @@ _FAMILY_KNOBS: Mapping[str, tuple[Knob, ...]] = {
 KNOT_MARGIN = 0.25
 """Knots are searched this far beyond [0, 1] and clipped, so that a point of the box can stand for
 beta exactly 0 or exactly 1: there images of a group are computed once, or one text is dropped."""
+_LEAST_SPAN = 0.2
+"""Of the knots, in time: what is decided early is decided by then."""
 _DECIMALS = 6
 
 
@@ -95,7 +101,10 @@ def family_space(
         region = extension.region_of(knobs)
         return make_schedule(family, _to_parameters(knobs), fitted_on, region)
 
-    return ScheduleSpace(family, (*_FAMILY_KNOBS[family], *extension.knobs), build)
+    center, *shape = _FAMILY_KNOBS[family]
+    if fitted_on.mode == "region":
+        center = replace(center, default=_CENTER_IN_REGION)
+    return ScheduleSpace(family, (center, *shape, *extension.knobs), build)
 
 
 def knot_space(
@@ -138,9 +147,10 @@ def project(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def place_knots(start: Schedule, num_knots: int) -> tuple[float, ...]:
-    """Return times, evenly over twice the time in which a sine rises, within [0, 1]."""
+    """Return times in [0, 1], evenly over twice the time in which a sine rises."""
     center, width = (float(start.parameters[name]) for name in ("center", "width"))  # type: ignore[arg-type]
-    times = np.linspace(max(0.0, center - width), min(1.0, center + width), num_knots)
+    first, last = max(0.0, center - width), min(1.0, max(_LEAST_SPAN, center + width))
+    times = np.linspace(first, last, num_knots)
     return tuple(float(round(time, _DECIMALS)) for time in times)
 
 
@@ -166,7 +176,8 @@ def make_schedule(
 
 
 def _to_parameters(knobs: Knobs) -> Parameters:
-    parameters = {"center": round(knobs["center_root"] ** 2, _DECIMALS)}
+    root = knobs["center_root"]
+    parameters = {"center": round(root * abs(root), _DECIMALS)}
     if "width_root" in knobs:
         parameters["width"] = round(knobs["width_root"] ** 2, _DECIMALS)
     if "slope_log10" in knobs:

@@ -100,6 +100,16 @@ def test_further_knobs_of_a_mode_are_searched_along_and_start_where_the_family_e
     assert knots.build(defaults(knots)).region == RegionSettings(size=0.2)
 
 
+def test_where_space_holds_the_background_the_search_starts_with_beta_1_throughout() -> None:
+    space = family_space("sine", replace(FITTED_ON, mode="region"), extension_of("region"))
+    sine = space.build(defaults(space))
+    assert sine.beta(SIGMAS).min() == 1.0
+    knots = knot_space(
+        sine, defaults(space), 8, replace(FITTED_ON, mode="region"), extension_of("region")
+    )
+    assert knots.build(defaults(knots)).parameters["values"] == (1.0,) * 8
+
+
 def test_every_corner_of_the_regions_box_is_a_schedule() -> None:
     space = family_space("sine", replace(FITTED_ON, mode="region"), extension_of("region"))
     names = [knob.name for knob in space.knobs]
