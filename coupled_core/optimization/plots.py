@@ -13,7 +13,7 @@ from coupled_core.optimization.schedule_search import FoundSchedule
 from coupled_core.schedules.schedule import Schedule
 
 _NUM_POINTS = 2001
-_FOUND, _OTHER, _CANDIDATE = "#1f6feb", "#8b949e", "#c9d1d9"
+_FOUND, _OTHER, _CANDIDATE = "#1f6feb", "#8b949e", "#e3893b"
 
 
 def draw_search(found: FoundSchedule, against: Schedule | None) -> bytes:
@@ -61,7 +61,7 @@ def _draw_course(axes: Axes, found: FoundSchedule) -> None:
         ylabel="J (guarded pairs at the floor)",
     )
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="center right")
 
 
 def _mark_stages(axes: Axes, stages: Sequence[tuple[str, int]]) -> None:
@@ -70,6 +70,6 @@ def _mark_stages(axes: Axes, stages: Sequence[tuple[str, int]]) -> None:
         if start:
             axes.axvline(start + 0.5, color=_OTHER, ls=":")
         axes.annotate(
-            name, (start + 0.7, 1.0), xycoords=("data", "axes fraction"), va="bottom", fontsize=9
+            name, (start + 0.6, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=9
         )
         start += length
