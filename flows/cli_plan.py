@@ -25,7 +25,8 @@ CountTokens = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Add `plan` with the options of `build`: by construction no setting of one lacks the other."""
-    build = next(c.callback for c in app.registered_commands if c.callback.__name__ == "build")  # type: ignore[union-attr]
+    callbacks = (command.callback for command in app.registered_commands)
+    build = next(c for c in callbacks if c is not None and c.__name__ == "build")
     signature = inspect.signature(build)
     counted = inspect.Parameter(
         "count_tokens", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=CountTokens
