@@ -20,7 +20,7 @@ from coupled_core.miniature.training.generator import train_generator
 from coupled_core.miniature.training.sam import train_sam
 from coupled_core.miniature.training.vae import train_vae
 
-STEPS = {"vae": 1200, "generator": 3200, "clip": 650, "sam": 800, "classifier": 900}
+STEPS = {"vae": 1200, "generator": 6400, "clip": 650, "sam": 1300, "classifier": 900}
 SCENES_SEED, JUDGES_SEED = 11, 12
 
 

@@ -98,8 +98,7 @@ def train_generator(
 ) -> FluxPipeline:
     """Train on captions of all three kinds and return the pipeline."""
     torch.manual_seed(2)
-    captions = sample_captions(20_000)
-    generator = Generator(train_clip_tokenizer(captions), build_t5_tokenizer(captions)).to(device)
+    generator = Generator(*_tokenizers(work_dir / "tokenizers")).to(device)
     latents = _packed_latents(data, vae, work_dir)
     weights, centres = _token_weights(data.masks), _entity_centres(data)
     positions = FluxPipeline._prepare_latent_image_ids(1, GRID, GRID, device, torch.float32)
@@ -126,6 +125,21 @@ def train_generator(
         work_dir,
     )
     return assemble_pipeline(generator, vae)
+
+
+def _tokenizers(folder: Path) -> tuple[CLIPTokenizer, T5TokenizerFast]:
+    """Return both tokenizers, trained once.
+
+    Training them again numbers letters in another order, and a resumed run would misread them.
+    """
+    if not folder.exists():
+        captions = sample_captions(20_000)
+        train_clip_tokenizer(captions).save_pretrained(folder / "clip")
+        build_t5_tokenizer(captions).save_pretrained(folder / "t5")
+    return (
+        CLIPTokenizer.from_pretrained(folder / "clip"),
+        T5TokenizerFast.from_pretrained(folder / "t5"),
+    )
 
 
 def assemble_pipeline(generator: Generator, vae: AutoencoderKL) -> FluxPipeline:
