@@ -46,7 +46,7 @@ def list_comparison(tuned: Sequence[Tuned]) -> list[Cell]:
 
 
 def list_trade_off(tuned: Sequence[Tuned], num_points: int) -> list[Cell]:
-    """Return the points of every method's curve, evenly along its main knob.
+    """Return the points of every method's curve, along its main knob.
 
     The other knobs stay where they were tuned. A method without a main knob is a single point.
     """
@@ -87,7 +87,10 @@ def cut(cell: Cell, samples: Sequence[Sample], settings: CompareSettings) -> lis
 
 
 def spread(knob: Knob, num_points: int) -> list[float]:
-    """Return values from the low to the high end of a knob, each once."""
-    step = (knob.high - knob.low) / (num_points - 1)
-    values = [knob.low + index * step for index in range(num_points)]
+    """Return values from the low to the high end of a knob, each once, denser towards the low end.
+
+    Most knobs count steps or time from the start, and what is shared is decided early.
+    """
+    shares = [(index / (num_points - 1)) ** 2 for index in range(num_points)]
+    values = [knob.low + share * (knob.high - knob.low) for share in shares]
     return sorted({float(round(v)) if knob.integer else round(v, 10) for v in values})

@@ -103,9 +103,9 @@ def test_a_curve_follows_the_main_knob_and_keeps_the_others() -> None:
     ]
     cells = list_trade_off(tuned, num_points=3)
     assert [cell.knobs for cell in cells[:3]] == [
-        {"switch": value, "other": 7.0} for value in (0.0, 0.5, 1.0)
+        {"switch": value, "other": 7.0} for value in (0.0, 0.25, 1.0)
     ]
-    assert [cell.variant for cell in cells] == ["switch = 0", "switch = 0.5", "switch = 1", ""]
+    assert [cell.variant for cell in cells] == ["switch = 0", "switch = 0.25", "switch = 1", ""]
 
 
 def test_whole_numbers_stand_on_a_curve_once() -> None:
