@@ -16,8 +16,6 @@ from coupled_core.export.pair_rows import Row
 from coupled_core.storage.store import ObjectStore
 
 _BATCH_ROWS = 4
-_BUFFER_BYTES = 8 << 20
-"""Of a column at a time; without it pyarrow holds a row group's columns whole, and the pages."""
 _COLUMNS = ["pair_id", "image_0", "image_1"]
 
 
@@ -46,10 +44,7 @@ def _read_part(
 ) -> Iterator[tuple[Row, dict[str, Any]]]:
     num_found = 0
     try:
-        with (
-            store.open_input(part) as source,
-            pq.ParquetFile(source, buffer_size=_BUFFER_BYTES) as file,
-        ):
+        with store.open_input(part) as source, pq.ParquetFile(source) as file:
             for position, found in _wanted_rows(file, wanted):
                 num_found += 1
                 yield wanted[position], found
