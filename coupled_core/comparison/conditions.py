@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import coupled_core
+from coupled_core.comparison.settings import OURS
 from coupled_core.config import RunConfig, ScoringConfig, fingerprint
 from coupled_core.generation.provenance import resolve_generation
 from coupled_core.methods.method import Knobs
@@ -29,6 +30,7 @@ _DECIDING_PACKAGES = (
     "scoring",
 )
 _NOT_IN_IMAGES = ("license", "use_restrictions")
+_OF_OUR_SCHEDULE = ("schedule_id", "coupling_mode")
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,12 @@ def name_work(
         samples: in their order.
         more: what else decides it, JSON values.
     """
+    decisive = asdict(conditions)
+    if method != OURS:  # whose schedule is nothing to the others: a new one leaves their work alone
+        for name in _OF_OUR_SCHEDULE:
+            decisive["generation"].pop(name, None)
     facts = {
-        "conditions": asdict(conditions),
+        "conditions": decisive,
         "method": method,
         "knobs": dict(knobs),
         "samples": [describe_sample(sample) for sample in samples],
@@ -99,7 +105,9 @@ def digest_code(root: Path) -> str:
     for package in _DECIDING_PACKAGES:
         place = root / package
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if path.suffix in (".py", ".json"):
+            # Schedules count by the id of the one in use, not by what else lies beside it.
+            data = () if package == "schedules" else (".json",)
+            if path.suffix in (".py", *data):
                 digest.update(str(path.relative_to(root)).encode())
                 digest.update(_read_meaning(path))
     return digest.hexdigest()
