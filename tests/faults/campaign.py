@@ -1,6 +1,6 @@
 """Disturb every operation at every step, and print what came of it.
 
-    python -m tests.faults.campaign [--only SECTION ...] [--rounds 100]
+    python -m tests.faults.campaign [--only kill-disk network ...] [--rounds 100]
 
 Steps are enumerated, not sampled: on S3 every request, before and after the server executes it; on
 disk every change that the interpreter announces. Network faults of every kind meet every request
@@ -115,8 +115,11 @@ _Section = Callable[[Any, Reader], Tally]
 """From the server (None on disk) and a reader to what came of it."""
 
 
-def _every(run: Callable[[Template], Tally]) -> Tally:
-    return sum((run(template_of(operation)) for operation in OPERATIONS), Tally())
+def _by_operation(name: str, run: Callable[[Template, Any, Reader], Tally]) -> dict[str, _Section]:
+    def section(operation: Operation) -> _Section:
+        return lambda s3, watcher: run(template_of(operation), s3, watcher)
+
+    return {f"{name} {operation.name}": section(operation) for operation in OPERATIONS}
 
 
 def _sections_on_disk(rounds: int) -> dict[str, _Section]:
@@ -126,7 +129,7 @@ def _sections_on_disk(rounds: int) -> dict[str, _Section]:
             return race(lambda: next(names), {}, rounds)[0]
 
     return {
-        "kill-disk": lambda s3, w: _every(lambda t: kills_on_disk(t, w)),
+        **_by_operation("kill-disk", lambda template, s3, w: kills_on_disk(template, w)),
         "race-disk": race_on_disk,
         "disk-full": lambda s3, w: run_in_namespace() if can_mount() else Tally(),
     }
@@ -134,25 +137,31 @@ def _sections_on_disk(rounds: int) -> dict[str, _Section]:
 
 def _sections_on_s3(rounds: int) -> dict[str, _Section]:
     return {
-        "kill-s3": lambda s3, w: _every(lambda t: kills_on_s3(t, s3, w, lambda request: True)),
-        "network": lambda s3, w: _every(lambda t: network_faults(t, s3, w, all_kinds)),
-        "outage": lambda s3, w: _every(lambda t: outages(t, s3, w)),
+        **_by_operation("kill-s3", lambda t, s3, w: kills_on_s3(t, s3, w, lambda request: True)),
+        **_by_operation("network", lambda t, s3, w: network_faults(t, s3, w, all_kinds)),
+        **_by_operation("outage", outages),
         "race-s3": lambda s3, w: race(s3.new_uri, s3.direct, rounds)[0],
     }
+
+
+def _choose(sections: dict[str, _Section], only: list[str] | None) -> dict[str, _Section]:
+    begins = tuple(only or [""])
+    return {name: section for name, section in sections.items() if name.startswith(begins)}
 
 
 def _print_lines(results: Iterator[tuple[str, Tally, float]]) -> bool:
     columns = ("injections", "survived", "refused", "killed", "rows_lost", "rows_doubled")
     columns = (*columns, "half_states", "damaged", "reads")
-    print(f"{'':<11}" + "".join(f"{name:>13}" for name in columns) + f"{'seconds':>9}", flush=True)
+    titles = "".join(f"{name.removeprefix('rows_'):>12}" for name in columns)
+    print(f"{'':<24}{titles}{'seconds':>9}", flush=True)
     total = Tally()
     for name, tally, seconds in results:
-        values = "".join(f"{getattr(tally, column):>13,}" for column in columns)
-        print(f"{name:<11}{values}{seconds:>9.0f}", flush=True)
+        values = "".join(f"{getattr(tally, column):>12,}" for column in columns)
+        print(f"{name:<24}{values}{seconds:>9.0f}", flush=True)
         for problem in tally.problems[:20]:
             print(f"    {problem}", flush=True)
         total += tally
-    print(f"{'in all':<11}" + "".join(f"{getattr(total, column):>13,}" for column in columns))
+    print(f"{'in all':<24}" + "".join(f"{getattr(total, column):>12,}" for column in columns))
     return total.is_clean
 
 
@@ -168,7 +177,7 @@ def main() -> None:
             (_sections_on_disk(options.rounds), nullcontext()),
             (_sections_on_s3(options.rounds), disturbed_s3()),
         ):
-            wanted = {k: v for k, v in sections.items() if not options.only or k in options.only}
+            wanted = _choose(sections, options.only)
             if not wanted:
                 continue
             with server as s3, reader(s3.direct if s3 else {}) as watcher:
