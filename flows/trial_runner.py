@@ -59,13 +59,15 @@ class TrialRunner:
     def _answer(self, trials: Sequence[Trial]) -> Iterator[list[EvaluatedPair]]:
         if self._settings.workers > 1:
             self._evaluate_side_by_side(trials)
+        answered: set[str] = set()  # one trial may be asked for twice; it was expected once
         for trial in trials:
             pairs = self._records.read(trial)
             if pairs is None:
                 pairs = evaluate_candidate(self._settings, trial)
                 self._keep(trial, pairs)
-            elif self._settings.workers == 1:
+            elif self._settings.workers == 1 and trial.key not in answered:
                 self._skip(trial.side)
+            answered.add(trial.key)
             yield pairs
 
     def _evaluate_side_by_side(self, trials: Sequence[Trial]) -> None:

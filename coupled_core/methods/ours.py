@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,27 +11,18 @@ from diffusers import FluxTransformer2DModel
 from coupled_core.config import CouplingMode
 from coupled_core.generation.generator import GroupGenerator
 from coupled_core.methods.method import Knob, Knobs, MethodOutput
+from coupled_core.methods.region_knobs import REGION_KNOBS, build_region
 from coupled_core.methods.stock_method import check_knobs
 from coupled_core.methods.stock_run import OnStep
 from coupled_core.records import GeneratedSample, Rejection, Sample
-from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule import Schedule
 
 SINE_KNOBS = (
     Knob("center", -0.05, 0.6, 0.05, meaning="time t = 1 - sigma at which beta is 1/2"),
     Knob("width", 0.01, 0.6, 0.1, meaning="time that beta takes from 0 to 1"),
 )
-_REGION = RegionSettings()
-REGION_KNOBS = (
-    Knob("size", 0.02, 0.25, _REGION.size, meaning="share of the tokens that one entity gets"),
-    Knob("margin", 0.0, 0.2, _REGION.margin, meaning="rim around it, share of the shorter side"),
-    Knob("feather", 0.0, 0.2, _REGION.feather, meaning="soft edge, share of the shorter side"),
-    Knob("read_until", 0.3, 1.0, _REGION.read_until, meaning="least sigma at which it is read"),
-    Knob("release", 0.0, 0.3, _REGION.release, meaning="sigma below which images are not tied"),
-    # In the region the full prompt is at work from the first step: space holds the background.
-    replace(SINE_KNOBS[0], default=-0.05),
-    SINE_KNOBS[1],
-)
+# In the region the full prompt is at work from the first step: space holds the background.
+_SINE_KNOBS_IN_REGION = (replace(SINE_KNOBS[0], default=-0.05), SINE_KNOBS[1])
 
 Retune = Callable[[GroupGenerator, Knobs], GroupGenerator]
 """Returns a generator on the same loaded model that the knobs describe."""
@@ -96,17 +87,12 @@ def build_mode(
         generator=generator,
         transformer=transformer,
         retune=retune,
-        knobs=REGION_KNOBS if mode == "region" else SINE_KNOBS,
+        knobs=(*REGION_KNOBS, *_SINE_KNOBS_IN_REGION) if mode == "region" else SINE_KNOBS,
         main_knob="size" if mode == "region" else "center",
     )
 
 
 def _make_schedule(generator: GroupGenerator, mode: CouplingMode, knobs: Knobs) -> Schedule:
-    region = (
-        {field.name: float(knobs[field.name]) for field in fields(RegionSettings)}
-        if (mode == "region")
-        else None
-    )
     return Schedule(
         family="sine",
         parameters={knob.name: float(knobs[knob.name]) for knob in SINE_KNOBS},
@@ -115,7 +101,7 @@ def _make_schedule(generator: GroupGenerator, mode: CouplingMode, knobs: Knobs) 
         base_model_revision=generator.provenance.base_model_revision,
         optimised=False,
         note="a point of the sine family",
-        region=RegionSettings(**region) if region else None,
+        region=build_region(knobs) if mode == "region" else None,
     )
 
 

@@ -9,6 +9,7 @@ from scipy.optimize import isotonic_regression
 
 from coupled_core.config import CouplingMode
 from coupled_core.methods.method import Knob, Knobs
+from coupled_core.methods.region_knobs import REGION_KNOBS, build_region
 from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule import Parameters, Schedule
 
@@ -58,22 +59,7 @@ class Extension:
 
 
 NO_EXTENSION = Extension()
-REGION = Extension(
-    knobs=(
-        Knob("region_size", 0.02, 0.25, 0.07, meaning="share of the tokens that one entity gets"),
-        Knob("region_margin", 0.0, 0.2, 0.0625, meaning="rim around it, share of the side"),
-        Knob("region_feather", 0.0, 0.2, 0.0625, meaning="soft edge, share of the side"),
-        Knob("region_read_until", 0.3, 1.0, 0.6, meaning="least sigma at which it is read"),
-        Knob("region_release", 0.0, 0.3, 0.03, meaning="sigma below which images are not tied"),
-    ),
-    region_of=lambda knobs: RegionSettings(
-        size=round(knobs["region_size"], _DECIMALS),
-        margin=round(knobs["region_margin"], _DECIMALS),
-        feather=round(knobs["region_feather"], _DECIMALS),
-        read_until=round(knobs["region_read_until"], _DECIMALS),
-        release=round(knobs["region_release"], _DECIMALS),
-    ),
-)
+REGION = Extension(REGION_KNOBS, build_region)
 
 
 def extension_of(mode: CouplingMode) -> Extension:

@@ -92,9 +92,9 @@ def test_knots_start_on_the_sine_that_they_come_from(center: float, width: float
 def test_further_knobs_of_a_mode_are_searched_along_and_start_where_the_family_ended() -> None:
     fitted_on = replace(FITTED_ON, mode="region")
     family = family_space("sine", fitted_on, extension_of("region"))
-    assert [knob.name for knob in family.knobs][:3] == ["center_root", "width_root", "region_size"]
+    assert [knob.name for knob in family.knobs][:3] == ["center_root", "width_root", "size"]
     assert family.build(defaults(family)).region == RegionSettings()
-    point = {**defaults(family), "region_size": 0.2}
+    point = {**defaults(family), "size": 0.2}
     knots = knot_space(family.build(point), point, 5, fitted_on, extension_of("region"))
     assert len(knots.knobs) == 5 + 5
     assert knots.build(defaults(knots)).region == RegionSettings(size=0.2)
