@@ -3,6 +3,7 @@
 from prefect import flow, get_run_logger
 
 from coupled_core.config import RunConfig
+from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import (
     ConfigError,
     LlmBudgetError,
@@ -51,12 +52,25 @@ def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
     failures, stopped = _build_shards(config, run)
     snapshot = commit(config, run) if run.shards else None
     if snapshot is not None:
-        draw_sheet(config, run, snapshot)
-        write_report(config, snapshot)
+        _make_pictures(config, run, snapshot)
     summary = summarise_run(config, run, snapshot, failures, stopped=stopped, asked=asked)
     if failures or stopped:
         raise ShardsFailedError(summary)
     return summary
+
+
+def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> None:
+    """Draw what people look at; the data are committed, whether or not that works."""
+    for name, make in (
+        ("contact sheet", lambda: draw_sheet(config, run, snapshot)),
+        ("report", lambda: write_report(config, snapshot)),
+    ):
+        try:
+            make()
+        except Exception as error:  # of whatever kind: no picture is worth a failed night
+            get_run_logger().warning(
+                "the data are committed, but their %s could not be made: %s", name, error
+            )
 
 
 def _build_shards(config: RunConfig, run: RunPlan) -> tuple[dict[int, str], str | None]:
