@@ -21,6 +21,11 @@ from tests.messages_server.fixture import messages_server, start_messages_server
 from tests.optimize_command import optimised  # noqa: F401
 
 
+def pytest_configure() -> None:
+    """Give each of the two workers, and what they start, one core; torch reads it when it loads."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @dataclass(frozen=True)
 class S3Server:
     """A server process of our own; the keys are made up."""
