@@ -1,5 +1,7 @@
 """A prompt set to a dataset: plan, build shard by shard, commit what is finished."""
 
+from collections.abc import Callable
+
 from prefect import flow, get_run_logger
 
 from coupled_core.config import RunConfig
@@ -61,10 +63,11 @@ def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
 
 def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> None:
     """Draw what people look at; the data are committed, whether or not that works."""
-    for name, make in (
-        ("contact sheet", lambda: draw_sheet(config, run, snapshot)),
-        ("report", lambda: write_report(config, snapshot)),
-    ):
+    pictures: dict[str, Callable[[], None]] = {
+        "contact sheet": lambda: draw_sheet(config, run, snapshot),
+        "report": lambda: write_report(config, snapshot),
+    }
+    for name, make in pictures.items():
         try:
             make()
         except Exception as error:  # of whatever kind: no picture is worth a failed night

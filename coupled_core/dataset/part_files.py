@@ -15,7 +15,7 @@ PartKind = Literal["manifest", "images", "dropped"]
 """Rows; images of kept pairs; images of dropped pairs, where the settings store them."""
 
 _MANIFEST_ROW_GROUP = 20_000
-_IMAGE_ROW_GROUP_BYTES = 64 << 20
+_IMAGE_ROW_GROUP_BYTES = 32 << 20
 """Image bytes at which a row group is closed. Readers hold one at a time."""
 _IMAGE_PART_BYTES = 384 << 20
 """Image bytes at which the next part begins."""

@@ -87,7 +87,7 @@ def read_samples(prompts_uri: str, num_groups: int) -> list[Sample]:
     """Return the first groups of a prompt set with one seed each, split offline."""
     rows = islice(read_prompt_set(PromptSetConfig(uri=prompts_uri)), num_groups)
     groups = [row for row in rows if isinstance(row, PromptGroup)]
-    splits = build_splitter(SplitConfig()).split(groups)
+    splits = build_splitter(SplitConfig(splitter="offline")).split(groups)
     return [
         Sample(group, seed, split)
         for seed, (group, split) in enumerate(zip(groups, splits, strict=True))

@@ -54,11 +54,10 @@ def test_the_output_estimate_fits_answers_that_were_written_out(
     answered: list[tuple[PromptGroup, str]],
 ) -> None:
     estimator = TokenEstimator()
-    ratios = sorted(estimator.estimate(g).output / estimate_tokens(text) for g, text in answered)
+    ratios = [estimator.estimate(g).output / estimate_tokens(text) for g, text in answered]
     total = sum(estimator.estimate(group).output for group, _ in answered)
     assert total == pytest.approx(sum(estimate_tokens(text) for _, text in answered), rel=0.03)
-    assert ratios[len(ratios) // 20] > 0.85
-    assert ratios[-len(ratios) // 20] < 1.15
+    assert sum(0.85 < ratio < 1.15 for ratio in ratios) > 0.9 * len(ratios)
 
 
 def test_more_prompts_and_longer_prompts_cost_more() -> None:
