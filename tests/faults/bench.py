@@ -137,9 +137,10 @@ def _read_in_a_loop(connection: Connection, environment: dict[str, str]) -> None
                 return
             if message == "report":
                 connection.send((reads, problems))
-                reads, problems = 0, []
+                store = None  # the dataset goes away now, which is no half state
                 continue
             store, allowed = open_undisturbed(message[0]), message[1]
+            reads, problems = 0, []
             connection.send("watching")
         try:
             if read_state(store) not in allowed:
