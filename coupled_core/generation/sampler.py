@@ -77,10 +77,23 @@ def sample_groups(
     Returns:
         Clean packed latents of each group, (N, S_img, in_channels).
     """
-    if settings.mode == "region":
-        return _sample_regions(
-            transformer, groups, levels, betas, image_ids, settings, device=device, on_step=on_step
-        )
+    sample = _sample_regions if settings.mode == "region" else _sample_together
+    return sample(
+        transformer, groups, levels, betas, image_ids, settings, device=device, on_step=on_step
+    )
+
+
+def _sample_together(
+    transformer: FluxTransformer2DModel,
+    groups: Sequence[Group],
+    levels: NoiseLevels,
+    betas: Tensor,
+    image_ids: Tensor,
+    settings: SamplerSettings,
+    *,
+    device: torch.device,
+    on_step: OnStep | None,
+) -> list[Tensor]:
     dtype = transformer.dtype
     batch = GroupBatch.stack(groups, device, dtype)
     latents = batch.noise.to(device, torch.promote_types(dtype, torch.float32))
