@@ -1,6 +1,6 @@
-"""The ablations as tables: ours taken apart, one subject at a time, and what could not be tried."""
+"""The ablations as tables: ours taken apart, one subject at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -9,11 +9,6 @@ from coupled_core.comparison.settings import OURS
 from coupled_core.comparison.summary import Row, summarise
 from coupled_core.comparison.table import NOTE, render_table
 
-NOT_OFFERED: Mapping[str, str] = {
-    "schedules per block type": "one schedule for all blocks (as it is) against one a block type",
-}
-"""Ablations that wait for a switch in `coupling.ablation`. A switch there becomes a variant in
-`variants.list_variants`."""
 _AS_IT_IS = (OURS, "")
 
 
@@ -29,13 +24,8 @@ def render_ablations(results: pa.Table) -> str | None:
     variants = dict.fromkeys(row["variant"] for row in rows)
     subjects = dict.fromkeys(name.partition(":")[0] for name in variants if name)
     sections = [_render_subject(subject, rows) for subject in subjects]
-    missing = "".join(f"* {name}: {what}.\n" for name, what in NOT_OFFERED.items())
     num_pairs = sum(row["variant"] == "" for row in rows)
-    return (
-        f"# Ours taken apart\n\n{num_pairs} pairs each. {NOTE}\n\n"
-        + "\n".join(sections)
-        + f"\n## Not tried, because there is no switch for it\n\n{missing}"
-    )
+    return f"# Ours taken apart\n\n{num_pairs} pairs each. {NOTE}\n\n" + "\n".join(sections)
 
 
 def _render_subject(subject: str, rows: Sequence[Row]) -> str:

@@ -25,6 +25,8 @@ SIZE_KNOB = Knob("size", 0.02, 0.4, 0.07, meaning="share of the tokens that one 
 
 _CENTERS = (-0.05, 0.0, 0.05, 0.15, 0.3)  # added to the centre of the schedule
 _WIDTHS = (0.5, 1.0, 2.0, 4.0)  # times its width
+_DELAYS = (-0.1, -0.05, 0.05, 0.1)
+_PULLS = ((0.3, 0.05), (0.3, 0.15), (0.3, 0.4), (0.8, 0.05), (0.8, 0.15))
 _PREFIXES = (0.0, 0.02, 0.05, 0.1, 0.2)
 _NOTE = "A variant of another schedule, to take it apart."
 _NUM_KNOTS = 201
@@ -198,6 +200,13 @@ def _vary_parts(schedule: Schedule) -> Iterator[Variant]:
     apart, whole = Ablation(texts_meet=False), Ablation(pooled_of_entity=True)
     yield Variant("background and entity text", "do not meet", schedule, ablation=apart)
     yield Variant("pooled vector", "of the entity stream", schedule, ablation=whole)
+    for delay in _DELAYS:
+        value = f"single-stream blocks {abs(delay):g} {'later' if delay > 0 else 'earlier'}"
+        yield Variant("block types", value, schedule, ablation=Ablation(single_delay=delay))
+    for strength, until in _PULLS:
+        value = f"strength {strength:g} until t = {until:g}"
+        pulled = Ablation(pull=strength, pull_until=until)
+        yield Variant("latent pull", value, schedule, ablation=pulled)
     yield Variant("entity stream", "reads e_i", schedule, "entity_prompt")
 
 

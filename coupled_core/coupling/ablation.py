@@ -1,4 +1,4 @@
-"""Parts of the coupling that can be switched, to learn what each of them is worth."""
+"""Parts of the coupling that can be switched or added, to learn what each of them is worth."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,22 @@ from dataclasses import dataclass
 class Ablation:
     """What differs from the method; the defaults are the method.
 
-    Both concern steps with 0 < beta < 1.
+    All concern the modes that weigh logits, and in them steps with beta > 0.
     """
 
     texts_meet: bool = True
-    """Whether, in double-stream blocks of the modes that weigh logits, background text and entity
-    text attend to each other."""
+    """Whether, in double-stream blocks, background text and entity text attend to each other."""
     pooled_of_entity: bool = False
     """Whether the pooled vector is the entity stream's from the start, instead of one that beta
     interpolates; images then differ already at beta = 0, and share no step."""
+    single_delay: float = 0.0
+    """A schedule a block type: time t = 1 - sigma by which that of single-stream blocks runs behind
+    that of double-stream blocks; negative: ahead of it."""
+    pull: float = 0.0
+    """Share of the way in [0, 1] by which each step draws the group's predicted clean latents to
+    their mean, see `coupling.latent_pull`."""
+    pull_until: float = 0.0
+    """Time t = 1 - sigma at which the pull ends."""
 
 
 THE_METHOD = Ablation()

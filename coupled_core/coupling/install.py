@@ -62,7 +62,10 @@ def _double_processor(mode: CouplingMode, *, texts_meet: bool) -> CoupledProcess
 
 
 def coupling_kwargs(
-    beta: Tensor, num_background_tokens: int, num_entity_tokens: int
+    beta: Tensor,
+    num_background_tokens: int,
+    num_entity_tokens: int,
+    single_beta: Tensor | None = None,
 ) -> dict[str, Any]:
     """Return `joint_attention_kwargs` for one call.
 
@@ -70,9 +73,12 @@ def coupling_kwargs(
         beta: weight of the entity text in [0, 1]: 0-d, or one a row of the batch, (B,).
         num_background_tokens: rows of the text stream with the background text; they come first.
         num_entity_tokens: rows that hold the entity text; they follow.
+        single_beta: of single-stream blocks, where it differs.
     """
+    kwargs = {"single_beta": single_beta} if single_beta is not None else {}
     return {
         "beta": beta,
         "num_background_tokens": num_background_tokens,
         "num_entity_tokens": num_entity_tokens,
+        **kwargs,
     }

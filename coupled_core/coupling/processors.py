@@ -40,6 +40,7 @@ class CoupledProcessor:
         beta: Tensor | None = None,
         num_background_tokens: int = 0,
         num_entity_tokens: int = 0,
+        single_beta: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Attend with weights.
 
@@ -54,6 +55,7 @@ class CoupledProcessor:
             beta: weight of the entity text in [0, 1]; 0-d, or (B,).
             num_background_tokens: how many rows the background text has.
             num_entity_tokens: how many rows the entity text has.
+            single_beta: takes beta's place in single-stream blocks; None: one beta for all blocks.
 
         Returns:
             (image rows, text rows) in double-stream blocks; all rows in single-stream blocks.
@@ -63,6 +65,8 @@ class CoupledProcessor:
                 "coupled attention expects `beta` in joint_attention_kwargs and no attention mask; "
                 f"got beta={beta}, attention_mask={'None' if attention_mask is None else 'a mask'}"
             )
+        if single_beta is not None and encoder_hidden_states is None:
+            beta = single_beta
         query, key, value = project(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
         layout = TextLayout(num_background_tokens, num_entity_tokens)
         rows = self.attend(query, key, value, beta, layout).transpose(1, 2).flatten(2, 3)

@@ -69,7 +69,13 @@ class GroupBatch:
         )
 
     def rows_at(self, phase: Phase, beta: Tensor, ablation: Ablation = THE_METHOD) -> TextRows:
-        """Return text, pooled vector and beta of one step."""
+        """Return text, pooled vector and beta of one step.
+
+        Args:
+            phase: of the step.
+            beta: 0-d; or (2,), that of double-stream and that of single-stream blocks.
+            ablation: which parts differ.
+        """
         if phase == "prefix":
             return TextRows(self.background, self.background_pooled, None)
         if phase == "suffix":
@@ -78,13 +84,14 @@ class GroupBatch:
         weight = weight.to(self.entity.device)
         background = self.background[self.group_of_row]
         # One vector an image: full prompts from the start would let images differ at beta = 0.
-        share = torch.ones_like(weight) if ablation.pooled_of_entity else weight
+        double, *single = weight.reshape(-1).unbind()
+        share = torch.ones_like(double) if ablation.pooled_of_entity else double
         of_background = self.background_pooled[self.group_of_row]
         pooled = (1 - share) * of_background + share * self.entity_pooled
         return TextRows(
             torch.cat([background, self.entity], dim=1),
             pooled.to(self.entity.dtype),
-            coupling_kwargs(weight, background.shape[1], self.entity.shape[1]),
+            coupling_kwargs(double, background.shape[1], self.entity.shape[1], *single),
         )
 
 

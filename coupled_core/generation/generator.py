@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from diffusers import FluxPipeline
+from torch import Tensor
 
 from coupled_core.config import EntityText, GenerationConfig
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
@@ -136,7 +137,7 @@ class GroupGenerator:
             pipeline.transformer,
             groups,
             levels,
-            self._schedule.beta(levels.sigmas[:-1]),
+            self._weigh(levels.sigmas[:-1]),
             ids,
             self._settings,
             device=pipeline._execution_device,
@@ -152,6 +153,11 @@ class GroupGenerator:
             )
             for sample in samples
         ]
+
+    def _weigh(self, sigmas: Tensor) -> Tensor:
+        """Return beta at noise levels (T,), (T,); (T, 2) where block types have their own."""
+        beta, delay = self._schedule.beta, self._settings.ablation.single_delay
+        return torch.stack([beta(sigmas), beta(sigmas + delay)], 1) if delay else beta(sigmas)
 
     def _build_group(self, sample: Sample, width: int, height: int) -> Group:
         split = sample.split

@@ -3,8 +3,7 @@
 Three phases, by the value of beta at the step's noise level:
 
 * prefix, beta exactly 0: all images of a group are the same image; it is computed once, from the
-background
-  text alone, by the stock model.
+  background text alone, by the stock model.
 * middle: every image by itself, its text stream [background | entity], coupled attention.
 * suffix, beta exactly 1: the background text has no weight; the stock model with the entity text.
 
@@ -24,6 +23,7 @@ from torch import Tensor
 from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import attention_of
+from coupled_core.coupling.latent_pull import pull_together
 from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
 from coupled_core.generation.noise_levels import NoiseLevels
 from coupled_core.generation.region_sampler import RegionLoop
@@ -68,7 +68,8 @@ def sample_groups(
         transformer: the FLUX model, on `device` or under an offload hook.
         groups: of any mixture of N; all of one image size.
         levels: from `compute_noise_levels`.
-        betas: the schedule at `levels.sigmas[:-1]`, (T,); may require a gradient.
+        betas: the schedule at `levels.sigmas[:-1]`, (T,); may require a gradient. With a second
+            column, (T, 2), that of double-stream and that of single-stream blocks.
         image_ids: (S_img, 3).
         settings: mode, guidance and sharing.
         device: where the transformer computes.
@@ -77,87 +78,80 @@ def sample_groups(
     Returns:
         Clean packed latents of each group, (N, S_img, in_channels).
     """
-    sample = _sample_regions if settings.mode == "region" else _sample_together
-    return sample(
-        transformer, groups, levels, betas, image_ids, settings, device=device, on_step=on_step
-    )
+    call = _Call(transformer, groups, levels, betas, image_ids, settings, device, on_step)
+    return _sample_regions(call) if settings.mode == "region" else _sample_together(call)
 
 
-def _sample_together(
-    transformer: FluxTransformer2DModel,
-    groups: Sequence[Group],
-    levels: NoiseLevels,
-    betas: Tensor,
-    image_ids: Tensor,
-    settings: SamplerSettings,
-    *,
-    device: torch.device,
-    on_step: OnStep | None,
-) -> list[Tensor]:
-    dtype = transformer.dtype
-    batch = GroupBatch.stack(groups, device, dtype)
-    latents = batch.noise.to(device, torch.promote_types(dtype, torch.float32))
-    phases = choose_phases(betas, settings)
-    num_steps, done, grouped = len(phases), 0, True
-    for phase, steps in groupby(range(num_steps), key=phases.__getitem__):
+@dataclass(frozen=True)
+class _Call:
+    """The arguments of `sample_groups`."""
+
+    transformer: FluxTransformer2DModel
+    groups: Sequence[Group]
+    levels: NoiseLevels
+    betas: Tensor
+    image_ids: Tensor
+    settings: SamplerSettings
+    device: torch.device
+    on_step: OnStep | None
+
+    def report(self, done: int, num_steps: int) -> None:
+        if self.on_step is not None:
+            self.on_step(done, num_steps)
+
+
+def _sample_together(call: _Call) -> list[Tensor]:
+    transformer, settings, ablation = call.transformer, call.settings, call.settings.ablation
+    batch = GroupBatch.stack(call.groups, call.device, transformer.dtype)
+    latents = batch.noise.to(call.device, torch.promote_types(transformer.dtype, torch.float32))
+    sigmas, image_ids = call.levels.sigmas.to(call.device), call.image_ids.to(call.device)
+    phases = choose_phases(call.betas, settings)
+    grouped = True
+    for phase, steps in groupby(range(len(phases)), key=phases.__getitem__):
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
+        is_coupled = phase == "middle"
         with attention_of(
-            transformer,
-            settings.mode,
-            is_coupled=phase == "middle",
-            texts_meet=settings.ablation.texts_meet,
+            transformer, settings.mode, is_coupled=is_coupled, texts_meet=ablation.texts_meet
         ):
             for i in steps:
                 velocity = predict_velocity(
                     transformer,
-                    latents.to(dtype),
-                    levels.timesteps[i].to(device),
-                    batch.rows_at(phase, betas[i], settings.ablation),
-                    image_ids.to(device),
+                    latents.to(transformer.dtype),
+                    call.levels.timesteps[i].to(call.device),
+                    batch.rows_at(phase, call.betas[i], ablation),
+                    image_ids,
                     settings.guidance_scale,
-                )
-                step = (levels.sigmas[i + 1] - levels.sigmas[i]).to(device)
-                latents = latents + step * velocity.to(latents.dtype)
-                done += 1
-                if on_step is not None:
-                    on_step(done, num_steps)
+                ).to(latents.dtype)
+                if not grouped and float(1 - sigmas[i]) < ablation.pull_until:
+                    velocity = pull_together(
+                        latents, velocity, sigmas[i], batch.group_of_row, ablation.pull
+                    )
+                latents = latents + (sigmas[i + 1] - sigmas[i]) * velocity
+                call.report(i + 1, len(phases))
     if grouped:
         latents = latents[batch.group_of_row]
-    return list(torch.split(latents, [len(group.entities) for group in groups]))
+    return list(torch.split(latents, [len(group.entities) for group in call.groups]))
 
 
-def _sample_regions(
-    transformer: FluxTransformer2DModel,
-    groups: Sequence[Group],
-    levels: NoiseLevels,
-    betas: Tensor,
-    image_ids: Tensor,
-    settings: SamplerSettings,
-    *,
-    device: torch.device,
-    on_step: OnStep | None,
-) -> list[Tensor]:
-    if settings.region is None:
+def _sample_regions(call: _Call) -> list[Tensor]:
+    if call.settings.region is None:
         raise ValueError("mode region expects region settings; got None")
-    phases = choose_phases(betas, settings)
+    phases = choose_phases(call.betas, call.settings)
     loop = RegionLoop(
-        transformer,
-        levels,
+        call.transformer,
+        call.levels,
         phases,
-        betas,
-        image_ids.to(device),
-        settings.region,
-        settings.guidance_scale,
-        device,
+        call.betas,
+        call.image_ids.to(call.device),
+        call.settings.region,
+        call.settings.guidance_scale,
+        call.device,
     )
-    done = count(1)
-
-    def report() -> None:
-        if on_step is not None:
-            on_step(next(done), len(phases) * len(groups))
-
-    return [loop.denoise(group, report) for group in groups]
+    done, num_steps = count(1), len(phases) * len(call.groups)
+    return [
+        loop.denoise(group, lambda: call.report(next(done), num_steps)) for group in call.groups
+    ]
 
 
 def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[Phase]:
@@ -165,11 +159,12 @@ def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[Phase]:
     shares = settings.share and not settings.ablation.pooled_of_entity
     if not shares or settings.mode == "key_scale":
         return ["middle"] * len(betas)
-    values = betas.detach().cpu().tolist()
+    values = betas.detach().cpu().reshape(len(betas), -1)  # a column a schedule
+    silent, alone = (values == 0.0).all(1).tolist(), (values == 1.0).all(1).tolist()
     # A 0 after another value would have to bring the images together again: only leading zeros are
     # a prefix.
-    num_prefix = next((i for i, beta in enumerate(values) if beta != 0.0), len(values))
+    num_prefix = silent.index(False) if False in silent else len(silent)
     return [
-        "prefix" if i < num_prefix else "suffix" if beta == 1.0 else "middle"
-        for i, beta in enumerate(values)
+        "prefix" if i < num_prefix else "suffix" if alone[i] else "middle"
+        for i in range(len(alone))
     ]

@@ -1,6 +1,6 @@
 """Ablations as tables: a section a subject, each held against what it was taken from."""
 
-from coupled_core.comparison.ablations import NOT_OFFERED, render_ablations
+from coupled_core.comparison.ablations import render_ablations
 from tests.unit.comparison.known_results import build_results, build_row
 
 
@@ -35,10 +35,6 @@ def test_differences_are_taken_to_the_reference_of_the_subject() -> None:
     assert "+0.500 [+0.500, +0.500]" in size
     assert "| J less coupled in log_bias |" in prefix
     assert "+0.500 [+0.500, +0.500]" in prefix
-
-
-def test_what_could_not_be_tried_is_said() -> None:
-    assert all(f"* {name}:" in _render() for name in NOT_OFFERED)
 
 
 def test_results_without_ablations_make_no_section() -> None:

@@ -9,7 +9,7 @@ from diffusers import FluxPipeline
 from torch import Tensor
 
 from coupled_core.config import CouplingMode
-from coupled_core.coupling.ablation import Ablation
+from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.generation.batch import Group
 from coupled_core.generation.encode import PromptEncoder
 from coupled_core.generation.noise import draw_noise, image_ids
@@ -46,6 +46,7 @@ def run(
     mode: CouplingMode = "log_bias",
     share: bool = True,
     guidance_scale: float | None = None,
+    ablation: Ablation = THE_METHOD,
 ) -> list[Tensor]:
     ids = image_ids(pipeline, SIZE_PX, SIZE_PX)
     weights = torch.as_tensor(betas, dtype=torch.float64)
@@ -55,7 +56,7 @@ def run(
         compute_noise_levels(pipeline.scheduler, len(betas), ids.shape[0]),
         weights,
         ids,
-        SamplerSettings(mode=mode, guidance_scale=guidance_scale, share=share),
+        SamplerSettings(mode, guidance_scale, share, ablation=ablation),
         device=torch.device("cpu"),
     )
 
@@ -204,16 +205,38 @@ def test_pooled_vectors_of_the_entity_stream_make_images_differ_at_beta_0(
     pipeline: FluxPipeline,
 ) -> None:
     groups = build_groups(pipeline, [2])
-    ids = image_ids(pipeline, SIZE_PX, SIZE_PX)
-    (images,) = sample_groups(
-        pipeline.transformer,
-        groups,
-        compute_noise_levels(pipeline.scheduler, 4, ids.shape[0]),
-        torch.zeros(4, dtype=torch.float64),
-        ids,
-        SamplerSettings("log_bias", None, ablation=Ablation(pooled_of_entity=True)),
-        device=torch.device("cpu"),
-    )
+    (images,) = run(pipeline, groups, [0.0] * 4, ablation=Ablation(pooled_of_entity=True))
     assert (images[0] - images[1]).abs().max() > 1e-3
     (shared,) = run(pipeline, groups, [0.0] * 4)
     assert torch.equal(shared[0], shared[1])
+
+
+@torch.no_grad()
+def test_block_types_with_schedules_of_their_own(pipeline: FluxPipeline) -> None:
+    groups = build_groups(pipeline, [2])
+    one = torch.tensor([0.0, 0.3, 1.0, 1.0], dtype=torch.float64)
+    later = torch.tensor([0.0, 0.0, 0.5, 1.0], dtype=torch.float64)
+    settings = SamplerSettings("log_bias", None)
+    assert choose_phases(torch.stack([one, later], 1), settings) == [
+        "prefix", "middle", "middle", "suffix",
+    ]  # fmt: skip
+    both, alike = run(pipeline, groups, one), run(pipeline, groups, torch.stack([one, one], 1))
+    assert torch.equal(both[0], alike[0])
+    single_later = run(pipeline, groups, torch.stack([one, later], 1))
+    double_later = run(pipeline, groups, torch.stack([later, one], 1))
+    assert largest_difference(single_later, both) > 1e-3
+    assert largest_difference(single_later, double_later) > 1e-3
+
+
+@torch.no_grad()
+def test_a_pull_of_full_strength_throughout_leaves_a_group_one_image(
+    pipeline: FluxPipeline,
+) -> None:
+    groups = build_groups(pipeline, [2, 3])
+    apart, whole, early = (
+        run(pipeline, groups, BETAS, ablation=Ablation(pull=1.0, pull_until=until))
+        for until in (0.0, 1.0, 0.7)
+    )
+    assert all((images == images[:1]).all() for images in whole)
+    assert all((images[1] - images[0]).abs().max() > 1e-2 for images in (*apart, *early))
+    assert largest_difference(apart, run(pipeline, groups, BETAS)) == 0
