@@ -12,12 +12,16 @@ from coupled_core.errors import LlmBudgetError, LlmError
 from coupled_core.progress import current_progress
 from coupled_core.splitting.llm.batch_creation import BatchCreator, Patience
 from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRecords
+from coupled_core.splitting.llm.cache import AnswerCache
 from coupled_core.splitting.llm.harvest import Harvester
 from coupled_core.splitting.llm.ledger import Ledger
 from coupled_core.splitting.llm.lost_batch import look_up_batch
+from coupled_core.splitting.llm.open_batches import OpenBatches
 from coupled_core.splitting.llm.pace import Pace
 from coupled_core.splitting.llm.prices import max_cost_usd
 from coupled_core.splitting.llm.request import LlmRequest
+from coupled_core.splitting.llm.stored_answer import StoredAnswer
+from coupled_core.splitting.llm.threads import map_in_threads
 from coupled_core.storage.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -28,18 +32,8 @@ _MAX_OPEN = 20
 _MISSING_FOR = timedelta(minutes=10)
 """How long after its creation the API may not know a batch yet."""
 _POLL_GROWTH = 1.5
+_READ_THREADS = 16
 _logger = logging.getLogger(__name__)
-
-
-class _OpenBatch:
-    """What is remembered of a batch; its record is read again when it is harvested."""
-
-    def __init__(self, record: BatchRecord) -> None:
-        self.batch_id, self.written_at = record.batch_id, record.written_at
-        self._names = {bytes.fromhex(row.custom_id)[:16] for row in record.rows}
-
-    def holds(self, custom_id: str) -> bool:
-        return bytes.fromhex(custom_id)[:16] in self._names
 
 
 class BatchQueue:
@@ -65,49 +59,43 @@ class BatchQueue:
         self._records, self._ledger = BatchRecords(store), Ledger(store, account)
         self._creator = BatchCreator(client, self._pace, self._is_known, self._patience)
         self._harvester = Harvester(client, self._pace, store, price)
-        self._open: dict[str, _OpenBatch] = {}
-        self._wanted: set[str] = set()
-        for key in list(self._records.open_keys()):
-            if (record := self._records.read(key)) is not None:
-                self._follow(record, is_wanted=record.account == account)
+        self._cache = AnswerCache(store, account, is_refresh=config.refresh)
+        self._open = OpenBatches(self._records)
+        self._open.look()
+        self._wanted = {batch.key for batch in self._open if batch.account == account}
 
     @property
     def num_wanted(self) -> int:
         """How many open batches hold something that we asked, or need."""
         return len(self._wanted)
 
-    def is_asked(self, custom_id: str) -> bool:
+    def is_asked(self, request: LlmRequest) -> bool:
         """Say whether an open batch holds a request; from then on that batch is waited for."""
-        for key, batch in self._open.items():
-            if batch.holds(custom_id):
-                self._wanted.add(key)
-                return True
-        return False
+        key = self._open.asking(request)
+        if key is not None:
+            self._wanted.add(key)
+        return key is not None
 
-    def submit(self, requests: Sequence[LlmRequest]) -> int:
-        """Create a batch of the requests and return how many were asked.
+    def submit(self, requests: Sequence[LlmRequest]) -> None:
+        """See to it that requests are asked: in a batch of ours, unless others ask them already.
 
         Raises:
             LlmBudgetError: not all fit under the cap; those that do are asked first.
             LlmError: the API refuses it.
         """
         self.drain(down_to=_MAX_OPEN - 1)
-        record = BatchRecord.of_requests(
-            self._account, self._config.model, requests, is_refresh=self._config.refresh
-        )
-        if not self._records.announce(record):  # a twin asks the very same
-            self._follow_key(record.key)
-            return len(requests)
+        record, requests = self._claim(requests)
+        if record is None:
+            return
         costs = [max_cost_usd(self._price, request, is_batch=True) for request in requests]
         try:
             self._ledger.hold(record.purchase, math.fsum(costs), self._config.max_llm_usd)
         except LlmBudgetError:
-            self._records.withdraw(record)
+            self._forget_unmade(record)
             if num_fitting := self._count_fitting(costs):
                 self.submit(requests[:num_fitting])
             raise
         self._create(record, requests)
-        return len(requests)
 
     def drain(self, down_to: int = 0) -> None:
         """Wait until at most so many batches are open.
@@ -127,13 +115,52 @@ class BatchQueue:
                 seconds = min(seconds * _POLL_GROWTH, self._patience.max_poll_seconds)
             current_progress().advance("split", 0)  # lets Ctrl-C through
 
+    def _claim(
+        self, requests: Sequence[LlmRequest]
+    ) -> tuple[BatchRecord | None, Sequence[LlmRequest]]:
+        """Announce a batch of the requests that nobody else asks and nobody has answered."""
+        while True:
+            self._open.look()
+            left = [request for request in requests if not self.is_asked(request)]
+            if not left:
+                return None, left
+            record = BatchRecord.of_requests(
+                self._account, self._config.model, left, is_refresh=self._config.refresh
+            )
+            if self._open.claim(
+                record,
+                patience_seconds=self._patience.twin_seconds,
+                poll_seconds=self._patience.first_poll_seconds,
+            ):
+                return self._leave_out_answered(record, left)
+
+    def _leave_out_answered(
+        self, record: BatchRecord, requests: Sequence[LlmRequest]
+    ) -> tuple[BatchRecord | None, Sequence[LlmRequest]]:
+        """Look once more, now that nobody else can ask: a twin may just have harvested."""
+        answers = map_in_threads(self._read_answer, requests, _READ_THREADS)
+        left = [r for r, answer in zip(requests, answers, strict=True) if answer is None]
+        self.num_answers += len(requests) - len(left)
+        if not left:
+            self._forget_unmade(record)
+            return None, left
+        if len(left) < len(requests):
+            record = record.narrowed_to(left)
+            self._records.announce(record)
+            self._open.remember(record)
+        return record, left
+
+    def _read_answer(self, request: LlmRequest) -> StoredAnswer | None:
+        return self._cache.read(request.request_sha256, request.attempt)
+
     def _create(self, record: BatchRecord, requests: Sequence[LlmRequest]) -> None:
         try:
             batch_id = self._creator.create(record, requests)
         except LlmError:
             self._withdraw(record)
             raise
-        self._follow(self._records.name(record, batch_id), is_wanted=True)
+        self._open.remember(self._records.name(record, batch_id))
+        self._wanted.add(record.key)
         _logger.info("batch %s: %d requests", batch_id, len(requests))
 
     def _count_fitting(self, costs: Sequence[float]) -> int:
@@ -143,10 +170,12 @@ class BatchQueue:
 
     def _has_ended(self, key: str) -> bool:
         """Say whether a batch can be harvested, after finding out its name if need be."""
-        batch = self._open[key]
-        if batch.batch_id is None and not self._resolve(key):
+        if key not in self._open:  # a twin has harvested it
+            return True
+        if self._open[key].batch_id is None and not self._resolve(key):
             return False
-        batch_id = self._open[key].batch_id
+        batch = self._open[key]
+        batch_id = batch.batch_id
         assert batch_id is not None, "resolved above"
         found = look_up_batch(self._client, self._pace, batch_id)
         if found is not None:
@@ -165,18 +194,17 @@ class BatchQueue:
 
     def _resolve(self, key: str) -> bool:
         """Find the name of a batch that a killed process, or a slow twin, has announced."""
-        record = self._records.read(key)
+        record = self._open.read_again(key)
         if record is None:  # its process withdrew it
-            self._forget(key)
+            self._wanted.discard(key)
             return False
-        age = datetime.now(UTC) - record.written_at
-        if record.batch_id is None and age.total_seconds() < self._patience.twin_seconds:
+        if record.batch_id is None and self._open[key].age_seconds < self._patience.twin_seconds:
             return False  # its process may live and be about to name it
         batch_id = record.batch_id or self._creator.find(record)
         if batch_id is None:
             self._withdraw(record)
             return False
-        self._follow(self._records.name(record, batch_id), is_wanted=True)
+        self._open.remember(self._records.name(record, batch_id))
         return True
 
     def _harvest(self, key: str) -> None:
@@ -191,24 +219,17 @@ class BatchQueue:
         self.num_answers += ends["succeeded"] + ends["invalid"]
 
     def _withdraw(self, record: BatchRecord) -> None:
-        self._records.withdraw(record)
+        self._forget_unmade(record)
         Ledger(self._store, record.account).settle(record.purchase, 0.0)
+
+    def _forget_unmade(self, record: BatchRecord) -> None:
+        self._records.withdraw(record)
         self._forget(record.key)
 
-    def _follow_key(self, key: str) -> None:
-        record = self._records.read(key)
-        if record is not None:
-            self._follow(record, is_wanted=True)
-
-    def _follow(self, record: BatchRecord, *, is_wanted: bool) -> None:
-        self._open[record.key] = _OpenBatch(record)
-        if is_wanted:
-            self._wanted.add(record.key)
-
     def _forget(self, key: str) -> None:
-        self._open.pop(key, None)
+        self._open.forget(key)
         self._wanted.discard(key)
 
     def _is_known(self, batch_id: str) -> bool:
-        is_open = any(batch.batch_id == batch_id for batch in self._open.values())
+        is_open = any(batch.batch_id == batch_id for batch in self._open)
         return is_open or self._records.is_finished(batch_id)

@@ -1,6 +1,5 @@
 """What is durable about a batch from before it is created until its answers are stored."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Self
@@ -9,7 +8,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coupled_core.config import fingerprint
-from coupled_core.errors import ConflictError, NotFoundError, StorageError
+from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.splitting.llm.request import LlmRequest, name_row
 from coupled_core.storage.store import ObjectStore
 
@@ -59,22 +58,18 @@ class BatchRecord(BaseModel):
             purchase=f"batch-{uuid4().hex}",
             model=model,
             is_refresh=is_refresh,
-            rows=tuple(
-                BatchRow(
-                    request_sha256=request.request_sha256,
-                    attempt=request.attempt,
-                    group_id=request.group_id,
-                )
-                for request in requests
-            ),
+            rows=_rows_of(requests),
             written_at=datetime.now(UTC),
         )
 
+    def narrowed_to(self, requests: Sequence[LlmRequest]) -> Self:
+        """Return the record of the same batch with fewer requests."""
+        return self.model_copy(update={"rows": _rows_of(requests)})
+
     @property
     def key(self) -> str:
-        """Where it lies: twins that ask the same find each other there."""
-        rows = hashlib.sha256("".join(row.custom_id for row in self.rows).encode())
-        return f"{_OPEN}{rows.hexdigest()}.json"
+        """Where it lies until it is harvested."""
+        return f"{_OPEN}{self.purchase}.json"
 
     def to_bytes(self) -> bytes:
         """Return it as one JSON object."""
@@ -90,11 +85,6 @@ class BatchRecords:
     def open_keys(self) -> Iterator[str]:
         """Yield the keys of batches that still wait to be harvested, whoever pays."""
         return (info.key for info in self._store.list(_OPEN))
-
-    def has_any_of(self, account: str) -> bool:
-        """Say whether an account has paid for a batch that still waits to be harvested."""
-        records = (self.read(key) for key in self.open_keys())
-        return any(record is not None and record.account == account for record in records)
 
     def read(self, key: str) -> BatchRecord | None:
         """Return a record; None: it was harvested meanwhile.
@@ -112,13 +102,9 @@ class BatchRecords:
                 "delete it to have its requests made again"
             ) from error
 
-    def announce(self, record: BatchRecord) -> bool:
-        """Store a record before its batch is created; False: a twin was faster."""
-        try:
-            self._store.write_if_absent(record.key, record.to_bytes())
-        except ConflictError:
-            return False
-        return True
+    def announce(self, record: BatchRecord) -> None:
+        """Store a record before its batch is created."""
+        self._store.write(record.key, record.to_bytes())
 
     def name(self, record: BatchRecord, batch_id: str) -> BatchRecord:
         """Store the API's name of a batch, and return the record with it."""
@@ -139,6 +125,17 @@ class BatchRecords:
     def is_finished(self, batch_id: str) -> bool:
         """Say whether a batch was harvested before."""
         return self._store.exists(_finished_key(batch_id))
+
+
+def _rows_of(requests: Sequence[LlmRequest]) -> tuple[BatchRow, ...]:
+    return tuple(
+        BatchRow(
+            request_sha256=request.request_sha256,
+            attempt=request.attempt,
+            group_id=request.group_id,
+        )
+        for request in requests
+    )
 
 
 def _finished_key(batch_id: str) -> str:

@@ -1,8 +1,13 @@
 """Answers by request, shared between runs and workers: nothing is paid for twice."""
 
+from itertools import islice
+
 from coupled_core.errors import ConflictError, NotFoundError
+from coupled_core.splitting.llm.answered import AnsweredRequests
 from coupled_core.splitting.llm.stored_answer import StoredAnswer
 from coupled_core.storage.store import ObjectStore
+
+_ANSWERS, _SUFFIX = "answers/", ".json"
 
 
 class AnswerCache:
@@ -42,6 +47,16 @@ class AnswerCache:
         self._store.write(key, answer.to_bytes())
         return answer
 
+    def list_answered(self, max_objects: int) -> AnsweredRequests | None:
+        """Return which questions have an answer of anybody's; None: there are too many to list."""
+        infos = self._store.list(_ANSWERS)
+        answered = AnsweredRequests(
+            name.removesuffix(_SUFFIX)
+            for info in islice(infos, max_objects)
+            if "." not in (name := info.key.rpartition("/")[2]).removesuffix(_SUFFIX)
+        )
+        return answered if next(infos, None) is None else None
+
     def _read_any(self, key: str) -> StoredAnswer | None:
         try:
             data = self._store.read(key)
@@ -51,5 +66,5 @@ class AnswerCache:
 
 
 def _key(request_sha256: str, attempt: int) -> str:
-    suffix = "" if attempt == 0 else ".repair"
-    return f"answers/{request_sha256[:2]}/{request_sha256}{suffix}.json"
+    repair = "" if attempt == 0 else ".repair"
+    return f"{_ANSWERS}{request_sha256[:2]}/{request_sha256}{repair}{_SUFFIX}"

@@ -22,7 +22,7 @@ from coupled_core.splitting.llm.online import OnlineTransport
 from coupled_core.splitting.llm.prices import price_of
 from coupled_core.splitting.llm.request import LlmRequest, request_sha256, splitter_identity
 from coupled_core.splitting.llm.threads import map_in_threads
-from coupled_core.splitting.llm.verdict import Judge
+from coupled_core.splitting.llm.verdict import Judge, Verdict
 from coupled_core.storage.store import open_store
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class LlmSplitter:
             LlmBudgetError: the cap on spending is reached.
             LlmError: the API refuses us or is down.
         """
-        if self._config.transport == "batch" and self._has_open(groups, at_least=1):
-            self._fill_by_batches(lambda: groups)
+        if self._config.transport == "batch" and self._find_open(groups, at_most=1):
+            self._fill_by_batches(lambda: groups, len(groups))
         return list(self._online.split(groups))
 
     def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
@@ -87,28 +87,49 @@ class LlmSplitter:
             LlmError: the API refuses us or is down.
         """
         current_progress().begin("split", num_groups)
-        if self._uses_batches(read_groups):
-            self._fill_by_batches(read_groups)
+        if self._config.transport == "batch":
+            self._fill_by_batches(read_groups, num_groups)
             return
-        for _ in self._online.split(read_groups()):
+        groups = read_groups()
+        if self._config.transport == "auto":
+            open_groups = self._find_open(groups, at_most=_BATCH_FROM)
+            if len(open_groups) == _BATCH_FROM or self._waits_for_batch(open_groups):
+                self._fill_by_batches(read_groups, num_groups)
+                return
+            current_progress().advance("split", num_groups - len(open_groups))
+            groups = (group for group, _ in open_groups)
+        for _ in self._online.split(groups):
             current_progress().advance("split")
 
-    def _uses_batches(self, read_groups: Callable[[], Iterable[PromptGroup]]) -> bool:
-        if self._config.transport != "auto":
-            return self._config.transport == "batch"
-        # Batches of an earlier attempt are paid for: they must be waited for.
-        has_batches = BatchRecords(self._store).has_any_of(self._account)
-        return has_batches or self._has_open(read_groups(), at_least=_BATCH_FROM)
+    def _find_open(
+        self, groups: Iterable[PromptGroup], *, at_most: int
+    ) -> list[tuple[PromptGroup, LlmRequest]]:
+        """Return the first groups that have no outcome in the cache yet, and what to ask."""
 
-    def _has_open(self, groups: Iterable[PromptGroup], *, at_least: int) -> bool:
-        """Say whether at least so many groups have no outcome in the cache yet."""
-        verdicts = map_in_threads(self._judge.judge, groups, _READ_THREADS)
-        is_open = (verdict for verdict in verdicts if isinstance(verdict, LlmRequest))
-        return sum(1 for _ in islice(is_open, at_least)) == at_least
+        def look_at(group: PromptGroup) -> tuple[PromptGroup, Verdict]:
+            return group, self._judge.judge(group)
 
-    def _fill_by_batches(self, read_groups: Callable[[], Iterable[PromptGroup]]) -> None:
+        looks = map_in_threads(look_at, groups, _READ_THREADS)
+        is_open = ((group, v) for group, v in looks if isinstance(v, LlmRequest))
+        return list(islice(is_open, at_most))
+
+    def _waits_for_batch(self, open_groups: Sequence[tuple[PromptGroup, LlmRequest]]) -> bool:
+        """Say whether a batch is under way that we have paid for, or that asks what we would ask.
+
+        An earlier attempt was killed, or another run is at work: its answers cost us only patience.
+        """
+        if next(BatchRecords(self._store).open_keys(), None) is None:
+            return False
+        queue = self._queue()
+        return queue.num_wanted > 0 or any(queue.is_asked(request) for _, request in open_groups)
+
+    def _fill_by_batches(
+        self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int
+    ) -> None:
         transport = BatchTransport(self._config, self._judge, self._queue())
-        transport.fill(read_groups, lambda count: current_progress().advance("split", count))
+        transport.fill(
+            read_groups, num_groups, lambda count: current_progress().advance("split", count)
+        )
 
     def _queue(self) -> BatchQueue:
         return BatchQueue(

@@ -170,7 +170,7 @@ def test_a_batch_that_was_announced_and_never_created_is_forgotten(
         "rows": [{"request_sha256": splitter.request_sha256(make_group(7)), "attempt": 0,
                   "group_id": "group-7"}],
     })  # fmt: skip
-    open_store(tmp_path).write("batches/announced.json", record.encode())
+    open_store(tmp_path).write("batches/batch-never.json", record.encode())
     split_all(make_splitter(tmp_path, **BATCH).split(make_groups(8)))
     assert messages_server.counters()["paid"]["batch"] == 8
 
