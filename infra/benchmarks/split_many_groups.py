@@ -2,9 +2,9 @@
 
     python -m infra.benchmarks.split_many_groups --groups 10000
 
-One process splits and gets SIGKILL while batches run; the next one goes on; the last one finds
-everything done. Printed: what the server was asked and would have been paid, what our records say,
-and how much memory each process took at most.
+One process splits and gets SIGKILL half way, while batches run; the next one goes on; the last one
+finds everything done. Printed: what the server was asked and would have been paid, what our records
+say, and how much memory each process takes on its way and at most.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from tests.messages_server.process import RunningServer
 
 _MODEL = SplitConfig().model
 _SHARD = 100
+_REPORTS = 10
+"""Lines a process about its way, and about its memory."""
 
 
 def main() -> None:
@@ -48,19 +50,38 @@ def main() -> None:
 
 
 def _kill_and_go_on(arguments: argparse.Namespace, server: RunningServer, cache: str) -> None:
+    num_batches = -(-arguments.groups // arguments.batch_size)
     first = _start(arguments, cache)
-    finished = Path(cache) / "finished-batches"
-    while len(list(finished.glob("*.json"))) < 2 and first.poll() is None:
-        time.sleep(0.2)
+    _watch(first, Path(cache), num_batches, until=num_batches // 2)
     first.kill()
     first.wait()
     num_stored = sum(1 for _ in Path(cache).glob("answers/*/*.json"))
     _say("killed", answers_stored=num_stored, **_bill(server))
-    second = json.loads(_start(arguments, cache).communicate()[0])
-    _say("went on", **second, **_bill(server))
+    second = _start(arguments, cache)
+    _watch(second, Path(cache), num_batches, until=num_batches)
+    _say("went on", **json.loads(second.communicate()[0]), **_bill(server))
     before = server.counters()["requests"]
     third = json.loads(_start(arguments, cache).communicate()[0])
     _say("again", **third, new_requests=_difference(server.counters()["requests"], before))
+
+
+def _watch(process: "subprocess.Popen[str]", cache: Path, num_batches: int, until: int) -> None:
+    """Return when so many batches are harvested or the process has ended."""
+    reported, started = -1, time.monotonic()
+    while process.poll() is None:
+        finished = sum(1 for _ in (cache / "finished-batches").glob("*.json"))
+        if finished * _REPORTS // num_batches > reported:
+            reported = finished * _REPORTS // num_batches
+            seconds = round(time.monotonic() - started)
+            _say("", batches=finished, seconds=seconds, memory_mib=_memory_mib(process.pid))
+        if finished >= until:
+            return
+        time.sleep(0.5)
+
+
+def _memory_mib(pid: int) -> int:
+    num_pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return num_pages * resource.getpagesize() >> 20
 
 
 def _start(arguments: argparse.Namespace, cache: str) -> "subprocess.Popen[str]":
