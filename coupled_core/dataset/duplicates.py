@@ -1,0 +1,156 @@
+"""Near-duplicate pairs: what they are, which of them stays, and how they are found.
+
+A pair duplicates another when both of its images are near images of the other, in the same order or
+swapped: it teaches the same edit on the same scene. One near image is not enough: pairs of a group
+share images and differ in the edit.
+
+Candidates are found exactly, not approximately. Where two hashes differ in at most h of 64 bits, at
+least one of h + 1 chunks of them is equal; so near pairs share a chunk of the one image's hash and
+a chunk of the other's. For each of the (h + 1)^2 combinations the pairs are sorted by both chunks,
+18 bits for h = 6, and only those with equal chunks are compared.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coupled_core.config import DuplicatesConfig
+from coupled_core.dataset.pair_looks import PairLooks
+
+Indices = NDArray[np.int64]
+_Edges = tuple[Indices, Indices]
+
+_HASH_BITS = 64
+_MAX_CANDIDATES = 1 << 17
+"""Compared at a time: 200 MB where all of them have near hashes."""
+
+
+def find_duplicates(settled: PairLooks, new: PairLooks, config: DuplicatesConfig) -> dict[str, str]:
+    """Return the pairs of `new` that duplicate another, by pair_id, and which one they duplicate.
+
+    Settled pairs stay, and of new ones that duplicate each other the better: pairs are gone through
+    by falling combined metric (equal ones by pair_id), and each that duplicates one that stays
+    goes. So the outcome does not depend on the order in which pairs come.
+
+    Args:
+        settled: Pairs that stay, whatever they duplicate.
+        new: Pairs with other ids.
+        config: When images are near.
+    """
+    if not len(new):
+        return {}
+    ordered = PairLooks.concatenate([settled.best_first(), new.best_first()])
+    first_new, same_as = len(settled), _first_equal(ordered)
+    better, worse = _find_edges(ordered, first_new, same_as, config)
+    keeper = same_as.copy()  # of each pair; itself where it stays
+    keeper[:first_new] = np.arange(first_new)
+    by_pair = np.lexsort((better, worse))
+    for one, other in zip(better[by_pair].tolist(), worse[by_pair].tolist(), strict=True):
+        if keeper[other] == other and keeper[one] == one:
+            keeper[other] = one
+    keeper[first_new:] = keeper[same_as[first_new:]]
+    return {
+        ordered.pair_ids[index].decode(): ordered.pair_ids[keeper[index]].decode()
+        for index in range(first_new, len(ordered))
+        if keeper[index] != index
+    }
+
+
+def _first_equal(pairs: PairLooks) -> Indices:
+    """Return for each pair the first one that looks exactly the same; itself where there is none.
+
+    Only first ones are compared: a thousand equal pairs would be half a million comparisons.
+    """
+    looks = np.column_stack([pairs.phashes, pairs.codes.reshape(len(pairs), 128).view(np.uint64)])
+    _, first, group = np.unique(looks, axis=0, return_index=True, return_inverse=True)
+    return first.astype(np.int64)[group.reshape(-1)]
+
+
+def _find_edges(
+    pairs: PairLooks, first_new: int, same_as: Indices, config: DuplicatesConfig
+) -> _Edges:
+    """Return the near pairs (better, worse) of which the worse one is new, each once."""
+    num_pairs = len(pairs)
+    distinct = np.flatnonzero(same_as == np.arange(num_pairs))
+    found = [np.empty(0, np.int64)]
+    for targets, queries in _iter_candidates(pairs, distinct, first_new, config):
+        near = _are_near(pairs, targets, queries, config)
+        found.append(np.unique(targets[near] * num_pairs + queries[near]))
+    edges = np.unique(np.concatenate(found))
+    return edges // max(num_pairs, 1), edges % max(num_pairs, 1)
+
+
+def _iter_candidates(
+    pairs: PairLooks, distinct: Indices, first_new: int, config: DuplicatesConfig
+) -> Iterator[_Edges]:
+    """Yield (better, worse) with equal chunks, block by block."""
+    chunks = _chunks(pairs.phashes[distinct], config.max_phash_distance)
+    num_chunks = chunks.shape[2]
+    is_query = distinct >= first_new
+    for i in range(num_chunks):
+        for j in range(num_chunks):
+            keys = _join(chunks[:, 0, i], chunks[:, 1, j])
+            order = np.argsort(keys, kind="stable")
+            for swapped in (False, True):
+                asked = _join(chunks[:, 1, i], chunks[:, 0, j]) if swapped else keys
+                for targets, queries in _matches(keys[order], order, asked, is_query):
+                    yield distinct[targets], distinct[queries]
+
+
+def _matches(
+    sorted_keys: NDArray[np.uint64],
+    order: Indices,
+    asked: NDArray[np.uint64],
+    is_query: NDArray[np.bool_],
+) -> Iterator[_Edges]:
+    """Yield (target, query) of equal keys whose target comes first, some at a time."""
+    queries = np.flatnonzero(is_query)
+    first = np.searchsorted(sorted_keys, asked[queries], side="left")
+    counts = np.searchsorted(sorted_keys, asked[queries], side="right") - first
+    at = 0
+    while at < len(queries):
+        ends = np.cumsum(counts[at:])
+        size = max(1, int(np.searchsorted(ends, _MAX_CANDIDATES, side="right")))
+        block = slice(at, at + size)
+        repeated = np.repeat(queries[block], counts[block])
+        starts = np.repeat(first[block] - (np.cumsum(counts[block]) - counts[block]), counts[block])
+        targets = order[starts + np.arange(len(repeated))]
+        is_before = targets < repeated
+        yield targets[is_before], repeated[is_before]
+        at += size
+
+
+def _are_near(
+    pairs: PairLooks, one: Indices, other: Indices, config: DuplicatesConfig
+) -> NDArray[np.bool_]:
+    """Say of each two pairs whether both images are near, in either order."""
+    near = np.zeros(len(one), bool)
+    for swap in ((0, 1), (1, 0)):
+        gap = np.bitwise_count(pairs.phashes[one] ^ pairs.phashes[other][:, swap])
+        alike = np.flatnonzero((gap <= config.max_phash_distance).all(axis=1) & ~near)
+        a, b = pairs.codes[one[alike]], pairs.codes[other[alike]][:, swap]
+        near[alike] = (cosines(a, b) >= config.min_clip_similarity).all(axis=1)
+    return near
+
+
+def cosines(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return the cosine of codes (..., 64); 0 where one is all zero."""
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
+    return np.asarray((x * y).sum(axis=-1) / np.where(norms > 0, norms, 1), np.float32)
+
+
+def _chunks(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.uint64]:
+    """Cut hashes (N, 2) into max_distance + 1 pieces of nearly equal length, (N, 2, pieces)."""
+    ends = np.linspace(0, _HASH_BITS, max_distance + 2).round().astype(np.uint64)
+    pieces = [
+        (hashes >> start) & np.uint64((1 << int(end - start)) - 1)
+        for start, end in zip(ends[:-1], ends[1:], strict=True)
+    ]
+    return np.stack(pieces, axis=2)
+
+
+def _join(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return one number for two chunks; equal for equal ones only, if chunks have 32 bits."""
+    return (a << np.uint64(32)) | (b & np.uint64(0xFFFFFFFF))
