@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from coupled_core.concepts import SHIPPED, ConceptList
+
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
 
@@ -147,6 +149,49 @@ class FilterConfig(_Settings):
     """Pairs whose images differ by less (0..255 scale) are near-identical: nothing changed."""
 
 
+class SelectionConfig(_Settings):
+    """How often a group is tried, and how many of its pairs are kept.
+
+    Where one seed fails the filter another may pass. The defaults try each requested seed once and
+    keep every pair that passes.
+    """
+
+    attempts: int = Field(default=1, ge=1, le=1000)
+    """Most seeds to try in the place of each requested one."""
+    quota: int | None = Field(default=None, ge=1)
+    """Most pairs to keep of each two prompts of a group: the best by the combined metric.
+    None: as many as seeds are requested."""
+    early_stop: bool = True
+    """A group whose quotas are met is not tried again; otherwise every attempt is made, and the
+    best of all is kept."""
+
+
+class ContentFilterConfig(_Settings):
+    """What no kept image may show."""
+
+    concept_list: ConceptList | None = None
+    """None: images are not looked at. `RunConfig` fills in the shipped list, except for the
+    miniature's CLIP, which knows none of its words."""
+
+    def __hash__(self) -> int:
+        return hash(fingerprint(self))  # a concept list holds a dictionary
+
+
+class DuplicatesConfig(_Settings):
+    """When a pair counts as a near-duplicate of another: both images are near, in either order.
+
+    Two images are near when both measures say so: the perceptual hash compares the layout in grey,
+    CLIP what is shown.
+    """
+
+    drop: bool = True
+    """Drop a new pair that duplicates one of the dataset, or a better one of the same run."""
+    max_phash_distance: int = Field(default=6, ge=0, le=16)
+    """Bits of 64 in which the perceptual hashes of near images may differ."""
+    min_clip_similarity: float = Field(default=0.97, gt=0.0, le=1.0)
+    """Least cosine of the CLIP codes of near images."""
+
+
 class OutputConfig(_Settings):
     """Where the dataset goes."""
 
@@ -171,6 +216,9 @@ class RunConfig(_Settings):
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     filter: FilterConfig = FilterConfig()
+    selection: SelectionConfig = SelectionConfig()
+    content_filter: ContentFilterConfig = ContentFilterConfig()
+    duplicates: DuplicatesConfig = DuplicatesConfig()
     output: OutputConfig = OutputConfig()
 
     @model_validator(mode="before")
@@ -183,6 +231,17 @@ class RunConfig(_Settings):
         if scoring.clip_model != "miniature" or "min_combined" in given.model_fields_set:
             return data
         return {**data, "filter": given.model_copy(update={"min_combined": MINIATURE_MIN_COMBINED})}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filter_what_clip_knows(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        scoring = ScoringConfig.model_validate(data.get("scoring", {}))
+        given = ContentFilterConfig.model_validate(data.get("content_filter", {}))
+        if scoring.clip_model == "miniature" or "concept_list" in given.model_fields_set:
+            return data
+        return {**data, "content_filter": ContentFilterConfig(concept_list=SHIPPED)}
 
 
 def fingerprint(value: BaseModel | dict[str, Any]) -> str:

@@ -1,12 +1,13 @@
 """What a run has to do: shards as offsets into the prompt set, less what the dataset holds."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations, islice
 
 from coupled_core.checkpoints.splits import SplitShard
 from coupled_core.config import RunConfig
 from coupled_core.dataset.identity import (
+    attempt_seed,
     generation_fingerprint,
     pair_id,
     quarantined_id,
@@ -80,6 +81,10 @@ class SampleNames:
             for index in range(group.num_seeds)
         ]
         return [(seed, self._pair_ids(group, seed, request)) for seed in seeds]
+
+    def pair_ids(self, group: PromptGroup, seed: int) -> PairIds:
+        """Return the pair ids of the sample of a group with any seed."""
+        return self._pair_ids(group, seed, self.split_request(group))
 
     def _pair_ids(self, group: PromptGroup, seed: int, request: str) -> PairIds:
         return {
@@ -168,6 +173,12 @@ def build_samples(
                 without_split.append((group, seed, ids))
             position += 1
     return samples, without_split
+
+
+def try_again(samples: Iterable[Sample], attempt: int, names: SampleNames) -> dict[str, Sample]:
+    """Return another attempt of samples with requested seeds, by key."""
+    again = [replace(s, seed=attempt_seed(s.seed, attempt), attempt=attempt) for s in samples]
+    return {names.pair_ids(sample.group, sample.seed)[0, 1]: sample for sample in again}
 
 
 def _plan_shards(

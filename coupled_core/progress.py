@@ -17,6 +17,9 @@ class Progress(Protocol):
     def begin(self, stage: str, total: int) -> None:
         """Say how much a stage will do in all; a second call changes the total."""
 
+    def extend(self, stage: str, count: int) -> None:
+        """Say that a stage will do so much more than it had begun with."""
+
     def advance(self, stage: str, count: int = 1) -> None:
         """Say that so much more of it is done."""
 
@@ -28,6 +31,9 @@ class SilentProgress:
     """Nobody listens."""
 
     def begin(self, stage: str, total: int) -> None:
+        """Do nothing."""
+
+    def extend(self, stage: str, count: int) -> None:
         """Do nothing."""
 
     def advance(self, stage: str, count: int = 1) -> None:
@@ -51,6 +57,11 @@ class LogProgress:
         """Remember the total, and when the stage began."""
         self._totals[stage] = total
         self._started.setdefault(stage, time.monotonic())
+
+    def extend(self, stage: str, count: int) -> None:
+        """Raise the total."""
+        if stage in self._totals:
+            self._totals[stage] += count
 
     def advance(self, stage: str, count: int = 1) -> None:
         """Count, and log when it is time to or when all is done."""

@@ -16,6 +16,7 @@ class RejectReason(StrEnum):
     EMPTY_MASK = "empty_mask"
     MASK_TOO_LARGE = "mask_too_large"
     NEAR_IDENTICAL = "near_identical"
+    NOT_BEST = "not_best"
     DUPLICATE = "duplicate"
     UNSAFE = "unsafe"
     REVIEWED_OUT = "reviewed_out"
@@ -109,6 +110,8 @@ class Sample:
     group: PromptGroup
     seed: int
     split: GroupSplit
+    attempt: int = 1
+    """1 with a requested seed; a later one has a seed of its own and begins anew."""
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -125,7 +128,6 @@ class GeneratedSample:
     generate_seconds: float
     """Wall time of the sample's share of its batch."""
     device_name: str
-    attempt: int = 1
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,16 @@ class EntityMask:
     def area_fraction(self) -> float:
         """Share of the image that the mask covers, [0, 1]."""
         return float(self.mask.mean())
+
+
+@dataclass(frozen=True)
+class ImageDescriptor:
+    """What CLIP sees in one image, whatever its prompt. Filled by the score stage."""
+
+    clip_code: str
+    """Its embedding in 64 signed bytes, 128 hex digits: near images have near codes."""
+    concepts: tuple[str, ...] = ()
+    """Unwanted concepts that the content filter found; empty where no filter ran, too."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What the stages of a shard have in common: where its work lies and which samples it has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coupled_core.checkpoints.splits import SplitShard, read_split
 from coupled_core.config import RunConfig
@@ -8,7 +8,15 @@ from coupled_core.dataset.rows import PlannedPair
 from coupled_core.dataset.shard import ShardContent
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import StorageError
-from coupled_core.planning import PairIds, RunPlan, SampleNames, ShardPlan, build_samples
+from coupled_core.filtering.shard import NO_VERDICTS, groups_to_try_again, judge_attempt
+from coupled_core.planning import (
+    PairIds,
+    RunPlan,
+    SampleNames,
+    ShardPlan,
+    build_samples,
+    try_again,
+)
 from coupled_core.records import PromptGroup, Rejection, Sample
 from coupled_core.storage.store import ObjectStore, open_store
 
@@ -17,23 +25,31 @@ from coupled_core.storage.store import ObjectStore, open_store
 class ShardWork:
     """One shard of a run, opened for work."""
 
+    config: RunConfig
     plan: ShardPlan
     names: SampleNames
     store: ObjectStore
     folder: WorkFolder
 
-    def samples(self) -> dict[str, Sample]:
-        """Return what is to be generated, by key; the shard must have been split.
+    def samples(self, last_attempt: int | None = None) -> dict[str, Sample]:
+        """Return what is to be generated, by key, attempt by attempt.
+
+        Args:
+            last_attempt: The last that is asked for, all before it scored; None: all that follow
+                from the scores, all of them scored.
 
         Raises:
-            StorageError: it was not.
+            StorageError: the shard was not split, or an attempt was not scored.
         """
-        return build_samples(self._split(), self.plan, self.names)[0]
+        return self._with_later_attempts(
+            build_samples(self._split(), self.plan, self.names)[0], last_attempt
+        )
 
     def content(self) -> ShardContent:
         """Return everything that becomes rows; the shard must have been split."""
         shard, index = self._split(), self.plan.shard_index
-        samples, without_split = build_samples(shard, self.plan, self.names)
+        first, without_split = build_samples(shard, self.plan, self.names)
+        samples = self._with_later_attempts(first)
         pairs = {key: self._pairs_of(sample) for key, sample in samples.items()}
         reasons = {
             group.group_id: outcome
@@ -54,14 +70,33 @@ class ShardWork:
         return shard
 
     def _pairs_of(self, sample: Sample) -> list[PlannedPair]:
-        named = dict(self.names.list_samples(sample.group))
-        return _planned_pairs(sample.group, sample.seed, named[sample.seed], self.plan.shard_index)
+        group, seed, index = sample.group, sample.seed, self.plan.shard_index
+        ids = self.names.pair_ids(group, seed)
+        return [
+            replace(pair, attempt=sample.attempt)
+            for pair in _planned_pairs(group, seed, ids, index)
+        ]
+
+    def _with_later_attempts(
+        self, first: dict[str, Sample], last_attempt: int | None = None
+    ) -> dict[str, Sample]:
+        """Add the attempts that groups need whose quota is not met by those before."""
+        selection, batch_size = self.config.selection, self.config.generation.batch_size
+        samples, verdicts = dict(first), NO_VERDICTS
+        for attempt in range(1, last_attempt or selection.attempts):
+            verdicts += judge_attempt(
+                samples, self.folder, self.config.filter, batch_size=batch_size, attempt=attempt
+            )
+            again = groups_to_try_again(first, verdicts, selection)
+            unmet = (sample for sample in first.values() if sample.group.group_id in again)
+            samples |= try_again(unmet, attempt + 1, self.names)
+        return samples
 
 
 def open_shard(config: RunConfig, plan: ShardPlan, names: SampleNames) -> ShardWork:
     """Open the work of a shard; no request is made."""
     store = open_store(config.output.uri)
-    return ShardWork(plan, names, store, WorkFolder(store, plan.run_id, plan.shard_index))
+    return ShardWork(config, plan, names, store, WorkFolder(store, plan.run_id, plan.shard_index))
 
 
 def shards_to_split(config: RunConfig, plan: RunPlan) -> list[ShardPlan]:

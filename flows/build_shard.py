@@ -25,7 +25,10 @@ def build_shard(config: RunConfig, shard: ShardPlan) -> None:
         shard: Which rows of the prompt set, and what of them is new.
     """
     split(config, shard)  # prompts -> background, entities, edit instructions
-    generate(config, shard)  # groups -> images that share a background
-    score(config, shard)  # images -> entity masks, metrics of every pair
+    for attempt in range(1, config.selection.attempts + 1):
+        # groups, later only those that lack kept pairs -> images that share a background
+        if not generate(config, shard, attempt):
+            break
+        score(config, shard, attempt)  # images -> entity masks, metrics of every pair
     filter_pairs(config, shard)  # metrics -> kept or dropped, with reasons
     write(config, shard)  # all of it -> immutable, verified parts

@@ -8,6 +8,7 @@ import typer
 from flows import cli_compare, cli_dataset, cli_export, cli_optimize, cli_plan, cli_report
 from flows.cli_options import (
     AsJson,
+    Attempts,
     BaseModel,
     BatchSize,
     ClipModel,
@@ -16,6 +17,7 @@ from flows.cli_options import (
     Debug,
     Device,
     Dtype,
+    EarlyStop,
     EntityText,
     Height,
     MaxLlmUsd,
@@ -24,6 +26,7 @@ from flows.cli_options import (
     OnBadRow,
     Output,
     Prompts,
+    Quota,
     RefreshSplit,
     Revision,
     SamModel,
@@ -110,6 +113,9 @@ def build(
     sam_model: SamModel = None,
     clip_model: ClipModel = None,
     min_combined: MinCombined = None,
+    attempts: Attempts = None,
+    quota: Quota = None,
+    early_stop: EarlyStop = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
     debug: Debug = False,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 _INPUT, _OUTPUT, _IMAGES, _SCORES, _RUN = "Input", "Output", "Images", "Scores", "Run"
+_ATTEMPTS = "Best of several seeds"
 _SPLIT = "Splitting prompts into background and entities"
 
 
@@ -159,6 +160,34 @@ MinCombined = Annotated[
         _SCORES,
         "Drop pairs whose combined metric is lower; they stay in the manifest. "
         "Default: 1.0, or what suits the CLIP of the miniature.",
+    ),
+]
+Attempts = Annotated[
+    int | None,
+    _option(
+        _ATTEMPTS,
+        "Most seeds to try in the place of each requested one: groups that lack kept pairs are "
+        "tried again, round by round. Default: 1.",
+        min=1,
+        max=1000,
+    ),
+]
+Quota = Annotated[
+    int | None,
+    _option(
+        _ATTEMPTS,
+        "Most pairs to keep of each two prompts of a group: the best by the combined metric. "
+        "Default: as many as seeds are requested.",
+        min=1,
+    ),
+]
+EarlyStop = Annotated[
+    bool | None,
+    _option(
+        _ATTEMPTS,
+        "Whether groups whose quota is met are done (default), or every attempt is made and the "
+        "best of all is kept.",
+        "--early-stop/--no-early-stop",
     ),
 ]
 AsJson = Annotated[

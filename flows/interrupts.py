@@ -30,6 +30,15 @@ class InterruptibleProgress:
         self._listener.begin(stage, total)
         self._check()
 
+    def extend(self, stage: str, count: int) -> None:
+        """Pass it on.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed before.
+        """
+        self._listener.extend(stage, count)
+        self._check()
+
     def advance(self, stage: str, count: int = 1) -> None:
         """Pass it on.
 

@@ -39,6 +39,9 @@ _WHERE: Mapping[str, tuple[str, str]] = {
     "sam_model": ("scoring", "sam_model"),
     "clip_model": ("scoring", "clip_model"),
     "min_combined": ("filter", "min_combined"),
+    "attempts": ("selection", "attempts"),
+    "quota": ("selection", "quota"),
+    "early_stop": ("selection", "early_stop"),
 }
 """Option -> stage and field of the config."""
 

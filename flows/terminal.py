@@ -142,6 +142,12 @@ class _RichProgress:
             self._tasks[stage] = self._bars.add_task(name, total=total, rate="", remark="")
         self._bars.update(self._tasks[stage], total=total)
 
+    def extend(self, stage: str, count: int) -> None:
+        """Let the bar's end move away."""
+        if stage in self._tasks:
+            task = self._tasks[stage]
+            self._bars.update(task, total=self._bars.tasks[task].total + count)
+
     def advance(self, stage: str, count: int = 1) -> None:
         """Move a bar on; stages that nobody began have none."""
         if stage not in self._tasks:

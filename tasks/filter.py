@@ -14,6 +14,10 @@ def filter_pairs(config: RunConfig, shard: ShardPlan) -> None:
     """Decide about every scored pair."""
     work = work_of(config, shard)
     counts = filter_shard(
-        work.samples(), work.folder, config.filter, batch_size=config.generation.batch_size
+        work.samples(),
+        work.folder,
+        config.filter,
+        batch_size=config.generation.batch_size,
+        selection=config.selection,
     )
     get_run_logger().info("shard %d: %s", shard.shard_index, dict(counts))

@@ -138,7 +138,6 @@ def _row(
             size_px=(48, 48),
             generate_seconds=pair.gpu_seconds,
             device_name="NVIDIA H200",
-            attempt=1,
             num_pairs=1,
         ),
         rows.image_columns(images),

@@ -13,6 +13,7 @@ from coupled_core.records import (
     Decision,
     EntityMask,
     GroupSplit,
+    ImageDescriptor,
     PairScores,
     PromptGroup,
     QuarantinedRow,
@@ -113,6 +114,14 @@ def _sample_pair(shard_index: int, index: int) -> rows.PlannedPair:
     return rows.PlannedPair(f"{shard_index:016x}{index:016x}", group, (0, 1), 7, shard_index)
 
 
+def _sample_descriptors(pair: rows.PlannedPair) -> tuple[ImageDescriptor, ...]:
+    """Return descriptors that no other pair's are near to."""
+    seed = int(pair.pair_id, 16)
+    return tuple(
+        ImageDescriptor(np.random.default_rng([seed, number]).bytes(64).hex()) for number in (0, 1)
+    )
+
+
 def _sample_images(random: np.random.Generator, side_px: int) -> rows.EncodedPair:
     pictures = random.integers(0, 256, (2, side_px, side_px, 3), dtype=np.uint8)
     mask = np.zeros((side_px, side_px), bool)
@@ -150,10 +159,9 @@ def _scored_row(
             size_px=(side_px, side_px),
             generate_seconds=1.5,
             device_name="cpu",
-            attempt=1,
             num_pairs=1,
         ),
         rows.image_columns(images),
-        rows.score_columns(scores, (mask, mask), facts),
+        rows.score_columns(scores, (mask, mask), facts, _sample_descriptors(pair)),
         rows.decision_columns(Decision(is_kept, reasons)),
     )

@@ -1,6 +1,7 @@
 """What the stages of a shard ask of the place that keeps their finished batches."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -28,9 +29,27 @@ class ShardFolder(Protocol):
 
 
 def split_into_batches(samples: Mapping[str, Sample], batch_size: int) -> list[dict[str, Sample]]:
-    """Return the batches of a shard: batch k of every stage holds the same samples, by key."""
-    items = list(samples.items())
-    return [dict(items[at : at + batch_size]) for at in range(0, len(items), batch_size)]
+    """Return the batches of a shard: batch k of every stage holds the same samples, by key.
+
+    Samples stand attempt by attempt, and a batch holds samples of one: those of a later attempt
+    are known only when all before are scored.
+    """
+    batches = []
+    for _, found in groupby(samples.items(), key=lambda item: item[1].attempt):
+        items = list(found)
+        batches += [dict(items[at : at + batch_size]) for at in range(0, len(items), batch_size)]
+    return batches
+
+
+def batches_of_attempt(
+    samples: Mapping[str, Sample], batch_size: int, attempt: int
+) -> list[tuple[int, dict[str, Sample]]]:
+    """Return number and samples of the batches that one attempt of a shard consists of."""
+    return [
+        (index, batch)
+        for index, batch in enumerate(split_into_batches(samples, batch_size))
+        if next(iter(batch.values())).attempt == attempt
+    ]
 
 
 def missing_batch(folder: ShardFolder, stage: str, batch: int) -> StorageError:

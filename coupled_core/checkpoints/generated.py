@@ -20,7 +20,6 @@ _SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("generate_seconds", pa.float64()),
         ("device_name", pa.string()),
-        ("attempt", pa.int32()),
         ("reject_reason", pa.string()),
         ("reject_message", pa.string()),
     ]
@@ -36,7 +35,6 @@ class EncodedSample:
     """(width, height)."""
     generate_seconds: float
     device_name: str
-    attempt: int
 
     def decode(self) -> GeneratedSample:
         """Return the pixels."""
@@ -44,7 +42,6 @@ class EncodedSample:
             images=tuple(decode_image(image.data) for image in self.images),
             generate_seconds=self.generate_seconds,
             device_name=self.device_name,
-            attempt=self.attempt,
         )
 
 
@@ -59,7 +56,6 @@ def encode_sample(sample: GeneratedSample, image_format: ImageFormat) -> Encoded
         size_px=(width, height),
         generate_seconds=sample.generate_seconds,
         device_name=sample.device_name,
-        attempt=sample.attempt,
     )
 
 
@@ -83,7 +79,6 @@ def _plain(sample: Generated) -> dict[str, Any]:
         "height": sample.size_px[1],
         "generate_seconds": sample.generate_seconds,
         "device_name": sample.device_name,
-        "attempt": sample.attempt,
     }
 
 
@@ -95,5 +90,4 @@ def _parse(row: dict[str, Any]) -> Generated:
         size_px=(row["width"], row["height"]),
         generate_seconds=row["generate_seconds"],
         device_name=row["device_name"],
-        attempt=row["attempt"],
     )

@@ -56,11 +56,11 @@ TEXT = (
 GENERATION = (
     Column("seed", _LONG, "plan", "Seed of the noise that both images start from."),
     Column("base_model", _TEXT, "generate", "Hugging Face id or name of the image model."),
-    Column("base_model_revision", _TEXT, "generate", "Its revision; null for a local folder."),
+    Column("base_model_revision", _TEXT, "generate", "Commit of a Hugging Face model; SHA-256 over the files of a folder."),
     Column("schedule_id", _TEXT, "generate", "Content hash of the coupling schedule."),
     Column("coupling_mode", _TEXT, "generate", "log_bias, key_scale or region."),
     Column("num_inference_steps", _INT, "generate", "Denoising steps."),
-    Column("guidance_scale", _REAL, "generate", "Guidance that the model was given; null where it takes none."),
+    Column("guidance_scale", _REAL, "generate", "Guidance that the model was given; 0 where it takes none."),
     Column("max_sequence_length", _INT, "generate", "T5 tokens of each text stream."),
     Column("entity_text", _TEXT, "generate", "What the entity stream read: full_prompt or entity_prompt."),
     Column("width", _INT, "generate", "Pixels, of both images."),
@@ -68,7 +68,7 @@ GENERATION = (
     Column("dtype", _TEXT, "generate", "Number format of the model."),
     Column("device_name", _TEXT, "generate", "Hardware that made the images."),
     Column("generate_seconds", _REAL, "generate", "Wall time of the group's images: its share of the batch."),
-    Column("attempt", _INT, "generate", "1 for the first try."),
+    Column("attempt", _INT, "plan", "1 with a requested seed, 2 and more where `--attempts` tried again with another; null for quarantined rows."),
     Column("torch_version", _TEXT, "plan", "Version of PyTorch.", True),
     Column("diffusers_version", _TEXT, "plan", "Version of diffusers.", True),
     Column("package_version", _TEXT, "plan", "Version of this package.", True),
@@ -81,6 +81,8 @@ IMAGES = (
     Column("image_1_bytes", _LONG, "write", "Size of the encoded image 1."),
     Column("image_0_phash", _TEXT, "write", "64-bit perceptual hash of image 0, 16 hex digits."),
     Column("image_1_phash", _TEXT, "write", "64-bit perceptual hash of image 1, 16 hex digits."),
+    Column("image_0_clip_code", _TEXT, "score", "CLIP embedding of image 0 folded to 64 signed bytes, 128 hex digits: near images have near codes."),
+    Column("image_1_clip_code", _TEXT, "score", "The same of image 1."),
     Column("image_part", _TEXT, "write", "Part that holds the images, relative to the dataset; null where none are stored: dropped pairs, unless the settings say otherwise."),
     Column("image_row", _LONG, "write", "Row in that part, from 0; null where no images are stored."),
 )  # fmt: skip
@@ -113,6 +115,7 @@ DECISION = (
     Column("kept", _FLAG, "filter", "The pair is in the dataset; false for dropped, failed and quarantined rows.", True),
     Column("reject_reasons", _TEXTS, "filter", "Why it is not kept, from a fixed list; empty for kept pairs.", True),
     Column("status", _TEXT, "filter", "ok (went through every stage), failed or quarantined.", True),
+    Column("duplicate_of", _TEXT, "filter", "pair_id of the pair that this one was found to duplicate; null: of none."),
     Column("error_message", _TEXT, "filter", "What went wrong; null when status is ok."),
     Column("review_status", _TEXT, "filter", "A person's verdict: keep or drop; null before review."),
 )  # fmt: skip
@@ -121,9 +124,10 @@ GOVERNANCE = (
     Column("use_restrictions", _TEXT, "generate", "What that licence forbids to do with the images."),
     Column("ai_generated", _FLAG, "plan", "Always true: to be disclosed where the images are shown.", True),
     Column("content_filter_version", _TEXT, "score", "Version of the content filter; null where none ran."),
+    Column("content_concepts", _TEXTS, "score", "Unwanted concepts that the content filter found in either image; null where none ran."),
     Column("created_at", _TIME, "plan", "When the row was made, UTC.", True),
     Column("config_sha256", _TEXT, "plan", "Hash of all settings of the run; the snapshot holds them in full.", True),
-    Column("llm_cost_usd", _REAL, "split", "The pair's share of what splitting its group cost."),
+    Column("llm_cost_usd", _REAL, "split", "The pair's share of what splitting its group cost; all of it stands in first attempts."),
     Column("gpu_seconds", _REAL, "generate", "The pair's share of generate_seconds."),
 )  # fmt: skip
 

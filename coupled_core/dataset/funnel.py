@@ -8,7 +8,7 @@ from typing import Any, Self
 from coupled_core.errors import DatasetError
 from coupled_core.records import Status
 
-FUNNEL_COLUMNS = ("group_id", "status", "kept", "reject_reasons", "image_0_sha256")
+FUNNEL_COLUMNS = ("group_id", "status", "kept", "reject_reasons", "image_0_sha256", "attempt")
 """The manifest columns that a funnel is counted from."""
 
 
@@ -23,7 +23,9 @@ class Funnel:
     groups_failed: int = 0
     """Groups of which no pair went through every stage."""
     pairs_planned: int = 0
-    """All pairs of usable groups."""
+    """All pairs of usable groups, each attempt at one counted."""
+    pairs_retried: int = 0
+    """Of those, second and later attempts."""
     pairs_failed: int = 0
     """Pairs that a stage could not make; their status is failed."""
     pairs_generated: int = 0
@@ -77,6 +79,7 @@ class Funnel:
         """Return the funnel as lines of text for a terminal."""
         lines = [("groups in", self.groups_in), ("  quarantined", self.groups_quarantined)]
         lines += [("  failed", self.groups_failed), ("pairs planned", self.pairs_planned)]
+        lines += [("  tried again", self.pairs_retried)] if self.pairs_retried else []
         lines += [("  failed", self.pairs_failed), *_indented(self.failed_by_reason)]
         lines += [("pairs generated", self.pairs_generated), ("pairs scored", self.pairs_scored)]
         lines += [("pairs kept", self.pairs_kept), ("  dropped", self.pairs_dropped)]
@@ -96,6 +99,7 @@ def count_rows(rows: Iterable[Mapping[str, Any]]) -> Funnel:
             continue
         statuses[row["group_id"]].add(row["status"])
         counts["pairs_planned"] += 1
+        counts["pairs_retried"] += (row["attempt"] or 1) > 1
         counts["pairs_generated"] += row["image_0_sha256"] is not None
         if row["status"] == Status.FAILED:
             counts["pairs_failed"] += 1

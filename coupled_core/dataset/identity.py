@@ -1,14 +1,10 @@
 """Names that follow from content: the same input and settings give the same ids, run after run."""
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from coupled_core.config import RunConfig, fingerprint
-
-SplitName = Literal["train", "val", "test"]
 
 _WITHOUT_EFFECT_ON_ROWS = {
     "prompts": {"uri"},
@@ -87,17 +83,12 @@ def sample_seed(run_seed: int, group_id: str, group_seed: int | None, seed_index
     return group_seed + seed_index
 
 
-def split_of_background(background_prompt: str) -> SplitName:
-    """Assign a background to train, val or test: 90, 5 and 5 of 100 by its hash."""
-    digest = hashlib.sha256(plain_background(background_prompt).encode()).digest()
-    bucket = int.from_bytes(digest[:8], "big") % 100
-    return "train" if bucket < 90 else "val" if bucket < 95 else "test"
+def attempt_seed(seed: int, attempt: int) -> int:
+    """Return the seed of another attempt in the place of a requested seed, which is attempt 1.
 
-
-def plain_background(background_prompt: str) -> str:
-    """Return what two spellings of one background have in common.
-
-    Case, spacing and Unicode form do not count, so one background never crosses splits by spelling.
+    It depends on nothing else: more attempts or seeds of a group leave those before as they were.
     """
-    plain = unicodedata.normalize("NFKC", background_prompt).casefold()
-    return re.sub(r"\s+", " ", plain).strip(" .,;:")
+    if attempt == 1:
+        return seed
+    digest = hashlib.sha256(f"{seed}:attempt {attempt}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 2**53  # JSON readers hold such integers exactly

@@ -1,10 +1,11 @@
 """Other thresholds over a finished dataset: a new snapshot, and nothing is generated."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from coupled_core.best_pairs import Candidate, Edit, choose_best
 from coupled_core.dataset.rewrite import Rewrite, rewrite_rows
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
@@ -23,7 +24,11 @@ THRESHOLD_REASONS = frozenset(
         RejectReason.NEAR_IDENTICAL,
     }
 )
-"""Reasons that a re-cut takes back or gives; others, such as unsafe or duplicate, stay."""
+"""Reasons that a re-cut takes back or gives; others, such as unsafe or duplicate, stay.
+
+Of several attempts the best is chosen anew, among those whose images are stored.
+"""
+_NOT_BEST = RejectReason.NOT_BEST.value
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def recut(
         DatasetError: pairs would be kept whose images are not there; or as `rewrite_rows`.
     """
     cut = _Recut(dict(thresholds), judge, leave_out)
-    action = Rewrite("recut", cut.thresholds, cut.change, cut.change_run)
+    action = Rewrite("recut", cut.thresholds, cut.change_part, cut.change_run)
     snapshot = rewrite_rows(store, action, single_writer=single_writer)
     counts = Counter(cut.outcomes.values())
     return RecutReport(
@@ -90,17 +95,35 @@ class _Recut:
         self._judge = judge
         self._leave_out = leave_out
 
-    def change(self, row: Row, run: RunInfo) -> Row:
-        """Return the row with its new decision."""
-        if row["status"] != Status.OK or row["review_status"] is not None:
+    def change_part(self, rows: Sequence[Row], run: RunInfo) -> list[Row]:
+        """Return the rows of a part with their new decisions."""
+        thresholds = {**run.thresholds, **self.thresholds}
+        judged = {
+            row["pair_id"]: _object(row, self._judge(row, thresholds))
+            for row in rows
+            if row["status"] == Status.OK and row["review_status"] is None
+        }
+        passing = [row for row in rows if judged.get(row["pair_id"]) == []]
+        quotas = _edit_quotas(rows, run)
+        wanted = choose_best(map(_candidate, passing), quotas)
+        stored = [row for row in passing if row["image_part"] is not None]
+        missing = wanted - {row["pair_id"] for row in stored}
+        chosen = choose_best(map(_candidate, stored), quotas)
+        beaten = {row["pair_id"] for row in passing} - chosen
+        decided = judged | {name: [_NOT_BEST] for name in beaten}
+        for name in missing:
+            self.outcomes[name] = _Outcome.NO_IMAGES
+            del decided[name]
+        return [self._change(row, decided.get(row["pair_id"])) for row in rows]
+
+    def _change(self, row: Row, reasons: list[str] | None) -> Row:
+        """Return the row with its new decision; None: with the old one."""
+        if reasons is None:
             return row
-        changed = _decide(row, self._judge(row, {**run.thresholds, **self.thresholds}))
-        if changed["kept"] and changed["image_part"] is None:
-            self.outcomes[row["pair_id"]] = _Outcome.NO_IMAGES
-            return row
-        if changed["kept"] != row["kept"]:
-            self.outcomes[row["pair_id"]] = _Outcome.KEPT if changed["kept"] else _Outcome.DROPPED
-        return changed
+        is_kept = not reasons
+        if is_kept != row["kept"]:
+            self.outcomes[row["pair_id"]] = _Outcome.KEPT if is_kept else _Outcome.DROPPED
+        return {**row, "kept": is_kept, "reject_reasons": reasons}
 
     def change_run(self, run: RunInfo) -> RunInfo:
         """Return the run with the thresholds that decided last; called when all rows were seen."""
@@ -113,10 +136,28 @@ class _Recut:
         return run.model_copy(update={"recut": differing or None})
 
 
-def _decide(row: Row, objections: tuple[RejectReason, ...]) -> Row:
+def _object(row: Row, objections: tuple[RejectReason, ...]) -> list[str]:
+    """Return all that speaks against a pair, other attempts aside."""
     lasting = {RejectReason(reason) for reason in row["reject_reasons"]} - THRESHOLD_REASONS
-    reasons = [r.value for r in RejectReason if r in lasting or r in objections]
-    return {**row, "kept": not reasons, "reject_reasons": reasons}
+    if row["image_part"] is not None:  # without images it cannot take the place of a better one
+        lasting -= {RejectReason.NOT_BEST}
+    return [r.value for r in RejectReason if r in lasting or r in objections]
+
+
+def _edit_quotas(rows: Sequence[Row], run: RunInfo) -> dict[Edit, int]:
+    """Return how many pairs of each edit the settings of a run keep: its quota, or all seeds."""
+    edits = [_edit_of(row) for row in rows if row["status"] == Status.OK]
+    requested = Counter(_edit_of(row) for row in rows if (row["attempt"] or 1) == 1)
+    quota = run.config.get("selection", {}).get("quota")
+    return {edit: quota or requested[edit] or 1 for edit in edits}
+
+
+def _candidate(row: Row) -> Candidate[str]:
+    return Candidate(row["pair_id"], _edit_of(row), row["combined"], row["attempt"] or 1)
+
+
+def _edit_of(row: Row) -> Edit:
+    return (row["group_id"], row["image_index_0"], row["image_index_1"])
 
 
 def _no_images(missing: list[str]) -> DatasetError:

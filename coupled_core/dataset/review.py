@@ -93,7 +93,7 @@ def apply_decisions(
         "keep": verdicts[KEEP],
         "drop": verdicts[DROP],
     }
-    rewrite = Rewrite("review", details, review.change, review.check)
+    rewrite = Rewrite("review", details, review.change_part, review.check)
     snapshot = rewrite_rows(store, rewrite, single_writer=single_writer)
     counts = Counter(review.outcomes.values())
     return ReviewReport(
@@ -121,7 +121,11 @@ class _Review:
         self.outcomes: dict[str, _Outcome] = {}
         self._verdicts = verdicts
 
-    def change(self, row: Row, _run: RunInfo) -> Row:
+    def change_part(self, rows: Sequence[Row], _run: RunInfo) -> list[Row]:
+        """Return the rows of a part with a person's verdicts."""
+        return [self._change(row) for row in rows]
+
+    def _change(self, row: Row) -> Row:
         """Return the row with a person's verdict, if there is one about it."""
         verdict = self._verdicts.get(row["pair_id"])
         if verdict is None:

@@ -12,7 +12,13 @@ from coupled_core.dataset.commit import (
 )
 from coupled_core.dataset.funnel import Funnel, count_rows
 from coupled_core.dataset.part_files import write_image_files, write_manifest_file
-from coupled_core.dataset.parts import PartInfo, part_key, temporary_folder, upload_part
+from coupled_core.dataset.parts import (
+    PartInfo,
+    part_key,
+    temporary_folder,
+    upload_part,
+    verify_part,
+)
 from coupled_core.dataset.pointer import read_pointer
 from coupled_core.dataset.publish import publish_snapshot
 from coupled_core.dataset.reader import iter_images, iter_manifest, load_snapshot
@@ -33,10 +39,13 @@ class Rewrite:
     """Goes into the snapshot, such as "recut"."""
     details: Mapping[str, Any]
     """What was asked for; goes into the snapshot."""
-    change: Callable[[Row, RunInfo], Row]
-    """Takes a row and the run that made it, returns the row as it shall be."""
+    change: Callable[[Sequence[Row], RunInfo], list[Row]]
+    """Takes the rows of a part and the run that made them, returns them as they shall be. All
+    attempts at a pair stand in one part."""
     change_run: Callable[[RunInfo], RunInfo] = lambda run: run
     """Returns what the snapshot shall say about a run; the funnel is counted anew in any case."""
+    prepare: Callable[[Snapshot], bool] = lambda _base: False
+    """Looks at a snapshot before its rows are changed. True: forget what was changed before."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,8 @@ def rewrite_rows(
         if pointer is None:
             raise DatasetError(f"{store.uri} holds no dataset: build one with `coupled build`")
         base = load_snapshot(store, pointer.snapshot_id)
+        if rewrite.prepare(base):
+            done.clear()
         _rewrite_parts(store, base, rewrite, done)
         snapshot = _follow(base, rewrite, done)
         if (snapshot.parts, snapshot.runs) == (base.parts, base.runs):
@@ -99,8 +110,9 @@ def _rewrite_parts(
 def _rewrite_part(
     store: ObjectStore, base: Snapshot, part: PartInfo, run: RunInfo, rewrite: Rewrite
 ) -> _RewrittenPart:
+    verify_part(store, part)  # before damage would be written anew under a hash that fits it
     before = [row for batch in iter_manifest(store, [part]) for row in batch.to_pylist()]
-    after = [rewrite.change(dict(row), run) for row in before]
+    after = rewrite.change([dict(row) for row in before], run)
     if after == before:
         return _RewrittenPart(part.run_id, (part,), count_rows(before))
     _refuse_without_images(after, rewrite.action)

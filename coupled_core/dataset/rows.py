@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from coupled_core.dataset.identity import quarantined_id, split_of_background
+from coupled_core.dataset.backgrounds import split_of_background
+from coupled_core.dataset.identity import quarantined_id
 from coupled_core.dataset.images import EncodedImage
 from coupled_core.dataset.schema import MANIFEST_SCHEMA
 from coupled_core.records import (
     Decision,
     EntityMask,
     GroupSplit,
+    ImageDescriptor,
     PairScores,
     PromptGroup,
     QuarantinedRow,
@@ -53,6 +55,7 @@ class PlannedPair:
     image_indices: tuple[int, int]
     seed: int
     shard_index: int
+    attempt: int = 1
 
 
 class GenerationFacts(Protocol):
@@ -134,7 +137,7 @@ def failed_row(
     """Return the row of a pair that the split stage (`split` is None) or a later one gave up."""
     known: Row = {} if split is None else split_columns(split, pair)
     if rejection.llm_cost_usd:
-        known = {**known, "llm_cost_usd": rejection.llm_cost_usd / _num_pairs_of(pair.group)}
+        known = {**known, "llm_cost_usd": _llm_share(rejection.llm_cost_usd, pair)}
     return complete_row(plan_columns(pair, run), known, _refusal(Status.FAILED, rejection))
 
 
@@ -170,6 +173,7 @@ def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
         "prompt_0": group.prompts[first],
         "prompt_1": group.prompts[second],
         "seed": pair.seed,
+        "attempt": pair.attempt,
         **_run_columns(run),
     }
 
@@ -189,7 +193,7 @@ def split_columns(split: GroupSplit, pair: PlannedPair) -> Row:
         "split_model": split.model,
         "split_prompt_version": split.prompt_version,
         "split_request_sha256": split.request_sha256,
-        "llm_cost_usd": split.llm_cost_usd / _num_pairs_of(pair.group),
+        "llm_cost_usd": _llm_share(split.llm_cost_usd, pair),
     }
 
 
@@ -199,7 +203,6 @@ def generation_columns(
     size_px: tuple[int, int],
     generate_seconds: float,
     device_name: str,
-    attempt: int,
     num_pairs: int,
 ) -> Row:
     """Return how the images of a pair were made.
@@ -209,7 +212,6 @@ def generation_columns(
         size_px: (width, height) of the images, which a group may set for itself.
         generate_seconds: Wall time of the sample.
         device_name: Where it ran.
-        attempt: 1 for the first try.
         num_pairs: Pairs of the sample, which share its cost.
     """
     return {
@@ -219,7 +221,6 @@ def generation_columns(
         "device_name": device_name,
         "generate_seconds": generate_seconds,
         "gpu_seconds": generate_seconds / num_pairs,
-        "attempt": attempt,
     }
 
 
@@ -233,8 +234,13 @@ def image_columns(images: EncodedPair) -> Row:
     return row
 
 
-def score_columns(scores: PairScores, masks: tuple[EntityMask, EntityMask], run: RunFacts) -> Row:
-    """Return how a pair was measured."""
+def score_columns(
+    scores: PairScores,
+    masks: tuple[EntityMask, EntityMask],
+    run: RunFacts,
+    descriptors: tuple[ImageDescriptor, ...] = (),
+) -> Row:
+    """Return how a pair was measured; `descriptors` of both images, or none."""
     row: Row = dict(vars(scores))
     for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
         row[f"{name}_area_fraction"] = mask.area_fraction
@@ -244,6 +250,10 @@ def score_columns(scores: PairScores, masks: tuple[EntityMask, EntityMask], run:
     row["clip_model"] = run.clip_model
     row["metric_version"] = run.metric_version
     row["content_filter_version"] = run.content_filter_version
+    for number, descriptor in enumerate(descriptors):
+        row[f"image_{number}_clip_code"] = descriptor.clip_code
+    if run.content_filter_version is not None:
+        row["content_concepts"] = sorted({c for each in descriptors for c in each.concepts})
     return row
 
 
@@ -263,10 +273,12 @@ def image_row(pair_id: str, images: EncodedPair) -> Row:
     return row
 
 
-def _num_pairs_of(group: PromptGroup) -> int:
-    """Return the pairs of all seeds, which share what the group's split cost."""
-    num_prompts = len(group.prompts)
-    return num_prompts * (num_prompts - 1) // 2 * group.num_seeds
+def _llm_share(group_usd: float, pair: PlannedPair) -> float:
+    """Divide the cost of a group's split among its first attempts, however many follow."""
+    if pair.attempt > 1:
+        return 0.0
+    num_prompts = len(pair.group.prompts)
+    return group_usd / (num_prompts * (num_prompts - 1) // 2 * pair.group.num_seeds)
 
 
 def _run_columns(run: RunFacts) -> Row:

@@ -194,6 +194,8 @@ def _made_pairs(batch: _Batch) -> Iterator[_MadePair]:
 def _made_row(made: _MadePair, run: RunFacts, generation: GenerationFacts) -> Row:
     i, j = made.pair.image_indices
     masks = (made.scored.masks[i], made.scored.masks[j])
+    seen = made.scored.descriptors
+    descriptors = (seen[i], seen[j]) if seen else ()
     return complete_row(
         plan_columns(made.pair, run),
         split_columns(made.sample.split, made.pair),
@@ -202,10 +204,9 @@ def _made_row(made: _MadePair, run: RunFacts, generation: GenerationFacts) -> Ro
             size_px=made.generated.size_px,
             generate_seconds=made.generated.generate_seconds,
             device_name=made.generated.device_name,
-            attempt=made.generated.attempt,
             num_pairs=len(made.sample.pairs),
         ),
         image_columns(made.images),
-        score_columns(made.scored.scores[i, j], masks, run),
+        score_columns(made.scored.scores[i, j], masks, run, descriptors),
         decision_columns(made.decision),
     )

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
-from coupled_core.checkpoints.folder import ShardFolder, same_keys, split_into_batches
+from coupled_core.checkpoints.folder import ShardFolder, batches_of_attempt, same_keys
 from coupled_core.checkpoints.generated import STAGE, Generated, encode_sample, write_generated
 from coupled_core.progress import Progress
 from coupled_core.records import GeneratedSample, Rejection, Sample
@@ -27,6 +27,7 @@ def generate_shard(
     batch_size: int,
     image_format: Literal["png", "webp"],
     progress: Progress,
+    attempt: int = 1,
 ) -> int:
     """Generate what is not stored yet and return how many batches that took.
 
@@ -37,9 +38,10 @@ def generate_shard(
         batch_size: Samples a batch; the most whose images are in memory.
         image_format: How images are encoded, without loss.
         progress: Told the pairs of each batch under "generate".
+        attempt: Whose samples are generated; those of earlier attempts are there.
     """
     num_generated = 0
-    for index, batch in enumerate(split_into_batches(samples, batch_size)):
+    for index, batch in batches_of_attempt(samples, batch_size, attempt):
         if not same_keys(folder.read_table(STAGE, index), list(batch)):
             _generate_batch(index, batch, load_generator(), folder, image_format)
             num_generated += 1

@@ -1,28 +1,47 @@
 """The score stage of a shard: reads generated batches, stores masks and metrics beside them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from coupled_core.checkpoints.folder import (
     ShardFolder,
+    batches_of_attempt,
     missing_batch,
     same_keys,
-    split_into_batches,
 )
 from coupled_core.checkpoints.generated import STAGE as GENERATED
 from coupled_core.checkpoints.generated import EncodedSample, parse_generated
 from coupled_core.checkpoints.scored import STAGE, ScoredSample, write_scored
 from coupled_core.progress import Progress
-from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
+from coupled_core.records import (
+    EntityMask,
+    GeneratedSample,
+    ImageDescriptor,
+    PairScores,
+    Sample,
+)
+from coupled_core.scoring.clip_code import encode_embeddings
 
 
 class ScoresPairs(Protocol):
     """What is asked of a scorer; `scoring.pair_scorer.PairScorer` is one."""
 
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return unit CLIP embeddings, float32 (B, D)."""
+
     def score(
-        self, sample: Sample, generated: GeneratedSample
+        self, sample: Sample, generated: GeneratedSample, image_embeddings: np.ndarray
     ) -> tuple[list[EntityMask], dict[tuple[int, int], PairScores]]:
         """Return one mask an image and the scores of every pair."""
+
+
+class FindsConcepts(Protocol):
+    """What is asked of a content filter; `scoring.content_filter` has one."""
+
+    def find_concepts(self, image_embeddings: np.ndarray) -> list[tuple[str, ...]]:
+        """Return the unwanted concepts of each image."""
 
 
 def score_shard(
@@ -32,6 +51,8 @@ def score_shard(
     *,
     batch_size: int,
     progress: Progress,
+    attempt: int = 1,
+    load_content_filter: Callable[[], FindsConcepts | None] = lambda: None,
 ) -> int:
     """Score what is not stored yet and return how many batches that took.
 
@@ -41,25 +62,38 @@ def score_shard(
         folder: Work of this shard, its generated batches complete.
         batch_size: As in the generate stage.
         progress: Told the pairs of each batch under "score".
+        attempt: Whose samples are scored.
+        load_content_filter: Called together with `load_scorer`; None: images are not looked at.
 
     Raises:
         StorageError: a generated batch is missing.
     """
     num_scored = 0
-    for index, batch in enumerate(split_into_batches(samples, batch_size)):
+    for index, batch in batches_of_attempt(samples, batch_size, attempt):
         table = folder.read_table(GENERATED, index)
         if table is None or not same_keys(table, list(batch)):
             raise missing_batch(folder, GENERATED, index)
         usable = {k: s for k, s in parse_generated(table).items() if isinstance(s, EncodedSample)}
         if not same_keys(folder.read_table(STAGE, index), list(usable)):
             scorer = load_scorer() if usable else None
-            scored = {k: _score(scorer, batch[k], s) for k, s in usable.items() if scorer}
+            concepts = load_content_filter() if usable else None
+            scored = {k: _score(scorer, concepts, batch[k], s) for k, s in usable.items() if scorer}
             write_scored(folder, index, scored)
             num_scored += 1
         progress.advance("score", sum(len(sample.pairs) for sample in batch.values()))
     return num_scored
 
 
-def _score(scorer: ScoresPairs, sample: Sample, encoded: EncodedSample) -> ScoredSample:
-    masks, scores = scorer.score(sample, encoded.decode())
-    return ScoredSample(tuple(masks), scores)
+def _score(
+    scorer: ScoresPairs,
+    content_filter: FindsConcepts | None,
+    sample: Sample,
+    encoded: EncodedSample,
+) -> ScoredSample:
+    generated = encoded.decode()
+    embeddings = scorer.embed_images(generated.images)
+    masks, scores = scorer.score(sample, generated, embeddings)
+    codes = encode_embeddings(embeddings)
+    concepts = content_filter.find_concepts(embeddings) if content_filter else [()] * len(codes)
+    descriptors = tuple(map(ImageDescriptor, codes, concepts))
+    return ScoredSample(tuple(masks), scores, descriptors)

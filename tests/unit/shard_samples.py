@@ -67,8 +67,11 @@ class SquareScorer:
     def __init__(self) -> None:
         self.num_scored = 0
 
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([np.resize(image[::8, ::8].astype(np.float32), 64) for image in images])
+
     def score(
-        self, sample: Sample, generated: GeneratedSample
+        self, sample: Sample, generated: GeneratedSample, image_embeddings: np.ndarray
     ) -> tuple[list[EntityMask], dict[tuple[int, int], PairScores]]:
         self.num_scored += 1
         masks = [EntityMask(image[..., 0] > 200, 0.9, False) for image in generated.images]
@@ -86,6 +89,6 @@ class SquareScorer:
 
 
 def draw_square(seed: int, index: int) -> np.ndarray:
-    image = np.full((32, 32, 3), 40 + seed, np.uint8)
+    image = np.full((32, 32, 3), 40 + seed % 150, np.uint8)
     image[8 : 14 + index, 8 : 14 + index] = 255
     return image
