@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from coupled_core.config import RunConfig, fingerprint
-from coupled_core.dataset.compatibility import check_comparable, what_scores_depend_on
+from coupled_core.dataset.backgrounds import SPLIT_RULE
+from coupled_core.dataset.compatibility import check_comparable, what_must_agree
 from coupled_core.dataset.rows import RunFacts
 from coupled_core.dataset.snapshot import InputInfo, RunInfo, Snapshot
 from coupled_core.planning import RunPlan
+from coupled_core.scoring.content_filter import content_filter_version
 from coupled_core.scoring.pair_scorer import METRIC_VERSION
 from coupled_core.version import package_version
 
@@ -25,6 +27,7 @@ def describe_run(config: RunConfig, run_id: str) -> RunFacts:
         sam_model=config.scoring.sam_model,
         clip_model=config.scoring.clip_model,
         metric_version=METRIC_VERSION,
+        content_filter_version=content_filter_version(config.content_filter),
     )
 
 
@@ -40,15 +43,16 @@ def describe_inputs(config: RunConfig, plan: RunPlan) -> RunInfo:
         inputs=inputs,
         package_version=package_version(),
         metric_version=METRIC_VERSION,
+        split_rule=SPLIT_RULE,
     )
 
 
 def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, where: str) -> None:
-    """Stop a run before it spends anything if its scores would not compare with a dataset's.
+    """Stop a run before it spends anything if a dataset must not mix its rows with those it has.
 
     Raises:
         DatasetError: naming the settings that differ.
     """
     if snapshot is not None:
-        facts = what_scores_depend_on(config.model_dump(mode="json"), METRIC_VERSION)
+        facts = what_must_agree(config.model_dump(mode="json"), METRIC_VERSION, SPLIT_RULE)
         check_comparable(snapshot, facts, where)

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_compare, cli_dataset, cli_export, cli_optimize, cli_plan, cli_report
+from flows import (
+    cli_compare,
+    cli_dataset,
+    cli_export,
+    cli_optimize,
+    cli_plan,
+    cli_quality,
+    cli_report,
+)
 from flows.cli_options import (
     AsJson,
     Attempts,
@@ -230,7 +238,15 @@ def _root(
     pass
 
 
-for _commands in (cli_plan, cli_dataset, cli_export, cli_report, cli_optimize, cli_compare):
+for _commands in (
+    cli_plan,
+    cli_dataset,
+    cli_quality,
+    cli_export,
+    cli_report,
+    cli_optimize,
+    cli_compare,
+):
     _commands.add_commands(app)
 
 

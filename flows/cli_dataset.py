@@ -86,6 +86,10 @@ def verify(
     dataset: Dataset = _DEFAULT,
     snapshot: Annotated[str, _option("Which state of the dataset.")] = "current",
     threads: Annotated[int, _option("Threads that hash and decode images.", min=1)] = 4,
+    strict: Annotated[
+        bool,
+        _option("Fail where near-identical backgrounds are in different splits.", "--strict"),
+    ] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -93,14 +97,16 @@ def verify(
 
     Parts: there, size, SHA-256, readable, rows. Rows: unique pair_id, kept within the thresholds of
     its run, images where the row says. Images: hash, decodable, both of one size, masks as
-    measured. Together: no background and no group in two splits, the funnel adds up.
+    measured. Together: no background and no group in two splits, duplicates name a pair that is
+    there, the funnel adds up. Backgrounds in two splits that differ by a word or two are named:
+    they may be a leak, or two places.
     """
     from flows.terminal import Terminal, reported_errors
 
     with reported_errors(Terminal(as_json=as_json, debug=debug)) as terminal:
         from flows.dataset_verify import verify_and_report
 
-        verify_and_report(dataset, snapshot, threads, terminal)
+        verify_and_report(dataset, snapshot, threads, terminal, is_strict=strict)
 
 
 def gc(

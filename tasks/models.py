@@ -3,7 +3,13 @@
 import threading
 from functools import lru_cache
 
-from coupled_core.config import GenerationConfig, PromptSetConfig, ScoringConfig, SplitConfig
+from coupled_core.config import (
+    ContentFilterConfig,
+    GenerationConfig,
+    PromptSetConfig,
+    ScoringConfig,
+    SplitConfig,
+)
 from coupled_core.generation.generator import (
     GenerationProvenance,
     GroupGenerator,
@@ -11,6 +17,7 @@ from coupled_core.generation.generator import (
     resolve_generation,
 )
 from coupled_core.prompts.cursor import PromptCursor
+from coupled_core.scoring.content_filter import ContentFilter, load_content_filter
 from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
 from coupled_core.splitting.splitter import Splitter, build_splitter
 
@@ -48,8 +55,18 @@ def prompts_of(config: PromptSetConfig) -> PromptCursor:
         return _prompts(config)
 
 
+def content_filter_for(
+    config: ContentFilterConfig, scoring: ScoringConfig, device: str
+) -> ContentFilter | None:
+    """Return the content filter, which sees with the scorer's CLIP; None: none runs."""
+    scorer = scorer_for(scoring, device)
+    with _loading:
+        return _content_filter(config, scorer)
+
+
 _generator = lru_cache(maxsize=1)(load_generator)
 _scorer = lru_cache(maxsize=1)(load_scorer)
+_content_filter = lru_cache(maxsize=1)(load_content_filter)
 _generation = lru_cache(maxsize=8)(resolve_generation)
 _splitter = lru_cache(maxsize=4)(build_splitter)
 _prompts = lru_cache(maxsize=1)(PromptCursor)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from coupled_core.checkpoints.folder import ShardFolder
 from coupled_core.dataset.images import decode_mask, encode_mask
-from coupled_core.records import EntityMask, PairScores
+from coupled_core.records import EntityMask, ImageDescriptor, PairScores
 
 STAGE = "scored"
 _MASK = pa.struct(
@@ -18,9 +18,15 @@ _MASK = pa.struct(
 _PAIR = pa.struct(
     [("i", pa.int32()), ("j", pa.int32()), *((f.name, pa.float64()) for f in fields(PairScores))]
 )
+_DESCRIPTOR = pa.struct([("clip_code", pa.string()), ("concepts", pa.list_(pa.string()))])
 _SCHEMA = pa.schema(
-    [("key", pa.string()), ("masks", pa.list_(_MASK)), ("pairs", pa.list_(_PAIR))]
-)  # fmt: skip
+    [
+        ("key", pa.string()),
+        ("masks", pa.list_(_MASK)),
+        ("pairs", pa.list_(_PAIR)),
+        ("descriptors", pa.list_(_DESCRIPTOR)),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class ScoredSample:
     """One an image, in order."""
     scores: Mapping[tuple[int, int], PairScores]
     """By pair of image indices (i, j), i < j."""
+    descriptors: tuple[ImageDescriptor, ...] = ()
+    """One an image, in order; none in the work of early versions."""
 
 
 def write_scored(folder: ShardFolder, batch: int, samples: Mapping[str, ScoredSample]) -> None:
@@ -54,7 +62,7 @@ def _plain(sample: ScoredSample) -> dict[str, Any]:
         for mask in sample.masks
     ]
     pairs = [{"i": i, "j": j, **asdict(scores)} for (i, j), scores in sample.scores.items()]
-    return {"masks": masks, "pairs": pairs}
+    return {"masks": masks, "pairs": pairs, "descriptors": list(map(asdict, sample.descriptors))}
 
 
 def _parse(row: dict[str, Any]) -> ScoredSample:
@@ -63,4 +71,8 @@ def _parse(row: dict[str, Any]) -> ScoredSample:
         for mask in row["masks"]
     )
     scores = {(pair.pop("i"), pair.pop("j")): PairScores(**pair) for pair in row["pairs"]}
-    return ScoredSample(masks, scores)
+    descriptors = tuple(
+        ImageDescriptor(each["clip_code"], tuple(each["concepts"]))
+        for each in row.get("descriptors") or ()
+    )
+    return ScoredSample(masks, scores, descriptors)

@@ -4,7 +4,8 @@ import random
 import time
 from collections.abc import Sequence
 
-from coupled_core.dataset.compatibility import check_comparable, what_scores_depend_on
+from coupled_core.dataset.compatibility import check_comparable, what_must_agree
+from coupled_core.dataset.drop_duplicates import DuplicateDropper
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.parts import PublishedShard, verify_part
@@ -48,7 +49,8 @@ def commit_shards(
     """Add the pairs of finished shards to the dataset.
 
     When another writer was faster, the commit is rebased on what it wrote. Pairs that are in the
-    dataset already are left out, so a twin of a worker, or the same call again, adds nothing.
+    dataset already are left out, so a twin of a worker, or the same call again, adds nothing. Pairs
+    that duplicate others (`duplicates` of the run's settings) are added as dropped ones.
 
     Args:
         store: The dataset.
@@ -64,18 +66,18 @@ def commit_shards(
             scores that do not compare with these, or other writers won every attempt.
     """
     ensure_conditional_writes(store, single_writer=single_writer)
-    scores_depend_on = what_scores_depend_on(run.config, run.metric_version)
-    pending = _Pending(store, tuple(shards))
+    facts = what_must_agree(run.config, run.metric_version, run.split_rule)
+    pending, dropper = _Pending(store, tuple(shards)), DuplicateDropper(store, run.config)
     for attempt in range(MAX_ATTEMPTS):
         pointer = read_pointer(store)
         base = load_snapshot(store, pointer.snapshot_id) if pointer else None
         if base is not None:
-            check_comparable(base, scores_depend_on, store.uri)
+            check_comparable(base, facts, store.uri)
         _check_parts(store, shards, is_first=attempt == 0)
         fresh = pending.without(base)
         if not fresh:
             return None
-        snapshot = _follow(base, fresh, run)
+        snapshot = _follow(base, dropper.drop(fresh, base), run)
         if publish_snapshot(store, snapshot, pointer):
             return snapshot
         pause_before_retry(attempt)

@@ -17,8 +17,8 @@ from coupled_core.storage.store import ObjectStore
 class DuplicateDropper:
     """Drops near-duplicates from the shards of one commit, attempt after attempt.
 
-    Each attempt decides anew from what the shards hold and what the dataset then holds, so a rival's
-    pairs count, too; parts that were read before are not read again.
+    Each attempt decides anew from what the shards and the dataset then hold, so a rival's pairs
+    count, too; parts that were read before are not read again.
     """
 
     def __init__(self, store: ObjectStore, run_config: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ a chunk of the other's. For each of the (h + 1)^2 combinations the pairs are sor
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,8 +146,7 @@ def _chunks(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.uint64]
     """Cut hashes (N, 2) into max_distance + 1 pieces of nearly equal length, (N, 2, pieces)."""
     ends = np.linspace(0, _HASH_BITS, max_distance + 2).round().astype(np.uint64)
     pieces = [
-        (hashes >> start) & np.uint64((1 << int(end - start)) - 1)
-        for start, end in zip(ends[:-1], ends[1:], strict=True)
+        (hashes >> start) & np.uint64((1 << int(end - start)) - 1) for start, end in pairwise(ends)
     ]
     return np.stack(pieces, axis=2)
 

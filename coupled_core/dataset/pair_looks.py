@@ -1,6 +1,6 @@
 """What pairs look like, small enough that a million of them fit in 200 MB."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -70,18 +70,28 @@ class PairLooks:
         )
 
 
-def read_looks(batches: Iterable[pa.RecordBatch]) -> PairLooks:
-    """Return the looks of the kept pairs of manifest batches with `LOOKS_COLUMNS`.
+def _are_kept(batch: pa.RecordBatch) -> pa.Array:
+    return batch.column("kept")
 
-    Pairs without codes, of early versions, are left out.
+
+def read_looks(
+    batches: Iterable[pa.RecordBatch], select: Callable[[pa.RecordBatch], pa.Array] = _are_kept
+) -> PairLooks:
+    """Return the looks of some pairs; those without codes, of early versions, are left out.
+
+    Args:
+        batches: Of the manifest, with `LOOKS_COLUMNS`.
+        select: Returns which rows of a batch count.
     """
-    return PairLooks.concatenate(_iter_looks(batches))
+    return PairLooks.concatenate(_iter_looks(batches, select))
 
 
-def _iter_looks(batches: Iterable[pa.RecordBatch]) -> Iterator[PairLooks]:
+def _iter_looks(
+    batches: Iterable[pa.RecordBatch], select: Callable[[pa.RecordBatch], pa.Array]
+) -> Iterator[PairLooks]:
     for batch in batches:
         known = (pc.is_valid(batch.column(name)) for name in LOOKS_COLUMNS[3:])
-        wanted = batch.column("kept")
+        wanted = select(batch)
         for each in known:
             wanted = pc.and_(wanted, each)
         chosen = batch.filter(wanted)

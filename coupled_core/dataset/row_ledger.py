@@ -1,14 +1,19 @@
-"""What must be compared over all rows of a snapshot, in 50 bytes a row."""
+"""What must be compared over all rows of a snapshot, in 50 bytes a row and its backgrounds."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coupled_core.dataset.backgrounds import (
+    NearBackgrounds,
+    canonical_background,
+    find_near_backgrounds,
+)
 from coupled_core.dataset.damage import Check, DamageLog
-from coupled_core.dataset.identity import plain_background
 
 _SPLITS = ("", "train", "val", "test")
 _FIELDS = np.dtype(
@@ -31,6 +36,7 @@ class RowLedger:
         self._blocks: list[NDArray[Any]] = []
         self._parts: list[str] = []
         self._holders: dict[str, set[str]] = {}
+        self._backgrounds: Counter[tuple[str, str]] = Counter()
 
     @property
     def num_rows(self) -> int:
@@ -46,8 +52,10 @@ class RowLedger:
             high, low = _halves(row["pair_id"])
             split = _SPLITS.index(row["split"]) if row["split"] in _SPLITS else 0
             background = row["background_prompt"]
-            plain = None if background is None else plain_background(background)
+            plain = None if background is None else canonical_background(background)
             place = (len(self._parts) - 1, first_row + index)
+            if row["kept"] and split and background is not None:
+                self._backgrounds[background, row["split"]] += 1
             block[index] = (high, low, _hash(row["group_id"]), _hash(plain), split, *place)
             if row["image_part"] is not None:
                 self._holders.setdefault(row["image_part"], set()).add(part)
@@ -56,6 +64,10 @@ class RowLedger:
     def holders_of(self, image_part: str) -> set[str]:
         """Return the manifest parts with rows whose images stand in an image part."""
         return self._holders.get(image_part, set())
+
+    def near_backgrounds(self) -> list[NearBackgrounds]:
+        """Return backgrounds of kept pairs in different splits that differ by a word or two."""
+        return find_near_backgrounds((*key, count) for key, count in self._backgrounds.items())
 
     def report(self, log: DamageLog) -> None:
         """Write down pair ids that occur twice, and what crosses splits."""

@@ -37,6 +37,8 @@ class RunInfo(BaseModel):
     package_version: str
     metric_version: str | None = None
     """Of its scores; None: an early version did not write it down."""
+    split_rule: str | None = None
+    """Version of the rule that assigned its rows to train, val and test; None: the first."""
     funnel: Funnel = Funnel()
     """Of the run's rows in this snapshot; the commit fills it."""
     recut: dict[str, float] | None = None

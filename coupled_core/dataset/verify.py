@@ -4,6 +4,7 @@ from collections import defaultdict
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from coupled_core.dataset.backgrounds import NearBackgrounds
 from coupled_core.dataset.damage import Check, DamageLog
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.parts import PartInfo
@@ -32,6 +33,8 @@ class VerifyReport:
     num_rows: int
     num_compared: int
     """Pairs whose images and masks were decoded and compared with their manifest rows."""
+    near_backgrounds: tuple[NearBackgrounds, ...] = ()
+    """In different splits, though they differ by a word or two: not damage, but perhaps a leak."""
     damage: DamageLog = field(default_factory=DamageLog)
 
     @property
@@ -85,7 +88,8 @@ class _Verification:
                 self._verify_images(part, pool)
         num_parts = len(self._snapshot.parts)
         counts = (num_parts, self._num_bytes, self._ledger.num_rows, self._num_compared)
-        return VerifyReport(self._snapshot.snapshot_id, *counts, self._log)
+        near = tuple(self._ledger.near_backgrounds())
+        return VerifyReport(self._snapshot.snapshot_id, *counts, near, self._log)
 
     def _verify_manifest(self, part: PartInfo) -> None:
         run = next((run for run in self._snapshot.runs if run.run_id == part.run_id), None)

@@ -1,5 +1,9 @@
 """Scores the images of one sample: entity masks, then every metric of every pair."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from coupled_core.config import ScoringConfig
 from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
 from coupled_core.scoring.clip_scorer import ClipScorer, load_clip
@@ -23,16 +27,34 @@ class PairScorer:
         self._finder, self._clip = finder, clip
         self.sam_model, self.clip_model = sam_model, clip_model
 
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the unit CLIP embeddings, float32 (B, D), of uint8 RGB images (H, W, 3)."""
+        return self._clip.embed_images(images)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the unit CLIP embeddings, float32 (B, D), of texts."""
+        return self._clip.embed_texts(texts)
+
     def score(
-        self, sample: Sample, generated: GeneratedSample
+        self,
+        sample: Sample,
+        generated: GeneratedSample,
+        image_embeddings: np.ndarray | None = None,
     ) -> tuple[list[EntityMask], dict[tuple[int, int], PairScores]]:
-        """Return one mask an image and the scores by pair of image indices."""
+        """Return one mask an image and the scores by pair of image indices.
+
+        Args:
+            sample: What was asked for.
+            generated: What was made.
+            image_embeddings: As `embed_images` returns them, where they are known already.
+        """
         split, images = sample.split, generated.images
         masks = [
             self._finder.find(image, entity, split.background_prompt)
             for image, entity in zip(images, split.entity_prompts, strict=True)
         ]
-        image_embeddings = self._clip.embed_images(images)
+        if image_embeddings is None:
+            image_embeddings = self.embed_images(images)
         text_embeddings = self._clip.embed_texts(sample.group.prompts)
         scores = {
             (i, j): score_pair(

@@ -56,6 +56,8 @@ image_0_bytes: int64
 image_1_bytes: int64
 image_0_phash: string
 image_1_phash: string
+image_0_clip_code: string
+image_1_clip_code: string
 image_part: string
 image_row: int64
 mask_0_area_fraction: double
@@ -82,12 +84,14 @@ metric_version: string
 kept: bool
 reject_reasons: list<item: string>
 status: string
+duplicate_of: string
 error_message: string
 review_status: string
 license: string
 use_restrictions: string
 ai_generated: bool
 content_filter_version: string
+content_concepts: list<item: string>
 created_at: timestamp[us, tz=UTC]
 config_sha256: string
 llm_cost_usd: double
