@@ -42,6 +42,8 @@ class Forecast:
     """Of the groups that the dataset does not hold."""
     groups_done: int
     """Groups whose pairs are all in the dataset."""
+    attempts: int
+    """Most seeds to try in the place of each requested one: a pair costs up to so many times."""
     seconds_a_pair: float | None
     """Of generation, as pairs of the dataset with the same settings took; None: there are none."""
 
@@ -52,9 +54,14 @@ class Forecast:
 
     @property
     def gpu_seconds(self) -> float | None:
-        """Of the pairs in shards that still need work; None: unknown."""
+        """Of first attempts in shards that still need work; None: unknown."""
         num_pairs = sum(shard.num_pairs for shard in self.run.open_shards)
         return None if self.seconds_a_pair is None else num_pairs * self.seconds_a_pair
+
+    @property
+    def gpu_seconds_at_most(self) -> float | None:
+        """Of all attempts, if no group stops early; None: unknown."""
+        return None if self.gpu_seconds is None else self.gpu_seconds * self.attempts
 
 
 def forecast_build(config: RunConfig, num_counted: int = 0) -> Forecast:
@@ -89,7 +96,8 @@ def forecast_build(config: RunConfig, num_counted: int = 0) -> Forecast:
         store=store,
     )
     seconds = _measure_pair(store, snapshot, generation)
-    return Forecast(run, counter.forecast(), watch.groups_done, seconds)
+    attempts = config.selection.attempts
+    return Forecast(run, counter.forecast(), watch.groups_done, attempts, seconds)
 
 
 class _Watch:

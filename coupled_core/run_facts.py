@@ -11,7 +11,7 @@ from coupled_core.dataset.snapshot import InputInfo, RunInfo, Snapshot
 from coupled_core.planning import RunPlan
 from coupled_core.scoring.content_filter import content_filter_version
 from coupled_core.scoring.pair_scorer import METRIC_VERSION
-from coupled_core.version import package_version
+from coupled_core.version import code_revision, package_version
 
 
 def describe_run(config: RunConfig, run_id: str) -> RunFacts:
@@ -23,7 +23,7 @@ def describe_run(config: RunConfig, run_id: str) -> RunFacts:
         package_version=package_version(),
         torch_version=version("torch"),
         diffusers_version=version("diffusers"),
-        code_revision=None,
+        code_revision=code_revision(),
         sam_model=config.scoring.sam_model,
         clip_model=config.scoring.clip_model,
         metric_version=METRIC_VERSION,

@@ -35,6 +35,11 @@ def build_and_report(config: RunConfig, terminal: Terminal) -> None:
     wall_seconds = time.monotonic() - started_at
     terminal.say(render(summary, wall_seconds))
     terminal.print_json({**summary.to_dict(), "wall_seconds": round(wall_seconds, 1)})
+    for name, why in summary.not_made.items():
+        terminal.note(
+            f"warning: the data are committed, but their {name} could not be made: {why}; "
+            "`coupled report` makes a report of any snapshot"
+        )
     if summary.failed_shards:
         for index, message in summary.failed_shards.items():
             terminal.note(f"error: shard {index} failed: {message}")
@@ -57,6 +62,8 @@ def render(summary: RunSummary, wall_seconds: float) -> str:
         lines += [f"contact sheet  {summary.contact_sheet}"]
     if summary.report:
         lines += [f"report         {summary.report}"]
+    lines += [f"{name:<15}could not be made: {why}" for name, why in summary.not_made.items()]
+    lines += _attempt_lines(summary)
     lines += [f"split by       {summary.splitter}"]
     if summary.llm_spent_usd:
         lines += [
@@ -90,6 +97,17 @@ def _with_pictures(config: RunConfig, summary: RunSummary) -> RunSummary:
         report=place_report(dataset, snapshot_id),
         survival=numbers.get("survival"),
     )
+
+
+def _attempt_lines(summary: RunSummary) -> list[str]:
+    counts = summary.attempts
+    if counts["at_most"] == 1 and not counts["pairs_tried_again"]:
+        return []
+    return [
+        f"attempts       up to {counts['at_most']} for each requested seed: "
+        f"{counts['pairs_tried_again']:,} pairs tried again, {counts['pairs_spared']:,} spared "
+        "because their groups had enough"
+    ]
 
 
 def _headline(summary: RunSummary) -> str:

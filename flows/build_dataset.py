@@ -53,16 +53,22 @@ def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
         get_run_logger().warning("%s", error)
     failures, stopped = _build_shards(config, run)
     snapshot = commit(config, run) if run.shards else None
-    if snapshot is not None:
-        _make_pictures(config, run, snapshot)
-    summary = summarise_run(config, run, snapshot, failures, stopped=stopped, asked=asked)
+    not_made = {} if snapshot is None else _make_pictures(config, run, snapshot)
+    summary = summarise_run(
+        config, run, snapshot, failures, stopped=stopped, asked=asked, not_made=not_made
+    )
     if failures or stopped:
         raise ShardsFailedError(summary)
     return summary
 
 
-def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> None:
-    """Draw what people look at; the data are committed, whether or not that works."""
+def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> dict[str, str]:
+    """Draw what people look at; return what could not be drawn, and why.
+
+    The data are committed, whether or not that works: the run has succeeded, and its summary says
+    what it lacks.
+    """
+    not_made = {}
     pictures: dict[str, Callable[[], None]] = {
         "contact sheet": lambda: draw_sheet(config, run, snapshot),
         "report": lambda: write_report(config, snapshot),
@@ -71,9 +77,12 @@ def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> None:
         try:
             make()
         except Exception as error:  # of whatever kind: no picture is worth a failed night
+            not_made[name] = f"{type(error).__name__}: {error}"
             get_run_logger().warning(
                 "the data are committed, but their %s could not be made: %s", name, error
             )
+            get_run_logger().debug("traceback", exc_info=error)
+    return not_made
 
 
 def _build_shards(config: RunConfig, run: RunPlan) -> tuple[dict[int, str], str | None]:

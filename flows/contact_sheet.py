@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from coupled_core.errors import NotFoundError
+from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.storage.store import open_store
 
 
@@ -17,16 +17,22 @@ def place_report(dataset: str, snapshot_id: str) -> str | None:
 
 
 def _place(dataset: str, snapshot_id: str, name: str) -> str | None:
-    """Copy into the dataset where that is a folder, else into the current folder."""
-    store = open_store(dataset)
+    """Copy to the top of the dataset where that is a folder, else into the current folder.
+
+    Where neither can be written the file stays where it is: no run fails over a copy.
+    """
+    store, key = open_store(dataset), f"reports/{snapshot_id}/{name}"
     try:
-        data = store.read(f"reports/{snapshot_id}/{name}")
+        data = store.read(key)
     except NotFoundError:
         return None
-    if "://" not in dataset:
-        store.write(name, data)
-        return f"{store.uri}/{name}"
-    stem, dot, extension = name.partition(".")
-    path = Path(f"{stem}-{snapshot_id}{dot}{extension}")
-    path.write_bytes(data)
-    return str(path.absolute())
+    try:
+        if "://" not in dataset:
+            store.write(name, data)
+            return f"{store.uri}/{name}"
+        stem, dot, extension = name.partition(".")
+        path = Path(f"{stem}-{snapshot_id}{dot}{extension}").absolute()
+        path.write_bytes(data)
+    except (OSError, StorageError):
+        return f"{store.uri}/{key}"
+    return str(path)

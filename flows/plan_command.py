@@ -41,6 +41,7 @@ def render(config: RunConfig, forecast: Forecast, num_counted: int) -> str:
         ("groups", f"{run.num_groups:,}{done}{bad}"),
         ("pairs", f"{run.num_pairs:,}: {run.num_pairs_done:,} in {config.output.uri} already, "
                   f"{forecast.pairs_to_make:,} left"),
+        *_describe_attempts(forecast),
         ("shards", f"{len(run.shards):,} of up to {config.output.shard_size} groups{finished}"),
         ("split by", describe_splitter(config.split, settle_split(config).split)),
         *_describe_splits(config, splits, num_counted),
@@ -77,7 +78,16 @@ def to_json(config: RunConfig, forecast: Forecast, num_counted: int) -> dict[str
         "generation": asdict(run.generation),
         "seconds_a_pair": forecast.seconds_a_pair,
         "gpu_seconds": forecast.gpu_seconds,
+        "attempts": forecast.attempts,
+        "pairs_to_make_at_most": forecast.pairs_to_make * forecast.attempts,
+        "gpu_seconds_at_most": forecast.gpu_seconds_at_most,
     }
+
+
+def _describe_attempts(forecast: Forecast) -> Iterator[tuple[str, str]]:
+    if forecast.attempts > 1:
+        at_most = forecast.pairs_to_make * forecast.attempts
+        yield "attempts", f"up to {forecast.attempts} for each requested seed: {at_most:,} pairs"
 
 
 def _describe_splits(
@@ -117,8 +127,10 @@ def _describe_cap(cap: float, config: RunConfig, splits: SplitForecast) -> str:
 def _describe_time(forecast: Forecast) -> str:
     if forecast.gpu_seconds is None:
         return "time unknown: the dataset has no pairs with these settings yet"
+    at_most = forecast.gpu_seconds_at_most
+    worst = f", {at_most:,.0f} s if every attempt is made" if forecast.attempts > 1 else ""
     return (
-        f"about {forecast.gpu_seconds:,.0f} s on one {forecast.run.generation.device_name} "
+        f"about {forecast.gpu_seconds:,.0f} s{worst} on one {forecast.run.generation.device_name} "
         f"({forecast.seconds_a_pair:.2f} s a pair, as measured)"
     )
 

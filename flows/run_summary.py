@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
+from coupled_core.records import RejectReason
 from coupled_core.splitting.settle import account_of, describe_splitter, spent_usd
 from coupled_core.storage.store import ObjectStore, open_store
 
@@ -47,6 +48,10 @@ class RunSummary:
     """Of this run's rows in the dataset; of all rows where the run added none."""
     manifest_parts: tuple[str, ...]
     """All manifest parts of the snapshot."""
+    attempts: Mapping[str, int]
+    """Most seeds tried for each requested one, pairs tried again, pairs spared by early stops."""
+    not_made: Mapping[str, str] = field(default_factory=dict)
+    """Contact sheet or report, and why the committed data go without it; empty: all is there."""
     contact_sheet: str | None = None
     """Where a picture of the pairs lies."""
     report: str | None = None
@@ -67,6 +72,7 @@ def summarise_run(
     *,
     stopped: str | None,
     asked: RunConfig,
+    not_made: Mapping[str, str],
 ) -> RunSummary:
     """Return what a run did, as the dataset now stands.
 
@@ -77,9 +83,11 @@ def summarise_run(
         failures: What went wrong, by shard.
         stopped: Why the remaining shards were not begun.
         asked: Settings as they were given.
+        not_made: Pictures that could not be made, and why.
     """
     store = open_store(config.output.uri)
     current = new or current_snapshot(store)
+    funnel = _funnel_of(current, plan.run_id)
     return RunSummary(
         run_id=plan.run_id,
         dataset=store.uri,
@@ -93,9 +101,19 @@ def summarise_run(
         splitter=describe_splitter(asked.split, config.split),
         llm_cost_usd=_cost_of_rows(store, current, plan.run_id),
         llm_spent_usd=spent_usd(config.split, account_of(config, plan.run_id)),
-        funnel=_funnel_of(current, plan.run_id).to_dict(),
+        funnel=funnel.to_dict(),
         manifest_parts=tuple(p.key for p in current.parts_of("manifest")) if current else (),
+        attempts=_count_attempts(config.selection.attempts, funnel),
+        not_made=not_made,
     )
+
+
+def _count_attempts(at_most: int, funnel: Funnel) -> dict[str, int]:
+    retried = funnel.pairs_retried
+    not_split = funnel.failed_by_reason.get(RejectReason.SPLIT_FAILED, 0)
+    retriable = funnel.pairs_planned - retried - not_split
+    spared = max(retriable * (at_most - 1) - retried, 0)
+    return {"at_most": at_most, "pairs_tried_again": retried, "pairs_spared": spared}
 
 
 def _cost_of_rows(store: ObjectStore, snapshot: "Snapshot | None", run_id: str) -> float:

@@ -20,7 +20,7 @@ from flows.temporary_server import temporary_server
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 280
-UNSTABLE_COLUMNS = ("created_at", "generate_seconds", "gpu_seconds")
+UNSTABLE_COLUMNS = ("created_at", "generate_seconds", "gpu_seconds", "code_revision")
 SMALL = ("--steps", "2", "--shard-size", "2", "--batch-size", "1")
 """Few steps and tiny shards: the four groups of `write_prompts` become 2 shards of 2 batches."""
 

@@ -1,0 +1,21 @@
+"""The documented columns are those of the schema."""
+
+import pytest
+
+from coupled_core.dataset.column_table import README, render_table, replace_table
+from coupled_core.dataset.schema import MANIFEST_SCHEMA
+
+
+def test_the_table_in_the_readme_is_current() -> None:
+    text = README.read_text()
+    assert replace_table(text) == text, "run python -m coupled_core.dataset.column_table"
+
+
+def test_every_column_has_one_row_with_its_type() -> None:
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in render_table().split("\n")]
+    assert rows[2:] == [[f"`{field.name}`", str(field.type)] for field in MANIFEST_SCHEMA]
+
+
+def test_a_readme_without_a_place_for_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="around the table"):
+        replace_table("# Datasets\n")
