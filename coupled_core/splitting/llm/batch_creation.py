@@ -1,11 +1,12 @@
 """Create a batch exactly once: announced before, named after, looked for when it got lost."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coupled_core.errors import LlmError
 from coupled_core.splitting.llm.batch_record import BatchRecord
+from coupled_core.splitting.llm.claims import Lease
 from coupled_core.splitting.llm.client import describe, translate
 from coupled_core.splitting.llm.lost_batch import find_lost_batch
 from coupled_core.splitting.llm.pace import Pace, wait_after
@@ -29,6 +30,8 @@ class Patience:
     """Before each look for a batch whose creation was not answered: lists may lag behind."""
     twin_seconds: float = CREATE_TIMEOUT_SECONDS
     """How long another process may need between announcing a batch and naming it."""
+    lease: Lease = field(default_factory=Lease)
+    """Of questions asked online."""
 
 
 class BatchCreator:

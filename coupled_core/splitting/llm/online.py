@@ -1,9 +1,13 @@
-"""The online transport: one POST a question, a bounded number of them at a time."""
+"""The online transport: one POST a question, a bounded number of them at a time.
+
+A question is claimed before it is asked. Where another worker asks it already, the next one is
+taken up meanwhile: workers on the same set share the work, and none pays for what another pays for.
+"""
 
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from coupled_core.config import ModelPrice, SplitConfig
@@ -11,6 +15,7 @@ from coupled_core.errors import LlmBudgetError, LlmError, StorageError
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
 from coupled_core.splitting.llm.budget import OnlineBudget
 from coupled_core.splitting.llm.cache import AnswerCache
+from coupled_core.splitting.llm.claims import Claims
 from coupled_core.splitting.llm.client import InvalidRequestError, may_have_arrived
 from coupled_core.splitting.llm.pace import Pace, call_patiently
 from coupled_core.splitting.llm.prices import max_cost_usd
@@ -25,6 +30,8 @@ from coupled_core.splitting.llm.verdict import Judge
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
+
+Outcome = GroupSplit | Rejection
 
 _STORE_TRIES = 5
 
@@ -42,17 +49,19 @@ class OnlineTransport:
         client: "Anthropic",
         judge: Judge,
         cache: AnswerCache,
+        claims: Claims,
         budget: OnlineBudget,
         price: ModelPrice,
     ) -> None:
         self._config, self._client, self._judge, self._cache = config, client, judge, cache
-        self._budget, self._price = budget, price
+        self._claims, self._budget, self._price = claims, budget, price
+        self._slots = threading.BoundedSemaphore(config.max_concurrency)
         self._pace = Pace(config.max_requests_per_minute)
         self._turns = _OneAtATime()
         self._has_worked = False
         self._failure: Exception | None = None
 
-    def split(self, groups: Iterable[PromptGroup]) -> Iterator[GroupSplit | Rejection]:
+    def split(self, groups: Iterable[PromptGroup]) -> Iterator[Outcome]:
         """Yield the outcome of each group, in order.
 
         Raises:
@@ -61,23 +70,38 @@ class OnlineTransport:
         """
         self._failure = None
         self._pace.resume()
+        # While some wait for the store, the others keep the API as busy as it may be.
+        num_threads = self._config.max_concurrency + self._config.max_concurrency // 2
+        tries = map_in_threads(self._try, groups, num_threads, on_interrupt=self._pace.stop)
         try:
-            yield from map_in_threads(
-                self._settle, groups, self._config.max_concurrency, on_interrupt=self._pace.stop
-            )
+            with closing(tries):
+                for group, outcome in tries:
+                    yield outcome or self._settle_after_others(group)
         except LlmError:
             if self._failure is not None:  # others gave up because of it, maybe before in order
                 raise self._failure from None
             raise
         finally:
+            self._claims.close()
             self._budget.settle()
 
-    def _settle(self, group: PromptGroup) -> GroupSplit | Rejection:
+    def _try(self, group: PromptGroup) -> tuple[PromptGroup, Outcome | None]:
+        return group, self._settle(group)
+
+    def _settle_after_others(self, group: PromptGroup) -> Outcome:
+        """Return the outcome of a group that another worker was asking about."""
+        while (outcome := self._settle(group)) is None:
+            self._claims.wait_until_free(request_sha256(self._config, group))
+        return outcome
+
+    def _settle(self, group: PromptGroup) -> Outcome | None:
+        """Return the outcome for a group; None: another worker is asking about it."""
         try:
             verdict = self._judge.judge(group)
             if isinstance(verdict, LlmRequest):
-                with self._turns.of(request_sha256(self._config, group)):
-                    return self._ask_until_settled(group)
+                name = verdict.request_sha256
+                with self._turns.of(name), self._claims.holding(name) as is_mine:
+                    return self._ask_until_settled(group) if is_mine else None
         except LlmBudgetError:
             raise  # the others may finish what they have begun
         except Exception as error:
@@ -107,7 +131,7 @@ class OnlineTransport:
         from anthropic import APIError
 
         worst = max_cost_usd(self._price, request, is_batch=False)
-        with self._budget.reserve(worst) as purchase:
+        with self._slots, self._budget.reserve(worst) as purchase:
             try:
                 message = self._client.messages.create(**request.params)
             except APIError as error:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from coupled_core.config import SplitConfig
 from coupled_core.progress import current_progress
-from coupled_core.records import GroupSplit, PromptGroup, Rejection
+from coupled_core.records import PromptGroup
 from coupled_core.splitting.llm.batch_creation import Patience
 from coupled_core.splitting.llm.batch_queue import BatchQueue
 from coupled_core.splitting.llm.batch_record import BatchRecords
 from coupled_core.splitting.llm.batches import BatchTransport
 from coupled_core.splitting.llm.budget import OnlineBudget
 from coupled_core.splitting.llm.cache import AnswerCache
+from coupled_core.splitting.llm.claims import Claims
 from coupled_core.splitting.llm.client import check_key, open_client
 from coupled_core.splitting.llm.ledger import Ledger
-from coupled_core.splitting.llm.online import OnlineTransport
+from coupled_core.splitting.llm.online import OnlineTransport, Outcome
 from coupled_core.splitting.llm.prices import price_of
 from coupled_core.splitting.llm.request import LlmRequest, request_sha256, splitter_identity
 from coupled_core.splitting.llm.threads import map_in_threads
@@ -32,8 +33,6 @@ _BATCH_FROM = 1000
 """Open groups from which on "auto" prefers half the price to an answer within seconds."""
 _READ_THREADS = 16
 _DEFAULT_CACHE = Path("~/.cache/coupled-images/split-answers")
-
-Outcome = GroupSplit | Rejection
 
 
 class LlmSplitter:
@@ -143,6 +142,7 @@ class LlmSplitter:
     @cached_property
     def _online(self) -> OnlineTransport:
         budget = OnlineBudget(Ledger(self._store, self._account), self._config.max_llm_usd)
+        claims = Claims(self._store, (self._patience or Patience()).lease)
         return OnlineTransport(
-            self._config, self._client, self._judge, self._cache, budget, self._price
+            self._config, self._client, self._judge, self._cache, claims, budget, self._price
         )

@@ -1,7 +1,7 @@
 """Work that waits for others, such as a network or a disk, many at a time in bounded memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ def map_in_threads(
     items: Iterable[T],
     num_threads: int,
     on_interrupt: Callable[[], None] = lambda: None,
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Yield the results in the order of the items, which are read as they are needed.
 
     After an error, or when the reader stops, what has begun is finished and nothing new begins:

@@ -1,0 +1,113 @@
+"""Two workers on one question: one asks, the other waits, or takes over from the dead."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from coupled_core.splitting.llm.claims import Claims, Lease
+from coupled_core.storage.store import ObjectStore, open_store
+
+QUESTION = "ab" * 32
+NEVER = Lease(beat_seconds=3600.0, lost_after_seconds=0.3, poll_seconds=0.02)
+"""Of a worker that beats once and then no more, as if it were dead."""
+LIVELY = Lease(beat_seconds=0.05, lost_after_seconds=60.0, poll_seconds=0.02)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return open_store(tmp_path)
+
+
+@pytest.fixture
+def claims(store: ObjectStore) -> Iterator[Claims]:
+    claims = Claims(store, NEVER)
+    yield claims
+    claims.close()
+
+
+def keys_of(store: ObjectStore) -> list[str]:
+    return [info.key for info in store.list("")]
+
+
+def abandon(store: ObjectStore, *questions: str) -> None:
+    """Claim questions as a process does that is killed before it gives them up."""
+    dead = Claims(store, NEVER)
+    assert all(map(dead.take, questions))
+
+
+def test_a_claim_keeps_others_off_until_it_is_given_up_and_leaves_nothing(
+    store: ObjectStore,
+) -> None:
+    mine, other = Claims(store, LIVELY), Claims(store, LIVELY)
+    with mine.holding(QUESTION) as is_mine, other.holding(QUESTION) as is_theirs:
+        assert (is_mine, is_theirs) == (True, False)
+    assert other.take(QUESTION)
+    other.give_up(QUESTION)
+    mine.close()
+    other.close()
+    assert keys_of(store) == []
+
+
+def test_nothing_is_written_before_the_first_claim(store: ObjectStore) -> None:
+    Claims(store, LIVELY).close()
+    assert keys_of(store) == []
+
+
+def test_who_waits_comes_back_when_the_claim_is_given_up(store: ObjectStore) -> None:
+    mine, other = Claims(store, LIVELY), Claims(store, LIVELY)
+    with ThreadPoolExecutor(1) as pool:
+        with mine.holding(QUESTION):
+            waiting = pool.submit(other.wait_until_free, QUESTION)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+        waiting.result(timeout=60)
+    mine.close()
+
+
+def test_a_worker_that_beats_keeps_its_claims_for_longer_than_the_patience_of_others(
+    store: ObjectStore, claims: Claims
+) -> None:
+    living = Claims(store, LIVELY)
+    with ThreadPoolExecutor(1) as pool, living.holding(QUESTION):
+        waiting = pool.submit(claims.wait_until_free, QUESTION)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=5 * NEVER.lost_after_seconds)
+    living.close()
+
+
+def test_of_many_who_find_an_abandoned_claim_exactly_one_takes_it_over(store: ObjectStore) -> None:
+    abandon(store, QUESTION)
+    lease = Lease(beat_seconds=0.1, lost_after_seconds=3.0, poll_seconds=0.02)
+    others = [Claims(store, lease) for _ in range(8)]
+
+    def take_over(other: Claims) -> bool:
+        other.wait_until_free(QUESTION)
+        return other.take(QUESTION)
+
+    with ThreadPoolExecutor(len(others)) as pool:
+        assert sum(pool.map(take_over, others)) == 1
+    for other in others:
+        other.close()
+
+
+def test_the_other_claims_of_a_dead_worker_are_free_at_once(
+    store: ObjectStore, claims: Claims
+) -> None:
+    second = "cd" * 32
+    abandon(store, QUESTION, second)
+    claims.wait_until_free(QUESTION)
+    patient = Claims(store, LIVELY)
+    assert claims.take(QUESTION)
+    assert patient.take(second)  # though it would wait for a minute
+    patient.close()
+
+
+def test_a_claim_that_could_not_be_given_up_does_not_keep_its_owner_off(
+    store: ObjectStore, claims: Claims
+) -> None:
+    assert claims.take(QUESTION)
+    assert claims.take(QUESTION)
+    claims.give_up(QUESTION)
+    assert not store.exists(f"claims/{QUESTION}")
