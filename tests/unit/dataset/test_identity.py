@@ -11,7 +11,6 @@ from coupled_core.dataset.identity import (
     quarantined_id,
     run_id,
     sample_seed,
-    split_of_background,
 )
 
 _PAIR: dict[str, Any] = {
@@ -92,13 +91,3 @@ def test_a_group_seed_goes_before_the_derived_one() -> None:
     assert 0 <= derived < 2**31
     assert sample_seed(0, "g", None, 2) == derived + 2
     assert len({derived, sample_seed(1, "g", None, 0), sample_seed(0, "h", None, 0)}) == 3
-
-
-def test_spelling_does_not_move_a_background_to_another_split() -> None:
-    assert split_of_background("A  quiet Lake.\n") == split_of_background("a quiet lake")
-
-
-def test_backgrounds_are_split_90_5_5() -> None:
-    splits = [split_of_background(f"background number {index}") for index in range(4000)]
-    shares = [splits.count(name) / 4000 for name in ("train", "val", "test")]
-    assert shares == pytest.approx([0.9, 0.05, 0.05], abs=0.015)
