@@ -7,10 +7,15 @@ from typing import Any
 from coupled_core.config import SplitConfig
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
 from coupled_core.splitting.llm.batch_creation import Patience
+from coupled_core.splitting.llm.claims import Lease
 from coupled_core.splitting.llm.splitter import LlmSplitter
 
 SOON = Patience(
-    first_poll_seconds=0.02, max_poll_seconds=0.1, look_after_seconds=(0.0, 0.1), twin_seconds=0.5
+    first_poll_seconds=0.02,
+    max_poll_seconds=0.1,
+    look_after_seconds=(0.0, 0.1),
+    twin_seconds=0.5,
+    lease=Lease(beat_seconds=0.2, lost_after_seconds=4.0, poll_seconds=0.05),
 )
 
 

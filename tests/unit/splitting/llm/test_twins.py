@@ -1,0 +1,112 @@
+"""Two processes on the same prompts at the same time, against a real HTTP server: paid once."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from coupled_core.config import SplitConfig
+from coupled_core.splitting.llm.splitter import LlmSplitter
+from coupled_core.storage.store import open_store
+from tests.messages_server.faults import prompts_key
+from tests.messages_server.process import RunningServer
+from tests.unit.splitting.llm.groups import SOON, make_groups, make_splitter
+
+NUM_GROUPS, CONCURRENCY = 24, 3
+PATIENCE = replace(SOON, twin_seconds=60.0)
+"""Both twins live: neither may be taken for dead because its machine is busy."""
+START = Callable[..., RunningServer]
+START_TWIN = Callable[..., BaseProcess]
+
+
+def split_all_groups(environment: Mapping[str, str], folder: Path, *run: str) -> None:
+    """Split the set, as a process of its own does."""
+    os.environ.update(environment)
+    account, transport, order = run
+    groups = make_groups(NUM_GROUPS)[:: 1 if order == "forwards" else -1]
+    config = SplitConfig.model_validate(
+        {
+            "cache_uri": str(folder),
+            "transport": transport,
+            "batch_size": 10,
+            "max_concurrency": CONCURRENCY,
+        }
+    )
+    LlmSplitter(config, account, PATIENCE).prepare(lambda: iter(groups), len(groups))
+
+
+def list_answers(folder: Path) -> list[Path]:
+    return list(folder.glob("answers/*/*.json"))
+
+
+@pytest.fixture
+def start_twin(tmp_path: Path) -> Iterator[START_TWIN]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["anthropic", __name__])
+    twins: list[BaseProcess] = []
+
+    def start(server: RunningServer, *run: str) -> BaseProcess:
+        arguments = (server.environment, tmp_path, *run)
+        twins.append(context.Process(target=split_all_groups, args=arguments))
+        twins[-1].start()
+        return twins[-1]
+
+    yield start
+    for twin in twins:
+        twin.kill()
+        twin.join()
+
+
+@pytest.mark.parametrize(
+    ("transport", "orders"),
+    [
+        ("online", ("forwards", "forwards")),
+        ("batch", ("forwards", "backwards")),  # their batches overlap and are not the same
+    ],
+)
+def test_what_two_runs_ask_at_the_same_time_is_paid_once(
+    start_messages_server: START,
+    start_twin: START_TWIN,
+    tmp_path: Path,
+    transport: str,
+    orders: tuple[str, str],
+) -> None:
+    server = start_messages_server(answer_seconds=0.2, batch_seconds=0.5)
+    twins = [start_twin(server, f"run-{n}", transport, order) for n, order in enumerate(orders)]
+    for twin in twins:
+        twin.join()
+    assert [twin.exitcode for twin in twins] == [0, 0]
+    paid = server.counters()["paid"]
+    assert paid[transport] == paid["distinct_prompts"] == NUM_GROUPS
+    assert paid["max_by_prompts"] == 1
+    left = {info.key.split("/")[0] for info in open_store(tmp_path).list("")}
+    assert left <= {"answers", "spent", "finished-batches"}
+
+
+def test_a_twin_of_a_killed_run_finishes_and_pays_for_no_stored_answer_again(
+    start_messages_server: START,
+    start_twin: START_TWIN,
+    tmp_path: Path,
+) -> None:
+    server = start_messages_server(answer_seconds=0.5)
+    doomed = start_twin(server, "doomed", "online", "forwards")
+    other = start_twin(server, "other", "online", "forwards")
+    while len(list_answers(tmp_path)) < NUM_GROUPS // 3:
+        assert doomed.is_alive()
+        time.sleep(0.02)
+    doomed.kill()
+    doomed.join()
+    stored = list_answers(tmp_path)
+    other.join()
+    assert other.exitcode == 0
+    assert len(list_answers(tmp_path)) == NUM_GROUPS
+    paid, splitter = server.paid()["by_prompts"], make_splitter(tmp_path)
+    names = {splitter.request_sha256(group): group for group in make_groups(NUM_GROUPS)}
+    assert all(paid[prompts_key(names[path.stem].prompts)] == 1 for path in stored)
+    # What the dead one had paid for and not stored is lost: at most what it could ask at a time.
+    assert sum(paid.values()) <= NUM_GROUPS + CONCURRENCY
