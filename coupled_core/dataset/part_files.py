@@ -1,4 +1,4 @@
-"""Write the rows of a shard as Parquet files on local disk, in bounded memory."""
+"""Parts as Parquet files: written on local disk in bounded memory, opened wherever they lie."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +19,14 @@ _IMAGE_ROW_GROUP_BYTES = 32 << 20
 """Image bytes at which a row group is closed. Readers hold one at a time."""
 _IMAGE_PART_BYTES = 384 << 20
 """Image bytes at which the next part begins."""
+
+
+def open_part(source: Any) -> pq.ParquetFile:
+    """Open a part so that a page which is not what was written is an error, not other rows.
+
+    Compressed text with a flipped bit often still decompresses, to other text.
+    """
+    return pq.ParquetFile(source, page_checksum_verification=True)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,13 @@ def write_manifest_file(rows: Iterable[Mapping[str, Any]], path: Path) -> PartFi
 
 def write_manifest_table(table: pa.Table, path: Path) -> PartFile:
     """Write a table that has the manifest's schema."""
-    pq.write_table(table, path, compression="zstd", row_group_size=_MANIFEST_ROW_GROUP)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        row_group_size=_MANIFEST_ROW_GROUP,
+        write_page_checksum=True,
+    )
     return _describe(path, "manifest", table.num_rows)
 
 
@@ -96,7 +110,12 @@ def write_image_files(
 def _image_writer(path: Path) -> pq.ParquetWriter:
     # Images are compressed already; dictionaries and statistics of them would only cost space.
     return pq.ParquetWriter(
-        path, IMAGES_SCHEMA, compression="none", use_dictionary=False, write_statistics=["pair_id"]
+        path,
+        IMAGES_SCHEMA,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=["pair_id"],
+        write_page_checksum=True,
     )
 
 

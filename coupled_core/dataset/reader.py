@@ -1,16 +1,16 @@
 """Read a dataset the way every reader must: pointer, then snapshot, then parts."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coupled_core.dataset.pair_ids import PairIdSet
-from coupled_core.dataset.part_files import PartKind
+from coupled_core.dataset.part_files import PartKind, open_part
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.pointer import POINTER_KEY, read_pointer
-from coupled_core.dataset.schema import MANIFEST_SCHEMA
+from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA
 from coupled_core.dataset.snapshot import Snapshot, snapshot_key
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.storage.store import ObjectStore
@@ -101,13 +101,35 @@ def _iter_part(
     store: ObjectStore, part: PartInfo, columns: list[str] | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     try:
-        with store.open_input(part.key) as source, pq.ParquetFile(source) as file:
+        with store.open_input(part.key) as source, open_part(source) as file:
+            _check_outside(store, part, source.seek(0, os.SEEK_END), file)
             present = columns and [name for name in columns if name in file.schema_arrow.names]
             yield from file.iter_batches(batch_rows, columns=present, use_threads=False)
     except NotFoundError as error:
         raise DatasetError(f"part {store.uri}/{part.key} is missing: restore it") from error
     except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
         raise DatasetError(f"part {store.uri}/{part.key} is damaged: {error}") from error
+
+
+def _check_outside(store: ObjectStore, part: PartInfo, size_bytes: int, file: Any) -> None:
+    """Refuse a part that is another one, or whose columns cannot be told from damaged ones.
+
+    What is in its pages is guarded by checksums; the names of columns in its footer are not. An old
+    part lacks columns, one of a newer version has more than we know: none is both.
+    """
+    where = f"part {store.uri}/{part.key} is damaged"
+    if (size_bytes, file.metadata.num_rows) != (part.size_bytes, part.num_rows):
+        raise DatasetError(
+            f"{where}: expected {part.num_rows} rows in {part.size_bytes} bytes, got "
+            f"{file.metadata.num_rows} in {size_bytes}"
+        )
+    known = (MANIFEST_SCHEMA if part.kind == "manifest" else IMAGES_SCHEMA).names
+    found = file.schema_arrow.names
+    if (unknown := {*found} - {*known}) and (missing := {*known} - {*found}):
+        raise DatasetError(
+            f"{where}: it has columns {sorted(unknown)} and lacks {sorted(missing)}, which no "
+            "version wrote"
+        )
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

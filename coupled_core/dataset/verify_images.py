@@ -27,6 +27,9 @@ _COLUMNS = (
     *("mask_0_area_fraction", "mask_1_area_fraction"),
 )
 
+_SAYS = "manifest_row"
+"""Entry of an expected row: the manifest part and row that it comes from."""
+
 
 def expected_images(
     store: ObjectStore, manifest_parts: Iterable[PartInfo], part: PartInfo, log: DamageLog
@@ -35,9 +38,9 @@ def expected_images(
     expected: dict[int, Row] = {}
     for manifest in manifest_parts:
         try:
-            for row in _rows(store, manifest):
+            for index, row in enumerate(_rows(store, manifest)):
                 if row["image_part"] == part.key:
-                    _enter(expected, row, manifest.key, log)
+                    _enter(expected, row | {_SAYS: f"{manifest.key} row {index}"}, log)
         except DatasetError:  # damage that was written down when the manifest part was read
             continue
     return expected
@@ -75,11 +78,11 @@ def verify_images(
     return num_compared
 
 
-def _enter(expected: dict[int, Row], row: Row, manifest_key: str, log: DamageLog) -> None:
+def _enter(expected: dict[int, Row], row: Row, log: DamageLog) -> None:
     place = row["image_row"]
     if place in expected:
-        first = f"one manifest row, of pair {expected[place]['pair_id']}"
-        got = f"another in {manifest_key}"
+        first = f"one manifest row, {expected[place][_SAYS]} of pair {expected[place]['pair_id']}"
+        got = f"{row[_SAYS]} as well"
         key = row["image_part"]
         log.add(Check.PLACE, key, place, expected=first, got=got, pair_id=row["pair_id"])
     expected[place] = row
@@ -108,7 +111,7 @@ class _RowCheck:
             nobody = self._damage(Check.IMAGE_ROW, "a manifest row that points here", "none")
             return [] if is_copied else [nobody]
         if self.found["pair_id"] != self.expected["pair_id"]:
-            expected = f"pair {self.expected['pair_id']}, as its manifest row says"
+            expected = f"pair {self.expected['pair_id']}, as {self.expected[_SAYS]} says"
             return [self._damage(Check.IMAGE_ROW, expected, f"pair {self.found['pair_id']}")]
         return [*self._check_image(0), *self._check_image(1), *self._check_masks()]
 

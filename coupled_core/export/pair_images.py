@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from coupled_core.dataset.part_files import open_part
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.export.edits import EncodedImage, ExportedPair
 from coupled_core.export.pair_rows import Row
@@ -34,9 +35,21 @@ def read_pairs(
             are not what the manifest says.
     """
     for part, group in groupby(rows, key=lambda row: row["image_part"]):
-        wanted = {row["image_row"]: row for row in group}
+        wanted = _by_place(group, f"{store.uri}/{part}")
         for row, found in _read_part(store, part, wanted):
             yield _join(row, found, f"{store.uri}/{part}", as_png=as_png)
+
+
+def _by_place(rows: Iterable[Row], where: str) -> dict[int, Row]:
+    by_place: dict[int, Row] = {}
+    for row in rows:
+        first = by_place.setdefault(row["image_row"], row)
+        if first is not row:
+            raise DatasetError(
+                f"pairs {first['pair_id']} and {row['pair_id']} of the manifest both name row "
+                f"{row['image_row']} of {where}: run `coupled verify` on the dataset"
+            )
+    return by_place
 
 
 def _read_part(
@@ -44,7 +57,7 @@ def _read_part(
 ) -> Iterator[tuple[Row, dict[str, Any]]]:
     num_found = 0
     try:
-        with store.open_input(part) as source, pq.ParquetFile(source) as file:
+        with store.open_input(part) as source, open_part(source) as file:
             for position, found in _wanted_rows(file, wanted):
                 num_found += 1
                 yield wanted[position], found

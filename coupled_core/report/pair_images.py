@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coupled_core.checkpoints.generated import STAGE as GENERATED
 from coupled_core.checkpoints.scored import STAGE as SCORED
+from coupled_core.dataset.part_files import open_part
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.records import RejectReason
@@ -81,7 +81,7 @@ def _from_part(
 ) -> Iterator[PairImages]:
     wanted = {int(row["image_row"]): row["pair_id"] for row in rows}
     try:
-        with store.open_input(key) as source, pq.ParquetFile(source) as file:
+        with store.open_input(key) as source, open_part(source) as file:
             first = 0
             for group in range(file.num_row_groups):
                 num_rows = file.metadata.row_group(group).num_rows

@@ -18,6 +18,7 @@ from coupled_core.storage.local import LocalStore
 from coupled_core.storage.s3 import S3Store
 from coupled_core.storage.store import ObjectStore
 from tests.faults.operations import (
+    Read,
     State,
     Template,
     list_damage,
@@ -101,7 +102,11 @@ class Reader:
 
     def watch(self, uri: str, template: Template) -> None:
         """Read another dataset from now on."""
-        self.connection.send((uri, (template.before, template.after)))
+        self.expect(uri, read_state, (template.before, template.after), may_fail=False)
+
+    def expect(self, uri: str, read: Read, allowed: tuple[State, ...], *, may_fail: bool) -> None:
+        """Read another dataset in a way of its own; it may fail, but never come out otherwise."""
+        self.connection.send((uri, read, allowed, may_fail))
         self.connection.recv()
 
     def report(self) -> tuple[int, list[str]]:
@@ -128,8 +133,9 @@ def reader(environment: Mapping[str, str]) -> Iterator[Reader]:
 def _read_in_a_loop(connection: Connection, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     store: ObjectStore | None = None
+    read: Read = read_state
     allowed: tuple[State, ...] = ()
-    reads, problems = 0, []
+    may_fail, reads, problems = False, 0, []
     while True:
         if store is None or connection.poll(0.05):
             message = connection.recv()
@@ -139,14 +145,16 @@ def _read_in_a_loop(connection: Connection, environment: dict[str, str]) -> None
                 connection.send((reads, problems))
                 store = None  # the dataset goes away now, which is no half state
                 continue
-            store, allowed = open_undisturbed(message[0]), message[1]
+            uri, read, allowed, may_fail = message
+            store = open_undisturbed(uri)
             reads, problems = 0, []
             connection.send("watching")
         try:
-            if read_state(store) not in allowed:
+            if read(store) not in allowed:
                 problems.append(f"a reader of {store.uri} saw a half state")
         except (CoupledError, AssertionError) as error:
-            problems.append(f"a reader of {store.uri} failed: {error}")
+            if not may_fail:
+                problems.append(f"a reader of {store.uri} failed: {error}")
         reads += 1
 
 
@@ -215,7 +223,7 @@ def kill_on_disk(template: Template, fatal: int, watcher: Reader) -> tuple[Tally
             return tally, False
         tally.injections = tally.killed = 1
         _finish(tally, template, store, f"{template.operation.name}, killed at step {fatal}")
-        _take_report(tally, watcher)
+        take_report(tally, watcher)
     return tally, True
 
 
@@ -226,7 +234,8 @@ def _finish(tally: Tally, template: Template, store: ObjectStore, what: str) -> 
     check(tally, template, store, f"{what}, repeated", is_done=True)
 
 
-def _take_report(tally: Tally, watcher: Reader) -> None:
+def take_report(tally: Tally, watcher: Reader) -> None:
+    """Ask a reader what it saw; from then on it reads nothing."""
     tally.reads, problems = watcher.report()
     tally.half_states += len(problems)
     tally.problems += problems
@@ -240,7 +249,7 @@ def disturb_on_s3(
     watcher.watch(uri, template)
     run_disturbed(tally, template, disturbed, what)
     _finish(tally, template, store, what)
-    _take_report(tally, watcher)
+    take_report(tally, watcher)
     return tally
 
 
@@ -268,5 +277,5 @@ def kill_on_s3(
     if was_killed:
         tally.injections = tally.killed = 1
         _finish(tally, template, store, f"{template.operation.name}, killed")
-    _take_report(tally, watcher)
+    take_report(tally, watcher)
     return tally, was_killed

@@ -30,8 +30,11 @@ from tests.faults.operations import OPERATIONS, Operation, Template, make_templa
 from tests.faults.proxy import KILLS, NETWORK, Fault, Request, fail_from, fault_at
 from tests.faults.races import race
 from tests.faults.servers import DisturbedS3, disturbed_s3
+from tests.faults.stored_damage import damage_parts, point_nowhere
 
 _READS = ("GET", "HEAD")
+_FLIPS = {"disk": 64, "s3": 16}
+"""Bits flipped in each part; elsewhere than on disk a read takes longer."""
 
 
 def list_requests(template: Template, s3: DisturbedS3) -> list[Request]:
@@ -128,15 +131,27 @@ def _sections_on_disk(rounds: int) -> dict[str, _Section]:
             names = (f"{folder}/{number}" for number in count())
             return race(lambda: next(names), {}, rounds)[0]
 
+    def damage_on_disk(_s3: None, watcher: Reader) -> Tally:
+        with tempfile.TemporaryDirectory() as folder:
+            return _damage(f"{folder}/parts", f"{folder}/rows", watcher, _FLIPS["disk"])
+
     return {
         **_by_operation("kill-disk", lambda template, s3, w: kills_on_disk(template, w)),
+        "damage-disk": damage_on_disk,
         "race-disk": race_on_disk,
         "disk-full": lambda s3, w: run_in_namespace() if can_mount() else Tally(),
     }
 
 
+def _damage(parts_uri: str, rows_uri: str, watcher: Reader, num_flips: int) -> Tally:
+    """Damage stored parts of one dataset, and rows of another."""
+    parts = damage_parts(open_undisturbed(parts_uri), watcher, num_flips)
+    return parts + point_nowhere(open_undisturbed(rows_uri), watcher)
+
+
 def _sections_on_s3(rounds: int) -> dict[str, _Section]:
     return {
+        "damage-s3": lambda s3, w: _damage(s3.new_uri(), s3.new_uri(), w, _FLIPS["s3"]),
         **_by_operation("kill-s3", lambda t, s3, w: kills_on_s3(t, s3, w, lambda request: True)),
         **_by_operation("network", lambda t, s3, w: network_faults(t, s3, w, all_kinds)),
         **_by_operation("outage", outages),

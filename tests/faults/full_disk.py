@@ -11,7 +11,7 @@ from pathlib import Path
 
 from coupled_core.errors import CoupledError
 from coupled_core.storage.local import LocalStore
-from tests.faults.bench import Tally, check
+from tests.faults.bench import Reader, Tally, check, reader, take_report
 from tests.faults.operations import OPERATIONS, Template, make_template
 
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -44,7 +44,7 @@ def _mount(folder: Path, *options: str) -> None:
     subprocess.run(["mount", *options, str(folder)], check=True)
 
 
-def _full_disk(template: Template, folder: Path, free_bytes: int) -> Tally:
+def _full_disk(template: Template, folder: Path, free_bytes: int, watcher: Reader) -> Tally:
     """Let an operation run out of space when it has written `free_bytes`."""
     tally, what = Tally(injections=1), f"{template.operation.name}, {free_bytes} bytes free"
     _mount(folder, "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs")
@@ -52,6 +52,7 @@ def _full_disk(template: Template, folder: Path, free_bytes: int) -> Tally:
         store = LocalStore(folder / "data")
         template.copy_to(store)
         store.write("current.lock", b"")  # so that the folder exists in a first commit, too
+        watcher.watch(store.uri, template)
         filler = folder / "filler"
         free = shutil.disk_usage(folder).free
         filler.write_bytes(b"x" * max(0, free - free_bytes))
@@ -61,17 +62,19 @@ def _full_disk(template: Template, folder: Path, free_bytes: int) -> Tally:
         template.operation.act(store)
         check(tally, template, store, f"{what}, repeated", is_done=True)
     finally:
+        take_report(tally, watcher)
         subprocess.run(["umount", str(folder)], check=True)
     return tally
 
 
-def _read_only(template: Template, folder: Path) -> Tally:
+def _read_only(template: Template, folder: Path, watcher: Reader) -> Tally:
     tally, what = Tally(injections=1), f"{template.operation.name}, read-only"
     _mount(folder, "-t", "tmpfs", "tmpfs")
     try:
         store = LocalStore(folder / "data")
         template.copy_to(store)
         store.write("current.lock", b"")
+        watcher.watch(store.uri, template)
         _mount(folder, "-o", "remount,ro")
         _try(tally, template, store)
         check(tally, template, store, what, is_done=False)
@@ -81,6 +84,7 @@ def _read_only(template: Template, folder: Path) -> Tally:
         template.operation.act(store)
         check(tally, template, store, f"{what}, repeated", is_done=True)
     finally:
+        take_report(tally, watcher)
         subprocess.run(["umount", str(folder)], check=True)
     return tally
 
@@ -104,15 +108,16 @@ def main(folder: str) -> None:
     place = Path(folder) / "disk"
     place.mkdir()
     tally = Tally()
-    for operation in OPERATIONS:
-        with tempfile.TemporaryDirectory() as scratch:
-            template = make_template(operation, Path(scratch))
-        tally += _read_only(template, place)
-        for pages in range(0, 24, 2):
-            found = _full_disk(template, place, pages * _STEP_BYTES)
-            tally += found
-            if found.survived:
-                break
+    with reader({}) as watcher:
+        for operation in OPERATIONS:
+            with tempfile.TemporaryDirectory() as scratch:
+                template = make_template(operation, Path(scratch))
+            tally += _read_only(template, place, watcher)
+            for pages in range(0, 24, 2):
+                found = _full_disk(template, place, pages * _STEP_BYTES, watcher)
+                tally += found
+                if found.survived:
+                    break
     print(json.dumps(asdict(tally)))
 
 

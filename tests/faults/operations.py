@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.damage import Damage
 from coupled_core.dataset.gc import Retention, collect_garbage, plan_gc
 from coupled_core.dataset.history import find_snapshot
 from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
 from coupled_core.dataset.recut import recut
+from coupled_core.dataset.review import DROP, FORMAT, Decisions, apply_decisions
 from coupled_core.dataset.rollback import roll_back
 from coupled_core.dataset.verify import verify_snapshot
 from coupled_core.dataset.work import WorkFolder
@@ -20,6 +22,7 @@ from tests.sample_shards import describe_run, publish
 
 State = tuple[tuple[str, bool], ...]
 """What a reader sees: id and `kept` of each row, sorted; a row that is doubled stands twice."""
+Read = Callable[[ObjectStore], State]
 _STRICTER = {"min_combined": 1.9551}
 """Just above what the rows of `sample_shards` have."""
 
@@ -74,10 +77,15 @@ def read_state(store: ObjectStore) -> State:
     return tuple(sorted(rows))
 
 
-def list_damage(store: ObjectStore) -> list[str]:
+def find_damage(store: ObjectStore) -> list[Damage]:
     """Return everything that `verify` has against the current snapshot."""
     report = verify_snapshot(store, find_snapshot(store, "current"), judge_row, num_threads=1)
-    return [str(damage) for damage in report.damage.listed]
+    return report.damage.listed
+
+
+def list_damage(store: ObjectStore) -> list[str]:
+    """Return the same in words."""
+    return [str(damage) for damage in find_damage(store)]
 
 
 def _commit(store: ObjectStore, index: int, run: str = "run") -> None:
@@ -119,6 +127,7 @@ OPERATIONS = (
     Operation("commit", _prepare_one, lambda store: _commit(store, 1, "new")),
     Operation("first commit", lambda store: None, lambda store: _commit(store, 1, "new")),
     Operation("recut", _prepare_one, lambda store: _recut(store)),
+    Operation("review", _prepare_one, lambda store: _review(store)),
     Operation("rollback", _prepare_two, _roll_back),
     Operation("gc", _prepare_garbage, _collect),
 )
@@ -126,6 +135,13 @@ OPERATIONS = (
 
 def _recut(store: ObjectStore) -> None:
     recut(store, _STRICTER, judge_row)
+
+
+def _review(store: ObjectStore) -> None:
+    decisions = {f"{0:016x}{0:016x}": DROP}
+    apply_decisions(
+        store, Decisions(format=FORMAT, dataset="", snapshot_id="", decisions=decisions)
+    )
 
 
 def operation_named(name: str) -> Operation:

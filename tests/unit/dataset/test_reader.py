@@ -9,6 +9,7 @@ import pytest
 from coupled_core.dataset.commit import commit_shards
 from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
 from coupled_core.dataset.schema import MANIFEST_SCHEMA
+from coupled_core.errors import DatasetError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish
 
@@ -44,9 +45,39 @@ def test_columns_that_an_old_part_lacks_are_null(store: LocalStore) -> None:
     path = store.root / part.key
     old = pq.read_table(path).drop_columns(["use_restrictions", "pixel_mse"])
     pq.write_table(old, path)
+    part = part.model_copy(update={"size_bytes": path.stat().st_size})
     batch = next(iter_manifest(store, [part], batch_rows=2))
     assert batch.num_rows == 2
     assert batch.schema.equals(MANIFEST_SCHEMA)
     assert batch["pixel_mse"].null_count == 2
     only = next(iter_manifest(store, [part], ["use_restrictions", "pair_id"]))
     assert only.schema.names == ["use_restrictions", "pair_id"]
+
+
+def test_a_flipped_bit_in_a_page_is_an_error_that_names_the_part(store: LocalStore) -> None:
+    part = publish(store, "run", 0).parts[0]
+    data = bytearray(store.read(part.key))
+    column = pq.read_metadata(store.root / part.key).row_group(0).column(0)
+    assert column.path_in_schema == "pair_id"
+    data[column.dictionary_page_offset + column.total_compressed_size // 2] ^= 1
+    store.write(part.key, bytes(data))
+    with pytest.raises(DatasetError, match=part.key):
+        list(iter_manifest(store, [part]))
+
+
+def test_a_whole_part_in_the_place_of_another_is_refused(store: LocalStore) -> None:
+    first, second = (publish(store, "run", n, num_kept=2 + n).parts[0] for n in range(2))
+    store.write(first.key, store.read(second.key))
+    with pytest.raises(DatasetError, match=f"{first.key} is damaged: expected 5 rows .* got 6"):
+        list(iter_manifest(store, [first]))
+
+
+def test_a_column_under_another_name_is_refused(store: LocalStore) -> None:
+    part = publish(store, "run", 0).parts[0]
+    path = store.root / part.key
+    table = pq.read_table(path)
+    names = ["Combined" if name == "combined" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(names), path)
+    part = part.model_copy(update={"size_bytes": path.stat().st_size})
+    with pytest.raises(DatasetError, match=r"has columns \['Combined'\] and lacks \['combined'\]"):
+        list(iter_manifest(store, [part]))

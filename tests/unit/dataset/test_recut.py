@@ -115,7 +115,9 @@ def test_stored_images_of_dropped_pairs_come_back_among_the_kept(store: LocalSto
 
 @pytest.mark.parametrize("reason", ["unsafe", "duplicate"])
 def test_reasons_that_are_no_thresholds_outlast_a_recut(store: LocalStore, reason: str) -> None:
-    _build(store, store_dropped=True, reject_reasons=["below_min_combined", reason])
+    other = "0" * 32 if reason == "duplicate" else None
+    reasons = ["below_min_combined", reason]
+    _build(store, store_dropped=True, reject_reasons=reasons, duplicate_of=other)
     recut(store, {"min_combined": LOOSE}, judge_row)
     assert _rows(store)[2]["reject_reasons"] == [reason]
 
@@ -170,3 +172,56 @@ def test_a_rollback_undoes_a_recut_and_is_undone_itself(store: LocalStore) -> No
     assert _kept(store) == [True, True, False]
     assert roll_back(store, "previous") == (snapshot, base.snapshot_id)
     assert _kept(store) == [True, False, False]
+
+
+def test_a_damaged_part_is_not_written_anew_under_a_hash_that_fits_it(store: LocalStore) -> None:
+    part = _build(store).parts_of("manifest")[0]
+    data = bytearray(store.read(part.key))
+    data[-9] ^= 1  # in the footer, which nothing else guards
+    store.write(part.key, bytes(data))
+    with pytest.raises(DatasetError, match=f"{part.key} is damaged: SHA-256"):
+        recut(store, {"min_combined": STRICT}, judge_row)
+
+
+def _build_attempts(store: LocalStore, *, store_dropped: bool) -> None:
+    """Make three attempts at one edit: the best is kept, another would pass, one fails."""
+    made = make_rows("run", 0, num_kept=3, num_dropped=0)
+    reasons: tuple[list[str], ...] = ([], ["not_best"], ["below_min_combined"])
+    for row, combined, why, attempt in zip(made.rows, SCORES, reasons, (1, 2, 3), strict=False):
+        row.update(group_id="group", attempt=attempt, combined=combined, pixel_mse=100.0 * attempt)
+        row.update(kept=not why, reject_reasons=why)
+    shard = publish_shard(
+        store,
+        made.rows,
+        made.image_rows[:1],
+        dropped_rows=made.image_rows[1:] if store_dropped else (),
+        run_id="run",
+        shard_index=0,
+    )
+    assert commit_shards(store, [shard], describe_run("run"))
+
+
+def _reasons(store: LocalStore) -> list[list[str]]:
+    return [row["reject_reasons"] for row in _rows(store)][:3]
+
+
+def test_a_looser_cut_keeps_no_more_attempts_than_before(store: LocalStore) -> None:
+    _build_attempts(store, store_dropped=True)
+    recut(store, {"min_combined": LOOSE}, judge_row)
+    assert _reasons(store) == [[], ["not_best"], ["not_best"]]
+
+
+def test_the_next_best_attempt_takes_the_place_of_one_that_is_cut(store: LocalStore) -> None:
+    _build_attempts(store, store_dropped=True)
+    report = recut(store, {"min_pixel_mse": 150.0}, judge_row)
+    assert (report.num_dropped, report.num_kept) == (1, 1)
+    assert _reasons(store) == [["near_identical"], [], ["below_min_combined"]]
+    recut(store, {"min_pixel_mse": 4.0}, judge_row)
+    assert _reasons(store) == [[], ["not_best"], ["below_min_combined"]]
+
+
+def test_an_attempt_without_images_takes_nobodys_place(store: LocalStore) -> None:
+    _build_attempts(store, store_dropped=False)
+    report = recut(store, {"min_pixel_mse": 150.0}, judge_row)
+    assert (report.num_dropped, report.num_kept, report.num_without_images) == (1, 0, 0)
+    assert _reasons(store) == [["near_identical"], ["not_best"], ["below_min_combined"]]

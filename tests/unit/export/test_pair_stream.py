@@ -143,3 +143,10 @@ def test_row_groups_that_nobody_asked_for_are_not_read(
     assert len(list(read_pairs(store, later))) == len(later) > 0
     with pytest.raises(DatasetError):
         list(read_pairs(store, rows[:1]))
+
+
+def test_two_rows_that_name_one_image_are_refused(store: LocalStore, snapshot: Snapshot) -> None:
+    first, second = _rows(store, snapshot)[:2]
+    second = {**second, "image_part": first["image_part"], "image_row": first["image_row"]}
+    with pytest.raises(DatasetError, match=f"{first['pair_id']} and {second['pair_id']}"):
+        list(read_pairs(store, [first, second]))
