@@ -62,6 +62,13 @@ Groups = Annotated[
     _option("Groups of the set to use, half of them for validation. Default: all.", min=2),
 ]
 Knots = Annotated[int, _option("Of family isotonic.", min=3, max=64)]
+Finalists = Annotated[
+    int,
+    _option("Best candidates to compare again on other noise; 1: the search decides.", min=1),
+]
+FinalNoises = Annotated[
+    int, _option("Noises on which the finalists make each training group.", min=1)
+]
 Against = Annotated[
     Path | None,
     _option("Schedule file to compare with. Default: the one shipped for the model and mode."),
@@ -87,6 +94,8 @@ def optimize(
     budget: Budget = 60,
     groups: Groups = None,
     knots: Knots = 8,
+    finalists: Finalists = 6,
+    final_noises: FinalNoises = 3,
     against: Against = None,
     check_steps: CheckSteps = "20,28,50",
     workers: Workers = 1,

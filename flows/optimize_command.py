@@ -48,6 +48,9 @@ def render(summary: "OptimizeSummary", wall_seconds: float) -> str:
         f"train       {_describe(report.train)}",
         f"validation  {_describe(report.validation)}",
     ]
+    if summary.finalists:
+        fresh = [_interval(finalist.fresh) for finalist in summary.finalists]
+        lines.insert(4, f"finals      J {', '.join(fresh)}  (best first, other noise)")
     if report.against is not None:
         lines += [
             f"before      {_describe(report.against.validation)}",

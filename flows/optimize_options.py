@@ -31,6 +31,8 @@ def read_settings(options: Mapping[str, Any]) -> OptimizeSettings:
             budget=options["budget"],
             num_groups=options["groups"],
             num_knots=options["knots"],
+            num_finalists=options["finalists"],
+            num_final_noises=options["final_noises"],
             against=str(against) if against is not None else None,
             check_steps=_parse_steps(options["check_steps"]),
             workers=options["workers"],

@@ -1,12 +1,13 @@
 """Prompts to a fitted schedule: search, judge on other prompts, write."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
+from coupled_core.optimization.finals import Finalist, hold_finals
 from coupled_core.optimization.fit_report import FitReport, judge_schedule
 from coupled_core.optimization.preparation import Preparation, prepare_search
 from coupled_core.optimization.publish import finish_schedule, publish_schedule
@@ -33,11 +34,15 @@ class OptimizeSummary:
     picture: str
     state: str
     """Folder that a further start of the search uses; may be deleted."""
+    finalists: tuple[Finalist, ...]
+    """Best first; empty: the search alone decided."""
     report: FitReport
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in JSON."""
-        return {**asdict(self), "report": self.report.to_dict()}
+        finalists = [finalist.to_dict() for finalist in self.finalists]
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**plain, "finalists": finalists, "report": self.report.to_dict()}
 
 
 @flow(name="optimize-schedule", persist_result=False)
@@ -61,8 +66,11 @@ def optimize_schedule(settings: OptimizeSettings = _DEFAULTS) -> OptimizeSummary
         num_knots=settings.num_knots,
         extension=extension_of(ready.fitted_on.mode),
     )
+    found, finalists = hold_finals(
+        found, settings.num_finalists, settings.num_final_noises, trials.run
+    )
     report = judge_schedule(found.best, ready.against, settings.check_steps, trials.run)
-    return _publish(settings, ready, found, report)
+    return _publish(settings, ready, found, finalists, report)
 
 
 def _open_trials(settings: OptimizeSettings, ready: Preparation) -> TrialRunner:
@@ -71,9 +79,13 @@ def _open_trials(settings: OptimizeSettings, ready: Preparation) -> TrialRunner:
 
 
 def _publish(
-    settings: OptimizeSettings, ready: Preparation, found: FoundSchedule, report: FitReport
+    settings: OptimizeSettings,
+    ready: Preparation,
+    found: FoundSchedule,
+    finalists: Sequence[Finalist],
+    report: FitReport,
 ) -> OptimizeSummary:
-    schedule, output = finish_schedule(found, report, settings), Path(settings.output)
+    schedule, output = finish_schedule(found, finalists, report, settings), Path(settings.output)
     picture = publish_schedule(schedule, found, ready.against, output)
     return OptimizeSummary(
         schedule=str(output),
@@ -83,5 +95,6 @@ def _publish(
         num_evaluations=sum(len(stage.history) for stage in found.stages),
         picture=str(picture),
         state=str(ready.folder),
+        finalists=tuple(finalists),
         report=report,
     )

@@ -7,15 +7,27 @@ import pytest
 from tests.coupled_command import Coupled
 
 SCHEDULE = Path("found") / "mine.json"
-NUM_TRIALS = 5
-"""Three candidates on one training group; the best and the shipped one on one other."""
+NUM_TRIALS = 7
+"""Three candidates on one training group, two of them again; the best and the shipped one on one
+other."""
 
 
 def optimize_arguments(*more: str) -> list[str]:
     """Return the small search; its paths are relative, so that it is the same in all folders."""
     small = ["--budget", "3", "--groups", "2", "--steps", "2", "--check-steps", "2"]
+    finals = ["--finalists", "2", "--final-noises", "1"]
     mode = ["--mode", "key_scale"]  # not the default: the option has to arrive
-    return ["optimize", "--prompts", "miniature", *small, *mode, "-o", str(SCHEDULE), *more]
+    return [
+        "optimize",
+        "--prompts",
+        "miniature",
+        *small,
+        *finals,
+        *mode,
+        "-o",
+        str(SCHEDULE),
+        *more,
+    ]
 
 
 def read_trials(folder: Path) -> dict[str, bytes]:

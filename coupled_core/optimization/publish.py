@@ -1,10 +1,12 @@
 """Writes what a search found: the schedule file with its report, and the picture beside it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from coupled_core.optimization.finals import Finalist
 from coupled_core.optimization.fit_report import FitReport
 from coupled_core.optimization.plots import draw_search
 from coupled_core.optimization.schedule_search import FoundSchedule
@@ -25,7 +27,10 @@ _WITHOUT_EFFECT: dict[str, Any] = {
 
 
 def describe_fit(
-    found: FoundSchedule, report: FitReport, settings: OptimizeSettings
+    found: FoundSchedule,
+    finalists: Sequence[Finalist],
+    report: FitReport,
+    settings: OptimizeSettings,
 ) -> dict[str, Any]:
     """Return the `fit` object of a schedule file; the same search always gives the same one."""
     stages = [
@@ -40,21 +45,26 @@ def describe_fit(
     return {
         **report.to_dict(),
         "stages": stages,
+        "finalists": [finalist.to_dict() for finalist in finalists],
         "settings": settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
     }
 
 
 def finish_schedule(
-    found: FoundSchedule, report: FitReport, settings: OptimizeSettings
+    found: FoundSchedule,
+    finalists: Sequence[Finalist],
+    report: FitReport,
+    settings: OptimizeSettings,
 ) -> Schedule:
     """Return the schedule to be written, which says how it came about."""
     num_evaluations = sum(len(stage.history) for stage in found.stages)
+    finals = f", then the best of {len(finalists)} on other noise" if finalists else ""
     note = (
         f"Found by CMA-ES: {' then '.join(stage.name for stage in found.stages)}, "
-        f"{num_evaluations} evaluations on {report.train.objective.count} training groups; "
+        f"{num_evaluations} evaluations on {report.train.objective.count} training groups{finals}; "
         f"validated on {report.validation.objective.count} others."
     )
-    return replace(found.best, note=note, fit=describe_fit(found, report, settings))
+    return replace(found.best, note=note, fit=describe_fit(found, finalists, report, settings))
 
 
 def publish_schedule(

@@ -42,6 +42,8 @@ class Stage:
     best_knobs: Knobs
     best_objective: float
     history: tuple[Evaluation, ...]
+    candidates: tuple[Schedule, ...]
+    """The schedule of each evaluation."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,10 @@ def _run_stage(search: Search, space: ScheduleSpace, budget: int) -> Stage:
         map=evaluate_all,
     )
     best = space.build(found.best_knobs)
-    return Stage(space.name, best, found.best_knobs, found.best_objective, found.history)
+    candidates = tuple(space.build(evaluation.knobs) for evaluation in found.history)
+    return Stage(
+        space.name, best, found.best_knobs, found.best_objective, found.history, candidates
+    )
 
 
 def _name_history(space: ScheduleSpace) -> str:

@@ -29,6 +29,10 @@ class OptimizeSettings(BaseModel):
     """Groups to use, half of them for validation; None: all."""
     num_knots: int = Field(default=8, ge=3, le=64)
     """Of family isotonic."""
+    num_finalists: int = Field(default=6, ge=1)
+    """Candidates that are compared again on other noise; 1: the search alone decides."""
+    num_final_noises: int = Field(default=3, ge=1)
+    """Noises on which the finalists make each training group."""
     against: str | None = None
     """Schedule file to be compared with; None: the one shipped for the base model and mode."""
     check_steps: tuple[int, ...] = (20, 28, 50)

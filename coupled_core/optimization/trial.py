@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from coupled_core.config import fingerprint
+from coupled_core.dataset.identity import attempt_seed
 from coupled_core.evaluation.pairs import EvaluatedPair, Evaluator, OnProgress
 from coupled_core.methods.ours import CoupledMethod
 from coupled_core.records import PairScores, RejectReason, Sample
@@ -27,6 +28,8 @@ class Trial:
     side: Side
     num_inference_steps: int | None = None
     """None: those of the settings."""
+    noise: int = 0
+    """0: each sample's own seed; k: the k-th other one."""
 
     @property
     def key(self) -> str:
@@ -34,7 +37,7 @@ class Trial:
         content = self.schedule.to_dict().items()
         facts = {name: value for name, value in content if name not in _NOT_IN_IMAGES}
         named = {"schedule": facts, "side": self.side, "steps": self.num_inference_steps}
-        return fingerprint(named)[:32]
+        return fingerprint({**named, "noise": self.noise} if self.noise else named)[:32]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Bench:
             main_knob=None,
         )
         samples = self.train if trial.side == "train" else self.validation
+        if trial.noise:
+            samples = tuple(
+                replace(one, seed=attempt_seed(one.seed, trial.noise + 1)) for one in samples
+            )
         return self.evaluator.evaluate(method, {}, samples, on_progress)
 
 
@@ -87,6 +94,7 @@ class TrialRecords:
             "schedule": trial.schedule.to_dict(),
             "side": trial.side,
             "num_inference_steps": trial.num_inference_steps,
+            "noise": trial.noise,
             "pairs": [asdict(pair) for pair in pairs],
         }
         self._store.write(_locate(trial), json.dumps(content).encode())

@@ -24,6 +24,7 @@ def test_a_search_writes_a_schedule_that_loads_and_says_how_it_was_fitted(optimi
     assert schedule.fit is not None
     assert [stage["name"] for stage in schedule.fit["stages"]] == ["sine", "knots"]
     assert sum(len(stage["objectives"]) for stage in schedule.fit["stages"]) == 3
+    assert len(schedule.fit["finalists"]) == 2
     for side in ("train", "validation"):
         objective = schedule.fit[side]["objective"]
         assert FLOOR_OBJECTIVE <= objective["low"] <= objective["mean"] <= objective["high"]

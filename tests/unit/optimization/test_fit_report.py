@@ -140,5 +140,5 @@ def test_a_trial_is_known_by_its_images_not_by_what_is_said_about_it() -> None:
 
 def _publish(found: FoundSchedule, report: FitReport, output: Path) -> Path:
     settings = OptimizeSettings(output=str(output), budget=12)
-    publish_schedule(finish_schedule(found, report, settings), found, BEFORE, output)
+    publish_schedule(finish_schedule(found, (), report, settings), found, BEFORE, output)
     return output
