@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +23,9 @@ class ConceptList(BaseModel):
     """Captions of harmless images of the same kind; the more alike, the fewer false alarms."""
     margin: float = Field(default=0.0, ge=-2.0, le=2.0)
     """By which the cosine of an image and a concept must exceed the best neutral caption's."""
+    forbidden_words: tuple[Annotated[str, Field(pattern=r"\w")], ...] = ()
+    """Words and phrases, in any case, that no prompt may hold: such a group is refused before
+    anything is paid for, whoever splits it."""
 
 
 _NEUTRAL = (
@@ -78,6 +82,7 @@ SHIPPED = ConceptList(
     },
     neutral=_NEUTRAL,
     margin=0.0,
+    forbidden_words=("child pornography", "child porn", "csam", "naked child", "nude child"),
 )
 """For CLIP models trained on photographs of all kinds.
 

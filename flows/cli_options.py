@@ -162,6 +162,23 @@ MinCombined = Annotated[
         "Default: 1.0, or what suits the CLIP of the miniature.",
     ),
 ]
+ContentFilter = Annotated[
+    str | None,
+    _option(
+        _SCORES,
+        "Concepts that no kept image may show: a JSON file, or `off`. Default: the shipped list; "
+        "off with the miniature's CLIP, which knows none of them.",
+        metavar="FILE|off",
+    ),
+]
+DropDuplicates = Annotated[
+    bool | None,
+    _option(
+        _SCORES,
+        "Drop new pairs that duplicate one of the dataset, or a better new one (default).",
+        "--drop-duplicates/--keep-duplicates",
+    ),
+]
 Attempts = Annotated[
     int | None,
     _option(

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from coupled_core.dataset.backgrounds import NearBackgrounds
 from coupled_core.dataset.history import find_snapshot
+from coupled_core.dataset.near_backgrounds import NearBackgrounds
 from coupled_core.dataset.verify import VerifyReport, verify_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.filtering.rows import judge_row

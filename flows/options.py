@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from coupled_core.concepts import read_concepts
 from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError
 
@@ -39,6 +40,7 @@ _WHERE: Mapping[str, tuple[str, str]] = {
     "sam_model": ("scoring", "sam_model"),
     "clip_model": ("scoring", "clip_model"),
     "min_combined": ("filter", "min_combined"),
+    "drop_duplicates": ("duplicates", "drop"),
     "attempts": ("selection", "attempts"),
     "quota": ("selection", "quota"),
     "early_stop": ("selection", "early_stop"),
@@ -57,6 +59,9 @@ def read_config(path: Path | None, options: Mapping[str, Any]) -> RunConfig:
         ConfigError: the file is unreadable, or a setting has no or a wrong meaning.
     """
     values = _read_file(path) if path is not None else {}
+    if (concepts := options.get("content_filter")) is not None:
+        chosen = None if concepts == "off" else read_concepts(Path(concepts))
+        values["content_filter"] = {"concept_list": chosen}
     for option, (stage, name) in _WHERE.items():
         if options.get(option) is not None:
             values.setdefault(stage, {})[name] = options[option]

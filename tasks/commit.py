@@ -4,6 +4,7 @@ from prefect import get_run_logger
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.near_backgrounds import compare_backgrounds
 from coupled_core.dataset.parts import PublishedShard
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.work import WorkFolder
@@ -25,4 +26,10 @@ def commit(config: RunConfig, plan: RunPlan) -> Snapshot | None:
         single_writer=config.output.single_writer,
     )
     get_run_logger().info("snapshot %s", snapshot.snapshot_id if snapshot else "unchanged")
+    if snapshot is not None and (near := compare_backgrounds(store, snapshot)):
+        get_run_logger().warning(
+            "%d backgrounds are in another split than one that differs by a word or two, such as "
+            "%r (%s) and %r (%s): perhaps a leak; `coupled verify` names all",
+            len(near), near[0].other, near[0].other_split, near[0].background, near[0].split,
+        )  # fmt: skip
     return snapshot

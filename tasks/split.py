@@ -8,6 +8,7 @@ from coupled_core.config import RunConfig
 from coupled_core.planning import RunPlan, ShardPlan
 from coupled_core.records import PromptGroup, QuarantinedRow, Rejection
 from coupled_core.shard_work import shards_to_split
+from coupled_core.splitting.refusal import refusal_of
 from coupled_core.splitting.settle import account_of
 from coupled_core.splitting.shard import split_shard
 from tasks.models import prompts_of, splitter_for
@@ -25,8 +26,10 @@ def prepare_splits(config: RunConfig, plan: RunPlan) -> None:
     def read_groups() -> Iterator[PromptGroup]:
         for shard in shards:
             items = prompts_of(config.prompts).read(shard.first_item, shard.num_items)
-            yield from (item for item in items if isinstance(item, PromptGroup))
+            groups = (item for item in items if isinstance(item, PromptGroup))
+            yield from (group for group in groups if refuse(group) is None)
 
+    refuse = refusal_of(config.content_filter)
     splitter = splitter_for(config.split, account_of(config, plan.run_id))
     splitter.prepare(read_groups, sum(shard.num_items for shard in shards))
     get_run_logger().info("%s: ready for %d shards", splitter.identity, len(shards))
@@ -41,6 +44,7 @@ def split(config: RunConfig, shard: ShardPlan) -> None:
         [item for item in items if isinstance(item, QuarantinedRow)],
         splitter_for(config.split, account_of(config, shard.run_id)),
         work_of(config, shard).folder,
+        refusal_of(config.content_filter),
     )
     num_failed = sum(isinstance(outcome, Rejection) for outcome in result.outcomes)
     get_run_logger().info(

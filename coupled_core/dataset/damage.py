@@ -26,6 +26,7 @@ class Check(StrEnum):
     MASK = "mask"
     BACKGROUND_SPLIT = "background in one split"
     GROUP_SPLIT = "group in one split"
+    DUPLICATE_OF = "duplicate of a pair"
     FUNNEL = "funnel"
 
 

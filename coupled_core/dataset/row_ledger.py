@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coupled_core.dataset.backgrounds import (
-    NearBackgrounds,
-    canonical_background,
-    find_near_backgrounds,
-)
+from coupled_core.dataset.backgrounds import canonical_background
 from coupled_core.dataset.damage import Check, DamageLog
+from coupled_core.dataset.near_backgrounds import NearBackgrounds, find_near_backgrounds
 
 _SPLITS = ("", "train", "val", "test")
 _FIELDS = np.dtype(
@@ -37,6 +34,8 @@ class RowLedger:
         self._parts: list[str] = []
         self._holders: dict[str, set[str]] = {}
         self._backgrounds: Counter[tuple[str, str]] = Counter()
+        self._duplicates: list[tuple[int, int, str, str]] = []
+        """Part, row, pair_id and the pair that it duplicates."""
 
     @property
     def num_rows(self) -> int:
@@ -54,6 +53,8 @@ class RowLedger:
             background = row["background_prompt"]
             plain = None if background is None else canonical_background(background)
             place = (len(self._parts) - 1, first_row + index)
+            if row["duplicate_of"] is not None:
+                self._duplicates.append((*place, row["pair_id"], row["duplicate_of"]))
             if row["kept"] and split and background is not None:
                 self._backgrounds[background, row["split"]] += 1
             block[index] = (high, low, _hash(row["group_id"]), _hash(plain), split, *place)
@@ -82,6 +83,7 @@ class RowLedger:
                 got=f"the id of {self._name(first)}",
                 pair_id=f"{again['id_high']:016x}{again['id_low']:016x}",
             )
+        self._report_lost_keepers(rows, log)
         for field, check in (
             ("background", Check.BACKGROUND_SPLIT),
             ("group", Check.GROUP_SPLIT),
@@ -94,6 +96,16 @@ class RowLedger:
                     got=_SPLITS[other["split"]],
                     pair_id=f"{other['id_high']:016x}{other['id_low']:016x}",
                 )
+
+    def _report_lost_keepers(self, rows: NDArray[Any], log: DamageLog) -> None:
+        keepers = np.array([_halves(each[3]) for each in self._duplicates], np.uint64)
+        keepers = keepers.reshape(-1, 2)
+        there = np.isin(_mix(keepers[:, 0], keepers[:, 1]), _mix(rows["id_high"], rows["id_low"]))
+        for (part, row, pair_id, keeper), is_there in zip(self._duplicates, there, strict=True):
+            if not is_there:
+                place = (self._parts[part], row)
+                expected = f"pair {keeper}, which it duplicates"
+                log.add(Check.DUPLICATE_OF, *place, expected=expected, got="none", pair_id=pair_id)
 
     def _place(self, row: Any) -> tuple[str, int]:
         return self._parts[row["part"]], int(row["row"])
@@ -108,6 +120,11 @@ def _halves(pair_id: str) -> tuple[int, int]:
         return int(pair_id[:16], 16), int(pair_id[16:], 16)
     except (ValueError, TypeError):  # not an id of ours: told apart by its hash
         return _hash(str(pair_id)), 0
+
+
+def _mix(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return 64 bits of an id's 128; other ids have others, but for one in 10^19."""
+    return high * np.uint64(0x9E3779B97F4A7C15) ^ low
 
 
 def _hash(text: str | None) -> int:

@@ -4,9 +4,9 @@ from collections import defaultdict
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from coupled_core.dataset.backgrounds import NearBackgrounds
 from coupled_core.dataset.damage import Check, DamageLog
 from coupled_core.dataset.funnel import Funnel
+from coupled_core.dataset.near_backgrounds import NearBackgrounds
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.recut import Judge
 from coupled_core.dataset.row_ledger import RowLedger

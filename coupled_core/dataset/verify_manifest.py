@@ -20,6 +20,7 @@ _COLUMNS = sorted(
         *FUNNEL_COLUMNS,
         *(field.name for field in fields(PairScores)),
         *("pair_id", "split", "background_prompt", "review_status", "image_part", "image_row"),
+        "duplicate_of",
         *("mask_0_area_fraction", "mask_1_area_fraction", "image_1_sha256"),
     }
 )
@@ -61,6 +62,8 @@ class ManifestChecks:
             self._add(Check.DECISION, index, row, expected, row["reject_reasons"])
         if row["kept"] and row["review_status"] == "drop":
             self._add(Check.DECISION, index, row, "a pair that a person dropped not kept", "kept")
+        if RejectReason.DUPLICATE in row["reject_reasons"] and row["duplicate_of"] is None:
+            self._add(Check.DUPLICATE_OF, index, row, "the pair that it duplicates", "none")
         if row["status"] == Status.OK:
             self._check_thresholds(index, row)
 

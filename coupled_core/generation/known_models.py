@@ -43,7 +43,10 @@ _BLACK_FOREST_DEV = KnownModel(
 )
 _BLACK_FOREST_SCHNELL = KnownModel(
     license="Apache-2.0",
-    use_restrictions="None from the model's licence.",
+    use_restrictions=(
+        "None from the model's licence. Its model card rules out unlawful use, harm to minors, "
+        "harassment, non-consensual nudity and disinformation."
+    ),
     schedule_name="flux-schnell",
     coupling_mode="log_bias",
     num_inference_steps=4,

@@ -8,15 +8,14 @@ import pytest
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.backgrounds import (
-    MIN_OVERLAP,
     SPLIT_RULE,
     canonical_background,
     content_words,
-    find_near_backgrounds,
     split_of_background,
 )
 from coupled_core.dataset.commit import commit_shards
 from coupled_core.dataset.damage import Check
+from coupled_core.dataset.near_backgrounds import MIN_OVERLAP, find_near_backgrounds
 from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.resplit import resplit
