@@ -35,7 +35,7 @@ def collect_and_report(
         plan = plan_gc(store, retention, datetime.now(UTC))
         if is_real:
             collect_garbage(store, plan)
-    terminal.say(_render(plan, is_real))
+    terminal.say(_render(plan, grace_hours, is_real=is_real))
     terminal.print_json(
         {
             "dataset": store.uri,
@@ -52,7 +52,7 @@ def _days(days: float | None) -> timedelta | None:
     return None if days is None else timedelta(days=days)
 
 
-def _render(plan: GarbagePlan, is_real: bool) -> str:
+def _render(plan: GarbagePlan, grace_hours: float, *, is_real: bool) -> str:
     counts = Counter(removal.why.value for removal in plan.removals)
     sizes: Counter[str] = Counter()
     for removal in plan.removals:
@@ -60,6 +60,9 @@ def _render(plan: GarbagePlan, is_real: bool) -> str:
     lines = [f"{count:>9,} {sizes[why]:>16,} bytes  {why}" for why, count in counts.items()]
     verb = "removed" if is_real else "would remove"
     total = f"{verb} {len(plan.removals):,} objects, {plan.size_bytes:,} bytes"
-    kept = f"{len(plan.retained):,} snapshots stay, {len(plan.snapshots):,} go"
+    kept = (
+        f"{len(plan.retained):,} snapshots stay, {len(plan.snapshots):,} go; "
+        f"whatever is younger than {grace_hours:g} hours stays"
+    )
     hint = [] if is_real or not plan.removals else ["nothing was removed yet: add --apply"]
     return "\n".join([*lines, total, kept, *hint])

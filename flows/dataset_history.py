@@ -86,6 +86,8 @@ def _render(diff: SnapshotDiff) -> str:
         f"{name}: {_values(old)} -> {_values(new)}" for name, (old, new) in diff.settings.items()
     ]
     lines += [f"{name}  {_verdict(old)} -> {_verdict(new)}" for name, old, new in diff.examples]
+    if rest := diff.num_changes - len(diff.examples):
+        lines += [f"and {rest:,} more; --examples {diff.num_changes} names all"]
     return "\n".join(lines)
 
 

@@ -33,7 +33,7 @@ def recut_and_report(
         report = recut(
             store, thresholds, judge_row, leave_out=leave_out, single_writer=single_writer
         )
-    terminal.say(_render(report))
+    terminal.say(_render(report, dataset))
     terminal.print_json({"dataset": store.uri, "thresholds": dict(thresholds), **_plain(report)})
 
 
@@ -48,13 +48,14 @@ def _check(thresholds: Mapping[str, float]) -> None:
         raise ConfigError(f"{option}: {problem['msg']} (got {problem['input']!r})") from error
 
 
-def _render(report: RecutReport) -> str:
+def _render(report: RecutReport, dataset: str) -> str:
     if report.snapshot is None:
         return "no decision changes: the dataset stays as it is"
     left = f", {report.num_without_images:,} left out" if report.num_without_images else ""
     return (
         f"snapshot {report.snapshot.snapshot_id}: {report.num_dropped:,} pairs dropped, "
-        f"{report.num_kept:,} kept again{left}; {report.snapshot.funnel.pairs_kept:,} kept in all"
+        f"{report.num_kept:,} kept again{left}; {report.snapshot.funnel.pairs_kept:,} kept in all\n"
+        f"undo with: coupled rollback previous --dataset {dataset}"
     )
 
 

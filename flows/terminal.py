@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from coupled_core.errors import CoupledError
@@ -37,7 +38,7 @@ class Terminal:
     def print_json(self, value: Mapping[str, Any]) -> None:
         """Print the one document of --json."""
         if self.as_json:
-            print(json.dumps(value, indent=2, default=str), flush=True)
+            print(json.dumps(value, indent=2, default=_plain), flush=True)
 
     @contextmanager
     def progress(self) -> Iterator[None]:
@@ -68,6 +69,11 @@ def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
         hint = "" if terminal.debug else "; run it again with --debug for the traceback"
         _report(terminal, error, f"unexpected {type(error).__name__}: {error}{hint}")
         raise SystemExit(ExitCode.UNEXPECTED) from error
+
+
+def _plain(value: object) -> str:
+    """Return what JSON does not know as text; times as ISO 8601."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _report(terminal: Terminal, error: BaseException, text: str) -> None:

@@ -20,8 +20,8 @@ def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> boo
     return isinstance(error, StorageError) and not isinstance(error, NotFoundError)
 
 
-def stage_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function a task that survives short outages of the store.
+def stage_task(name: str, retries: int = 4) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a task that survives outages of the store, half a minute with 4 retries.
 
     Nothing is cached or persisted: stages find their finished work in the dataset's work folder.
     """
@@ -29,7 +29,7 @@ def stage_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         as_task = task(
             name=name,
-            retries=4,
+            retries=retries,
             retry_delay_seconds=exponential_backoff(2),
             retry_jitter_factor=0.5,
             retry_condition_fn=is_transient,

@@ -10,7 +10,7 @@ from coupled_core.storage.store import open_store
 from tasks.policy import stage_task
 
 
-@stage_task("report")
+@stage_task("report", retries=2)
 def write_report(config: RunConfig, snapshot: Snapshot) -> None:
     """Make the report of a snapshot and store it beside it."""
     store = open_store(config.output.uri)

@@ -12,7 +12,7 @@ from tasks.policy import stage_task
 from tasks.shards import work_of
 
 
-@stage_task("sheet")
+@stage_task("sheet", retries=2)
 def draw_sheet(config: RunConfig, plan: RunPlan, snapshot: Snapshot) -> None:
     """Draw kept and dropped pairs of a run and store the picture beside its snapshot."""
     finished = {part.shard_index for part in snapshot.parts if part.run_id == plan.run_id}

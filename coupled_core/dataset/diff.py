@@ -46,6 +46,12 @@ class SnapshotDiff:
     """Values of each setting over the runs of either, where they differ; `filter.*` as of the last
     re-cut."""
 
+    @property
+    def num_changes(self) -> int:
+        """Rows that differ in any way."""
+        decided = self.num_now_kept + self.num_now_dropped + self.num_other_reasons
+        return self.num_added + self.num_removed + decided
+
 
 def diff_snapshots(
     store: ObjectStore, before: Snapshot, after: Snapshot, *, max_examples: int = 20

@@ -84,14 +84,17 @@ def _resolve(store: ObjectStore, pointer: Pointer, name: str) -> str:
         parent = load_snapshot(store, pointer.snapshot_id).parent
         found = parent if name == "parent" else pointer.previous
         if found is None:
-            raise ConfigError(f"the current snapshot {pointer.snapshot_id} has no {name}")
+            why = "is the first" if name == "parent" else "is the only one that readers have seen"
+            raise ConfigError(
+                f"there is no {name} snapshot: {pointer.snapshot_id}, the current one, {why}; "
+                f"name another of `coupled snapshots --dataset {store.uri}`"
+            )
         return found
     matches = [each for each in iter_snapshot_ids(store) if each.startswith(name)]
     if len(matches) != 1:
-        many = f"means {len(matches)} of them" if matches else "is none of them"
         raise ConfigError(
-            f"{name!r} {many}: expected the beginning of one id in `coupled snapshots {store.uri}`,"
-            " or current, parent or previous"
+            f"{len(matches) or 'no'} snapshots begin with {name!r}: expected current, parent, "
+            f"previous, or the beginning of one id of `coupled snapshots --dataset {store.uri}`"
         )
     return matches[0]
 

@@ -69,7 +69,9 @@ def test_snapshots_are_found_by_name_and_by_the_beginning_of_their_id(store: Loc
     assert find_snapshot(store, first.snapshot_id[:-2]) == first
 
 
-@pytest.mark.parametrize(("name", "message"), [("1999", "is none"), ("2", "means 2 of them")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("1999", "no snapshots begin"), ("2", "2 snapshots begin")]
+)
 def test_a_name_of_no_or_many_snapshots_is_refused(
     store: LocalStore, name: str, message: str
 ) -> None:
