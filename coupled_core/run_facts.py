@@ -1,5 +1,6 @@
 """What is written down about a run as a whole: settings, inputs, versions."""
 
+import re
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -12,6 +13,9 @@ from coupled_core.planning import RunPlan
 from coupled_core.scoring.content_filter import content_filter_version
 from coupled_core.scoring.pair_scorer import METRIC_VERSION
 from coupled_core.version import code_revision, package_version
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+"""The etag of a local file is its SHA-256; stores have shorter ones."""
 
 
 def describe_run(config: RunConfig, run_id: str) -> RunFacts:
@@ -34,7 +38,13 @@ def describe_run(config: RunConfig, run_id: str) -> RunFacts:
 def describe_inputs(config: RunConfig, plan: RunPlan) -> RunInfo:
     """Return what a snapshot says about a run."""
     inputs = tuple(
-        InputInfo(uri=file.uri, etag=file.etag, num_rows=file.num_rows) for file in plan.inputs
+        InputInfo(
+            uri=file.uri,
+            sha256=file.etag if _SHA256.fullmatch(file.etag) else None,
+            etag=file.etag,
+            num_rows=file.num_rows,
+        )
+        for file in plan.inputs
     )
     return RunInfo(
         run_id=plan.run_id,

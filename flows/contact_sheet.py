@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from coupled_core.errors import NotFoundError, StorageError
+from coupled_core.errors import StorageError
 from coupled_core.storage.store import open_store
 
 
@@ -24,7 +24,7 @@ def _place(dataset: str, snapshot_id: str, name: str) -> str | None:
     store, key = open_store(dataset), f"reports/{snapshot_id}/{name}"
     try:
         data = store.read(key)
-    except NotFoundError:
+    except StorageError:  # it was not made, or cannot be read now
         return None
     try:
         if "://" not in dataset:

@@ -13,6 +13,15 @@ from coupled_core.storage.store import open_store
 from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts
 
 pytestmark = pytest.mark.timeout(300)
+NOTHING_TO_SAY = {
+    "extra",  # the prompt set has no unknown columns
+    "split_model",  # rules split, no language model
+    "error_message",
+    "review_status",  # nobody has looked yet
+    "duplicate_of",
+    "content_filter_version",  # the miniature's world holds nothing to filter
+    "content_concepts",
+}
 
 
 def test_a_build_makes_one_row_of_every_pair_of_every_group(undisturbed: Path) -> None:
@@ -32,6 +41,14 @@ def test_only_kept_pairs_have_images_and_all_of_them_do(undisturbed: Path) -> No
     assert stored == {row["pair_id"] for row in read_rows(undisturbed / "pairs") if row["kept"]}
 
 
+def test_a_kept_row_is_null_only_where_a_stage_had_nothing_to_say(undisturbed: Path) -> None:
+    kept = [row for row in read_rows(undisturbed / "pairs") if row["kept"]]
+    assert kept
+    for row in kept:
+        empty = {name for name, value in row.items() if value is None}
+        assert empty == NOTHING_TO_SAY, row["pair_id"]
+
+
 def test_a_build_prints_its_funnel_and_where_everything_lies(undisturbed: Path) -> None:
     output = (undisturbed / "output.txt").read_text()
     for name in ("groups in", "pairs generated", "pairs kept", "dropped", "manifest", "wall time"):
@@ -39,6 +56,33 @@ def test_a_build_prints_its_funnel_and_where_everything_lies(undisturbed: Path) 
     sheet = undisturbed / "pairs" / "contact-sheet.png"
     assert str(sheet) in output
     assert Image.open(sheet).width > 1000
+
+
+def test_a_build_ends_with_a_page_about_its_snapshot(undisturbed: Path) -> None:
+    page = undisturbed / "pairs" / "report.html"
+    assert str(page) in (undisturbed / "output.txt").read_text()
+    snapshot = current_snapshot(open_store(undisturbed / "pairs"))
+    assert snapshot is not None
+    stored = undisturbed / "pairs" / "reports" / snapshot.snapshot_id
+    assert (stored / "report.html").read_bytes() == page.read_bytes()
+    text = page.read_text()
+    assert text.startswith("<!doctype html>")
+    assert snapshot.snapshot_id in text
+    assert all(row["pair_id"] in text for row in read_rows(undisturbed / "pairs") if row["kept"])
+    assert json.loads((stored / "summary.json").read_text())["snapshot_id"] == snapshot.snapshot_id
+
+
+def test_pictures_that_cannot_be_made_are_named_and_cost_no_pair(coupled: Coupled) -> None:
+    write_prompts(coupled.folder / "prompts.parquet", 1)
+    (coupled.folder / "pairs").mkdir()
+    (coupled.folder / "pairs" / "reports").write_text("in the way")
+    code, output, errors = coupled.run(*build_arguments("--json"))
+    assert code == 0, errors
+    summary = json.loads(output)
+    assert (summary["is_new"], summary["funnel"]["pairs_planned"]) == (True, 3)
+    assert (summary["report"], summary["contact_sheet"]) == (None, None)
+    assert summary["not_made"].keys() == {"contact sheet", "report"}
+    assert "warning: the data are committed, but their report could not be made" in errors
 
 
 def test_a_second_build_with_a_server_of_its_own_adds_nothing_and_says_so(
