@@ -10,6 +10,7 @@ _WORDS: Mapping[str, str] = {
     RejectReason.EMPTY_MASK: "In one of the images the entity was not found.",
     RejectReason.MASK_TOO_LARGE: "The entities leave too little background to compare.",
     RejectReason.NEAR_IDENTICAL: "The images are nearly the same: nothing changed.",
+    RejectReason.NOT_BEST: "Another seed made a better pair of the same two prompts.",
     RejectReason.DUPLICATE: "The dataset holds a pair like it.",
     RejectReason.UNSAFE: "The content filter objects.",
     RejectReason.REVIEWED_OUT: "A person looked at it and said drop.",
