@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import pyarrow.compute as pc
 
-from coupled_core.config import RunConfig
+from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
@@ -19,18 +18,20 @@ from coupled_core.run_facts import refuse_other_scores
 from coupled_core.split_forecast import (
     SplitCounter,
     SplitForecast,
-    is_given,
     list_cached,
     name_requests,
 )
-from coupled_core.splitting.llm.estimate import TokenEstimator, calibrate
+from coupled_core.splitting.llm.counted import Sample
 from coupled_core.splitting.settle import settle_split
+from coupled_core.splitting.splitter import choose_splitter
 from coupled_core.storage.store import ObjectStore, open_store
 
 _SAME_IMAGES = ("base_model", "num_inference_steps", "width", "height", "dtype", "device_name")
 """What the time of a pair depends on."""
 _TIMED_PARTS = 20
 _PROGRESS_EVERY = 1000
+_COUNTED_BY_DEFAULT = 64
+"""By the API, of groups to ask: free, seconds, and the total within a per cent or so."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,13 @@ class Forecast:
         return None if self.gpu_seconds is None else self.gpu_seconds * self.attempts
 
 
-def forecast_build(config: RunConfig, num_counted: int = 0) -> Forecast:
+def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
     """Plan a build in two passes over the prompt set, in bounded memory.
 
     Args:
         config: All settings; who splits may still be open.
-        num_counted: Groups whose tokens the API itself counts, for free; 0: none is asked.
+        num_counted: Groups whose tokens the API itself counts, for free. None: some, where its key
+            is set and it answers.
 
     Raises:
         CoupledError: what would stop the build, too, before it spends anything.
@@ -129,18 +131,17 @@ class _Watch:
         return bool(self._committed.contains(ids).all())
 
 
-def _open_counter(config: RunConfig, num_counted: int) -> SplitCounter:
-    estimator, cache_uri = TokenEstimator(), config.split.cache_uri
-    if config.split.splitter == "offline" or cache_uri is None:
-        return SplitCounter(config.split, PairIdSet(), estimator)
-    if num_counted:
-        from coupled_core.splitting.llm.client import open_client
-
-        items = read_prompt_set(config.prompts)
-        groups = (i for i in items if isinstance(i, PromptGroup) and not is_given(i))
-        with open_client() as client:
-            estimator = calibrate(client, config.split, list(islice(groups, num_counted)))
-    return SplitCounter(config.split, list_cached(open_store(cache_uri)), estimator)
+def _open_counter(config: RunConfig, num_counted: int | None) -> SplitCounter:
+    split = config.split
+    if split.splitter == "offline" or split.cache_uri is None:
+        return SplitCounter(split, PairIdSet(), Sample(0))
+    by_default = _COUNTED_BY_DEFAULT if choose_splitter(SplitConfig()) == "anthropic" else 0
+    return SplitCounter(
+        split,
+        list_cached(open_store(split.cache_uri)),
+        Sample(by_default if num_counted is None else num_counted),
+        must_count=num_counted is not None,
+    )
 
 
 def _measure_pair(

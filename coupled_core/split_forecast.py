@@ -9,8 +9,11 @@ from itertools import islice
 
 from coupled_core.config import SplitConfig
 from coupled_core.dataset.pair_ids import PairIdSet
+from coupled_core.errors import LlmError
 from coupled_core.records import PromptGroup, Rejection
-from coupled_core.splitting.llm.estimate import TokenEstimator, Tokens
+from coupled_core.splitting.llm.client import open_client
+from coupled_core.splitting.llm.counted import Sample, Scale, count_sample
+from coupled_core.splitting.llm.estimate import Tokens, estimate_split
 from coupled_core.splitting.llm.prices import cost_usd, price_of
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
@@ -39,6 +42,12 @@ class SplitForecast:
     input_tokens: int = 0
     """Of all groups to ask."""
     output_tokens: int = 0
+    tokens_counted_on_groups: int = 0
+    """Groups whose input the API counted; the estimate is scaled to them. 0: it was not asked."""
+    input_tokens_margin: float = 0.0
+    """Half the 95% interval of input_tokens, as a share of them, that the sample leaves."""
+    count_problem: str = ""
+    """Why the API did not count."""
     usd_online: float = 0.0
     usd_batch: float = 0.0
     groups_tried_offline: int = 0
@@ -85,7 +94,10 @@ class SplitCounter:
 
     config: SplitConfig
     cached: PairIdSet
-    estimator: TokenEstimator
+    sample: Sample
+    """Of the groups to ask."""
+    must_count: bool = False
+    """An API that does not count is an error; else the plain estimate has to do."""
     _given: int = 0
     _cached: int = 0
     _asked: int = 0
@@ -104,31 +116,66 @@ class SplitCounter:
             self._cached += 1
         else:
             self._asked += 1
-            self._tokens += self.estimator.estimate(group)
+            self._tokens += estimate_split(group)
+            self.sample.add(group)
 
     def forecast(self) -> SplitForecast:
         """Return the totals so far.
 
         Raises:
-            ConfigError: the model has no price.
+            ConfigError: the model has no price, or there is no key to count with.
+            LlmError: the API does not count.
         """
         identity, _ = name_requests(self.config)
-        counts = {"groups_given": self._given, "groups_to_ask": self._asked}
         if self.config.splitter == "offline":
-            tried = {"groups_tried_offline": self._tried, "groups_failed_offline": self._failed}
-            return SplitForecast(identity, False, groups_cached=0, **counts, **tried)
-        tokens = {"input_tokens": round(self._tokens.input)}
-        tokens["output_tokens"] = round(self._tokens.output)
+            return SplitForecast(
+                identity,
+                False,
+                groups_given=self._given,
+                groups_cached=0,
+                groups_to_ask=self._asked,
+                groups_tried_offline=self._tried,
+                groups_failed_offline=self._failed,
+            )
+        return self._forecast_paid(identity)
+
+    def _forecast_paid(self, identity: str) -> SplitForecast:
         price = price_of(self.config)
+        scale, problem = self._count_sample()
+        input_tokens = round(scale.ratio * self._tokens.input)
+        output_tokens = round(scale.ratio * self._tokens.output)
+
+        def price_tokens(*, is_batch: bool) -> float:
+            return cost_usd(
+                price, input_tokens=input_tokens, output_tokens=output_tokens, is_batch=is_batch
+            )
+
         return SplitForecast(
             identity,
             True,
+            groups_given=self._given,
             groups_cached=self._cached,
-            **counts,
-            **tokens,
-            usd_online=cost_usd(price, **tokens, is_batch=False),
-            usd_batch=cost_usd(price, **tokens, is_batch=True),
+            groups_to_ask=self._asked,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            tokens_counted_on_groups=scale.num_counted,
+            input_tokens_margin=scale.half_width,
+            count_problem=problem,
+            usd_online=price_tokens(is_batch=False),
+            usd_batch=price_tokens(is_batch=True),
         )
+
+    def _count_sample(self) -> tuple[Scale, str]:
+        """Return what the API says of the sample, or why it says nothing."""
+        if not self.sample.groups or not self.sample.size:
+            return Scale(), ""
+        try:
+            with open_client() as client:
+                return count_sample(client, self.config, self.sample), ""
+        except LlmError as error:
+            if self.must_count:
+                raise
+            return Scale(), str(error)
 
     def _is_cached(self, group: PromptGroup) -> bool:
         if not len(self.cached) or self.config.refresh:

@@ -12,10 +12,10 @@ coupled plan
 coupled plan --prompts s3://bucket/set.parquet --output s3://bucket/pairs --json
 """
 CountTokens = Annotated[
-    int,
+    int | None,
     typer.Option(
         help="Let the API count the tokens of so many groups, which is free, and scale the "
-        "estimate to it; needs its key.",
+        "estimate to them. Default: 64 where its key is set; 0: none.",
         rich_help_panel="Run",
         min=0,
         max=1000,
@@ -29,7 +29,7 @@ def add_commands(app: typer.Typer) -> None:
     build = next(c for c in callbacks if c is not None and c.__name__ == "build")
     signature = inspect.signature(build)
     counted = inspect.Parameter(
-        "count_tokens", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=CountTokens
+        "count_tokens", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=CountTokens
     )
 
     def plan(**settings: Any) -> None:

@@ -13,12 +13,12 @@ from flows.terminal import Terminal
 _WIDTH = 16
 
 
-def plan_and_report(config: RunConfig, num_counted: int, terminal: Terminal) -> None:
+def plan_and_report(config: RunConfig, num_counted: int | None, terminal: Terminal) -> None:
     """Print what `coupled build` would do with the same settings.
 
     Args:
         config: The settings of the build.
-        num_counted: Groups whose tokens the API counts.
+        num_counted: Groups whose tokens the API counts; None: some, where its key is set.
         terminal: Where it is printed.
 
     Raises:
@@ -26,11 +26,11 @@ def plan_and_report(config: RunConfig, num_counted: int, terminal: Terminal) -> 
     """
     with terminal.progress():
         forecast = forecast_build(config, num_counted)
-    terminal.say(render(config, forecast, num_counted))
-    terminal.print_json(to_json(config, forecast, num_counted))
+    terminal.say(render(config, forecast))
+    terminal.print_json(to_json(config, forecast))
 
 
-def render(config: RunConfig, forecast: Forecast, num_counted: int) -> str:
+def render(config: RunConfig, forecast: Forecast) -> str:
     """Return a forecast as text."""
     run, splits = forecast.run, forecast.splits
     done = f", {forecast.groups_done:,} of them in the dataset" if forecast.groups_done else ""
@@ -44,7 +44,7 @@ def render(config: RunConfig, forecast: Forecast, num_counted: int) -> str:
         *_describe_attempts(forecast),
         ("shards", f"{len(run.shards):,} of up to {config.output.shard_size} groups{finished}"),
         ("split by", describe_splitter(config.split, settle_split(config).split)),
-        *_describe_splits(config, splits, num_counted),
+        *_describe_splits(config, splits),
         ("images", f"{run.generation.base_model}, {run.generation.num_inference_steps} steps, "
                    f"{run.generation.width} x {run.generation.height} pixels"),
         ("generation", _describe_time(forecast)),
@@ -54,7 +54,7 @@ def render(config: RunConfig, forecast: Forecast, num_counted: int) -> str:
     return "\n".join(f"{name:<{_WIDTH}}{text}" for name, text in lines)
 
 
-def to_json(config: RunConfig, forecast: Forecast, num_counted: int) -> dict[str, Any]:
+def to_json(config: RunConfig, forecast: Forecast) -> dict[str, Any]:
     """Return a forecast as plain values."""
     run, splits = forecast.run, forecast.splits
     return {
@@ -72,7 +72,6 @@ def to_json(config: RunConfig, forecast: Forecast, num_counted: int) -> dict[str
         "splits": {
             **asdict(splits),
             "cached_share": splits.cached_share,
-            "tokens_counted_on_groups": num_counted if splits.is_paid else 0,
             "max_llm_usd": config.split.max_llm_usd,
         },
         "generation": asdict(run.generation),
@@ -90,9 +89,7 @@ def _describe_attempts(forecast: Forecast) -> Iterator[tuple[str, str]]:
         yield "attempts", f"up to {forecast.attempts} for each requested seed: {at_most:,} pairs"
 
 
-def _describe_splits(
-    config: RunConfig, splits: SplitForecast, num_counted: int
-) -> Iterator[tuple[str, str]]:
+def _describe_splits(config: RunConfig, splits: SplitForecast) -> Iterator[tuple[str, str]]:
     given = f", {splits.groups_given:,} given with the prompts" if splits.groups_given else ""
     if not splits.is_paid:
         yield "splits", f"{splits.groups_to_ask:,} to do, free of charge{given}"
@@ -108,11 +105,21 @@ def _describe_splits(
         return
     cached = f"{splits.groups_cached:,} in the cache ({splits.cached_share:.1%})"
     yield "splits", f"{splits.groups_to_ask:,} to ask for, {cached}{given}"
-    how = f"scaled to the API's count of {num_counted} groups" if num_counted else "estimated"
-    yield "tokens", f"{splits.input_tokens:,} in, {splits.output_tokens:,} out ({how})"
+    yield "tokens", _describe_tokens(splits)
+    if splits.count_problem:
+        yield "", f"not counted: {splits.count_problem}"
     yield "price", f"{_write_usd(splits.usd_batch)} batched, {_write_usd(splits.usd_online)} online"
     if config.split.max_llm_usd is not None:
         yield "cap", _describe_cap(config.split.max_llm_usd, config, splits)
+
+
+def _describe_tokens(splits: SplitForecast) -> str:
+    num_counted = splits.tokens_counted_on_groups
+    if not num_counted:
+        return f"{splits.input_tokens:,} in, {splits.output_tokens:,} out (estimated)"
+    margin = f"±{splits.input_tokens_margin:.2%} at 95%" if splits.input_tokens_margin else "exact"
+    counted = f"by the API's count of {num_counted:,} groups, {margin}"
+    return f"{splits.input_tokens:,} in ({counted}), {splits.output_tokens:,} out (estimated)"
 
 
 def _describe_cap(cap: float, config: RunConfig, splits: SplitForecast) -> str:

@@ -7,12 +7,16 @@ import pytest
 
 from coupled_core.config import ModelPrice, SplitConfig
 from coupled_core.dataset.pair_ids import PairIdSet
-from coupled_core.errors import ConfigError
+from coupled_core.errors import ConfigError, LlmError
 from coupled_core.records import PromptGroup
 from coupled_core.split_forecast import SplitCounter, SplitForecast, list_cached, name_requests
-from coupled_core.splitting.llm.estimate import TokenEstimator
+from coupled_core.splitting.llm.client import open_client
+from coupled_core.splitting.llm.counted import Sample
+from coupled_core.splitting.llm.request import build_request
 from coupled_core.splitting.splitter import build_splitter
 from coupled_core.storage.local import LocalStore
+from tests.messages_server.fixture import messages_server, start_messages_server  # noqa: F401
+from tests.messages_server.process import RunningServer
 
 PAID = SplitConfig(splitter="anthropic")
 OFFLINE = SplitConfig(splitter="offline")
@@ -25,7 +29,7 @@ GIVEN = replace(MEADOW, background_prompt="a meadow", entity_prompts=("a kite", 
 def _count(
     config: SplitConfig, *groups: PromptGroup, cached: PairIdSet | None = None
 ) -> SplitForecast:
-    counter = SplitCounter(config, cached or PairIdSet(), TokenEstimator())
+    counter = SplitCounter(config, cached or PairIdSet(), Sample(0))
     for group in groups:
         counter.count(group)
     return counter.forecast()
@@ -88,3 +92,36 @@ def test_requests_are_named_as_the_build_names_them(
     assert identity == splitter.identity
     for group in (MEADOW, FOREST, GIVEN):
         assert request_of(group) == splitter.request_sha256(group)
+
+
+def test_with_a_key_the_api_counts_a_sample_of_what_is_left_to_ask(
+    messages_server: RunningServer,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), Sample(64))
+    for group in (MEADOW, FOREST, GIVEN, HOPELESS):
+        counter.count(group)
+    found = counter.forecast()
+    assert (found.tokens_counted_on_groups, found.input_tokens_margin) == (2, 0.0)
+    billed = messages_server.counters()
+    assert billed["requests"] == {"count_tokens": 2}
+    with open_client() as client:
+        params = [build_request(PAID, group).params for group in (MEADOW, HOPELESS)]
+        usages = [client.messages.create(**each).usage for each in params]
+    assert found.input_tokens == sum(usage.input_tokens for usage in usages)
+
+
+def test_an_api_that_does_not_count_leaves_the_estimate_unless_it_must(
+    messages_server: RunningServer,  # noqa: F811
+) -> None:
+    messages_server.stop()
+    plain = _count(PAID, MEADOW)
+    lax, strict = (
+        SplitCounter(PAID, PairIdSet(), Sample(64), must_count=must) for must in (False, True)
+    )
+    lax.count(MEADOW)
+    strict.count(MEADOW)
+    assert lax.forecast().input_tokens == plain.input_tokens
+    assert "the API answered" in lax.forecast().count_problem
+    with pytest.raises(LlmError):
+        strict.forecast()

@@ -1,113 +1,123 @@
-"""Tokens before anybody is asked: against answers that were written out, and the API's count."""
+"""Tokens before anybody is asked: against a real tokenizer's counts, and the API's own."""
 
 import json
-from collections.abc import Iterator
-from itertools import combinations, permutations
+from dataclasses import replace
+from pathlib import Path
 
 import anthropic
 import pytest
 
 from coupled_core.config import SplitConfig
 from coupled_core.errors import LlmError
-from coupled_core.records import GroupSplit, PromptGroup
+from coupled_core.records import PromptGroup
 from coupled_core.splitting.checked_groups import read_checked_groups
-from coupled_core.splitting.llm.estimate import TokenEstimator, calibrate, estimate_tokens
-from coupled_core.splitting.offline import OfflineSplitter
+from coupled_core.splitting.llm.counted import Sample, count_sample
+from coupled_core.splitting.llm.estimate import estimate_split, estimate_tokens
+from infra.benchmarks.token_estimate import compare, errors_of
 from tests.messages_server.process import RunningServer
 
 GROUPS = [checked.group for checked in read_checked_groups()]
 CONFIG = SplitConfig(splitter="anthropic")
+COUNTS = json.loads((Path(__file__).parent / "token_counts.json").read_text())
+"""By Anthropic's last published tokenizer; written by `infra.benchmarks.token_estimate --write`."""
 
 
-def _write_answer(split: GroupSplit) -> str:
-    indices = range(len(split.entity_prompts))
-    edits = split.edit_instructions
-    pairs = [
-        {
-            "image_0": i,
-            "image_1": j,
-            "edit_instruction": edits[i, j],
-            "inverse_instruction": edits[j, i],
-        }
-        for i, j in combinations(indices, 2)
-    ]
-    answer = {
-        "shares_background": True,
-        "background_prompt": split.background_prompt,
-        "entity_prompts": split.entity_prompts,
-        "pairs": pairs,
-        "variation_kind": split.variation_kind,
-        "flagged": False,
-        "flag_reason": "",
-    }
-    return json.dumps(answer, ensure_ascii=False)
+def sample_of(groups: list[PromptGroup], size: int) -> Sample:
+    sample = Sample(size)
+    for group in groups:
+        sample.add(group)
+    return sample
 
 
-@pytest.fixture(scope="module")
-def answered() -> list[tuple[PromptGroup, str]]:
-    splits = OfflineSplitter().split(GROUPS)
-    pairs = zip(GROUPS, splits, strict=True)
-    return [(g, _write_answer(split)) for g, split in pairs if isinstance(split, GroupSplit)]
-
-
-def test_the_output_estimate_fits_answers_that_were_written_out(
-    answered: list[tuple[PromptGroup, str]],
+@pytest.mark.parametrize(
+    ("name", "at_least", "sum_within", "mean", "percentile_90"),
+    [
+        ("instruction and schema", 2, 0.08, 0.08, 0.10),
+        ("English", 180, 0.01, 0.07, 0.12),
+        ("other languages", 19, 0.10, 0.12, 0.25),
+        ("answers", 120, 0.02, 0.06, 0.105),
+    ],
+)
+def test_the_estimate_is_as_close_to_a_real_tokenizer_as_the_readme_says(
+    name: str, at_least: int, sum_within: float, mean: float, percentile_90: float
 ) -> None:
-    estimator = TokenEstimator()
-    ratios = [estimator.estimate(g).output / estimate_tokens(text) for g, text in answered]
-    total = sum(estimator.estimate(group).output for group, _ in answered)
-    assert total == pytest.approx(sum(estimate_tokens(text) for _, text in answered), rel=0.03)
-    assert sum(0.85 < ratio < 1.15 for ratio in ratios) > 0.9 * len(ratios)
+    pairs = compare(COUNTS)[name]
+    share, mean_error, high_error = errors_of(pairs)
+    assert len(pairs) >= at_least, "texts have changed: count them again"
+    assert share == pytest.approx(1.0, abs=sum_within)
+    assert mean_error <= mean
+    assert high_error <= percentile_90
 
 
 def test_more_prompts_and_longer_prompts_cost_more() -> None:
-    estimator = TokenEstimator()
     prompts = ("A cat in a park", "A dog in a park", "An owl in a park")
     two, three = (PromptGroup("g", prompts[:n], "set", 0) for n in (2, 3))
     long = PromptGroup("g", tuple(p * 20 for p in prompts[:2]), "set", 0)
     for larger in (three, long):
-        assert estimator.estimate(larger).input > estimator.estimate(two).input
-        assert estimator.estimate(larger).output > estimator.estimate(two).output
+        assert estimate_split(larger).input > estimate_split(two).input
+        assert estimate_split(larger).output > estimate_split(two).output
 
 
-def test_characters_outside_ascii_count_in_full() -> None:
-    assert estimate_tokens("a" * 35) == pytest.approx(10)
-    assert estimate_tokens("桜の咲く公園") == 6
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("a red fox", 3.36),
+        ("extraordinary", 1.12 + 6 * 0.35),
+        ("f/1.8", 1.12 + 4 * 0.57),
+        ("лис", 1.92),
+        ("桜の咲く公園", 7.8),
+    ],
+)
+def test_words_marks_and_other_scripts_have_their_own_weight(text: str, tokens: float) -> None:
+    assert estimate_tokens(text) == pytest.approx(tokens)
 
 
-def test_the_apis_count_of_a_sample_scales_the_estimate(messages_server: RunningServer) -> None:
+def test_a_sample_is_drawn_from_the_whole_set_and_all_have_the_same_chance() -> None:
+    numbered = [replace(GROUPS[0], group_id=str(n)) for n in range(2000)]
+    drawn = [int(group.group_id) for group in sample_of(numbered, 500).groups]
+    assert len(set(drawn)) == 500
+    # The sum of 500 of 0..1999 without repetition has mean 999.5 and standard deviation 22.4.
+    assert sum(drawn) / 500 == pytest.approx(999.5, abs=5 * 22.4)
+    assert sample_of(numbered[:3], 5).groups == numbered[:3]
+
+
+def test_the_apis_count_of_a_sample_scales_the_estimate_with_an_interval(
+    messages_server: RunningServer,
+) -> None:
     with anthropic.Anthropic(max_retries=0) as client:
-        estimator = calibrate(client, CONFIG, GROUPS[:5])
+        every = count_sample(client, CONFIG, sample_of(GROUPS, len(GROUPS)))
+        part = count_sample(client, CONFIG, sample_of(GROUPS, 30))
     counters = messages_server.counters()
-    assert counters["requests"] == {"count_tokens": 5}
+    assert counters["requests"] == {"count_tokens": len(GROUPS) + 30}
     assert counters["paid"]["online"] == 0
-    assert 0.5 < estimator.scale < 1.5
-    for plain, scaled in _both(TokenEstimator(), estimator):
-        assert scaled == pytest.approx(plain * estimator.scale)
+    assert (every.num_counted, part.num_counted) == (len(GROUPS), 30)
+    assert every.half_width == 0.0
+    assert 0.0 < part.half_width < 0.05
+    # Twice the 95% interval: a sample of another seed would fail once in ten thousand.
+    assert part.ratio == pytest.approx(every.ratio, rel=2 * part.half_width)
 
 
-def _both(plain: TokenEstimator, scaled: TokenEstimator) -> Iterator[tuple[float, float]]:
-    for group in GROUPS[:3]:
-        first, second = plain.estimate(group), scaled.estimate(group)
-        yield first.input, second.input
-        yield first.output, second.output
+def test_one_counted_group_says_nothing_about_how_groups_differ(
+    messages_server: RunningServer,
+) -> None:
+    with anthropic.Anthropic(max_retries=0) as client:
+        assert count_sample(client, CONFIG, sample_of(GROUPS, 1)).half_width == 1.0
 
 
 def test_an_api_that_refuses_to_count_is_an_error_without_the_key(
-    messages_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+    messages_server: RunningServer,
 ) -> None:
     key = messages_server.environment["ANTHROPIC_API_KEY"]
     with anthropic.Anthropic(max_retries=0, base_url=f"{messages_server.base_url}/no") as client:
         with pytest.raises(LlmError, match="404") as caught:
-            calibrate(client, CONFIG, GROUPS[:1])
+            count_sample(client, CONFIG, sample_of(GROUPS[:1], 1))
         assert key not in str(caught.value)
         assert caught.value.__context__ is None
 
 
-def test_pairs_are_counted_once_though_they_are_edited_both_ways() -> None:
-    group = next(group for group in GROUPS if len(group.prompts) == 4)
-    assert len(list(permutations(group.prompts, 2))) == 12
-    per_pair = (150 + 0.2 * sum(map(len, group.prompts)) / 4) / 3.5
-    two = PromptGroup("g", group.prompts[:2], "set", 0)
-    grown = TokenEstimator().estimate(group).output - TokenEstimator().estimate(two).output
-    assert grown > 5 * per_pair * 0.9
+def test_each_pair_is_counted_once_though_it_is_edited_both_ways() -> None:
+    four = next(group for group in GROUPS if len(group.prompts) == 4)
+    same = [replace(four, prompts=four.prompts[:1] * count) for count in (2, 3, 4)]
+    two, three, six_pairs = (estimate_split(group).output for group in same)
+    a_pair_and_text = three - two  # two more pairs, one more text
+    assert six_pairs - three > a_pair_and_text  # three more pairs, one more text
