@@ -11,7 +11,7 @@ import typer
 from flows.cli_options import AsJson, Debug
 
 _PANEL = "Dataset"
-_EXIT_CODES = (
+EXIT_CODES = (
     "[bold]Exit codes[/]: 0 done, 1 unexpected, 2 wrong usage, 3 model unavailable, 4 storage, or "
     "a dataset that is damaged or forbids it, 130 interrupted."
 )
@@ -19,7 +19,7 @@ _SNAPSHOT_NAMES = (
     "[bold]Snapshots[/] are named by the beginning of their id, or: current; parent (what current "
     "followed); previous (what was current before the last move)."
 )
-_EPILOG = f"{_SNAPSHOT_NAMES}\n\n{_EXIT_CODES}"
+_EPILOG = f"{_SNAPSHOT_NAMES}\n\n{EXIT_CODES}"
 
 
 def _option(text: str, *names: str, **more: Any) -> Any:

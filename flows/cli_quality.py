@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli_dataset import Dataset, SingleWriter
+from flows.cli_dataset import EXIT_CODES, Dataset, SingleWriter
 from flows.cli_options import AsJson, Debug
 
 _PANEL = "Dataset"
@@ -72,4 +72,4 @@ def resplit(
 def add_commands(app: typer.Typer) -> None:
     """Add this file's commands to the command line."""
     for command in (dedup, resplit):
-        app.command(rich_help_panel=_PANEL)(command)
+        app.command(rich_help_panel=_PANEL, epilog=EXIT_CODES)(command)
