@@ -3,10 +3,11 @@
 import argparse
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from coupled_core.config import SplitConfig
+from coupled_core.errors import CoupledError
 from coupled_core.splitting.checked_groups import (
     CheckedGroup,
     Verdict,
@@ -89,24 +90,61 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The model's answers cost money once, under a cap; after that they come from the cache.
     """
     parser = argparse.ArgumentParser("python -m coupled_core.splitting.measure")
+    parser.add_argument(
+        "--splitter",
+        choices=("all", "offline", "anthropic"),
+        default="all",
+        help="all: offline, and anthropic where its key is set",
+    )
     parser.add_argument("--problems", action="store_true", help="list what is not right")
-    parser.add_argument("--offline-only", action="store_true", help="ask no model")
     parser.add_argument("--model", default=SplitConfig().model, help="of the Anthropic API")
+    parser.add_argument("--transport", choices=("online", "batch"), default="online")
     parser.add_argument("--max-llm-usd", type=float, default=1.0)
     parser.add_argument("--cache", help="where answers are kept; default: in the home folder")
     options = parser.parse_args(arguments)
-    splitters: list[Splitter] = [OfflineSplitter()]
-    paid = SplitConfig(
+    try:
+        for splitter in _open_splitters(options):
+            _report(splitter, lists_problems=options.problems)
+    except CoupledError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def _open_splitters(options: argparse.Namespace) -> Iterator[Splitter]:
+    if options.splitter != "anthropic":
+        yield OfflineSplitter()
+    has_key = choose_splitter(SplitConfig()) == "anthropic"
+    if options.splitter == "offline" or (options.splitter == "all" and not has_key):
+        return
+    config = SplitConfig(
         splitter="anthropic",
         model=options.model,
-        transport="online",
+        transport=options.transport,
         cache_uri=options.cache,
         max_llm_usd=options.max_llm_usd,
     )
-    if not options.offline_only and choose_splitter(SplitConfig()) == "anthropic":
-        splitters.append(build_splitter(paid))
-    for splitter in splitters:
-        _report(splitter, lists_problems=options.problems)
+    splitter = build_splitter(config)
+    print(describe_price(config), flush=True)
+    yield splitter
+
+
+def describe_price(config: SplitConfig) -> str:
+    """Say what the model's answers about the checked groups will cost, those in the cache too."""
+    from coupled_core.splitting.llm.estimate import Tokens, estimate_split
+    from coupled_core.splitting.llm.prices import cost_usd, price_of
+
+    groups = [checked.group for checked in read_checked_groups()]
+    tokens = sum(map(estimate_split, groups), Tokens())
+    usd = cost_usd(
+        price_of(config),
+        input_tokens=round(tokens.input),
+        output_tokens=round(tokens.output),
+        is_batch=config.transport == "batch",
+    )
+    return (
+        f"{config.model} is asked about {len(groups)} groups, unless the cache has its answers: "
+        f"about {tokens.input:,.0f} tokens in, {tokens.output:,.0f} out, {usd:.4f} USD; it stops "
+        f"at {config.max_llm_usd:g} USD"
+    )
 
 
 def _report(splitter: Splitter, *, lists_problems: bool) -> None:

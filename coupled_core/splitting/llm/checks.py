@@ -12,8 +12,14 @@ from functools import lru_cache
 from itertools import combinations
 
 from coupled_core.splitting.llm.answer import Answer
-from coupled_core.splitting.llm.instruction import INSTRUCTION
-from coupled_core.splitting.llm.wording import content_words, is_among, missing_from
+from coupled_core.splitting.llm.instruction import RULES
+from coupled_core.splitting.llm.wording import (
+    content_words,
+    invisible_chars,
+    is_among,
+    missing_from,
+    weigh_words,
+)
 from coupled_core.splitting.words import ADJECTIVES, LOCATIVES, SCENE_WORDS, tokenise
 
 _SCENERY = SCENE_WORDS | LOCATIVES | ADJECTIVES
@@ -24,11 +30,16 @@ _MIN_COVERED = 0.5
 """Share of a prompt's words that background and entity must carry."""
 _MIN_OWN_WORDS = 0.25
 """Share of an edit instruction's words that must come from its two prompts; verbs fill the rest."""
+_MAX_FOREIGN_WORDS = 6.0
+"""Of an edit instruction: "make", "instead", "colour"; more is a message of somebody else's."""
 _LEAK_WORDS = 6
 """So many words of our instruction in a row are no coincidence."""
+_JOINERS = frozenset("\u200c\u200d")
+"""Invisible, and part of Persian, of Indic scripts and of pictographs: where a prompt has them."""
 _FOREIGN = re.compile(
-    r"https?:|www\.|[{}<>`\x00-\x1f]|\bsystem prompt\b|\b(?:edit_instruction|background_prompt|"
-    r"entity_prompts?|shares_background|flag_reason)\b|"
+    r"https?:|www\.|\w\.(?:com|net|org|io|ai|ru|cn|info|xyz|shop)\b|[{}<>`\x00-\x1f]|"
+    r"\b(?:system prompt|edit_instruction|background_prompt|entity_prompts?|shares_background|"
+    r"flag_reason)\b|"
     r"\b(?:ignore|disregard|forget)\b.{0,40}\binstructions?\b",
     re.IGNORECASE,
 )
@@ -77,6 +88,8 @@ def _text_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
             yield f"{name} has {len(text)} characters, expected at most {max_chars}"
         if _FOREIGN.search(text) or _leaks(text, prompts):
             yield f"{name} holds text that describes no picture"
+        if invisible_chars(text) - _JOINERS.intersection(*prompts):
+            yield f"{name} holds invisible characters"
 
 
 def _background_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
@@ -101,13 +114,29 @@ def _entity_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
             yield f"entity_prompts[{i}]: {', '.join(map(repr, foreign))} not in its prompt"
         carried = {*background, *content_words(entity)}
         lost = [word for word in sorted(source) if not is_among(word, carried)]
-        if len(lost) > (1 - _MIN_COVERED) * len(source):
+        if weigh_words(lost) > (1 - _MIN_COVERED) * weigh_words(source):
             listed = ", ".join(map(repr, lost[:12]))
             yield f"neither background_prompt nor entity_prompts[{i}] says {listed}"
+        own = _first_own_word(prompts, i)
+        if own is not None and not is_among(own, carried):
+            yield f"entity_prompts[{i}] leaves out {own!r}, with which its prompt begins to differ"
     for i, j in combinations(range(len(prompts)), 2):
         same = content_words(answer.entity_prompts[i]) == content_words(answer.entity_prompts[j])
         if same and content_words(prompts[i]) != content_words(prompts[j]):
             yield f"entity_prompts[{i}] and entity_prompts[{j}] say the same"
+
+
+def _first_own_word(prompts: Sequence[str], index: int) -> str | None:
+    """Return the first word with which a prompt differs from some other: it names the entity.
+
+    Who answers with something else of the same prompt, such as what an order in it asks for, leaves
+    that word out.
+    """
+    others = [content_words(prompt) for prompt in prompts if prompt != prompts[index]]
+    for word in content_words(prompts[index]):
+        if word not in _SCENERY and not all(is_among(word, other) for other in others):
+            return word
+    return None
 
 
 def _pair_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
@@ -122,13 +151,16 @@ def _pair_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
                 is_among(word, entities) for word in own
             ):
                 yield f"pair {i}, {j}: {name} does not say what changes between its two prompts"
+            elif weigh_words(words - own) > _MAX_FOREIGN_WORDS:
+                listed = ", ".join(sorted(words - own)[:12])
+                yield f"pair {i}, {j}: {name} says more than what changes: {listed}"
         if pair.edit_instruction == pair.inverse_instruction:
             yield f"pair {i}, {j}: edit_instruction and inverse_instruction are the same"
 
 
 def _leaks(text: str, prompts: Sequence[str]) -> bool:
     """Say whether a text repeats our instruction where no prompt happens to say the same."""
-    runs = _runs_of(text) & _runs_of(INSTRUCTION)
+    runs = _runs_of(text) & _runs_of(RULES)
     return bool(runs) and not any(runs <= _runs_of(prompt) for prompt in prompts)
 
 

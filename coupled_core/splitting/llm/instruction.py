@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 INSTRUCTION_VERSION = "2"
 
-INSTRUCTION = """\
+RULES = """\
 You split groups of image prompts. The prompts of a group describe one scene in which one thing \
 varies: the entity itself, or its pose, its position or its look. From your answer an image \
 generator paints one background for the whole group and, into it, one entity for each prompt.
@@ -35,13 +35,17 @@ be there, and nothing that stays.
 stands differently; position if it is elsewhere in the scene; appearance if it looks different.
 - flagged: whether the prompts ask for sexual content with minors, for a real person in a \
 degrading scene, for gore, or for hate; flag_reason: why, in a few words. Else false and empty.
+"""
 
+_EXAMPLE = """
 Example: "A grey cat sleeps on a red sofa by the window, oil painting" and "A grey cat leaps over \
 a red sofa by the window, oil painting" have the background "A red sofa by the window, oil \
 painting.", the entities "A grey cat sleeps." and "A grey cat leaps.", the edit "Make the grey cat \
 leap instead of sleeping.", its inverse "Make the grey cat sleep instead of leaping.", and the \
 variation_kind pose.
 """
+
+INSTRUCTION = RULES + _EXAMPLE
 
 
 def write_data(prompts: Sequence[str], variation_kind: str | None) -> str:

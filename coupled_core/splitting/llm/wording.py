@@ -1,6 +1,7 @@
 """Words of prompts and answers, and whether a word of the one can come from the other."""
 
 import re
+import unicodedata
 from collections.abc import Collection
 from functools import lru_cache
 
@@ -14,15 +15,31 @@ _MIN_STEM, _MAX_ENDING = 3, 4
 
 @lru_cache(maxsize=512)  # the checks ask for the words of one group's texts again and again
 def content_words(text: str) -> tuple[str, ...]:
-    """Return the words of a text that carry meaning, without case, in order, repeated ones too."""
+    """Return the words of a text that carry meaning, without case, in order, repeated ones too.
+
+    How a letter is encoded makes no difference: é in one or two parts, full width, a break or a
+    joiner that nobody sees inside a word. A letter of another alphabet that looks alike does.
+    """
     words: list[str] = []
-    for token in tokenise(text):
+    for token in tokenise(_plain(text)):
         key = token.key
         if _UNSPACED.search(key):
             words.extend(key)
         elif key[0].isalnum() and key not in _FUNCTION_WORDS:
             words.append(key.removesuffix("'s").removesuffix("’s"))
     return tuple(words)
+
+
+def invisible_chars(text: str) -> set[str]:
+    """Return the characters that no reader sees: joiners, direction marks, tags, private ones."""
+    if text.isascii():
+        return set()
+    return {char for char in text if unicodedata.category(char) in ("Cf", "Co", "Cn", "Cs")}
+
+
+def weigh_words(words: Collection[str]) -> float:
+    """Return how many words there are; a sign of a script without spaces is half of one."""
+    return sum(0.5 if _UNSPACED.search(word) else 1.0 for word in words)
 
 
 def is_among(word: str, words: Collection[str]) -> bool:
@@ -33,6 +50,13 @@ def is_among(word: str, words: Collection[str]) -> bool:
 def missing_from(text: str, source: Collection[str]) -> list[str]:
     """Return the content words of a text that do not come from a source's words."""
     return [word for word in dict.fromkeys(content_words(text)) if not is_among(word, source)]
+
+
+def _plain(text: str) -> str:
+    if text.isascii():
+        return text
+    seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFKC", seen)
 
 
 def _same_stem(word: str, other: str) -> bool:

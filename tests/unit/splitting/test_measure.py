@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from coupled_core.config import DEFAULT_PRICES
 from coupled_core.records import GroupSplit, Rejection, RejectReason
 from coupled_core.splitting import measure as program
 from coupled_core.splitting.checked_groups import (
@@ -152,13 +153,34 @@ def test_the_program_prints_table_and_problems(
     assert "anthropic/" not in printed
 
 
-def test_with_a_key_the_model_is_measured_too_and_paid_once(
+def test_with_a_key_the_model_is_measured_after_its_price_is_said_and_paid_once(
     capsys: pytest.CaptureFixture[str], messages_server: RunningServer, tmp_path: Path
 ) -> None:
     for _ in range(2):
-        program.main(["--cache", str(tmp_path)])
-        printed = capsys.readouterr().out
-        assert printed.index(OfflineSplitter.identity) < printed.index("anthropic/claude-")
+        program.main(["--cache", str(tmp_path), "--splitter", "anthropic", "--problems"])
+        price, identity, *table = capsys.readouterr().out.splitlines()
+        assert price.startswith("claude-haiku-5-5 is asked about 199 groups")
+        assert price.endswith("it stops at 1 USD")
+        assert identity.startswith("anthropic/claude-haiku-5-5/instruction-")
+        assert any(line.startswith("all ") for line in table)
     counters = messages_server.counters()
     assert counters["paid"]["distinct_prompts"] == len(read_checked_groups())
     assert counters["paid"]["max_by_prompts"] == 1
+    said = float(price.partition(" out, ")[2].partition(" USD")[0])
+    tokens, listed = counters["tokens"], DEFAULT_PRICES["claude-haiku-5-5"]
+    paid = tokens["online_input_tokens"] * listed.input_usd
+    paid += tokens["online_output_tokens"] * listed.output_usd
+    # Repairs are not in what was said; the server's own count of tokens is a quarter of characters.
+    assert 0.5 * paid / 1e6 < said < paid / 1e6
+
+
+def test_the_cap_holds_for_the_measurement_and_a_missing_key_is_named(
+    messages_server: RunningServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = ["--cache", str(tmp_path), "--splitter", "anthropic", "--max-llm-usd", "0.001"]
+    with pytest.raises(SystemExit, match=r"error: stopped at the cap of 0\.001 USD"):
+        program.main(arguments)
+    assert messages_server.counters()["paid"]["online"] < 20
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    with pytest.raises(SystemExit, match="set ANTHROPIC_API_KEY"):
+        program.main(arguments)
