@@ -71,7 +71,7 @@ def load_content_filter(config: ContentFilterConfig, clip: EmbedsTexts) -> Conte
 def content_filter_version(config: ContentFilterConfig) -> str | None:
     """Return what names method and list in every manifest row; None: no filter runs."""
     listed = config.concept_list
-    return listed and f"{_METHOD}:{listed.name}:{fingerprint(listed)[:12]}"
+    return None if listed is None else f"{_METHOD}:{listed.name}:{fingerprint(listed)[:12]}"
 
 
 def _best_cosine(images: NDArray[np.float32], captions: NDArray[np.float32]) -> NDArray[np.float32]:
