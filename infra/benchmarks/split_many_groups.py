@@ -114,9 +114,9 @@ def _split(arguments: argparse.Namespace) -> None:
     )
     splitter = LlmSplitter(config, account="benchmark")
     started = time.monotonic()
-    splitter.prepare(lambda: _groups(arguments.groups), arguments.groups)
+    splitter.prepare(lambda: make_groups(arguments.groups), arguments.groups)
     prepared = time.monotonic() - started
-    num_split, usd, groups = 0, 0.0, _groups(arguments.groups)
+    num_split, usd, groups = 0, 0.0, make_groups(arguments.groups)
     while shard := list(islice(groups, _SHARD)):
         outcomes = splitter.split(shard)
         num_split += sum(isinstance(outcome, GroupSplit) for outcome in outcomes)
@@ -126,7 +126,8 @@ def _split(arguments: argparse.Namespace) -> None:
     print(json.dumps({**figures, "peak_memory_mib": round(peak_mib)}))
 
 
-def _groups(count: int) -> Iterator[PromptGroup]:
+def make_groups(count: int) -> Iterator[PromptGroup]:
+    """Yield groups of two prompts, each with a word of its own."""
     for number in range(count):
         prompts = (f"A fox of kind k{number} in a quiet garden", "An owl in a quiet garden")
         yield PromptGroup(f"group-{number}", prompts, "made up", number)

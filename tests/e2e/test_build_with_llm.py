@@ -1,7 +1,9 @@
 """`coupled build` with a language model behind a real socket: cost, cap, repetition, secrecy."""
 
 import json
+import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,29 @@ START = Callable[..., RunningServer]
 
 
 def with_server(coupled: Coupled, server: RunningServer) -> Coupled:
+    """Return the command with a key, and with what Prefect keeps on the client's side at hand."""
     write_prompts(coupled.folder / "prompts.parquet")
-    return Coupled(coupled.folder, {**coupled.environment, **server.environment})
+    home = {"PREFECT_HOME": str(coupled.folder / "prefect")}
+    return Coupled(coupled.folder, {**coupled.environment, **server.environment, **home})
+
+
+def read_prefect(url: str) -> str:
+    """Return all that Prefect's server knows: parameters, inputs, states with results, logs."""
+    documents = []
+    for name in ("flow_runs", "task_runs", "logs", "artifacts"):
+        offset = 0
+        while page := _read_page(f"{url}/{name}/filter", offset):
+            documents.append(page)
+            offset += len(page)
+    return json.dumps(documents)
+
+
+def _read_page(url: str, offset: int) -> list[Any]:
+    body = json.dumps({"limit": 200, "offset": offset}).encode()
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        page: list[Any] = json.load(response)
+    return page
 
 
 @pytest.mark.parametrize("transport", ["online", "batch"])
@@ -46,6 +69,10 @@ def test_a_build_pays_once_says_what_it_cost_and_never_shows_the_key(
     written = [path for path in coupled.folder.rglob("*") if path.is_file()]
     assert len(written) > 10
     assert [path for path in written if API_KEY.encode() in path.read_bytes()] == []
+    known = read_prefect(command.environment["PREFECT_API_URL"])
+    assert str(coupled.folder) in known  # parameters are there
+    assert "claude-haiku-5-5" in known  # and logs
+    assert API_KEY not in known
 
 
 def test_a_build_stops_at_the_cap_and_goes_on_with_a_higher_one(

@@ -1,5 +1,6 @@
 """The online transport against a real HTTP server: answers, repairs, faults, bounds, money."""
 
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from coupled_core.errors import ConfigError, LlmBudgetError, LlmError
 from coupled_core.records import GroupSplit, Rejection, RejectReason
 from tests.messages_server.process import RunningServer
+from tests.messages_server.settings import API_KEY
 from tests.unit.splitting.llm.groups import make_group, make_groups, make_splitter, split_all
 
 ONLINE = {"transport": "online"}
@@ -150,6 +152,20 @@ def test_a_request_that_the_api_never_takes_stops_the_run(
     splitter._client.base_url = f"{messages_server.base_url}/nowhere/"
     with pytest.raises(LlmError, match="404"):
         splitter.split(make_groups(2))
+
+
+def test_an_error_that_quotes_the_key_is_told_without_it(
+    messages_server: RunningServer, tmp_path: Path
+) -> None:
+    for number, transport in enumerate(("online", "batch")):
+        splitter = make_splitter(tmp_path / transport, transport=transport)
+        splitter._client.base_url = f"{messages_server.base_url}/{API_KEY}/"  # quoted in the 404
+        with pytest.raises(LlmError, match=r"/\[key\]/") as caught:
+            splitter.split([make_group(number)])
+        told = "".join(traceback.format_exception(caught.value))
+        assert API_KEY not in told
+        written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+        assert not any(API_KEY.encode() in data for data in written)
 
 
 def test_a_missing_key_and_a_missing_price_are_said_before_anything_is_asked(
