@@ -117,9 +117,10 @@ def _headline(summary: RunSummary) -> str:
         return f"nothing was added to {summary.dataset}: no shard could be split as a whole"
     if summary.failed_shards:
         return f"nothing was added to {summary.dataset}: every shard failed"
+    lasting = "thresholds" if summary.attempts["at_most"] == 1 else "thresholds and attempts"
     return (
         f"nothing to do: all {summary.num_pairs} pairs are in {summary.dataset} already "
-        "(cut with the thresholds of their own run; `coupled recut` puts others over all)"
+        f"(with the {lasting} of their own run; `coupled recut` puts other thresholds over all)"
     )
 
 
