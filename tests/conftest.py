@@ -102,7 +102,7 @@ class _Running:
     def __enter__(self) -> None:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not _answers(self._server.endpoint):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()

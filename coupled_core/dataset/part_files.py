@@ -20,6 +20,9 @@ _IMAGE_ROW_GROUP_BYTES = 32 << 20
 _IMAGE_PART_BYTES = 384 << 20
 """Image bytes at which the next part begins."""
 
+PART_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises for damage: OSError for bad pages, the last for names that are no text."""
+
 
 def open_part(source: Any) -> pq.ParquetFile:
     """Open a part so that a page which is not what was written is an error, not other rows.

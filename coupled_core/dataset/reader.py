@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from coupled_core.dataset.pair_ids import PairIdSet
-from coupled_core.dataset.part_files import PartKind, open_part
+from coupled_core.dataset.part_files import PART_ERRORS, PartKind, open_part
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.pointer import POINTER_KEY, read_pointer
 from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA
@@ -107,7 +107,7 @@ def _iter_part(
             yield from file.iter_batches(batch_rows, columns=present, use_threads=False)
     except NotFoundError as error:
         raise DatasetError(f"part {store.uri}/{part.key} is missing: restore it") from error
-    except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
+    except PART_ERRORS as error:
         raise DatasetError(f"part {store.uri}/{part.key} is damaged: {error}") from error
 
 

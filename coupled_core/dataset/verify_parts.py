@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.dataset.damage import Check, DamageLog
+from coupled_core.dataset.part_files import PART_ERRORS
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.errors import NotFoundError
 from coupled_core.storage.store import ObjectStore
@@ -41,9 +42,10 @@ def read_batches(
         with pq.ParquetFile(path) as file:
             present = columns and [name for name in columns if name in file.schema_arrow.names]
             for batch in file.iter_batches(batch_rows, columns=present, use_threads=False):
+                batch.validate(full=True)  # damaged text may be none
                 yield batch
                 num_rows += batch.num_rows
-    except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
+    except PART_ERRORS as error:
         log.add(Check.PART_FORMAT, part.key, num_rows, expected="a readable row", got=error)
         return
     if num_rows != part.num_rows:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from coupled_core.dataset.part_files import open_part
+from coupled_core.dataset.part_files import PART_ERRORS, open_part
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.export.edits import EncodedImage, ExportedPair
 from coupled_core.export.pair_rows import Row
@@ -65,7 +64,7 @@ def _read_part(
         raise DatasetError(f"part {store.uri}/{part} is missing: restore it") from error
     except MemoryError:  # pyarrow's is an ArrowException too
         raise
-    except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
+    except PART_ERRORS as error:
         raise DatasetError(f"part {store.uri}/{part} is damaged: {error}") from error
     if num_found != len(wanted):
         raise DatasetError(
@@ -90,9 +89,9 @@ def _wanted_rows(
 
 
 def _join(row: Row, found: dict[str, Any], where: str, *, as_png: bool) -> ExportedPair:
-    if found["pair_id"] != row["pair_id"]:
+    if (name := found.get("pair_id")) != row["pair_id"]:
         raise DatasetError(
-            f"row {row['image_row']} of {where} holds pair {found['pair_id']}, the manifest "
+            f"row {row['image_row']} of {where} holds pair {name}, the manifest "
             f"expects {row['pair_id']}: run `coupled verify` on the dataset"
         )
     first, second = (_image(row, found, index, where, as_png=as_png) for index in (0, 1))
@@ -102,7 +101,7 @@ def _join(row: Row, found: dict[str, Any], where: str, *, as_png: bool) -> Expor
 def _image(
     row: Row, found: dict[str, Any], index: int, where: str, *, as_png: bool
 ) -> EncodedImage:
-    data: bytes = found[f"image_{index}"]["bytes"]
+    data: bytes = (found.get(f"image_{index}") or {}).get("bytes") or b""
     digest = hashlib.sha256(data).hexdigest()
     if digest != (expected := row[f"image_{index}_sha256"]):
         raise DatasetError(

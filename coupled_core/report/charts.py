@@ -88,6 +88,8 @@ class Histogram:
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
     markers: tuple[Marker, ...]
+    peak: Marker
+    """How many pairs the highest bar holds, at the end that is further from the thresholds."""
     summary: str
     """What the chart shows, for those who do not see it."""
 
@@ -117,7 +119,8 @@ def draw_histogram(distribution: Distribution) -> Histogram:
     is_logarithmic = distribution.metric.is_logarithmic
     x = Axis(edges[0], edges[-1], plot.left, plot.right, is_logarithmic)
     counts = list(zip(distribution.num_kept, distribution.num_dropped, strict=True))
-    y = Axis(0, max(1, max(map(sum, counts))), 0, plot.bottom - plot.top)
+    most = max(1, *map(sum, counts))
+    y = Axis(0, most, 0, plot.bottom - plot.top)
     bars = []
     for index, (kept, dropped) in enumerate(counts):
         left, right = x(edges[index]), x(edges[index + 1])
@@ -134,12 +137,14 @@ def draw_histogram(distribution: Distribution) -> Histogram:
                 text=f"{span}: {kept} kept, {dropped} dropped",
             )
         )
+    markers = _markers(distribution.in_force, x, plot)
     return Histogram(
         plot,
         distribution,
         tuple(bars),
         x.ticks(5),
-        _markers(distribution.in_force, x, plot),
+        markers,
+        _peak(most, markers, plot),
         _describe(distribution),
     )
 
@@ -191,6 +196,13 @@ def _markers(bounds: Sequence[float], x: Axis, plot: Plot) -> tuple[Marker, ...]
         Marker(x(bound), format_number(bound), "start" if x(bound) < middle else "end")
         for bound in bounds
     )
+
+
+def _peak(most: int, markers: Sequence[Marker], plot: Plot) -> Marker:
+    label = f"{most:,} {'pair' if most == 1 else 'pairs'}"
+    if any(marker.anchor == "start" for marker in markers):
+        return Marker(plot.right, label, "end")
+    return Marker(plot.left, label, "start")
 
 
 def _describe(distribution: Distribution) -> str:

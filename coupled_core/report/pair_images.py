@@ -5,11 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from coupled_core.checkpoints.generated import STAGE as GENERATED
 from coupled_core.checkpoints.scored import STAGE as SCORED
-from coupled_core.dataset.part_files import open_part
+from coupled_core.dataset.part_files import PART_ERRORS, open_part
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.records import RejectReason
@@ -91,7 +89,7 @@ def _from_part(
                 first += num_rows
     except NotFoundError as error:
         raise DatasetError(f"part {store.uri}/{key} is missing: restore it") from error
-    except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
+    except PART_ERRORS as error:
         raise DatasetError(f"part {store.uri}/{key} is damaged: {error}") from error
 
 

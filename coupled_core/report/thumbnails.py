@@ -16,8 +16,8 @@ _MIN_SIDE_PX, _MAX_SIDE_PX = 48, 384
 _MASK_SIDE_PX = 64
 _MASK_SHARE = 0.15
 """Of a pair's bytes, for both masks."""
-_TINT = (214, 40, 140, 120)
-"""Red, green, blue, opacity: what a mask lays over the entity."""
+_VEIL = (12, 14, 18, 184)
+"""Red, green, blue, opacity: what a mask lays over all but the entity, whose colours stay."""
 _LOSSLESS = 101
 _LADDER: tuple[tuple[float, tuple[int, ...]], ...] = (
     (1.0, (_LOSSLESS, 80, 60, 40)),
@@ -35,7 +35,7 @@ class Thumbnails:
     image_0: str
     image_1: str
     mask_0: str
-    """Transparent where there is no entity."""
+    """Transparent over the entity, dark elsewhere."""
     mask_1: str
     size_px: tuple[int, int]
     """(width, height) of the images."""
@@ -95,9 +95,9 @@ def _encode(picture: Image.Image, quality: int) -> str:
 def _encode_mask(data: bytes) -> str:
     grey = _shrink(Image.open(io.BytesIO(data)).convert("L"), _MASK_SIDE_PX, Image.Resampling.BOX)
     inside = np.asarray(grey) > 127
-    tinted = np.where(inside[..., None], np.array(_TINT, np.uint8), np.zeros(4, np.uint8))
+    veil = np.where(inside[..., None], np.zeros(4, np.uint8), np.array(_VEIL, np.uint8))
     buffer = io.BytesIO()
-    Image.fromarray(tinted.astype(np.uint8), "RGBA").save(
+    Image.fromarray(veil.astype(np.uint8), "RGBA").save(
         buffer, "WEBP", lossless=True, quality=60, method=3
     )
     return _data_uri(buffer.getvalue())

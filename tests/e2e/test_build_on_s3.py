@@ -23,6 +23,8 @@ def test_a_dataset_on_s3_holds_the_rows_of_a_local_one(
     assert code == 0, errors
     assert _without_place(read_rows(dataset)) == _without_place(read_rows(undisturbed / "pairs"))
     assert Path(json.loads(output)["contact_sheet"]).is_file()
+    reports = {info.key.rpartition("/")[2] for info in open_store(dataset).list("reports/")}
+    assert {"contact-sheet.png", "report.html", "survival.png", "summary.json"} <= reports
 
 
 def test_a_store_without_conditional_writes_is_refused_before_anything_is_spent(

@@ -84,4 +84,4 @@ def test_small_images_with_room_are_shown_pixel_by_pixel() -> None:
     shown = np.asarray(_decode_uri(made.image_0).convert("RGB"))
     assert np.array_equal(shown, decode_image(look.image_0.data))
     alpha = np.asarray(_decode_uri(made.mask_0).convert("RGBA"))[..., 3]
-    assert (alpha > 0).sum() == 12 * 12
+    assert (alpha == 0).sum() == 12 * 12
