@@ -13,6 +13,8 @@ from coupled_core.storage.store import ObjectStore, open_store
 from flows.cli import app
 from tests.sample_pairs import commit_pairs, spread_pairs
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture
 def store(moto_server: Any, new_bucket: Callable[[Any], str]) -> ObjectStore:
