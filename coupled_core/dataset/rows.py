@@ -26,6 +26,7 @@ from coupled_core.records import (
 )
 
 Row = dict[str, Any]
+Descriptors = tuple[ImageDescriptor, ...]
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ def quarantined_row(bad: QuarantinedRow, shard_index: int, run: RunFacts) -> Row
 def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
     """Return what is known before anything ran."""
     group, (first, second) = pair.group, pair.image_indices
+    extra = json.dumps(dict(group.extra), default=str, sort_keys=True) if group.extra else None
     return {
         "pair_id": pair.pair_id,
         "group_id": group.group_id,
@@ -167,9 +169,7 @@ def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
         "shard_index": pair.shard_index,
         "source_file": group.source_file,
         "source_row": group.source_row,
-        "extra": json.dumps(dict(group.extra), default=str, sort_keys=True)
-        if group.extra
-        else None,
+        "extra": extra,
         "prompt_0": group.prompts[first],
         "prompt_1": group.prompts[second],
         "seed": pair.seed,
@@ -235,12 +235,9 @@ def image_columns(images: EncodedPair) -> Row:
 
 
 def score_columns(
-    scores: PairScores,
-    masks: tuple[EntityMask, EntityMask],
-    run: RunFacts,
-    descriptors: tuple[ImageDescriptor, ...] = (),
+    scores: PairScores, masks: tuple[EntityMask, EntityMask], run: RunFacts, seen: Descriptors = ()
 ) -> Row:
-    """Return how a pair was measured; `descriptors` of both images, or none."""
+    """Return how a pair was measured; `seen` describes both images, or is empty."""
     row: Row = dict(vars(scores))
     for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
         row[f"{name}_area_fraction"] = mask.area_fraction
@@ -250,10 +247,10 @@ def score_columns(
     row["clip_model"] = run.clip_model
     row["metric_version"] = run.metric_version
     row["content_filter_version"] = run.content_filter_version
-    for number, descriptor in enumerate(descriptors):
+    for number, descriptor in enumerate(seen):
         row[f"image_{number}_clip_code"] = descriptor.clip_code
     if run.content_filter_version is not None:
-        row["content_concepts"] = sorted({c for each in descriptors for c in each.concepts})
+        row["content_concepts"] = sorted({c for each in seen for c in each.concepts})
     return row
 
 

@@ -10,7 +10,14 @@ from coupled_core.dataset.schema import MANIFEST_SCHEMA
 from tests.sample_shards import make_rows
 
 _NULL_WHERE_UNKNOWN = {"code_revision", "content_filter_version", "split_model", "error_message"}
-_NULL_WHERE_UNKNOWN |= {"duplicate_of", "content_concepts", "review_status", "base_model_revision", "image_part", "image_row"}
+_NULL_WHERE_UNKNOWN |= {
+    "duplicate_of",
+    "content_concepts",
+    "review_status",
+    "base_model_revision",
+    "image_part",
+    "image_row",
+}
 
 
 def test_a_scored_row_fills_every_column_that_is_known() -> None:
