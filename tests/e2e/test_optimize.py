@@ -69,3 +69,11 @@ def test_a_schedule_so_found_can_be_generated_with(coupled: Coupled, optimised: 
         "generate", *prompts, "-o", "pair.png", "--schedule", schedule, "--steps", "2"
     )
     assert code == 0, errors
+
+
+def test_candidates_side_by_side_lead_to_the_same_schedule(
+    coupled: Coupled, optimised: Path
+) -> None:
+    code, _, errors = coupled.run(*optimize_arguments("--workers", "2"))
+    assert code == 0, errors
+    assert (coupled.folder / SCHEDULE).read_bytes() == (optimised / SCHEDULE).read_bytes()
