@@ -32,6 +32,14 @@ def open_part(source: Any) -> pq.ParquetFile:
     return pq.ParquetFile(source, page_checksum_verification=True)
 
 
+def iter_rows(
+    file: pq.ParquetFile, batch_rows: int, columns: list[str] | None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a part, holding one row group: over all, pyarrow reads ahead to the end."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_rows, [group], columns, use_threads=False)
+
+
 @dataclass(frozen=True)
 class PartFile:
     """A finished part on local disk."""

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from coupled_core.dataset.pair_ids import PairIdSet
-from coupled_core.dataset.part_files import PART_ERRORS, PartKind, open_part
+from coupled_core.dataset.part_files import PART_ERRORS, PartKind, iter_rows, open_part
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.pointer import POINTER_KEY, read_pointer
 from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA
@@ -104,7 +104,7 @@ def _iter_part(
         with store.open_input(part.key) as source, open_part(source) as file:
             _check_outside(store, part, source.seek(0, os.SEEK_END), file)
             present = columns and [name for name in columns if name in file.schema_arrow.names]
-            yield from file.iter_batches(batch_rows, columns=present, use_threads=False)
+            yield from iter_rows(file, batch_rows, present)
     except NotFoundError as error:
         raise DatasetError(f"part {store.uri}/{part.key} is missing: restore it") from error
     except PART_ERRORS as error:

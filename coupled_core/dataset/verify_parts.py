@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.dataset.damage import Check, DamageLog
-from coupled_core.dataset.part_files import PART_ERRORS
+from coupled_core.dataset.part_files import PART_ERRORS, iter_rows
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.errors import NotFoundError
 from coupled_core.storage.store import ObjectStore
@@ -41,7 +41,7 @@ def read_batches(
     try:
         with pq.ParquetFile(path) as file:
             present = columns and [name for name in columns if name in file.schema_arrow.names]
-            for batch in file.iter_batches(batch_rows, columns=present, use_threads=False):
+            for batch in iter_rows(file, batch_rows, present):
                 batch.validate(full=True)  # damaged text may be none
                 yield batch
                 num_rows += batch.num_rows

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from coupled_core.export.edits import DirectedEdit, EncodedImage, SeenEdit
 from coupled_core.export.folder import ExportFolder, FileInfo
 
+_READ_BYTES = 2**20
 _ROW_GROUP_BYTES = 16 << 20
 """Image bytes at which a row group is closed; readers and we hold one, and some copies of it."""
 _ROW_GROUP_ROWS = 1000
@@ -108,7 +109,9 @@ def read_shards(
 ) -> Iterator[SeenEdit]:
     """Read shards back, a few rows at a time."""
     for path in paths:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(8, columns=list(columns), use_threads=False):
-                for index in range(batch.num_rows):
-                    yield seen_of(batch.slice(index, 1).to_pylist()[0])
+        # One row group at a time, and buffered: else pyarrow reads ahead until it holds the shard.
+        with pq.ParquetFile(path, buffer_size=_READ_BYTES) as file:
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(8, [group], list(columns), use_threads=False):
+                    for index in range(batch.num_rows):
+                        yield seen_of(batch.slice(index, 1).to_pylist()[0])
