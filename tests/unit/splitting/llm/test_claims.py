@@ -82,12 +82,9 @@ def test_of_many_who_find_an_abandoned_claim_exactly_one_takes_it_over(store: Ob
     lease = Lease(beat_seconds=0.1, lost_after_seconds=3.0, poll_seconds=0.02)
     others = [Claims(store, lease) for _ in range(8)]
 
-    def take_over(other: Claims) -> bool:
-        other.wait_until_free(QUESTION)
-        return other.take(QUESTION)
-
     with ThreadPoolExecutor(len(others)) as pool:
-        assert sum(pool.map(take_over, others)) == 1
+        list(pool.map(lambda other: other.wait_until_free(QUESTION), others))
+        assert sum(pool.map(lambda other: other.take(QUESTION), others)) == 1
     for other in others:
         other.close()
 
