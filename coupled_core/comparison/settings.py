@@ -58,6 +58,7 @@ class CompareSettings(BaseModel):
             "train-prompts": self.train_prompts,
             "train-groups": self.num_train_groups,
             "sweep-budget": self.sweep_budget,
+            "trade-off-points": self.num_trade_off_points if self.trade_off else None,
             "extra-groups": self.num_extra_groups,
             "base-model": generation.base_model,
             "revision": generation.revision,
