@@ -11,7 +11,8 @@ from flows.optimize_options import read_settings
 GIVEN = {
     "config": None, "output": Path("out/mine.json"), "family": "sine", "mode": "key_scale",
     "budget": 12, "groups": 6, "knots": 8, "against": None, "check_steps": "28, 20,28",
-    "finalists": 4, "final_noises": 2, "workers": 1, "prompts": "train.parquet", "base_model": None, "seed": 5, "steps": 10,
+    "finalists": 4, "final_noises": 2, "workers": 1, "prompts": "train.parquet",
+    "base_model": None, "seed": 5, "steps": 10,
 }  # fmt: skip
 
 
