@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from coupled_core.dataset.damage import Check, DamageLog
 from coupled_core.dataset.part_files import PART_ERRORS, iter_rows
 from coupled_core.dataset.parts import PartInfo
+from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA
 from coupled_core.errors import NotFoundError
 from coupled_core.storage.store import ObjectStore
 
@@ -40,6 +41,9 @@ def read_batches(
     num_rows = 0
     try:
         with pq.ParquetFile(path) as file:
+            if damage := _schema_damage(file.schema_arrow, part):
+                log.add(Check.PART_FORMAT, part.key, expected=damage[0], got=damage[1])
+                return
             present = columns and [name for name in columns if name in file.schema_arrow.names]
             for batch in iter_rows(file, batch_rows, present):
                 batch.validate(full=True)  # damaged text may be none
@@ -50,6 +54,25 @@ def read_batches(
         return
     if num_rows != part.num_rows:
         log.add(Check.PART_ROWS, part.key, expected=f"{part.num_rows} rows", got=num_rows)
+
+
+def _schema_damage(found: pa.Schema, part: PartInfo) -> tuple[str, str] | None:
+    """Return the first column that is expected and what is there instead, if any differs.
+
+    Manifest parts of an earlier minor version may lack columns that may be null.
+    """
+    is_manifest = part.kind == "manifest"
+    for field in MANIFEST_SCHEMA if is_manifest else IMAGES_SCHEMA:
+        if field.name not in found.names:
+            if not (is_manifest and field.nullable):
+                return f"a column {field.name}", f"columns {found.names}"
+        elif not (got := found.field(field.name)).equals(field):
+            return _describe(field), _describe(got)
+    return None
+
+
+def _describe(field: pa.Field) -> str:
+    return f"column {field.name} of {field.type}" + ("" if field.nullable else ", never null")
 
 
 def _compare_bytes(path: Path, part: PartInfo, log: DamageLog) -> None:

@@ -5,18 +5,15 @@ what candidates differ by, mostly by luck. So a search only nominates: its best 
 training groups again, from several other noises each, and the best of *those* figures wins.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coupled_core.evaluation.intervals import Interval, bootstrap_mean
-from coupled_core.evaluation.pairs import EvaluatedPair, objectives_by_group
+from coupled_core.evaluation.pairs import objectives_by_group
+from coupled_core.optimization.fit_report import RunTrials
 from coupled_core.optimization.schedule_search import FoundSchedule
 from coupled_core.optimization.trial import Trial
 from coupled_core.schedules.schedule import Schedule
-
-RunTrials = Callable[[Sequence[Trial]], Sequence[list[EvaluatedPair]]]
-"""Returns the pairs of each trial, in order."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from coupled_core.records import (
     Sample,
 )
 from coupled_core.scoring.clip_code import encode_embeddings
+from coupled_core.scoring.content_filter import ContentFilter
 
 
 class ScoresPairs(Protocol):
@@ -37,13 +38,6 @@ class ScoresPairs(Protocol):
         """Return one mask an image and the scores of every pair."""
 
 
-class FindsConcepts(Protocol):
-    """What is asked of a content filter; `scoring.content_filter` has one."""
-
-    def find_concepts(self, image_embeddings: np.ndarray) -> list[tuple[str, ...]]:
-        """Return the unwanted concepts of each image."""
-
-
 def score_shard(
     samples: Mapping[str, Sample],
     load_scorer: Callable[[], ScoresPairs],
@@ -52,7 +46,7 @@ def score_shard(
     batch_size: int,
     progress: Progress,
     attempt: int = 1,
-    load_content_filter: Callable[[], FindsConcepts | None] = lambda: None,
+    load_content_filter: Callable[[], ContentFilter | None] = lambda: None,
 ) -> int:
     """Score what is not stored yet and return how many batches that took.
 
@@ -86,7 +80,7 @@ def score_shard(
 
 def _score(
     scorer: ScoresPairs,
-    content_filter: FindsConcepts | None,
+    content_filter: ContentFilter | None,
     sample: Sample,
     encoded: EncodedSample,
 ) -> ScoredSample:

@@ -99,6 +99,32 @@ def test_a_truncated_part_is_named_with_both_sizes(store: LocalStore, kind: str)
     assert named[Check.PART_SIZE].got == str(part.size_bytes - 50)
 
 
+@pytest.mark.parametrize(
+    ("kind", "column"), [("images", "image_1"), ("images", "pair_id"), ("manifest", "pair_id")]
+)
+def test_a_part_without_a_column_is_named(store: LocalStore, kind: str, column: str) -> None:
+    whole = _commit(store, make_rows("run", 0))
+    part = whole.parts_of(kind)[0]
+    damaged = _rewrite(store, whole, part, lambda table: table.drop_columns([column]))
+    damage = _verify(store, damaged).damage.listed[0]
+    assert (damage.check, damage.part) == (Check.PART_FORMAT, part.key)
+    assert column in damage.expected and column not in damage.got
+
+
+@pytest.mark.parametrize("kind", ["images", "manifest"])
+def test_a_column_of_another_type_is_named(store: LocalStore, kind: str) -> None:
+    whole = _commit(store, make_rows("run", 0))
+    part = whole.parts_of(kind)[0]
+
+    def retype(table: pa.Table) -> pa.Table:
+        column = pa.field("pair_id", pa.binary(), nullable=False)
+        return table.set_column(0, column, table["pair_id"].cast(pa.binary()))
+
+    damage = _verify(store, _rewrite(store, whole, part, retype)).damage.listed[0]
+    assert (damage.check, damage.part) == (Check.PART_FORMAT, part.key)
+    assert damage.got == "column pair_id of binary, never null"
+
+
 def test_one_flipped_bit_in_an_image_is_traced_to_its_pair(store: LocalStore) -> None:
     made = make_rows("run", 0)
     snapshot = _commit(store, made)

@@ -6,15 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from flows.cli import app
 from tests.coupled_command import write_prompts
-
-
-def _run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, list(arguments))
-    return result.exit_code, result.stdout, result.stderr
+from tests.unit.flows.invoke import run
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -26,26 +20,26 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", ["build", "generate", "validate", "show"])
 def test_every_command_explains_itself_and_its_exit_codes(command: str) -> None:
-    code, output, _ = _run(command, "--help")
+    code, output, _ = run(command, "--help")
     assert code == 0
     assert "Exit codes" in output
 
 
 def test_validate_counts_a_good_set(tmp_path: Path) -> None:
     path = write_prompts(tmp_path / "set.parquet")
-    code, output, _ = _run("validate", str(path), "--json")
+    code, output, _ = run("validate", str(path), "--json")
     assert code == 0
     assert (json.loads(output)["num_groups"], json.loads(output)["num_prompts"]) == (4, 9)
 
 
 def test_a_missing_prompt_set_is_one_line_and_code_2(tmp_path: Path) -> None:
-    code, output, errors = _run("validate", str(tmp_path / "nothing.parquet"))
+    code, output, errors = run("validate", str(tmp_path / "nothing.parquet"))
     assert (code, output) == (2, "")
     assert errors.startswith("error: ") and errors.count("\n") == 1
 
 
 def test_show_of_an_empty_folder_says_how_to_make_a_dataset(tmp_path: Path) -> None:
-    code, _, errors = _run("show", str(tmp_path))
+    code, _, errors = run("show", str(tmp_path))
     assert code == 4
     assert "coupled build" in errors
 
@@ -53,18 +47,18 @@ def test_show_of_an_empty_folder_says_how_to_make_a_dataset(tmp_path: Path) -> N
 def test_a_missing_model_is_code_3(tmp_path: Path) -> None:
     prompts = ("a red fox in a snowy forest at dawn", "a grey owl in a snowy forest at dawn")
     picture, model = str(tmp_path / "pair.png"), str(tmp_path / "no-model")
-    code, _, errors = _run("generate", *prompts, "-o", picture, "--base-model", model)
+    code, _, errors = run("generate", *prompts, "-o", picture, "--base-model", model)
     assert code == 3
     assert errors.startswith("error: ")
 
 
 def test_prompts_without_a_common_background_are_code_2(tmp_path: Path) -> None:
     prompts = ("a red fox asleep", "two boats under the moon")
-    code, _, errors = _run("generate", *prompts, "-o", str(tmp_path / "pair.png"))
+    code, _, errors = run("generate", *prompts, "-o", str(tmp_path / "pair.png"))
     assert code == 2
     assert "background" in errors or "words in common" in errors
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    _, _, errors = _run("show", str(tmp_path), "--debug")
+    _, _, errors = run("show", str(tmp_path), "--debug")
     assert "Traceback" in errors

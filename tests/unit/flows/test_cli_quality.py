@@ -1,11 +1,8 @@
 """The commands that look at all pairs together, as a person or a script meets them."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from coupled_core.concepts import SHIPPED
 from coupled_core.dataset.backgrounds import split_of_background
@@ -13,9 +10,9 @@ from coupled_core.dataset.commit import commit_shards
 from coupled_core.dataset.parts import publish_shard
 from coupled_core.errors import ConfigError
 from coupled_core.storage.local import LocalStore
-from flows.cli import app
 from flows.options import read_config
 from tests.sample_shards import describe_run, make_rows
+from tests.unit.flows.invoke import run, run_json
 
 LOOKS = ("image_0_phash", "image_1_phash", "image_0_clip_code", "image_1_clip_code")
 
@@ -36,55 +33,44 @@ def dataset(tmp_path: Path) -> str:
     return store.uri
 
 
-def _run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, list(arguments))
-    return result.exit_code, result.stdout, result.stderr
-
-
-def _json(*arguments: str) -> Any:
-    code, output, errors = _run(*arguments, "--json")
-    assert code == 0, errors
-    return json.loads(output)
-
-
 @pytest.mark.parametrize("command", ["dedup", "resplit"])
 def test_a_command_explains_itself_and_needs_a_dataset(command: str, tmp_path: Path) -> None:
-    code, output, _ = _run(command, "--help")
+    code, output, _ = run(command, "--help")
     assert (code, "Exit codes" in output) == (0, True)
-    code, output, errors = _run(command, "--dataset", str(tmp_path))
+    code, output, errors = run(command, "--dataset", str(tmp_path))
     assert (code, output, errors.count("\n")) == (4, "", 1)
 
 
 def test_dedup_drops_a_pair_once_and_verify_agrees(dataset: str) -> None:
-    report = _json("dedup", "--dataset", dataset)
+    report = run_json("dedup", "--dataset", dataset)
     assert (report["num_dropped"], report["num_kept"]) == (1, 0)
     assert report["thresholds"] == {"max_phash_distance": 6, "min_clip_similarity": 0.97}
     assert report["funnel"]["dropped_by_reason"]["duplicate"] == 1
-    assert _json("verify", "--dataset", dataset)["is_whole"]
-    code, output, _ = _run("dedup", "--dataset", dataset)
+    assert run_json("verify", "--dataset", dataset)["is_whole"]
+    code, output, _ = run("dedup", "--dataset", dataset)
     assert (code, output) == (0, "no decision changes: the dataset stays as it is\n")
 
 
 def test_a_threshold_out_of_range_is_wrong_usage(dataset: str) -> None:
-    code, _, errors = _run("dedup", "--dataset", dataset, "--min-clip-similarity", "0")
+    code, _, errors = run("dedup", "--dataset", dataset, "--min-clip-similarity", "0")
     assert code == 2
     assert "--min-clip-similarity" in errors
 
 
 def test_verify_names_near_backgrounds_and_fails_only_when_asked(dataset: str) -> None:
-    found = _json("verify", "--dataset", dataset)
+    found = run_json("verify", "--dataset", dataset)
     assert (found["is_whole"], found["num_near_backgrounds"]) == (True, 1)
     assert found["near_backgrounds"][0]["overlap"] == pytest.approx(2 / 3)
-    code, output, errors = _run("verify", "--dataset", dataset, "--strict")
+    code, output, errors = run("verify", "--dataset", dataset, "--strict")
     assert code == 4
     assert "perhaps a leak: " in output and "share 67% of their words" in output
     assert "leave --strict out" in errors
 
 
 def test_resplit_names_the_rule_once(dataset: str) -> None:
-    report = _json("resplit", "--dataset", dataset)
+    report = run_json("resplit", "--dataset", dataset)
     assert (report["num_moved"], report["snapshot_id"] is None) == (0, False)
-    assert _json("resplit", "--dataset", dataset)["snapshot_id"] is None
+    assert run_json("resplit", "--dataset", dataset)["snapshot_id"] is None
 
 
 def test_a_content_filter_is_a_file_or_off(tmp_path: Path) -> None:
