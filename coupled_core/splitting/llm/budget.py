@@ -25,7 +25,8 @@ class OnlineBudget:
     def __init__(self, ledger: Ledger, cap_usd: float | None) -> None:
         self._ledger, self._cap_usd = ledger, cap_usd
         self._name = f"online-{uuid.uuid4().hex}"
-        self._held = self._spent = self._reserved = 0.0
+        self._held = self._spent = 0.0
+        self._reserved: dict[Purchase, float] = {}
         self._changed = threading.Condition()
 
     @contextmanager
@@ -37,16 +38,16 @@ class OnlineBudget:
         Raises:
             LlmBudgetError: the cap could be passed; nothing was bought.
         """
+        purchase = Purchase()
         with self._changed:
             while not self._fits(max_usd):
                 self._changed.wait()
-            self._reserved += max_usd
-        purchase = Purchase()
+            self._reserved[purchase] = max_usd
         try:
             yield purchase
         finally:
             with self._changed:
-                self._reserved -= max_usd
+                del self._reserved[purchase]
                 self._spent += purchase.cost_usd
                 self._changed.notify_all()
 
@@ -59,14 +60,14 @@ class OnlineBudget:
 
     def _fits(self, max_usd: float) -> bool:
         """Say whether a request is within what is set aside, after setting aside more if needed."""
-        needed = self._spent + self._reserved + max_usd
+        needed = self._spent + sum(self._reserved.values()) + max_usd
         if needed <= self._held:
             return True
         for wanted in (needed + _BLOCK_REQUESTS * max_usd, needed):
             try:
                 self._ledger.hold(self._name, wanted, self._cap_usd)
             except LlmBudgetError:
-                if wanted == needed and self._reserved == 0.0:
+                if wanted == needed and not self._reserved:  # nobody's end is worth waiting for
                     raise
             else:
                 self._held = wanted
