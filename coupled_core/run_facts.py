@@ -11,7 +11,7 @@ from coupled_core.dataset.rows import RunFacts
 from coupled_core.dataset.snapshot import InputInfo, RunInfo, Snapshot
 from coupled_core.planning import RunPlan
 from coupled_core.scoring.content_filter import content_filter_version
-from coupled_core.scoring.pair_scorer import METRIC_VERSION
+from coupled_core.scoring.metrics import METRIC_VERSION
 from coupled_core.version import code_revision, package_version
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

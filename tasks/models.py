@@ -1,7 +1,12 @@
-"""Models of this process, each loaded once, whatever number of shards uses it."""
+"""Models of this process, each loaded once, whatever number of shards uses it.
+
+The libraries behind them take some twenty seconds to import. That waits for the first model: what
+is refused is refused without it.
+"""
 
 import threading
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from coupled_core.config import (
     ContentFilterConfig,
@@ -10,28 +15,26 @@ from coupled_core.config import (
     ScoringConfig,
     SplitConfig,
 )
-from coupled_core.generation.generator import (
-    GenerationProvenance,
-    GroupGenerator,
-    load_generator,
-    resolve_generation,
-)
+from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
 from coupled_core.prompts.cursor import PromptCursor
 from coupled_core.scoring.content_filter import ContentFilter, load_content_filter
-from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
 from coupled_core.splitting.splitter import Splitter, build_splitter
+
+if TYPE_CHECKING:
+    from coupled_core.generation.generator import GroupGenerator
+    from coupled_core.scoring.pair_scorer import PairScorer
 
 _loading = threading.Lock()
 """Two threads that ask at the same time must not load the same model twice."""
 
 
-def generator_for(config: GenerationConfig) -> GroupGenerator:
+def generator_for(config: GenerationConfig) -> "GroupGenerator":
     """Return the image model."""
     with _loading:
         return _generator(config)
 
 
-def scorer_for(config: ScoringConfig, device: str) -> PairScorer:
+def scorer_for(config: ScoringConfig, device: str) -> "PairScorer":
     """Return Segment Anything and CLIP."""
     with _loading:
         return _scorer(config, device)
@@ -64,8 +67,20 @@ def content_filter_for(
         return _content_filter(config, scorer)
 
 
-_generator = lru_cache(maxsize=1)(load_generator)
-_scorer = lru_cache(maxsize=1)(load_scorer)
+@lru_cache(maxsize=1)
+def _generator(config: GenerationConfig) -> "GroupGenerator":
+    from coupled_core.generation.generator import load_generator
+
+    return load_generator(config)
+
+
+@lru_cache(maxsize=1)
+def _scorer(config: ScoringConfig, device: str) -> "PairScorer":
+    from coupled_core.scoring.pair_scorer import load_scorer
+
+    return load_scorer(config, device)
+
+
 _content_filter = lru_cache(maxsize=1)(load_content_filter)
 _generation = lru_cache(maxsize=8)(resolve_generation)
 _splitter = lru_cache(maxsize=4)(build_splitter)

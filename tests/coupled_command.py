@@ -17,6 +17,7 @@ from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.miniature.paths import miniature_folder
 from coupled_core.storage.store import open_store
 from flows.temporary_server import temporary_server
+from tests.warm_command import run_warm
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 280
@@ -38,12 +39,7 @@ class Coupled:
             return subprocess.Popen(
                 [sys.executable, "-m", "flows.cli", *arguments],
                 cwd=self.folder,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": str(ROOT),
-                    "OMP_NUM_THREADS": "1",
-                    **self.environment,
-                },
+                env=self._all_variables,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -51,16 +47,20 @@ class Coupled:
             )
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Run the command to its end; return exit code, standard output, standard error."""
-        log = self.folder / "log"
+        """Run the command to its end; return exit code, standard output, standard error.
+
+        It starts as a fork of a process that has imported its libraries already.
+        """
+        log, output = self.folder / "log", self.folder / "output"
         log.unlink(missing_ok=True)
-        with self.start(*arguments) as process:
-            try:
-                output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
-            except BaseException:
-                process.kill()
-                raise
-        return process.returncode, output, log.read_text()
+        output.unlink(missing_ok=True)
+        code = run_warm(arguments, self.folder, self._all_variables, output, log, TIMEOUT_SECONDS)
+        return code, output.read_text(), log.read_text()
+
+    @property
+    def _all_variables(self) -> dict[str, str]:
+        ours = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        return {**os.environ, **ours, **self.environment}
 
 
 def _hear_ctrl_c() -> None:

@@ -17,7 +17,7 @@ from coupled_core.generation.provenance import resolve_generation
 from coupled_core.methods.method import Knobs
 from coupled_core.miniature.paths import miniature_folder
 from coupled_core.records import Sample
-from coupled_core.scoring.pair_scorer import METRIC_VERSION
+from coupled_core.scoring.metrics import METRIC_VERSION
 
 _DECIDING_PACKAGES = (
     "comparison/variants.py",

@@ -22,7 +22,7 @@ from coupled_core.prompts.prompt_set import check_prompt_set
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule
 from coupled_core.schedules.shipped import load_shipped_schedule
-from coupled_core.scoring.pair_scorer import METRIC_VERSION
+from coupled_core.scoring.metrics import METRIC_VERSION
 from coupled_core.splitting.splitter import build_splitter
 
 _NOT_IN_OBJECTIVES: Mapping[str, set[str]] = {

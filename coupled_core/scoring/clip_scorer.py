@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.scoring.model_files import find_clip
 
 _MAX_BATCH = 64
 
@@ -57,23 +57,13 @@ def load_clip(spec: str, device: str) -> ClipScorer:
     """Load a model.
 
     Args:
-        spec: "miniature", ARCHITECTURE:PRETRAINED (a tag such as ViT-L-14:openai, or the path of a
-            checkpoint),
-            hf-hub:ID or local-dir:FOLDER.
+        spec: As `find_clip` takes it.
+        device: Of torch.
 
     Raises:
         ModelUnavailableError: unknown name, or the weights are neither here nor to be had.
     """
-    name, pretrained = spec, None
-    if spec == "miniature":
-        name = f"local-dir:{miniature_folder('clip')}"
-    elif not spec.startswith(("hf-hub:", "local-dir:")):
-        name, _, pretrained = spec.partition(":")
-        if not pretrained:
-            raise ModelUnavailableError(
-                f"CLIP model {spec!r} names no weights: expected ARCHITECTURE:PRETRAINED such as "
-                "ViT-L-14:openai, hf-hub:ID, local-dir:FOLDER or 'miniature'"
-            )
+    name, pretrained = find_clip(spec)
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
         tokenizer = open_clip.get_tokenizer(name)

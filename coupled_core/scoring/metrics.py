@@ -14,6 +14,12 @@ from scipy.ndimage import gaussian_filter
 
 from coupled_core.records import PairScores
 
+METRIC_VERSION = "1"
+"""Goes up when a metric or the way an entity is found changes.
+
+Scores of two versions do not compare.
+"""
+
 SIMILARITY_WEIGHT = 0.03495
 ALIGNMENT_WEIGHT = 0.05
 COMBINED_OFFSET = 0.5

@@ -11,12 +11,6 @@ from coupled_core.scoring.entity_masks import EntityFinder
 from coupled_core.scoring.metrics import score_pair
 from coupled_core.scoring.sam import load_sam
 
-METRIC_VERSION = "1"
-"""Goes up when a metric or the way an entity is found changes.
-
-Scores of two versions do not compare.
-"""
-
 
 class PairScorer:
     """Segment Anything and CLIP, loaded once, scoring sample after sample."""

@@ -18,9 +18,7 @@ from segment_anything.modeling import (
 )
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.miniature.paths import miniature_folder
-
-PUBLISHED_TYPES = ("vit_h", "vit_l", "vit_b")
+from coupled_core.scoring.model_files import find_sam
 
 
 @dataclass(frozen=True)
@@ -75,22 +73,16 @@ def load_sam(spec: str, device: str) -> Sam:
     """Load a model.
 
     Args:
-        spec: "miniature", a folder written by `save_sam`, or TYPE:PATH with TYPE vit_h, vit_l or
-            vit_b and
-            PATH the published checkpoint.
+        spec: As `find_sam` takes it.
+        device: Of torch.
 
     Raises:
         ModelUnavailableError: the checkpoint is missing or is not one.
     """
-    kind, _, path = spec.partition(":")
-    if kind in PUBLISHED_TYPES and path:
-        return _load_published(kind, Path(path)).to(device)
-    folder = miniature_folder("sam") if spec == "miniature" else Path(spec)
-    if not (folder / "model.safetensors").is_file():
-        raise ModelUnavailableError(
-            f"no Segment Anything model at {spec!r}: expected 'miniature', a folder with config.json and "
-            "model.safetensors, or TYPE:PATH (vit_h:sam_vit_h_4b8939.pth) of a published checkpoint"
-        )
+    files = find_sam(spec)
+    if files.published_type is not None:
+        return _load_published(files.published_type, files.path).to(device)
+    folder = files.path
     sam = build_sam(SamArchitecture(**json.loads((folder / "config.json").read_text())))
     weights = load_file(folder / "model.safetensors")
     sam.load_state_dict({name: value.float() for name, value in weights.items()})
@@ -102,11 +94,6 @@ def _load_published(kind: str, path: Path) -> Sam:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         sam: Sam = sam_model_registry[kind]()
         sam.load_state_dict(weights)
-    except FileNotFoundError as exc:
-        raise ModelUnavailableError(
-            f"no Segment Anything checkpoint at {path}: download the {kind} one from the segment-anything "
-            f"repository and pass --sam-model {kind}:PATH"
-        ) from exc
     except (RuntimeError, pickle.UnpicklingError, EOFError) as exc:
         raise ModelUnavailableError(f"{path} is not a {kind} Segment Anything checkpoint") from exc
     return sam

@@ -26,7 +26,7 @@ def test_texts_longer_than_the_context_are_cut_not_refused():
     [
         ("ViT-B-32", "names no weights"),
         ("no-such-model:openai", "could not be loaded"),
-        ("local-dir:nowhere", "could not be loaded"),
+        ("local-dir:nowhere", "no such folder"),
     ],
 )
 def test_a_model_that_is_not_there_says_what_to_give(spec, message):

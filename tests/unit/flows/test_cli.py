@@ -11,10 +11,18 @@ from tests.coupled_command import write_prompts
 from tests.unit.flows.invoke import run
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, flows.cli; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("flows.cli", {"torch", "prefect", "pyarrow", "boto3", "pydantic", "numpy"}),
+        ("flows.build_dataset", {"diffusers", "transformers", "open_clip", "segment_anything"}),
+    ],
+)
+def test_help_and_refusals_do_not_wait_for_what_they_do_not_need(
+    module: str, heavy: set[str]
+) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"torch", "prefect", "pyarrow", "boto3", "pydantic", "numpy"}
     assert heavy & set(shown.stdout.split()) == set()
 
 

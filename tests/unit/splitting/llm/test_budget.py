@@ -1,4 +1,4 @@
-"""The allowance of a process that asks online: it waits for what may turn out cheaper, no longer."""
+"""The allowance of a process that asks online: it waits for what may turn out cheaper."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack

@@ -1,0 +1,70 @@
+"""Runs `coupled` in a process of its own without the half minute that its imports take.
+
+A server process imports the libraries once and forks itself for each command. What runs in the
+fork is the whole program: arguments, environment, working directory, exit code.
+"""
+
+import atexit
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+
+_SLOW = ("diffusers.pipelines.flux.pipeline_flux", "open_clip", "segment_anything", "scipy.ndimage")
+"""Not Prefect: it reads the environment when it is imported, and each command has its own."""
+
+_context = get_context("forkserver")
+_context.set_forkserver_preload([*_SLOW])
+
+
+def run_warm(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: Path,
+    errors: Path,
+    timeout_seconds: float,
+) -> int:
+    """Run a command to its end; return its exit code.
+
+    Args:
+        arguments: After the name of the program.
+        folder: The working directory.
+        environment: All of it.
+        output: Takes the standard output.
+        errors: Takes the standard error.
+        timeout_seconds: Then it is killed.
+
+    Raises:
+        TimeoutError: it was killed.
+    """
+    where = (str(folder), str(output), str(errors))
+    process = _context.Process(target=_run, args=(list(arguments), dict(environment), where))
+    process.start()
+    try:
+        process.join(timeout_seconds)
+    finally:
+        process.kill()
+    if process.exitcode is None:
+        raise TimeoutError(f"coupled {' '.join(arguments)} took longer than {timeout_seconds} s")
+    return process.exitcode
+
+
+def _run(arguments: list[str], environment: dict[str, str], where: tuple[str, str, str]) -> None:
+    folder, output, errors = where
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, path in ((1, output), (2, errors)):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.argv = ["coupled", *arguments]
+    from flows.cli import main
+
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()  # where Prefect sends what it still has; forks do not call them
+        sys.stdout.flush()
