@@ -1,21 +1,16 @@
 """Runs `coupled` in a process of its own without the half minute that its imports take.
 
-A server process imports the libraries once and forks itself for each command. What runs in the
-fork is the whole program: arguments, environment, working directory, exit code.
+It is a fork of a process that has imported them. What runs in it is the whole program: arguments,
+environment, working directory, exit code.
 """
 
 import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing import get_context
 from pathlib import Path
 
-_SLOW = ("diffusers.pipelines.flux.pipeline_flux", "open_clip", "segment_anything", "scipy.ndimage")
-"""Not Prefect: it reads the environment when it is imported, and each command has its own."""
-
-_context = get_context("forkserver")
-_context.set_forkserver_preload([*_SLOW])
+from tests.forks import FORKS
 
 
 def run_warm(
@@ -40,7 +35,7 @@ def run_warm(
         TimeoutError: it was killed.
     """
     where = (str(folder), str(output), str(errors))
-    process = _context.Process(target=_run, args=(list(arguments), dict(environment), where))
+    process = FORKS.Process(target=_run, args=(list(arguments), dict(environment), where))
     process.start()
     try:
         process.join(timeout_seconds)

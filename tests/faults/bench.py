@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,10 @@ from tests.faults.operations import (
     read_state,
 )
 from tests.faults.proxy import FaultProxy
+from tests.forks import FORKS
 
 READ_TIMEOUT_SECONDS = 5.0
 _MUTATIONS = ("os.link", "os.rename", "os.remove", "os.mkdir")
-CONTEXT = get_context("forkserver")
-"""Children are forked from a process of one thread that has everything imported."""
-CONTEXT.set_forkserver_preload(["tests.faults.bench"])
 
 
 @dataclass
@@ -119,8 +116,8 @@ class Reader:
 @contextmanager
 def reader(environment: Mapping[str, str]) -> Iterator[Reader]:
     """Start a reader; it ends with the `with`."""
-    ours, theirs = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=_read_in_a_loop, args=(theirs, dict(environment)))
+    ours, theirs = FORKS.Pipe()
+    process = FORKS.Process(target=_read_in_a_loop, args=(theirs, dict(environment)))
     process.start()
     try:
         yield Reader(ours)
@@ -169,9 +166,9 @@ def act_in_child(template: Template, uri: str, environment: Mapping[str, str], s
     Returns:
         The process, and a connection that gets the number of steps if it lives to the end.
     """
-    ours, theirs = CONTEXT.Pipe()
+    ours, theirs = FORKS.Pipe()
     arguments = (theirs, template.operation.name, uri, dict(environment), step)
-    process = CONTEXT.Process(target=_act, args=arguments)
+    process = FORKS.Process(target=_act, args=arguments)
     process.start()
     theirs.close()
     return process, ours

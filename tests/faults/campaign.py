@@ -26,7 +26,13 @@ from tests.faults.bench import (
     reader,
 )
 from tests.faults.full_disk import can_mount, run_in_namespace
-from tests.faults.operations import OPERATIONS, Operation, Template, make_template
+from tests.faults.operations import (
+    LARGE_COMMIT,
+    OPERATIONS,
+    Operation,
+    Template,
+    make_template,
+)
 from tests.faults.proxy import KILLS, NETWORK, Fault, Request, fail_from, fault_at
 from tests.faults.races import race
 from tests.faults.servers import DisturbedS3, disturbed_s3
@@ -155,7 +161,26 @@ def _sections_on_s3(rounds: int) -> dict[str, _Section]:
         **_by_operation("kill-s3", lambda t, s3, w: kills_on_s3(t, s3, w, lambda request: True)),
         **_by_operation("network", lambda t, s3, w: network_faults(t, s3, w, all_kinds)),
         **_by_operation("outage", outages),
+        **_pieces_on_s3(),
         "race-s3": lambda s3, w: race(s3.new_uri, s3.direct, rounds)[0],
+    }
+
+
+def _pieces_on_s3() -> dict[str, _Section]:
+    """Disturb the upload of a part in pieces; the rest of that commit is like any other."""
+
+    def is_piece(request: Request) -> bool:
+        return "upload" in request.path.partition("?")[2]
+
+    def faults(request: Request) -> list[Fault]:
+        return list(NETWORK) if is_piece(request) else []
+
+    def template() -> Template:
+        return template_of(LARGE_COMMIT)
+
+    return {
+        "pieces kill-s3": lambda s3, w: kills_on_s3(template(), s3, w, is_piece),
+        "pieces network": lambda s3, w: network_faults(template(), s3, w, faults),
     }
 
 

@@ -13,6 +13,7 @@ from coupled_core.errors import CoupledError
 from coupled_core.storage.local import LocalStore
 from tests.faults.bench import Reader, Tally, check, reader, take_report
 from tests.faults.operations import OPERATIONS, Template, make_template
+from tests.forks import FORKS
 
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
 _DISK_BYTES = 1 << 20
@@ -105,6 +106,7 @@ def main(folder: str) -> None:
     import json
     from dataclasses import asdict
 
+    FORKS.set_forkserver_preload(["tests.faults.bench"])  # no command runs here
     place = Path(folder) / "disk"
     place.mkdir()
     tally = Tally()

@@ -132,6 +132,15 @@ OPERATIONS = (
     Operation("gc", _prepare_garbage, _collect),
 )
 
+LARGE_COMMIT = Operation("large commit", _prepare_one, lambda store: _commit_large(store))
+"""Of a part that goes up to S3 in pieces: noise of this size takes 21 MB as PNG."""
+_LARGE_SIDE_PX = 1888
+
+
+def _commit_large(store: ObjectStore) -> None:
+    shard = publish(store, "new", 1, num_kept=1, num_dropped=0, side_px=_LARGE_SIDE_PX)
+    commit_shards(store, [shard], describe_run("new"))
+
 
 def _recut(store: ObjectStore) -> None:
     recut(store, _STRICTER, judge_row)
@@ -146,4 +155,4 @@ def _review(store: ObjectStore) -> None:
 
 def operation_named(name: str) -> Operation:
     """Return an operation; functions do not travel between processes, names do."""
-    return next(operation for operation in OPERATIONS if operation.name == name)
+    return next(each for each in (*OPERATIONS, LARGE_COMMIT) if each.name == name)

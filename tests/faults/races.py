@@ -12,7 +12,8 @@ from coupled_core.dataset.parts import PublishedShard
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.storage.store import ObjectStore
-from tests.faults.bench import CONTEXT, Tally, list_damage, open_undisturbed, read_state
+from tests.faults.bench import Tally, list_damage, open_undisturbed, read_state
+from tests.forks import FORKS
 from tests.sample_shards import describe_run, publish
 
 ROUNDS_A_DATASET = 10
@@ -37,24 +38,24 @@ def race(
 
 
 def _race_on_one(uri: str, environment: Mapping[str, str], num_rounds: int) -> tuple[Tally, int]:
-    store, barrier = open_undisturbed(uri), CONTEXT.Barrier(2)
+    store, barrier = open_undisturbed(uri), FORKS.Barrier(2)
     own = [
         [publish(store, f"w{w}", 100 * w + n, num_kept=1) for n in range(num_rounds)]
         for w in (1, 2)
     ]
     shared = [publish(store, "twin", 1000 + n, num_kept=1) for n in range(num_rounds)]
-    ours, theirs = CONTEXT.Pipe()
-    watcher = CONTEXT.Process(target=_watch, args=(theirs, uri, dict(environment)))
+    ours, theirs = FORKS.Pipe()
+    watcher = FORKS.Process(target=_watch, args=(theirs, uri, dict(environment)))
     watcher.start()
     pipes, writers = [], []
     for shards in own:
-        mine, its = CONTEXT.Pipe()
+        mine, its = FORKS.Pipe()
         plain = [
             [shard.model_dump(mode="json") for shard in pair]
             for pair in zip(shards, shared, strict=True)
         ]
         arguments = (its, uri, dict(environment), plain, barrier)
-        writers.append(CONTEXT.Process(target=_write, args=arguments))
+        writers.append(FORKS.Process(target=_write, args=arguments))
         pipes.append(mine)
         writers[-1].start()
     outcomes = [pipe.recv() for pipe in pipes]
