@@ -233,7 +233,8 @@ def _finish(tally: Tally, template: Template, store: ObjectStore, what: str) -> 
 
 def take_report(tally: Tally, watcher: Reader) -> None:
     """Ask a reader what it saw; from then on it reads nothing."""
-    tally.reads, problems = watcher.report()
+    reads, problems = watcher.report()
+    tally.reads += reads
     tally.half_states += len(problems)
     tally.problems += problems
 
