@@ -35,9 +35,27 @@ def open_part(source: Any) -> pq.ParquetFile:
 def iter_rows(
     file: pq.ParquetFile, batch_rows: int, columns: list[str] | None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a part, holding one row group: over all, pyarrow reads ahead to the end."""
-    for group in range(file.num_row_groups):
-        yield from file.iter_batches(batch_rows, [group], columns, use_threads=False)
+    """Yield the rows of a part, holding one row group: over all, pyarrow reads ahead to the end.
+
+    Rows are counted: the header of a page has no checksum, and a damaged one can end the rows of
+    its group early without an error of pyarrow's.
+
+    Raises:
+        pa.ArrowInvalid: there are not as many rows as the file says.
+    """
+    said = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    _compare_rows(file.metadata.num_rows, sum(said))
+    for group, num_said in enumerate(said):
+        num_read = 0
+        for batch in file.iter_batches(batch_rows, [group], columns, use_threads=False):
+            num_read += batch.num_rows
+            yield batch
+        _compare_rows(num_said, num_read)
+
+
+def _compare_rows(num_said: int, num_read: int) -> None:
+    if num_read != num_said:
+        raise pa.ArrowInvalid(f"expected {num_said} rows, got {num_read}")
 
 
 @dataclass(frozen=True)
