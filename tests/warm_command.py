@@ -39,11 +39,12 @@ def run_warm(
     process.start()
     try:
         process.join(timeout_seconds)
+        code = process.exitcode
     finally:
         process.kill()
-    if process.exitcode is None:
+    if code is None:
         raise TimeoutError(f"coupled {' '.join(arguments)} took longer than {timeout_seconds} s")
-    return process.exitcode
+    return code
 
 
 def _run(arguments: list[str], environment: dict[str, str], where: tuple[str, str, str]) -> None:

@@ -74,6 +74,19 @@ def test_every_network_fault_at_the_pointer_leaves_a_whole_dataset(
     assert tally.survived > 0  # a machine under load may time out where nothing was injected
 
 
+def test_a_part_that_goes_up_in_pieces_survives_that_its_last_request_is_lost(
+    s3: DisturbedS3, watcher: Reader
+) -> None:
+    faults = [Fault.RESET_BEFORE, Fault.LOST_RESPONSE, Fault.ERROR_AFTER]
+
+    def choose(request: Request) -> list[Fault]:
+        return faults if request.method == "POST" and "uploadId=" in request.path else []
+
+    tally = network_faults(template_of(operation_named("large commit")), s3, watcher, choose)
+    _assert_clean(tally)
+    assert tally.injections == len(faults)
+
+
 def test_an_outage_is_an_error_of_ours_and_the_dataset_heals(
     s3: DisturbedS3, watcher: Reader
 ) -> None:
