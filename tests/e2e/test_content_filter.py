@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from coupled_core.dataset.part_files import PartKind
 from coupled_core.dataset.reader import current_snapshot, iter_images
 from coupled_core.storage.store import open_store
 from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts
@@ -39,9 +40,11 @@ def test_forbidden_prompts_are_not_made_and_forbidden_images_not_kept(coupled: C
     store = open_store(coupled.folder / "pairs")
     snapshot = current_snapshot(store)
     assert snapshot is not None
-    for kind in ("images", "dropped"):
-        stored = [b["pair_id"].to_pylist() for b in iter_images(store, snapshot.parts, kind=kind)]
-        assert balloon[0]["pair_id"] not in sum(stored, [])
+    kinds: tuple[PartKind, ...] = ("images", "dropped")
+    for kind in kinds:
+        batches = iter_images(store, snapshot.parts, kind=kind)
+        stored = {name for batch in batches for name in batch["pair_id"].to_pylist()}
+        assert balloon[0]["pair_id"] not in stored
 
 
 def _about(rows: list[dict[str, Any]], words: str) -> list[dict[str, Any]]:
