@@ -49,6 +49,7 @@ class BatchQueue:
         config: SplitConfig,
         client: "Anthropic",
         store: ObjectStore,
+        *,
         account: str,
         price: ModelPrice,
         patience: Patience | None = None,

@@ -49,6 +49,7 @@ class OnlineTransport:
         client: "Anthropic",
         judge: Judge,
         cache: AnswerCache,
+        *,
         claims: Claims,
         budget: OnlineBudget,
         price: ModelPrice,

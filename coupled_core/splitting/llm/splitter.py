@@ -132,7 +132,12 @@ class LlmSplitter:
 
     def _queue(self) -> BatchQueue:
         return BatchQueue(
-            self._config, self._client, self._store, self._account, self._price, self._patience
+            self._config,
+            self._client,
+            self._store,
+            account=self._account,
+            price=self._price,
+            patience=self._patience,
         )
 
     @cached_property
@@ -144,5 +149,11 @@ class LlmSplitter:
         budget = OnlineBudget(Ledger(self._store, self._account), self._config.max_llm_usd)
         claims = Claims(self._store, (self._patience or Patience()).lease)
         return OnlineTransport(
-            self._config, self._client, self._judge, self._cache, claims, budget, self._price
+            self._config,
+            self._client,
+            self._judge,
+            self._cache,
+            claims=claims,
+            budget=budget,
+            price=self._price,
         )
