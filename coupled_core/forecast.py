@@ -15,7 +15,7 @@ from coupled_core.progress import current_progress
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
 from coupled_core.records import PromptGroup
 from coupled_core.run_facts import refuse_other_scores
-from coupled_core.scoring.model_files import check_scorers
+from coupled_core.scoring.model_files import require_scorers
 from coupled_core.split_forecast import (
     SplitCounter,
     SplitForecast,
@@ -99,7 +99,7 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
         store=store,
     )
     if run.open_shards:
-        check_scorers(config.scoring)
+        require_scorers(config.scoring)
     seconds = _measure_pair(store, snapshot, generation)
     attempts = config.selection.attempts
     return Forecast(run, counter.forecast(), watch.groups_done, attempts, seconds)

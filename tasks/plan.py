@@ -8,7 +8,7 @@ from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.planning import RunPlan, plan_run
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
 from coupled_core.run_facts import refuse_other_scores
-from coupled_core.scoring.model_files import check_scorers
+from coupled_core.scoring.model_files import require_scorers
 from coupled_core.storage.store import open_store
 from tasks.models import generation_of, splitter_for
 from tasks.policy import stage_task
@@ -33,7 +33,7 @@ def plan(config: RunConfig) -> RunPlan:
         store=store,
     )
     if found.open_shards:
-        check_scorers(config.scoring)
+        require_scorers(config.scoring)
     get_run_logger().info(
         "run %s: %d groups, %d pairs (%d in the dataset), %d shards to build, %d built before",
         found.run_id, found.num_groups, found.num_pairs, found.num_pairs_done,

@@ -76,7 +76,7 @@ def find_clip(spec: str) -> tuple[str, str | None]:
     return name, pretrained
 
 
-def check_scorers(config: ScoringConfig) -> None:
+def require_scorers(config: ScoringConfig) -> None:
     """Refuse what cannot score, as far as a look at the disk can tell.
 
     Raises:

@@ -6,11 +6,11 @@ import pytest
 
 from coupled_core.config import ScoringConfig
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.scoring.model_files import check_scorers, find_clip, find_sam
+from coupled_core.scoring.model_files import find_clip, find_sam, require_scorers
 
 
 def test_the_shipped_scorers_are_there() -> None:
-    check_scorers(ScoringConfig())
+    require_scorers(ScoringConfig())
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_the_shipped_scorers_are_there() -> None:
 )
 def test_what_is_not_there_is_named(settings: dict[str, str], said: str) -> None:
     with pytest.raises(ModelUnavailableError, match=said):
-        check_scorers(ScoringConfig(**settings))
+        require_scorers(ScoringConfig(**settings))
 
 
 def test_a_published_checkpoint_is_told_from_a_folder(tmp_path: Path) -> None:
