@@ -14,17 +14,14 @@ from coupled_core.errors import (
     PromptSetError,
     ScheduleError,
 )
-from coupled_core.planning import RunPlan, ShardPlan
 from coupled_core.progress import current_progress
-from coupled_core.splitting.settle import settle_split
+from coupled_core.runs.plan import RunPlan, ShardPlan
+from coupled_core.runs.summary import RunSummary, summarise_run
+from coupled_core.splitting.splitter import settle_split
 from flows.build_shard import build_shard
-from flows.failures import ShardsFailedError
-from flows.run_summary import RunSummary, summarise_run
-from tasks.commit import commit
-from tasks.plan import plan
-from tasks.report import write_report
-from tasks.sheet import draw_sheet
-from tasks.split import prepare_splits
+from flows.cli.failures import ShardsFailedError
+from tasks.run import commit, draw_sheet, plan, write_report
+from tasks.shard import prepare_splits
 
 _DEFAULTS = RunConfig()
 _HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)

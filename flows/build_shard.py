@@ -8,12 +8,8 @@ a twin of it only repeats the batch that both were at. No image travels through 
 from prefect import flow
 
 from coupled_core.config import RunConfig
-from coupled_core.planning import ShardPlan
-from tasks.filter import filter_pairs
-from tasks.generate import generate
-from tasks.score import score
-from tasks.split import split
-from tasks.write import write
+from coupled_core.runs.plan import ShardPlan
+from tasks.shard import filter_pairs, generate, score, split, write
 
 
 @flow(name="build-shard", flow_run_name="shard {shard.shard_index}", persist_result=False)

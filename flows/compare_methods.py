@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from coupled_core.comparison.cells import Chunk
-from coupled_core.comparison.settings import CompareSettings
-from coupled_core.comparison.tuned import Tuned
-from coupled_core.comparison.tuning import STAGE
 from coupled_core.progress import current_progress
+from coupled_core.research.comparison.cells import Chunk
+from coupled_core.research.comparison.settings import CompareSettings
+from coupled_core.research.comparison.tuning import STAGE, Tuned
 from tasks.compare import bench_for, evaluate_chunk, publish, sweep_knobs
 
 

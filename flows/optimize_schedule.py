@@ -1,22 +1,121 @@
 """Prompts to a fitted schedule: search, judge on other prompts, write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.futures import PrefectFuture, as_completed
 
-from coupled_core.optimization.finals import Finalist, hold_finals
-from coupled_core.optimization.fit_report import FitReport, judge_schedule
-from coupled_core.optimization.preparation import Preparation, prepare_search
-from coupled_core.optimization.publish import finish_schedule, publish_schedule
-from coupled_core.optimization.schedule_search import FoundSchedule, Search, search_schedule
-from coupled_core.optimization.schedule_space import extension_of
-from coupled_core.optimization.settings import OptimizeSettings
-from coupled_core.optimization.trial import TrialRecords
+from coupled_core.progress import current_progress
+from coupled_core.research.evaluation.pairs import EvaluatedPair, mean_objective
+from coupled_core.research.optimization.judgement import (
+    Finalist,
+    FitReport,
+    hold_finals,
+    judge_schedule,
+)
+from coupled_core.research.optimization.preparation import Preparation, prepare_search
+from coupled_core.research.optimization.publish import finish_schedule, publish_schedule
+from coupled_core.research.optimization.schedule_search import (
+    FoundSchedule,
+    Search,
+    search_schedule,
+)
+from coupled_core.research.optimization.schedule_space import extension_of
+from coupled_core.research.optimization.search import Evaluation
+from coupled_core.research.optimization.settings import OptimizeSettings
+from coupled_core.research.optimization.trial import Trial, TrialRecords
+from coupled_core.schedules.schedule import Schedule
 from coupled_core.storage.store import open_store
-from flows.trial_runner import TrialRunner
+from tasks.optimize import evaluate_candidate
+
+_EVALUATIONS, _SAMPLES = "evaluations", "samples"
+
+
+class TrialRunner:
+    """Runs the trials of one search."""
+
+    def __init__(
+        self, settings: OptimizeSettings, records: TrialRecords, num_train: int, num_validation: int
+    ) -> None:
+        self._settings, self._records = settings, records
+        self._num_samples = {"train": num_train, "validation": num_validation}
+        self._progress = current_progress()
+        self._open = {"train": 0, "validation": 0}
+        self._done = {"train": 0, "validation": 0}
+        self._num_answered = self._num_noted = 0
+        self._best = float("-inf")
+        self.expect(train=settings.budget)
+
+    def expect(self, *, train: int = 0, validation: int = 0) -> None:
+        """Say how many trials are still to come."""
+        self._open = {"train": train, "validation": validation}
+        self._show_totals()
+
+    def objectives(self, schedules: Sequence[Schedule]) -> Iterator[float]:
+        """Yield the objective of each candidate, as soon as it and those before it are known."""
+        for pairs in self._answer([Trial(schedule, "train") for schedule in schedules]):
+            self._num_answered += 1
+            yield mean_objective(pairs)
+
+    def run(self, trials: Sequence[Trial]) -> list[list[EvaluatedPair]]:
+        """Return the pairs of each trial."""
+        sides = [trial.side for trial in {trial.key: trial for trial in trials}.values()]
+        self.expect(train=sides.count("train"), validation=sides.count("validation"))
+        return list(self._answer(trials))
+
+    def note(self, evaluation: Evaluation) -> None:
+        """Take note of an evaluation of the search; those from its history cost nothing."""
+        self._num_noted += 1
+        if self._num_noted > self._num_answered:
+            self._num_answered = self._num_noted
+            self._skip("train")
+        self._best = max(self._best, evaluation.objective)
+        self._progress.remark(_EVALUATIONS, f"best J {self._best:.4f}")
+
+    def _answer(self, trials: Sequence[Trial]) -> Iterator[list[EvaluatedPair]]:
+        if self._settings.workers > 1:
+            self._evaluate_side_by_side(trials)
+        answered: set[str] = set()  # one trial may be asked for twice; it was expected once
+        for trial in trials:
+            pairs = self._records.read(trial)
+            if pairs is None:
+                pairs = evaluate_candidate(self._settings, trial)
+                self._keep(trial, pairs)
+            elif self._settings.workers == 1 and trial.key not in answered:
+                self._skip(trial.side)
+            answered.add(trial.key)
+            yield pairs
+
+    def _evaluate_side_by_side(self, trials: Sequence[Trial]) -> None:
+        unique = {trial.key: trial for trial in trials}.values()
+        new = [trial for trial in unique if self._records.read(trial) is None]
+        futures: dict[PrefectFuture[list[EvaluatedPair]], Trial] = {
+            evaluate_candidate.submit(self._settings, trial): trial for trial in new
+        }
+        for future in as_completed(list(futures)):
+            trial = futures[future]
+            self._progress.advance(_SAMPLES, self._num_samples[trial.side])
+            self._keep(trial, future.result())
+
+    def _keep(self, trial: Trial, pairs: Sequence[EvaluatedPair]) -> None:
+        self._records.write(trial, pairs)
+        self._done[trial.side] += 1
+        self._open[trial.side] = max(0, self._open[trial.side] - 1)
+        self._progress.advance(_EVALUATIONS)
+
+    def _skip(self, side: str) -> None:
+        self._open[side] = max(0, self._open[side] - 1)
+        self._show_totals()
+
+    def _show_totals(self) -> None:
+        planned = {side: self._open[side] + self._done[side] for side in self._open}
+        self._progress.begin(_EVALUATIONS, sum(planned.values()))
+        samples = sum(self._num_samples[side] * count for side, count in planned.items())
+        self._progress.begin(_SAMPLES, samples)
+
 
 _DEFAULTS = OptimizeSettings()
 

@@ -4,12 +4,12 @@ import threading
 
 from prefect import get_run_logger
 
-from coupled_core.comparison.bench import Bench
-from coupled_core.comparison.cells import Chunk
-from coupled_core.comparison.settings import CompareSettings
-from coupled_core.comparison.tuned import Tuned
 from coupled_core.config import fingerprint
 from coupled_core.progress import current_progress
+from coupled_core.research.comparison.bench import Bench
+from coupled_core.research.comparison.cells import Chunk
+from coupled_core.research.comparison.settings import CompareSettings
+from coupled_core.research.comparison.tuning import Tuned
 from tasks.policy import stage_task
 
 _loading = threading.Lock()

@@ -16,7 +16,7 @@ from coupled_core.config import (
     SplitConfig,
 )
 from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
-from coupled_core.prompts.cursor import PromptCursor
+from coupled_core.prompts.prompt_set import PromptCursor
 from coupled_core.scoring.content_filter import ContentFilter, load_content_filter
 from coupled_core.splitting.splitter import Splitter, build_splitter
 

@@ -16,7 +16,7 @@ import pytest
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.miniature.paths import miniature_folder
 from coupled_core.storage.store import open_store
-from flows.temporary_server import temporary_server
+from flows.cli.temporary_server import temporary_server
 from tests.warm_command import run_warm
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ class Coupled:
         """Start the command and return at once; standard error goes to `log`."""
         with (log or self.folder / "log").open("a") as errors:
             return subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *arguments],
+                [sys.executable, "-m", "flows.cli.main", *arguments],
                 cwd=self.folder,
                 env=self._all_variables,
                 stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from coupled_core import schedules
 from coupled_core.config import FilterConfig, RunConfig
 from coupled_core.dataset import rows
-from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.images import encode_image, encode_mask
 from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.snapshot import RunInfo, Snapshot

@@ -57,7 +57,7 @@ def _run(arguments: list[str], environment: dict[str, str], where: tuple[str, st
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.argv = ["coupled", *arguments]
-    from flows.cli import main
+    from flows.cli.main import main
 
     try:
         main()

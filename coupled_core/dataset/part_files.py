@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coupled_core.dataset.schema import IMAGE_FIELDS, IMAGES_SCHEMA, MANIFEST_SCHEMA
+from coupled_core.dataset.columns import IMAGE_FIELDS, IMAGES_SCHEMA, MANIFEST_SCHEMA
 
 PartKind = Literal["manifest", "images", "dropped"]
 """Rows; images of kept pairs; images of dropped pairs, where the settings store them."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from coupled_core.dataset.columns import IMAGES_SCHEMA, MANIFEST_SCHEMA
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.part_files import PART_ERRORS, PartKind, iter_rows, open_part
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.pointer import POINTER_KEY, read_pointer
-from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA
 from coupled_core.dataset.snapshot import Snapshot, snapshot_key
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.storage.store import ObjectStore

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from coupled_core.dataset.backgrounds import split_of_background
-from coupled_core.dataset.identity import quarantined_id
+from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.images import EncodedImage
-from coupled_core.dataset.schema import MANIFEST_SCHEMA
 from coupled_core.records import (
     Decision,
     EntityMask,
@@ -24,6 +23,7 @@ from coupled_core.records import (
     RejectReason,
     Status,
 )
+from coupled_core.runs.identity import quarantined_id
 
 Row = dict[str, Any]
 Descriptors = tuple[ImageDescriptor, ...]

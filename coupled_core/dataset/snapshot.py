@@ -7,9 +7,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coupled_core.config import fingerprint
+from coupled_core.dataset.columns import SCHEMA_VERSION, check_schema_version
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.parts import PartInfo
-from coupled_core.dataset.schema import SCHEMA_VERSION, check_schema_version
 from coupled_core.errors import DatasetError
 
 

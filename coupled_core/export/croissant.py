@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from coupled_core.dataset.schema import IMAGE_FIELDS, MANIFEST_SCHEMA
+from coupled_core.dataset.columns import IMAGE_FIELDS, MANIFEST_SCHEMA
 from coupled_core.export.folder import FileInfo
 from coupled_core.export.licenses import license_names, license_url
 from coupled_core.export.marker import DISCLOSURE

@@ -1,7 +1,11 @@
-"""The starting noise of a sample: one a seed, whatever the batch, the device and the dtype."""
+"""Starting noise and noise levels of a run, the latter exactly those of a stock `FluxPipeline`."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
-from diffusers import FluxPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 
@@ -26,3 +30,37 @@ def image_ids(pipeline: FluxPipeline, width: int, height: int) -> Tensor:
     columns = width // (pipeline.vae_scale_factor * 2)
     ids: Tensor = pipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32)
     return ids
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """The noise levels of a run."""
+
+    sigmas: Tensor
+    """(T + 1,), float32 on the CPU, falling from about 1 to exactly 0."""
+    timesteps: Tensor
+    """(T,), float32: 1000 sigma, as FLUX is told."""
+
+
+def compute_noise_levels(
+    scheduler: FlowMatchEulerDiscreteScheduler, num_inference_steps: int, num_image_tokens: int
+) -> NoiseLevels:
+    """Return the noise levels that `FluxPipeline` would use; `scheduler` is left as it is."""
+    own = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
+    sigmas = np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
+    own.set_timesteps(sigmas=sigmas, mu=compute_shift(scheduler, num_image_tokens), device="cpu")
+    return NoiseLevels(own.sigmas, own.timesteps)
+
+
+def compute_shift(scheduler: FlowMatchEulerDiscreteScheduler, num_image_tokens: int) -> float:
+    """Return mu, by which dynamic shifting moves the noise levels up for larger images."""
+    config = scheduler.config
+    return float(
+        calculate_shift(
+            num_image_tokens,
+            config.get("base_image_seq_len", 256),
+            config.get("max_image_seq_len", 4096),
+            config.get("base_shift", 0.5),
+            config.get("max_shift", 1.15),
+        )
+    )

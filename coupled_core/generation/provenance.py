@@ -10,8 +10,7 @@ from coupled_core.config import CouplingMode, EntityText, GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.schedules.schedule import Schedule
-from coupled_core.schedules.schedule_file import load_schedule
-from coupled_core.schedules.shipped import load_shipped_schedule
+from coupled_core.schedules.schedule_file import load_schedule, load_shipped_schedule
 
 MAX_SEQUENCE_LENGTH = 512
 """FLUX's limit of T5 tokens."""

@@ -25,7 +25,7 @@ from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import attention_of
 from coupled_core.coupling.latent_pull import pull_together
 from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
-from coupled_core.generation.noise_levels import NoiseLevels
+from coupled_core.generation.noise import NoiseLevels
 from coupled_core.generation.region_sampler import RegionLoop
 from coupled_core.schedules.region import RegionSettings
 

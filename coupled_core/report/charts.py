@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coupled_core.report.distributions import Distribution
-from coupled_core.report.formats import format_number
+from coupled_core.report.numbers import format_number
 from coupled_core.report.schedule_curve import ScheduleCurve
 from coupled_core.report.survival import SurvivalCurve
 

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from coupled_core.report import formats
+from coupled_core.report import numbers as formats
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _FILTERS = {

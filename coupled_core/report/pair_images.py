@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coupled_core.checkpoints.generated import STAGE as GENERATED
-from coupled_core.checkpoints.scored import STAGE as SCORED
 from coupled_core.dataset.part_files import PART_ERRORS, open_part
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.records import RejectReason
+from coupled_core.runs.checkpoints.generated import STAGE as GENERATED
+from coupled_core.runs.checkpoints.scored import STAGE as SCORED
 from coupled_core.storage.store import ObjectStore
 
 

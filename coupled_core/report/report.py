@@ -1,5 +1,6 @@
 """The report of a snapshot: one page for people, with everything in it."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from coupled_core.report.pair_images import ShardWorks, iter_pair_images
 from coupled_core.report.reasons import explain_reasons
 from coupled_core.report.selection import ChosenPair, choose_pairs, find_showable, read_chosen
 from coupled_core.report.snapshot_facts import SnapshotFacts, gather_facts, survival_to_dict
-from coupled_core.report.survival_picture import draw_survival_picture
+from coupled_core.report.survival import draw_survival_picture
 from coupled_core.storage.store import ObjectStore
 
 MAX_PAGE_BYTES = 5_000_000
@@ -96,3 +97,25 @@ def _render(values: dict[str, Any], gallery: dict[str, Any]) -> str:
         ("theme.js", "pairs.js", "report.js"),
         {**values, "gallery": gallery},
     )
+
+
+def report_key(snapshot_id: str, name: str) -> str:
+    """Return where a file of a report stands: report.html, survival.png or summary.json."""
+    return f"reports/{snapshot_id}/{name}"
+
+
+def store_report(store: ObjectStore, snapshot_id: str, report: Report) -> None:
+    """Put a report beside its snapshot."""
+    store.write(report_key(snapshot_id, "report.html"), report.page.encode())
+    store.write(report_key(snapshot_id, "survival.png"), report.survival_picture)
+    summary = json.dumps(report.summary, indent=1, sort_keys=True)
+    store.write(report_key(snapshot_id, "summary.json"), summary.encode())
+
+
+def read_summary(store: ObjectStore, snapshot_id: str) -> dict[str, Any] | None:
+    """Return the numbers of a stored report; None: there is none."""
+    key = report_key(snapshot_id, "summary.json")
+    if not store.exists(key):
+        return None
+    summary: dict[str, Any] = json.loads(store.read(key))
+    return summary

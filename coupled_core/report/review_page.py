@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coupled_core.dataset.review import FORMAT
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.dataset.upkeep.review import FORMAT
 from coupled_core.report.gallery import make_gallery
 from coupled_core.report.measurements import Measurements, read_measurements
 from coupled_core.report.page import render_page

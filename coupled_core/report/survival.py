@@ -1,5 +1,6 @@
 """Survival curves: how many pairs are kept as a function of each threshold."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from coupled_core.report.measurements import Flags, Measurements
+from coupled_core.report.numbers import format_number
 from coupled_core.report.thresholds import THRESHOLDS, Threshold
 
 _NUM_QUANTILES = 101
@@ -72,3 +74,64 @@ def _stopped_by_nothing_else(pairs: Measurements, threshold: Threshold) -> Flags
     others = pairs.num_reasons - own
     candidates: Flags = pairs.is_scored & pairs.has_finite_scores() & (others == 0)
     return candidates & ~pairs.is_reviewed_keep
+
+
+_INK, _SOFT, _RULE, _KEPT, _BOUND = "#1b1d1f", "#5a6067", "#e3e3de", "#0b6e5a", "#a3470f"
+_COLUMNS = 2
+_WIDTH_INCHES, _ROW_INCHES, _DPI = 9.6, 3.1, 130
+
+
+def draw_survival_picture(curves: Sequence[SurvivalCurve], num_scored: int) -> bytes:
+    """Return a PNG with a panel a threshold; y runs to all scored pairs."""
+    from matplotlib.figure import Figure  # half a second to import
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    num_rows = max(1, -(-len(curves) // _COLUMNS))
+    size = (_WIDTH_INCHES, _ROW_INCHES * num_rows)
+    margins = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    figure = Figure(figsize=size, dpi=_DPI, layout=margins)
+    panels = figure.subplots(num_rows, _COLUMNS, squeeze=False).ravel()
+    for panel, curve in zip(panels, curves, strict=False):
+        _draw_panel(panel, curve, num_scored)
+    for panel in panels[len(curves) :]:
+        panel.set_axis_off()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw_panel(panel: Any, curve: SurvivalCurve, num_scored: int) -> None:
+    """Draw one curve as steps; a minimum drops pairs right after their value."""
+    threshold = curve.threshold
+    where = "pre" if threshold.is_minimum else "post"
+    panel.fill_between(curve.bounds, curve.num_kept, step=where, color=_KEPT, alpha=0.12, lw=0)
+    panel.step(curve.bounds, curve.num_kept, where=where, color=_KEPT, lw=1.6)
+    for bound in curve.in_force:
+        panel.axvline(bound, color=_BOUND, lw=1, ls=(0, (4, 3)))
+        label = f" {format_number(bound)}: {curve.kept_at(bound):,} kept "
+        is_left = _share(curve, bound) < 0.5
+        panel.annotate(
+            label,
+            (bound, 1.0),
+            xycoords=("data", "axes fraction"),
+            ha="left" if is_left else "right",
+            va="top",
+            color=_BOUND,
+            fontsize=8,
+        )
+    if threshold.is_logarithmic and curve.bounds[0] > 0:
+        panel.set_xscale("log")
+    panel.set_ylim(0, max(1, num_scored) * 1.04)
+    panel.set_title(threshold.title, loc="left", fontsize=10, color=_INK, fontweight="bold")
+    panel.set_xlabel(threshold.axis, fontsize=8, color=_SOFT)
+    panel.set_ylabel("pairs kept", fontsize=8, color=_SOFT)
+    panel.tick_params(which="both", labelsize=8, colors=_SOFT, length=0)
+    panel.grid(axis="y", color=_RULE, lw=0.8)
+    for side in ("top", "right", "left"):
+        panel.spines[side].set_visible(False)
+    panel.spines["bottom"].set_color(_RULE)
+
+
+def _share(curve: SurvivalCurve, bound: float) -> float:
+    low, high = curve.bounds[0], curve.bounds[-1]
+    return (bound - low) / ((high - low) or 1.0)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from coupled_core.config import CouplingMode
 from coupled_core.errors import ScheduleError
 from coupled_core.schedules.region import RegionSettings
 from coupled_core.schedules.schedule import Schedule
@@ -81,3 +82,26 @@ def _check_fields(path: Path, content: dict[str, Any]) -> None:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             expected = " or ".join("null" if t is type(None) else t.__name__ for t in types)
             raise ScheduleError(f"{path}: {name} expects {expected}; got {value!r}")
+
+
+SHIPPED_FOLDER = Path(__file__).parent / "shipped"
+
+
+def load_shipped_schedule(name: str, mode: CouplingMode) -> Schedule:
+    """Return the schedule shipped for a model.
+
+    Args:
+        name: miniature, flux-dev or flux-schnell.
+        mode: log_bias, key_scale or region.
+
+    Raises:
+        ScheduleError: none is shipped for this model in this mode.
+    """
+    path = SHIPPED_FOLDER / f"{name}-{mode.replace('_', '-')}.json"
+    if not path.is_file():
+        available = sorted(p.stem for p in SHIPPED_FOLDER.glob("*.json"))
+        raise ScheduleError(
+            f"no schedule is shipped for {name} in mode {mode}; there are {', '.join(available)}. "
+            "Name a schedule file, or use another coupling mode."
+        )
+    return load_schedule(path)

@@ -20,7 +20,7 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
 from coupled_core.records import EntityMask
-from coupled_core.scoring.clip_scorer import ClipScorer
+from coupled_core.scoring.clip import ClipScorer
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from coupled_core.config import ScoringConfig
 from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
-from coupled_core.scoring.clip_scorer import ClipScorer, load_clip
+from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.entity_masks import EntityFinder
 from coupled_core.scoring.metrics import score_pair
 from coupled_core.scoring.sam import load_sam

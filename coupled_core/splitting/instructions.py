@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 
-from coupled_core.splitting.entity_phrase import EntityPhrase, base_form, parse_entity
+from coupled_core.splitting.phrases import EntityPhrase, base_form, parse_entity
 from coupled_core.splitting.words import ADJECTIVES, DETERMINERS, POSITIONS, tokenise
 
 INSTRUCTIONS_VERSION = "1"

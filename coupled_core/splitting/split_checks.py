@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations, takewhile
 
-from coupled_core.splitting.entity_phrase import parse_entity
+from coupled_core.splitting.phrases import parse_entity
 from coupled_core.splitting.words import (
     ADDRESSES,
     BELONGINGS,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from coupled_core.splitting.entity_phrase import base_form
+from coupled_core.splitting.phrases import base_form
 from coupled_core.splitting.words import (
     BE,
     BREAKS,

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coupled_core.config import DuplicatesConfig
-from coupled_core.dataset.duplicates import find_duplicates
-from coupled_core.dataset.pair_looks import PairLooks
+from coupled_core.dataset.duplicates import PairLooks, find_duplicates
 
 _NUM_BACKGROUNDS = 1000
 

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from coupled_core.dataset import rows
-from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.images import EncodedImage, encode_image, encode_mask
 from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.reader import current_snapshot

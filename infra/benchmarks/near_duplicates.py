@@ -24,8 +24,7 @@ from coupled_core.dataset.images import hamming_distance, perceptual_hash
 from coupled_core.generation.generator import load_generator
 from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import GeneratedSample, GroupSplit, PromptGroup, Sample
-from coupled_core.scoring.clip_code import encode_embeddings
-from coupled_core.scoring.clip_scorer import ClipScorer, load_clip
+from coupled_core.scoring.clip import ClipScorer, encode_embeddings, load_clip
 from coupled_core.splitting.offline import OfflineSplitter
 
 Picture = NDArray[np.uint8]

@@ -19,17 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from coupled_core.config import GenerationConfig, RunConfig, ScoringConfig
-from coupled_core.evaluation.intervals import bootstrap_mean
-from coupled_core.evaluation.samples import build_samples, take_groups
 from coupled_core.generation.base_model import load_pipeline
-from coupled_core.generation.batch import Group
-from coupled_core.generation.decode import decode_latents
-from coupled_core.generation.encode import PromptEncoder
-from coupled_core.generation.noise import draw_noise, image_ids
-from coupled_core.generation.noise_levels import compute_noise_levels
+from coupled_core.generation.batch import Group, PromptEncoder
+from coupled_core.generation.generator import decode_latents
+from coupled_core.generation.noise import compute_noise_levels, draw_noise, image_ids
 from coupled_core.generation.provenance import resolve
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
 from coupled_core.records import GeneratedSample, Sample
+from coupled_core.research.evaluation.intervals import bootstrap_mean
+from coupled_core.research.evaluation.samples import build_samples, take_groups
 from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
 
 _WORST_SHOWN = 6

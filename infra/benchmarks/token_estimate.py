@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from coupled_core.records import GroupSplit, PromptGroup
-from coupled_core.splitting.checked_groups import CheckedGroup, read_checked_groups
-from coupled_core.splitting.llm.answer import answer_schema
+from coupled_core.research.splitters import CheckedGroup, read_checked_groups
 from coupled_core.splitting.llm.estimate import estimate_split, estimate_tokens
-from coupled_core.splitting.llm.instruction import INSTRUCTION, write_data
+from coupled_core.splitting.llm.request import INSTRUCTION, answer_schema, write_data
 from coupled_core.splitting.offline import OfflineSplitter
 
 OTHER_LANGUAGES = frozenset(

@@ -5,9 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from coupled_core.config import SplitConfig
-from coupled_core.splitting.llm.answer import Answer
 from coupled_core.splitting.llm.client import describe, may_have_arrived, open_client
-from coupled_core.splitting.llm.request import LlmRequest, build_request
+from coupled_core.splitting.llm.request import Answer, LlmRequest, build_request
 from tests.messages_server.fixture import messages_server, start_messages_server  # noqa: F401
 from tests.messages_server.process import RunningServer
 from tests.messages_server.settings import API_KEY

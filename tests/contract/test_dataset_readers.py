@@ -8,10 +8,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.columns import MANIFEST_SCHEMA
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.images import decode_image
 from coupled_core.dataset.reader import iter_images
-from coupled_core.dataset.schema import MANIFEST_SCHEMA
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish

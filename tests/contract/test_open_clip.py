@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.scoring.clip_scorer import load_clip
+from coupled_core.scoring.clip import load_clip
 
 
 def test_the_miniature_is_an_open_clip_folder_with_unit_embeddings():

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.storage.store import ObjectStore, open_store
-from flows.cli import app
+from flows.cli.main import app
 from tests.sample_pairs import commit_pairs, spread_pairs
 
 pytestmark = pytest.mark.timeout(900)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from coupled_core.comparison.picture import size_of
+from coupled_core.research.comparison.picture import size_of
 from tests.coupled_command import Coupled
 
 pytestmark = pytest.mark.timeout(900)

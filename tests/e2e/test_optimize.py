@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coupled_core.evaluation.pairs import FLOOR_OBJECTIVE
+from coupled_core.research.evaluation.pairs import FLOOR_OBJECTIVE
 from coupled_core.schedules.schedule_file import load_schedule
 from tests.coupled_command import Coupled
 from tests.optimize_command import NUM_TRIALS, SCHEDULE, optimize_arguments, read_trials

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.parts import PublishedShard
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import DatasetError

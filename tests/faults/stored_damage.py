@@ -17,15 +17,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coupled_core.dataset.commit import commit_shards
-from coupled_core.dataset.damage import Check
+from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.publish import publish_snapshot
 from coupled_core.dataset.part_files import write_manifest_table
 from coupled_core.dataset.parts import PartInfo, upload_part
 from coupled_core.dataset.pointer import read_pointer
-from coupled_core.dataset.publish import publish_snapshot
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
-from coupled_core.dataset.rollback import roll_back
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.history import roll_back
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import ExportedPair
 from coupled_core.export.pair_images import read_pairs

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-STAGES = ("prompts", "splitting", "generation", "scoring", "filtering", "dataset")
+STAGES = ("prompts", "splitting", "generation", "scoring", "filtering")
 BUILDING_BLOCKS = {"coupling", "schedules"}
 """Packages that only the generate stage is made of."""
 

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING
 from coupled_core.config import ModelPrice, SplitConfig
 from coupled_core.errors import LlmBudgetError, LlmError
 from coupled_core.progress import current_progress
-from coupled_core.splitting.llm.batch_creation import BatchCreator, Patience
-from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRecords
-from coupled_core.splitting.llm.cache import AnswerCache
+from coupled_core.splitting.llm.answers import AnswerCache, StoredAnswer
+from coupled_core.splitting.llm.batch_creation import BatchCreator, Patience, look_up_batch
+from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRecords, OpenBatches
 from coupled_core.splitting.llm.harvest import Harvester
-from coupled_core.splitting.llm.ledger import Ledger
-from coupled_core.splitting.llm.lost_batch import look_up_batch
-from coupled_core.splitting.llm.open_batches import OpenBatches
 from coupled_core.splitting.llm.pace import Pace
-from coupled_core.splitting.llm.prices import max_cost_usd
 from coupled_core.splitting.llm.request import LlmRequest
-from coupled_core.splitting.llm.stored_answer import StoredAnswer
+from coupled_core.splitting.llm.spending import Ledger, max_cost_usd
 from coupled_core.splitting.llm.threads import map_in_threads
 from coupled_core.storage.store import ObjectStore
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from coupled_core.config import SplitConfig
 from coupled_core.errors import LlmBudgetError, LlmError
 from coupled_core.records import PromptGroup
-from coupled_core.splitting.llm.answered import AnsweredRequests
+from coupled_core.splitting.llm.answers import AnsweredRequests
 from coupled_core.splitting.llm.batch_queue import BatchQueue
 from coupled_core.splitting.llm.request import LlmRequest, build_request
 from coupled_core.splitting.llm.threads import map_in_threads

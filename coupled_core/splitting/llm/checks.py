@@ -1,26 +1,86 @@
-"""Is an answer a split of these prompts? Every rule is about texts alone: no model is asked.
-
-An answer that follows an instruction hidden in a prompt breaks one of them: the background may only
-say what all prompts say, an entity only what its own prompt says, and together they must carry most
-of the prompt, so a text of somebody else's choosing fits neither.
-"""
+"""Is an answer a split of these prompts? Every rule is about texts alone: no model is asked."""
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
 
-from coupled_core.splitting.llm.answer import Answer
-from coupled_core.splitting.llm.instruction import RULES
-from coupled_core.splitting.llm.wording import (
-    content_words,
-    invisible_chars,
-    is_among,
-    missing_from,
-    weigh_words,
+from coupled_core.splitting.llm.request import RULES, Answer
+from coupled_core.splitting.words import (
+    ADJECTIVES,
+    BE,
+    CONJUNCTIONS,
+    DETERMINERS,
+    LOCATIVES,
+    PREPOSITIONS,
+    SCENE_WORDS,
+    tokenise,
 )
-from coupled_core.splitting.words import ADJECTIVES, LOCATIVES, SCENE_WORDS, tokenise
+
+_FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | CONJUNCTIONS | BE | {"there"}
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Thai, Lao, Burmese, Khmer, Kana, Han: scripts without spaces, of which every sign is a word."""
+_MIN_STEM, _MAX_ENDING = 3, 4
+
+
+@lru_cache(maxsize=512)  # the checks ask for the words of one group's texts again and again
+def content_words(text: str) -> tuple[str, ...]:
+    """Return the words of a text that carry meaning, without case, in order, repeated ones too.
+
+    How a letter is encoded makes no difference: é in one or two parts, full width, a break or a
+    joiner that nobody sees inside a word. A letter of another alphabet that looks alike does.
+    """
+    words: list[str] = []
+    for token in tokenise(_plain(text)):
+        key = token.key
+        if _UNSPACED.search(key):
+            words.extend(key)
+        elif key[0].isalnum() and key not in _FUNCTION_WORDS:
+            words.append(key.removesuffix("'s").removesuffix("’s"))
+    return tuple(words)
+
+
+def invisible_chars(text: str) -> set[str]:
+    """Return the characters that no reader sees: joiners, direction marks, tags, private ones."""
+    if text.isascii():
+        return set()
+    return {char for char in text if unicodedata.category(char) in ("Cf", "Co", "Cn", "Cs")}
+
+
+def weigh_words(words: Collection[str]) -> float:
+    """Return how many words there are; a sign of a script without spaces is half of one."""
+    return sum(0.5 if _UNSPACED.search(word) else 1.0 for word in words)
+
+
+def is_among(word: str, words: Collection[str]) -> bool:
+    """Say whether a word, or another form of it (leap, leaping), is among others."""
+    return word in words or any(_same_stem(word, other) for other in words)
+
+
+def missing_from(text: str, source: Collection[str]) -> list[str]:
+    """Return the content words of a text that do not come from a source's words."""
+    return [word for word in dict.fromkeys(content_words(text)) if not is_among(word, source)]
+
+
+def _plain(text: str) -> str:
+    if text.isascii():
+        return text
+    seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFKC", seen)
+
+
+def _same_stem(word: str, other: str) -> bool:
+    if word[:_MIN_STEM] != other[:_MIN_STEM] or min(len(word), len(other)) < _MIN_STEM:
+        return False
+    same = _MIN_STEM
+    for a, b in zip(word[same:], other[same:], strict=False):
+        if a != b:
+            break
+        same += 1
+    return max(len(word), len(other)) - same <= _MAX_ENDING
+
 
 _SCENERY = SCENE_WORDS | LOCATIVES | ADJECTIVES
 _MAX_EXTRA_CHARS = 40

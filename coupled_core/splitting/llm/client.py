@@ -9,6 +9,7 @@ from coupled_core.splitting.llm.verdict import one_line
 if TYPE_CHECKING:  # takes seconds to import
     from anthropic import Anthropic
 
+
 _KEY = "ANTHROPIC_API_KEY"
 _ANSWER_TIMEOUT_SECONDS = 180.0
 _INVALID = {400, 413, 422}

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from coupled_core.config import ModelPrice
 from coupled_core.errors import LlmError
+from coupled_core.splitting.llm.answers import AnswerCache, keep_invalid, keep_message
+from coupled_core.splitting.llm.batch_creation import look_up_batch
 from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRecords, BatchRow
-from coupled_core.splitting.llm.cache import AnswerCache
 from coupled_core.splitting.llm.client import without_key
-from coupled_core.splitting.llm.ledger import Ledger
-from coupled_core.splitting.llm.lost_batch import look_up_batch
 from coupled_core.splitting.llm.pace import Pace, call_patiently
-from coupled_core.splitting.llm.stored_answer import keep_invalid, keep_message
+from coupled_core.splitting.llm.spending import Ledger
 from coupled_core.splitting.llm.threads import map_in_threads
 from coupled_core.splitting.llm.verdict import one_line
 from coupled_core.storage.store import ObjectStore

@@ -13,18 +13,12 @@ from typing import TYPE_CHECKING, Any
 from coupled_core.config import ModelPrice, SplitConfig
 from coupled_core.errors import LlmBudgetError, LlmError, StorageError
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
-from coupled_core.splitting.llm.budget import OnlineBudget
-from coupled_core.splitting.llm.cache import AnswerCache
+from coupled_core.splitting.llm.answers import AnswerCache, StoredAnswer, keep_invalid, keep_message
 from coupled_core.splitting.llm.claims import Claims
 from coupled_core.splitting.llm.client import InvalidRequestError, may_have_arrived
 from coupled_core.splitting.llm.pace import Pace, call_patiently
-from coupled_core.splitting.llm.prices import max_cost_usd
 from coupled_core.splitting.llm.request import LlmRequest, request_sha256
-from coupled_core.splitting.llm.stored_answer import (
-    StoredAnswer,
-    keep_invalid,
-    keep_message,
-)
+from coupled_core.splitting.llm.spending import OnlineBudget, max_cost_usd
 from coupled_core.splitting.llm.threads import map_in_threads
 from coupled_core.splitting.llm.verdict import Judge
 

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING
 from coupled_core.config import SplitConfig
 from coupled_core.progress import current_progress
 from coupled_core.records import PromptGroup
+from coupled_core.splitting.llm.answers import AnswerCache
 from coupled_core.splitting.llm.batch_creation import Patience
 from coupled_core.splitting.llm.batch_queue import BatchQueue
 from coupled_core.splitting.llm.batch_record import BatchRecords
 from coupled_core.splitting.llm.batches import BatchTransport
-from coupled_core.splitting.llm.budget import OnlineBudget
-from coupled_core.splitting.llm.cache import AnswerCache
 from coupled_core.splitting.llm.claims import Claims
 from coupled_core.splitting.llm.client import check_key, open_client
-from coupled_core.splitting.llm.ledger import Ledger
 from coupled_core.splitting.llm.online import OnlineTransport, Outcome
-from coupled_core.splitting.llm.prices import price_of
 from coupled_core.splitting.llm.request import LlmRequest, request_sha256, splitter_identity
+from coupled_core.splitting.llm.spending import Ledger, OnlineBudget, price_of
 from coupled_core.splitting.llm.threads import map_in_threads
 from coupled_core.splitting.llm.verdict import Judge, Verdict
 from coupled_core.storage.store import open_store

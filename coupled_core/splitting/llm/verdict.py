@@ -7,16 +7,15 @@ from pydantic import ValidationError
 
 from coupled_core.config import SplitConfig
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
-from coupled_core.splitting.llm.answer import Answer
-from coupled_core.splitting.llm.cache import AnswerCache
+from coupled_core.splitting.llm.answers import AnswerCache, StoredAnswer
 from coupled_core.splitting.llm.checks import find_problems
 from coupled_core.splitting.llm.request import (
+    Answer,
     LlmRequest,
     build_repair,
     build_request,
     request_sha256,
 )
-from coupled_core.splitting.llm.stored_answer import StoredAnswer
 
 _MAX_ATTEMPTS = 2
 _MAX_REASON_CHARS = 300

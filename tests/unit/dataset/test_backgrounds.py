@@ -8,22 +8,23 @@ import pytest
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.backgrounds import (
+    MIN_OVERLAP,
     SPLIT_RULE,
     canonical_background,
     content_words,
+    find_near_backgrounds,
     split_of_background,
 )
-from coupled_core.dataset.commit import commit_shards
-from coupled_core.dataset.damage import Check
-from coupled_core.dataset.near_backgrounds import MIN_OVERLAP, find_near_backgrounds
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.reader import iter_manifest
-from coupled_core.dataset.resplit import resplit
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.verify import VerifyReport, verify_snapshot
+from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.repartition import resplit
+from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.filtering.rows import judge_row
-from coupled_core.run_facts import refuse_other_scores
+from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, make_rows
 

@@ -3,7 +3,7 @@
 import pytest
 
 from coupled_core.dataset.column_table import README, render_table, replace_table
-from coupled_core.dataset.schema import MANIFEST_SCHEMA
+from coupled_core.dataset.columns import MANIFEST_SCHEMA
 
 
 def test_the_table_in_the_readme_is_current() -> None:

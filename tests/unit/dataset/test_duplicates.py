@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from coupled_core.config import DuplicatesConfig
-from coupled_core.dataset.duplicates import cosines, find_duplicates
-from coupled_core.dataset.pair_looks import PairLooks
+from coupled_core.dataset.duplicates import PairLooks, cosines, find_duplicates
 
 CONFIG = DuplicatesConfig()
 NONE = PairLooks.concatenate([])

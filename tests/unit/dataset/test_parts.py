@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.dataset import part_files
+from coupled_core.dataset.columns import IMAGES_SCHEMA, MANIFEST_SCHEMA, SCHEMA_VERSION
 from coupled_core.dataset.images import decode_image
 from coupled_core.dataset.parts import publish_shard, verify_part
-from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA, SCHEMA_VERSION
 from coupled_core.errors import DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import make_rows, publish

@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.columns import MANIFEST_SCHEMA
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
-from coupled_core.dataset.schema import MANIFEST_SCHEMA
 from coupled_core.errors import DatasetError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish

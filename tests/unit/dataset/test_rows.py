@@ -5,8 +5,7 @@ import json
 import pytest
 
 from coupled_core.dataset import rows
-from coupled_core.dataset.columns import COLUMNS, columns_of
-from coupled_core.dataset.schema import MANIFEST_SCHEMA
+from coupled_core.dataset.columns import COLUMNS, MANIFEST_SCHEMA, columns_of
 from tests.sample_shards import make_rows
 
 _NULL_WHERE_UNKNOWN = {"code_revision", "content_filter_version", "split_model", "error_message"}

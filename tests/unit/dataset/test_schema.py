@@ -4,8 +4,13 @@ import json
 
 import pytest
 
-from coupled_core.dataset.columns import COLUMNS, columns_of
-from coupled_core.dataset.schema import IMAGES_SCHEMA, MANIFEST_SCHEMA, check_schema_version
+from coupled_core.dataset.columns import (
+    COLUMNS,
+    IMAGES_SCHEMA,
+    MANIFEST_SCHEMA,
+    check_schema_version,
+    columns_of,
+)
 from coupled_core.errors import DatasetError
 
 FROZEN = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.images import ImageFormat, encode_image
 from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.snapshot import Snapshot

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.export.licenses import license_url
-from coupled_core.generation.known_models import KNOWN_MODELS, describe_unknown_model
+from coupled_core.generation.model_files import KNOWN_MODELS, describe_unknown_model
 
 ROOT = Path(__file__).parents[3]
 _HUB_NAME = re.compile(r"black-forest-labs/[A-Za-z0-9._-]*[A-Za-z0-9]")

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.generation.known_models import KNOWN_MODELS
-from coupled_core.generation.model_files import find_model_files, hash_folder
+from coupled_core.generation.model_files import KNOWN_MODELS, find_model_files, hash_folder
 
 
 @pytest.fixture

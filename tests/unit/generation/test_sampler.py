@@ -10,10 +10,8 @@ from torch import Tensor
 
 from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
-from coupled_core.generation.batch import Group
-from coupled_core.generation.encode import PromptEncoder
-from coupled_core.generation.noise import draw_noise, image_ids
-from coupled_core.generation.noise_levels import compute_noise_levels
+from coupled_core.generation.batch import Group, PromptEncoder
+from coupled_core.generation.noise import compute_noise_levels, draw_noise, image_ids
 from coupled_core.generation.sampler import (
     SamplerSettings,
     choose_phases,

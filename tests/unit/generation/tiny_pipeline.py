@@ -9,7 +9,8 @@ from diffusers import (
 )
 from torch import nn
 
-from coupled_core.miniature.training.text import (
+from coupled_core.records import GroupSplit, PromptGroup, Sample
+from coupled_core.research.training.text import (
     TEXT_WIDTH,
     build_clip_text,
     build_t5,
@@ -17,7 +18,6 @@ from coupled_core.miniature.training.text import (
     sample_captions,
     train_clip_tokenizer,
 )
-from coupled_core.records import GroupSplit, PromptGroup, Sample
 
 SIZE_PX = 32
 

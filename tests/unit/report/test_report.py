@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coupled_core.dataset.commit import commit_shards
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report.report import MAX_PAGE_BYTES, make_report
 from coupled_core.storage.store import ObjectStore, open_store

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from coupled_core.dataset.reader import current_snapshot
-from coupled_core.dataset.review import apply_decisions, parse_decisions
+from coupled_core.dataset.upkeep.review import apply_decisions, parse_decisions
 from coupled_core.report.measurements import read_measurements
 from coupled_core.report.survival import SurvivalCurve, compute_survival
 from coupled_core.report.thresholds import THRESHOLDS, bounds_in_force

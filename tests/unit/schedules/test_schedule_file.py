@@ -6,8 +6,12 @@ import torch
 
 from coupled_core.errors import ScheduleError
 from coupled_core.schedules.region import RegionSettings
-from coupled_core.schedules.schedule_file import load_schedule, save_schedule
-from coupled_core.schedules.shipped import SHIPPED_FOLDER, load_shipped_schedule
+from coupled_core.schedules.schedule_file import (
+    SHIPPED_FOLDER,
+    load_schedule,
+    load_shipped_schedule,
+    save_schedule,
+)
 from tests.unit.schedules.test_schedule import PARAMETERS, build
 
 

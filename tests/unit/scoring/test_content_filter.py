@@ -13,7 +13,7 @@ from coupled_core.errors import ConfigError
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import AIRBORNE, COLOURS, ENTITIES, Scene, sample_scene
 from coupled_core.records import PromptGroup, Rejection, RejectReason
-from coupled_core.scoring.clip_scorer import ClipScorer, load_clip
+from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.content_filter import (
     ZeroShotFilter,
     content_filter_version,

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.check import iou
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import sample_scene
-from coupled_core.scoring.clip_scorer import load_clip
+from coupled_core.research.training.check import iou
+from coupled_core.scoring.clip import load_clip
 from coupled_core.scoring.entity_masks import (
     EntityFinder,
     _drop_overlapping,

@@ -1,6 +1,6 @@
 """Shared runs over any number of sequences; letters stand for words."""
 
-from coupled_core.splitting.alignment import Run, find_common_runs
+from coupled_core.splitting.offline import Run, find_common_runs
 
 
 def test_the_longest_run_comes_first() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from coupled_core.splitting.entity_phrase import parse_entity
 from coupled_core.splitting.instructions import write_instructions
+from coupled_core.splitting.phrases import parse_entity
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from coupled_core.config import DEFAULT_PRICES
 from coupled_core.errors import LlmBudgetError, LlmError
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
-from coupled_core.splitting.llm.ledger import Ledger
+from coupled_core.splitting.llm.spending import Ledger
 from coupled_core.storage.store import open_store
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import make_group, make_groups, make_splitter, split_all

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from coupled_core.splitting.llm.answer import Answer
 from coupled_core.splitting.llm.checks import find_problems
-from coupled_core.splitting.llm.instruction import INSTRUCTION
+from coupled_core.splitting.llm.request import INSTRUCTION, Answer
 
 FOX_AND_OWL = ("A red fox in a snowy forest at dusk", "A grey owl in a snowy forest at dusk")
 GOOD = {

@@ -10,9 +10,13 @@ import pytest
 from coupled_core.config import SplitConfig
 from coupled_core.errors import LlmError
 from coupled_core.records import PromptGroup
-from coupled_core.splitting.checked_groups import read_checked_groups
-from coupled_core.splitting.llm.counted import Sample, count_sample
-from coupled_core.splitting.llm.estimate import estimate_split, estimate_tokens
+from coupled_core.research.splitters import read_checked_groups
+from coupled_core.splitting.llm.estimate import (
+    Sample,
+    count_sample,
+    estimate_split,
+    estimate_tokens,
+)
 from infra.benchmarks.token_estimate import compare, errors_of
 from tests.messages_server.process import RunningServer
 

@@ -9,10 +9,8 @@ import pytest
 
 from coupled_core.config import SplitConfig
 from coupled_core.records import PromptGroup
-from coupled_core.splitting.llm.answer import Answer
 from coupled_core.splitting.llm.checks import find_problems
-from coupled_core.splitting.llm.instruction import INSTRUCTION
-from coupled_core.splitting.llm.request import build_request
+from coupled_core.splitting.llm.request import INSTRUCTION, Answer, build_request
 from coupled_core.storage.store import open_store
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import make_group, make_splitter

@@ -1,0 +1,89 @@
+"""The commit's last look at new pairs: those that duplicate another stay rows, but are not kept."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from coupled_core.config import DuplicatesConfig, OutputConfig
+from coupled_core.dataset.duplicates import LOOKS_COLUMNS, PairLooks, find_duplicates, read_looks
+from coupled_core.dataset.parts import PartInfo, PublishedShard, publish_shard
+from coupled_core.dataset.reader import iter_images, iter_manifest
+from coupled_core.dataset.rows import Row
+from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.records import RejectReason
+from coupled_core.storage.store import ObjectStore
+
+
+class DuplicateDropper:
+    """Drops near-duplicates from the shards of one commit, attempt after attempt.
+
+    Each attempt decides anew from what the shards and the dataset then hold, so a rival's pairs
+    count, too; parts that were read before are not read again.
+    """
+
+    def __init__(self, store: ObjectStore, run_config: Mapping[str, Any]) -> None:
+        """Take the settings of the run from what the snapshot will say about it."""
+        self._store = store
+        given = run_config.get("duplicates")
+        self._config = None if given is None else DuplicatesConfig.model_validate(given)
+        output = OutputConfig.model_validate(run_config.get("output", {}))
+        self._stores_dropped = output.store_dropped
+        self._looks: dict[str, PairLooks] = {}
+
+    def drop(
+        self, shards: Sequence[PublishedShard], base: Snapshot | None
+    ) -> tuple[PublishedShard, ...]:
+        """Return the shards; those with duplicates are written anew.
+
+        Args:
+            shards: Of one run, without pairs that the dataset holds.
+            base: What the dataset holds.
+        """
+        if self._config is None or not self._config.drop:
+            return tuple(shards)
+        settled = self._read(base.parts_of("manifest") if base else ())
+        new = self._read([part for shard in shards for part in shard.parts])
+        found = find_duplicates(settled, new, self._config)
+        return tuple(self._without(shard, found) for shard in shards) if found else tuple(shards)
+
+    def _read(self, parts: Sequence[PartInfo]) -> PairLooks:
+        manifest = [part for part in parts if part.kind == "manifest"]
+        for part in manifest:
+            if part.key not in self._looks:
+                batches = iter_manifest(self._store, [part], LOOKS_COLUMNS)
+                self._looks[part.key] = read_looks(batches)
+        return PairLooks.concatenate(self._looks[part.key] for part in manifest)
+
+    def _without(self, shard: PublishedShard, duplicate_of: Mapping[str, str]) -> PublishedShard:
+        rows = list(_rows(iter_manifest(self._store, shard.parts)))
+        if not any(row["pair_id"] in duplicate_of for row in rows):
+            return shard
+        kept = _rows(iter_images(self._store, shard.parts))
+        gone = _rows(iter_images(self._store, shard.parts)) if self._stores_dropped else iter(())
+        dropped = _rows(iter_images(self._store, shard.parts, kind="dropped"))
+        return publish_shard(
+            self._store,
+            [mark_duplicate(row, duplicate_of.get(row["pair_id"])) for row in rows],
+            (row for row in kept if row["pair_id"] not in duplicate_of),
+            dropped_rows=(
+                row
+                for source, wanted in ((dropped, None), (gone, duplicate_of))
+                for row in source
+                if wanted is None or row["pair_id"] in wanted
+            ),
+            run_id=shard.run_id,
+            shard_index=shard.shard_index,
+        )
+
+
+def mark_duplicate(row: Row, keeper: str | None) -> Row:
+    """Return the row of a pair that duplicates `keeper`; None: it duplicates none."""
+    if keeper is None:
+        return row
+    known = {*row["reject_reasons"], RejectReason.DUPLICATE.value}
+    reasons = [reason.value for reason in RejectReason if reason.value in known]
+    return {**row, "kept": False, "reject_reasons": reasons, "duplicate_of": keeper}
+
+
+def _rows(batches: Iterator[Any]) -> Iterator[Row]:
+    for batch in batches:
+        yield from batch.to_pylist()

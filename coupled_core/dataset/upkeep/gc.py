@@ -1,0 +1,318 @@
+"""Remove what nothing names any more: first a plan, which changes nothing, then the removal."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from coupled_core.dataset.pair_ids import PairIdSet
+from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
+from coupled_core.dataset.reader import committed_pair_ids, load_snapshot, part_pair_ids
+from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.dataset.work import WorkFolder
+from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.progress import current_progress
+from coupled_core.storage.store import ObjectInfo, ObjectStore
+
+_SHARD = re.compile(r"work/(?P<run>[^/]+)/(?P<shard>\d{5})/")
+_PROBE = "work/probe-"
+
+
+@dataclass(frozen=True)
+class WorkState:
+    """Everything below `work/`, each shard's objects together, the marker `done.json` last."""
+
+    finished: tuple[tuple[ObjectInfo, ...], ...]
+    """Of shards whose pairs are all in the dataset."""
+    unfinished: tuple[tuple[ObjectInfo, ...], ...]
+    """Of all others."""
+    probes: tuple[ObjectInfo, ...]
+    """Left by writers that died while they tried the store out."""
+    named_parts: frozenset[str]
+    """Parts that wait for a commit."""
+
+
+def survey_work(store: ObjectStore, current: Snapshot) -> WorkState:
+    """Look at all work and tell which of it the current snapshot has made superfluous.
+
+    Raises:
+        StorageError: a marker is damaged, so that nobody knows which parts it names.
+    """
+    shards, probes = _list_work(store)
+    judge = _Judge(store, current)
+    finished, unfinished = [], []
+    named: set[str] = set()
+    for (run_id, shard_index), objects in shards.items():
+        done = WorkFolder(store, run_id, int(shard_index)).read_done()
+        published = None if done is None else PublishedShard.model_validate(done)
+        if published is not None and judge.is_committed(published):
+            finished.append(objects)
+            continue
+        unfinished.append(objects)
+        if published is not None:
+            named.update(part.key for part in published.parts)
+    return WorkState(tuple(finished), tuple(unfinished), probes, frozenset(named))
+
+
+def _list_work(
+    store: ObjectStore,
+) -> tuple[dict[tuple[str, str], tuple[ObjectInfo, ...]], tuple[ObjectInfo, ...]]:
+    shards: dict[tuple[str, str], list[ObjectInfo]] = defaultdict(list)
+    probes = []
+    for info in store.list("work/"):
+        if match := _SHARD.match(info.key):
+            shards[match["run"], match["shard"]].append(info)
+        elif info.key.startswith(_PROBE):
+            probes.append(info)
+    ordered = {name: tuple(sorted(found, key=_is_marker)) for name, found in shards.items()}
+    return ordered, tuple(probes)
+
+
+def _is_marker(info: ObjectInfo) -> bool:
+    return info.key.endswith("/done.json")
+
+
+class _Judge:
+    """Says whether the pairs of a finished shard are in the dataset."""
+
+    def __init__(self, store: ObjectStore, current: Snapshot) -> None:
+        self._store, self._current = store, current
+        self._keys = {part.key for part in current.parts}
+        self._committed: PairIdSet | None = None
+
+    def is_committed(self, shard: PublishedShard) -> bool:
+        """Compare parts first; ids only where a commit or a re-cut wrote the parts anew."""
+        if all(part.key in self._keys for part in shard.parts):
+            return True
+        try:
+            ids = list(self._pair_ids(shard))
+        except DatasetError:  # its parts are gone: whoever goes on with the shard finds out
+            return False
+        if self._committed is None:
+            self._committed = committed_pair_ids(self._store, self._current)
+        return bool(self._committed.contains(ids).all())
+
+    def _pair_ids(self, shard: PublishedShard) -> Iterator[str]:
+        for part in shard.parts:
+            if part.kind == "manifest":
+                yield from part_pair_ids(self._store, part)
+
+
+LEAST_GRACE = timedelta(hours=2)
+"""Writers refresh what they reuse when it is an hour old: see `parts.upload_part`."""
+_PART_FOLDERS = ("manifest/", "images/", "dropped/")
+
+
+class Garbage(StrEnum):
+    """Why an object goes."""
+
+    SNAPSHOT = "snapshot"
+    REPORT = "report of a removed snapshot"
+    PART = "part that nothing names"
+    FINISHED_WORK = "finished work"
+    ABANDONED_WORK = "abandoned work"
+    PROBE = "probe"
+    UNFINISHED_WRITE = "unfinished write"
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What shall stay beyond what always stays."""
+
+    keep_snapshots: int | None = None
+    """So many of the newest. None: their age alone decides, and without an age all stay."""
+    older_than: timedelta | None = None
+    """Younger snapshots stay. None: their number alone decides."""
+    grace: timedelta = timedelta(days=1)
+    """What was written since then stays: somebody may be about to name it."""
+    abandoned_work: timedelta | None = None
+    """Work of unfinished shards that nobody touched for so long goes. None: it all stays."""
+
+    def check(self) -> None:
+        """Refuse what would endanger running writers.
+
+        Raises:
+            ConfigError: the grace period is too short, or no snapshot would stay.
+        """
+        if self.grace < LEAST_GRACE:
+            raise ConfigError(
+                f"a grace period of {self.grace} is too short: {LEAST_GRACE} at least"
+            )
+        if self.keep_snapshots is not None and self.keep_snapshots < 1:
+            raise ConfigError(f"cannot keep {self.keep_snapshots} snapshots: expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One object that goes."""
+
+    key: str
+    size_bytes: int
+    why: Garbage
+    modified_at: datetime | None = None
+    """When it was written, as of the plan."""
+
+
+@dataclass(frozen=True)
+class GarbagePlan:
+    """What a collection would remove."""
+
+    pointer: Pointer
+    """The state of the dataset that the plan rests on."""
+    retained: tuple[str, ...]
+    """Snapshots that stay, newest first."""
+    snapshots: tuple[str, ...]
+    """Snapshots that go."""
+    removals: tuple[Removal, ...]
+    """In this order: a collection that is killed never leaves a snapshot without its parts."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Space that becomes free."""
+        return sum(removal.size_bytes for removal in self.removals)
+
+
+def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbagePlan:
+    """Find out what can go, without changing anything.
+
+    Raises:
+        ConfigError: the retention endangers running writers.
+        DatasetError: there is no current snapshot, or one that stays cannot be read: then nobody
+            knows what is garbage.
+    """
+    retention.check()
+    pointer = read_pointer(store)
+    if pointer is None:
+        raise DatasetError(f"{store.uri} has no current snapshot: all of it could be garbage")
+    retained, going = _choose_snapshots(store, pointer, retention, now)
+    work = survey_work(store, load_snapshot(store, pointer.snapshot_id))
+    named = work.named_parts.union(*(_named_by(store, name) for name in retained))
+    until = now - retention.grace
+    removals = [
+        *(Removal(info.key, info.size_bytes, Garbage.SNAPSHOT) for info in going.values()),
+        *_reports(store, going),
+        *_unnamed_parts(store, named, until),
+        *_removable_work(work, retention, now),
+        *_select(store.list_unfinished(), until, Garbage.UNFINISHED_WRITE),
+    ]
+    return GarbagePlan(pointer, tuple(retained), tuple(going), tuple(removals))
+
+
+def collect_garbage(store: ObjectStore, plan: GarbagePlan) -> None:
+    """Carry out a plan.
+
+    Snapshots that go are marked in the pointer first, unless it has moved since the plan was made:
+    from then on nobody can return to them. Before a part goes, the pointer is read again: what a
+    new snapshot names stays, and so does what a writer has written again meanwhile.
+
+    Raises:
+        ConflictError: the pointer has moved; nothing was removed.
+    """
+    pointer, marks = plan.pointer, plan.snapshots
+    if marks and not move_pointer(store, pointer, pointer.snapshot_id, action="gc", removing=marks):
+        raise ConflictError(f"{store.uri} was changed by another writer: run `coupled gc` again")
+    progress = current_progress()
+    progress.begin("gc", len(plan.removals))
+    named = _NamedSince(store, pointer.snapshot_id)
+    for removal in plan.removals:
+        if removal.why is Garbage.UNFINISHED_WRITE:
+            store.delete_unfinished(removal.key)
+        elif removal.why is not Garbage.PART or _is_still_garbage(store, removal, named):
+            store.delete(removal.key)
+        progress.advance("gc")
+    found = read_pointer(store)
+    if found is not None and found.removing:  # all of them are gone; a lost race leaves the marks
+        move_pointer(store, found, found.snapshot_id, action="gc", removing=())
+
+
+def _is_still_garbage(store: ObjectStore, removal: Removal, named: "_NamedSince") -> bool:
+    found = next(store.list(removal.key), None)
+    is_same = found is not None and found.modified_at == removal.modified_at
+    return is_same and removal.key not in named.read()
+
+
+class _NamedSince:
+    """The parts that snapshots name which became current after the plan was made."""
+
+    def __init__(self, store: ObjectStore, snapshot_id: str) -> None:
+        self._store, self._seen = store, {snapshot_id}
+        self._keys: set[str] = set()
+
+    def read(self) -> set[str]:
+        """Return them as of now."""
+        pointer = read_pointer(self._store)
+        if pointer is not None and pointer.snapshot_id not in self._seen:
+            self._seen.add(pointer.snapshot_id)
+            self._keys |= _named_by(self._store, pointer.snapshot_id)
+        return self._keys
+
+
+def _choose_snapshots(
+    store: ObjectStore, pointer: Pointer, retention: Retention, now: datetime
+) -> tuple[list[str], dict[str, ObjectInfo]]:
+    """Return the ids that stay, newest first, and the files of those that go."""
+    found = {_id_of(info): info for info in store.list("snapshots/")}
+    newest = sorted(found, key=lambda name: (found[name].modified_at or now, name), reverse=True)
+    keep = {pointer.snapshot_id, pointer.previous} | {
+        name for name, info in found.items() if not _is_old(info, now - retention.grace)
+    }
+    if retention.keep_snapshots is None and retention.older_than is None:
+        keep |= set(newest)
+    keep |= set(newest[: retention.keep_snapshots or 0])
+    if retention.older_than is not None:
+        until = now - retention.older_than
+        keep |= {name for name, info in found.items() if not _is_old(info, until)}
+    keep -= set(pointer.removing)  # a collection that was killed had begun with them
+    retained = [name for name in newest if name in keep]
+    return retained, {name: found[name] for name in newest if name not in keep}
+
+
+def _id_of(info: ObjectInfo) -> str:
+    return info.key.removeprefix("snapshots/").removesuffix(".json")
+
+
+def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:
+    return {part.key for part in load_snapshot(store, snapshot_id).parts}
+
+
+def _reports(store: ObjectStore, going: Iterable[str]) -> Iterator[Removal]:
+    for name in going:
+        for info in store.list(f"reports/{name}/"):
+            yield Removal(info.key, info.size_bytes, Garbage.REPORT)
+
+
+def _unnamed_parts(store: ObjectStore, named: frozenset[str], until: datetime) -> Iterator[Removal]:
+    for folder in _PART_FOLDERS:
+        unnamed = (info for info in store.list(folder) if info.key not in named)
+        yield from _select(unnamed, until, Garbage.PART)
+
+
+def _removable_work(work: WorkState, retention: Retention, now: datetime) -> Iterator[Removal]:
+    until = now - retention.grace
+    yield from _select_whole(work.finished, until, Garbage.FINISHED_WORK)
+    yield from _select(work.probes, until, Garbage.PROBE)
+    if retention.abandoned_work is not None:
+        limit = min(until, now - retention.abandoned_work)
+        yield from _select_whole(work.unfinished, limit, Garbage.ABANDONED_WORK)
+
+
+def _select(infos: Iterable[ObjectInfo], until: datetime, why: Garbage) -> Iterator[Removal]:
+    for info in infos:
+        if _is_old(info, until):
+            yield Removal(info.key, info.size_bytes, why, info.modified_at)
+
+
+def _select_whole(
+    shards: Iterable[Sequence[ObjectInfo]], until: datetime, why: Garbage
+) -> Iterator[Removal]:
+    """Yield the objects of shards of which none was written since."""
+    for objects in shards:
+        if all(_is_old(info, until) for info in objects):
+            yield from _select(objects, until, why)
+
+
+def _is_old(info: ObjectInfo, until: datetime) -> bool:
+    return (info.modified_at or datetime.now(UTC)) < until

@@ -1,0 +1,179 @@
+"""What a person decided about pairs: a file of decisions, and the snapshot that follows from it."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from coupled_core.dataset.rows import Row
+from coupled_core.dataset.snapshot import RunInfo, Snapshot
+from coupled_core.dataset.upkeep.rewrite import Rewrite, rewrite_rows
+from coupled_core.errors import ConfigError, DatasetError
+from coupled_core.records import RejectReason
+from coupled_core.storage.store import ObjectStore
+
+FORMAT: Literal["coupled-review-1"] = "coupled-review-1"
+KEEP: Literal["keep"] = "keep"
+DROP: Literal["drop"] = "drop"
+_MAX_NAMED = 5
+
+
+class Decisions(BaseModel):
+    """A decisions file, as the review page saves it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["coupled-review-1"]
+    dataset: str
+    """Where the page was made from, for the person who finds the file."""
+    snapshot_id: str
+    """The snapshot that the person saw."""
+    decisions: Mapping[str, Literal["keep", "drop"]]
+    """By pair_id."""
+
+
+@dataclass(frozen=True)
+class ReviewReport:
+    """What applying decisions did."""
+
+    snapshot: Snapshot | None
+    """None: everything was as decided already."""
+    num_decisions: int
+    num_dropped: int
+    """Pairs that were kept before."""
+    num_kept: int
+    """Pairs that were dropped before."""
+    num_confirmed: int
+    """Pairs whose verdict stays, now as a person's."""
+
+
+def parse_decisions(data: bytes, where: str) -> Decisions:
+    """Read a decisions file.
+
+    Args:
+        data: Its content.
+        where: Its name, for errors.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    try:
+        return Decisions.model_validate(json.loads(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"{where} is not a decisions file: {place}: {first['msg']} (got {first['input']!r}); "
+            "save one from the page that `coupled review` writes"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{where} is not a decisions file: expected JSON; {error}") from error
+
+
+def apply_decisions(
+    store: ObjectStore, decisions: Decisions, *, single_writer: bool = False
+) -> ReviewReport:
+    """Write a person's decisions into the dataset as a new snapshot; all of them or none.
+
+    A dropped pair is no longer kept, for the reason reviewed_out; a kept pair is kept whatever its
+    scores. Both outlast re-cuts. Decisions about pairs hold on whatever snapshot is current.
+
+    Raises:
+        DatasetError: a pair is not in the dataset, or shall be kept although its images are not
+            stored; or as `rewrite_rows`.
+    """
+    review = _Review(decisions.decisions)
+    verdicts = Counter(decisions.decisions.values())
+    details = {
+        "reviewed_snapshot": decisions.snapshot_id,
+        "keep": verdicts[KEEP],
+        "drop": verdicts[DROP],
+    }
+    rewrite = Rewrite("review", details, review.change_part, review.check)
+    snapshot = rewrite_rows(store, rewrite, single_writer=single_writer)
+    counts = Counter(review.outcomes.values())
+    return ReviewReport(
+        snapshot,
+        num_decisions=len(decisions.decisions),
+        num_dropped=counts[_Outcome.DROPPED],
+        num_kept=counts[_Outcome.KEPT],
+        num_confirmed=counts[_Outcome.CONFIRMED],
+    )
+
+
+class _Outcome(Enum):
+    """What a decision changes about a pair."""
+
+    DROPPED = "dropped"
+    KEPT = "kept"
+    CONFIRMED = "confirmed"
+    NO_IMAGES = "no images"
+
+
+class _Review:
+    """Applies decisions row by row and remembers what they changed."""
+
+    def __init__(self, verdicts: Mapping[str, str]) -> None:
+        self.outcomes: dict[str, _Outcome] = {}
+        self._verdicts = verdicts
+
+    def change_part(self, rows: Sequence[Row], _run: RunInfo) -> list[Row]:
+        """Return the rows of a part with a person's verdicts."""
+        return [self._change(row) for row in rows]
+
+    def _change(self, row: Row) -> Row:
+        """Return the row with a person's verdict, if there is one about it."""
+        verdict = self._verdicts.get(row["pair_id"])
+        if verdict is None:
+            return row
+        if verdict == KEEP and row["image_part"] is None:
+            self.outcomes[row["pair_id"]] = _Outcome.NO_IMAGES
+            return row
+        self.outcomes[row["pair_id"]] = _outcome(row, verdict)
+        return {
+            **row,
+            "review_status": verdict,
+            "kept": verdict == KEEP,
+            "reject_reasons": [] if verdict == KEEP else _with_reviewed_out(row["reject_reasons"]),
+        }
+
+    def check(self, run: RunInfo) -> RunInfo:
+        """Return the run as it is; called when all rows were seen and nothing is visible yet.
+
+        Raises:
+            DatasetError: decisions that cannot be carried out, all of them named or counted.
+        """
+        if unknown := sorted(self._verdicts.keys() - self.outcomes.keys()):
+            raise DatasetError(
+                f"{len(unknown)} decisions are about pairs that are not in the dataset "
+                f"({_name_some(unknown)}): was the page made from another dataset? Nothing was "
+                "changed"
+            )
+        absent = [name for name, what in self.outcomes.items() if what is _Outcome.NO_IMAGES]
+        if absent:
+            raise DatasetError(
+                f"{len(absent)} pairs cannot be kept because their images are not stored "
+                f"({_name_some(absent)}): take these decisions out of the file, or build with "
+                "--store-dropped. Nothing was changed"
+            )
+        return run
+
+
+def _outcome(row: Row, verdict: str) -> _Outcome:
+    if row["kept"] == (verdict == KEEP):
+        return _Outcome.CONFIRMED
+    return _Outcome.KEPT if verdict == KEEP else _Outcome.DROPPED
+
+
+def _with_reviewed_out(reasons: Sequence[str]) -> list[str]:
+    known = {*reasons, RejectReason.REVIEWED_OUT.value}
+    return [reason.value for reason in RejectReason if reason.value in known]
+
+
+def _name_some(pair_ids: Sequence[str]) -> str:
+    shown = ", ".join(pair_ids[:_MAX_NAMED])
+    return shown if len(pair_ids) <= _MAX_NAMED else f"{shown}, …"

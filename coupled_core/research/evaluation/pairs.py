@@ -1,0 +1,172 @@
+"""Every pair that a method makes of some samples, scored, guarded, and with what it cost."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+
+from coupled_core.config import FilterConfig
+from coupled_core.filtering.decide import explain
+from coupled_core.records import (
+    EntityMask,
+    GeneratedSample,
+    PairScores,
+    Rejection,
+    RejectReason,
+    Sample,
+)
+from coupled_core.research.methods.method import Knobs, Method, MethodOutput
+from coupled_core.scoring.metrics import combined
+from coupled_core.scoring.pair_scorer import PairScorer
+
+_UNRELATED_MSE = 255.0**2 / 6.0
+"""Mean squared difference of two independent values, uniform in 0..255."""
+
+FLOOR_OBJECTIVE = combined(-_UNRELATED_MSE / 100.0, 0.0)
+"""J of a pair that shows nothing it should, about -3.29: backgrounds as far apart as two images of
+noise, CLIP cosines of 0.
+
+What a pair counts whose guard fires (no entity found, mask over most of the image, two images that
+hardly differ, no images at all). Without it, losing the entities pays: with nothing in the way the
+backgrounds agree perfectly, and J rises. The floor lies below every honest pair (the worst row of
+the published tables has -0.92), and no pair counts less than it, so a method can never gain by
+making a guard fire. It depends on no CLIP model and on no other method.
+"""
+
+OnProgress = Callable[[int, int], None]
+"""Called after each batch with (samples done, samples in all)."""
+OnImages = Callable[[Sample, Sequence[np.ndarray], Sequence[EntityMask]], None]
+"""Called with a sample, its images (uint8, (H, W, 3), RGB) and one mask an image."""
+
+
+@dataclass(frozen=True)
+class EvaluatedPair:
+    """One pair that one method made."""
+
+    method: str
+    group_id: str
+    seed: int
+    image_i: int
+    image_j: int
+    scores: PairScores | None
+    """None: there are no images."""
+    guards: tuple[RejectReason, ...]
+    """Those that fired; the threshold on J is no guard. GENERATION_FAILED: there are no images."""
+    objective: float
+    """J, or `FLOOR_OBJECTIVE` where a guard fired; never below it, always finite."""
+    seconds: float
+    """The pair's share of the sample's wall time."""
+    model_evaluations: float
+    """The pair's share of the rows that went through the transformer."""
+
+
+class Evaluator:
+    """Runs methods on samples and scores what they make; holds no state between calls."""
+
+    def __init__(self, scorer: PairScorer, filter: FilterConfig, batch_size: int) -> None:
+        self._scorer, self._filter, self._batch_size = scorer, filter, batch_size
+
+    def evaluate(
+        self,
+        method: Method,
+        knobs: Knobs,
+        samples: Sequence[Sample],
+        on_progress: OnProgress | None = None,
+        on_images: OnImages | None = None,
+    ) -> list[EvaluatedPair]:
+        """Return every pair of every sample, in order.
+
+        Args:
+            method: makes the images.
+            knobs: a value for each of its knobs.
+            samples: what to make; denoised `batch_size` at a time.
+            on_progress: see `OnProgress`.
+            on_images: sees the images of each sample that has some, before they are dropped.
+        """
+        pairs: list[EvaluatedPair] = []
+        for start in range(0, len(samples), self._batch_size):
+            batch = samples[start : start + self._batch_size]
+            outputs = method.generate(batch, knobs)
+            for sample, output in zip(batch, outputs, strict=True):
+                pairs += self._judge(method.name, sample, output, on_images)
+            if on_progress is not None:
+                on_progress(start + len(batch), len(samples))
+        return pairs
+
+    def _judge(
+        self,
+        name: str,
+        sample: Sample,
+        output: MethodOutput | Rejection,
+        on_images: OnImages | None,
+    ) -> list[EvaluatedPair]:
+        if isinstance(output, Rejection):
+            return [
+                _build_pair(name, sample, pair, None, (RejectReason.GENERATION_FAILED,), None)
+                for pair in sample.pairs
+            ]
+        generated = GeneratedSample(output.images, output.seconds, device_name="")
+        masks, scores = self._scorer.score(sample, generated)
+        if on_images is not None:
+            on_images(sample, output.images, masks)
+        return [
+            _build_pair(
+                name, sample, (i, j), pair, self._find_guards(pair, (masks[i], masks[j])), output
+            )
+            for (i, j), pair in scores.items()
+        ]
+
+    def _find_guards(
+        self, scores: PairScores, masks: tuple[EntityMask, EntityMask]
+    ) -> tuple[RejectReason, ...]:
+        reasons = {reason for reason, _ in explain(scores, masks, self._filter)}
+        reasons.discard(RejectReason.BELOW_MIN_COMBINED)
+        if not isfinite(scores.combined):  # no background left, and no bound on masks to say so
+            reasons.add(RejectReason.MASK_TOO_LARGE)
+        return tuple(reason for reason in RejectReason if reason in reasons)
+
+
+def objective_of(scores: PairScores | None, guards: Sequence[RejectReason]) -> float:
+    """Return what a pair counts in a search or a comparison."""
+    if scores is None or guards:
+        return FLOOR_OBJECTIVE
+    return max(scores.combined, FLOOR_OBJECTIVE)
+
+
+def objectives_by_group(pairs: Iterable[EvaluatedPair]) -> dict[str, list[float]]:
+    """Return the objectives as `intervals` takes them."""
+    grouped: defaultdict[str, list[float]] = defaultdict(list)
+    for pair in pairs:
+        grouped[pair.group_id].append(pair.objective)
+    return dict(grouped)
+
+
+def mean_objective(pairs: Iterable[EvaluatedPair]) -> float:
+    """Return the mean of the groups' mean objectives: what a search maximises (eq. 12)."""
+    means = [sum(values) / len(values) for values in objectives_by_group(pairs).values()]
+    return sum(means) / len(means)
+
+
+def _build_pair(
+    method: str,
+    sample: Sample,
+    pair: tuple[int, int],
+    scores: PairScores | None,
+    guards: tuple[RejectReason, ...],
+    output: MethodOutput | None,
+) -> EvaluatedPair:
+    share = 1.0 / len(sample.pairs)
+    return EvaluatedPair(
+        method=method,
+        group_id=sample.group.group_id,
+        seed=sample.seed,
+        image_i=pair[0],
+        image_j=pair[1],
+        scores=scores,
+        guards=guards,
+        objective=objective_of(scores, guards),
+        seconds=output.seconds * share if output else 0.0,
+        model_evaluations=output.model_evaluations * share if output else 0.0,
+    )

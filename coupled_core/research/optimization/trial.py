@@ -1,0 +1,113 @@
+"""One schedule on one side of the prompts: what is asked for, how it is run, how it is kept.
+
+A trial is the unit that workers share and that a kill can cost.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from coupled_core.config import fingerprint
+from coupled_core.records import PairScores, RejectReason, Sample
+from coupled_core.research.evaluation.pairs import EvaluatedPair, Evaluator, OnProgress
+from coupled_core.research.methods.ours import CoupledMethod
+from coupled_core.runs.identity import attempt_seed
+from coupled_core.schedules.schedule import Schedule
+from coupled_core.storage.store import ObjectStore
+
+Side = Literal["train", "validation"]
+_NOT_IN_IMAGES = {"optimised", "note", "fit", "num_inference_steps", "shift", "base_model_revision"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What to evaluate."""
+
+    schedule: Schedule
+    side: Side
+    num_inference_steps: int | None = None
+    """None: those of the settings."""
+    noise: int = 0
+    """0: each sample's own seed; k: the k-th other one."""
+
+    @property
+    def key(self) -> str:
+        """Names the trial by what its images depend on, 32 hex digits."""
+        content = self.schedule.to_dict().items()
+        facts = {name: value for name, value in content if name not in _NOT_IN_IMAGES}
+        named = {"schedule": facts, "side": self.side, "steps": self.num_inference_steps}
+        return fingerprint({**named, "noise": self.noise} if self.noise else named)[:32]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every trial of a search runs on: one loaded model, the same samples, noise and judges.
+
+    Candidates differ in nothing but their schedule (common random numbers), so the difference of
+    two objectives has far less noise than each of them.
+    """
+
+    method: CoupledMethod
+    """Any coupled method on the loaded model; its schedule is replaced."""
+    evaluator: Evaluator
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+
+    def run(self, trial: Trial, on_progress: OnProgress | None = None) -> list[EvaluatedPair]:
+        """Return the pairs of a trial."""
+        generator = self.method.generator.with_schedule(
+            trial.schedule, num_inference_steps=trial.num_inference_steps
+        )
+        method = replace(
+            self.method,
+            name="schedule",
+            generator=generator,
+            retune=lambda same, _: same,
+            knobs=(),
+            main_knob=None,
+        )
+        samples = self.train if trial.side == "train" else self.validation
+        if trial.noise:
+            samples = tuple(
+                replace(one, seed=attempt_seed(one.seed, trial.noise + 1)) for one in samples
+            )
+        return self.evaluator.evaluate(method, {}, samples, on_progress)
+
+
+class TrialRecords:
+    """Finished trials below one prefix of a store; each is written whole or not at all."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def read(self, trial: Trial) -> list[EvaluatedPair] | None:
+        """Return the pairs of a finished trial, or None."""
+        key = _locate(trial)
+        if not self._store.exists(key):
+            return None
+        return [_parse_pair(row) for row in json.loads(self._store.read(key))["pairs"]]
+
+    def write(self, trial: Trial, pairs: Sequence[EvaluatedPair]) -> None:
+        """Keep the pairs of a trial."""
+        content = {
+            "schedule": trial.schedule.to_dict(),
+            "side": trial.side,
+            "num_inference_steps": trial.num_inference_steps,
+            "noise": trial.noise,
+            "pairs": [asdict(pair) for pair in pairs],
+        }
+        self._store.write(_locate(trial), json.dumps(content).encode())
+
+
+def _locate(trial: Trial) -> str:
+    return f"trials/{trial.key}.json"
+
+
+def _parse_pair(row: dict[str, Any]) -> EvaluatedPair:
+    scores = row["scores"]
+    changes = {
+        "scores": PairScores(**scores) if scores is not None else None,
+        "guards": tuple(RejectReason(guard) for guard in row["guards"]),
+    }
+    return EvaluatedPair(**{**row, **changes})

@@ -1,0 +1,129 @@
+"""What a run says when it is over, to people and to programs."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from coupled_core.config import RunConfig
+from coupled_core.dataset.funnel import Funnel
+from coupled_core.dataset.reader import current_snapshot, iter_manifest
+from coupled_core.records import RejectReason
+from coupled_core.splitting.splitter import account_of, describe_splitter, spent_usd
+from coupled_core.storage.store import ObjectStore, open_store
+
+if TYPE_CHECKING:  # planning imports torch, which the command line has no time for before it starts
+    from coupled_core.dataset.snapshot import Snapshot
+    from coupled_core.runs.plan import RunPlan
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The outcome of a run; JSON-able."""
+
+    run_id: str
+    dataset: str
+    """Folder or s3:// location."""
+    snapshot_id: str | None
+    """The current state of the dataset; None: it is empty."""
+    is_new: bool
+    """The run made that snapshot."""
+    num_pairs: int
+    """Pairs of the prompt set."""
+    num_pairs_before: int
+    """Of those in the dataset before this run."""
+    num_shards: int
+    """Shards with something new."""
+    failed_shards: Mapping[int, str]
+    """What went wrong, by shard."""
+    stopped: str | None
+    """Why the remaining shards were not begun: the cap on spending, or the LLM's API."""
+    splitter: str
+    """Who split what was not split already."""
+    llm_cost_usd: float
+    """What splitting this run's rows in the dataset has cost."""
+    llm_spent_usd: float
+    """The most that this run has spent, all attempts, with rows still to be built."""
+    funnel: Mapping[str, Any]
+    """Of this run's rows in the dataset; of all rows where the run added none."""
+    manifest_parts: tuple[str, ...]
+    """All manifest parts of the snapshot."""
+    attempts: Mapping[str, int]
+    """Most seeds tried for each requested one, pairs tried again, pairs spared by early stops."""
+    not_made: Mapping[str, str] = field(default_factory=dict)
+    """Contact sheet or report, and why the committed data go without it; empty: all is there."""
+    contact_sheet: str | None = None
+    """Where a picture of the pairs lies."""
+    report: str | None = None
+    """Where a page about the snapshot lies."""
+    survival: Mapping[str, Any] | None = None
+    """Pairs kept as a function of each threshold, by its name."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as they stand in JSON."""
+        return asdict(self)
+
+
+def summarise_run(
+    config: RunConfig,
+    plan: "RunPlan",
+    new: "Snapshot | None",
+    failures: Mapping[int, str],
+    *,
+    stopped: str | None,
+    asked: RunConfig,
+    not_made: Mapping[str, str],
+) -> RunSummary:
+    """Return what a run did, as the dataset now stands.
+
+    Args:
+        config: Settings as they were used.
+        plan: What was to do.
+        new: The snapshot of this run; None: it added nothing.
+        failures: What went wrong, by shard.
+        stopped: Why the remaining shards were not begun.
+        asked: Settings as they were given.
+        not_made: Pictures that could not be made, and why.
+    """
+    store = open_store(config.output.uri)
+    current = new or current_snapshot(store)
+    funnel = _funnel_of(current, plan.run_id)
+    return RunSummary(
+        run_id=plan.run_id,
+        dataset=store.uri,
+        snapshot_id=current.snapshot_id if current else None,
+        is_new=new is not None,
+        num_pairs=plan.num_pairs,
+        num_pairs_before=plan.num_pairs_done,
+        num_shards=len(plan.shards),
+        failed_shards=dict(failures),
+        stopped=stopped,
+        splitter=describe_splitter(asked.split, config.split),
+        llm_cost_usd=_cost_of_rows(store, current, plan.run_id),
+        llm_spent_usd=spent_usd(config.split, account_of(config, plan.run_id)),
+        funnel=funnel.to_dict(),
+        manifest_parts=tuple(p.key for p in current.parts_of("manifest")) if current else (),
+        attempts=_count_attempts(config.selection.attempts, funnel),
+        not_made=not_made,
+    )
+
+
+def _count_attempts(at_most: int, funnel: Funnel) -> dict[str, int]:
+    retried = funnel.pairs_retried
+    not_split = funnel.failed_by_reason.get(RejectReason.SPLIT_FAILED, 0)
+    retriable = funnel.pairs_planned - retried - not_split
+    spared = max(retriable * (at_most - 1) - retried, 0)
+    return {"at_most": at_most, "pairs_tried_again": retried, "pairs_spared": spared}
+
+
+def _cost_of_rows(store: ObjectStore, snapshot: "Snapshot | None", run_id: str) -> float:
+    parts = [part for part in snapshot.parts if part.run_id == run_id] if snapshot else []
+    columns = (batch.column(0) for batch in iter_manifest(store, parts, ["llm_cost_usd"]))
+    return math.fsum(usd for column in columns for usd in column.to_pylist() if usd is not None)
+
+
+def _funnel_of(snapshot: "Snapshot | None", run_id: str) -> Funnel:
+    if snapshot is None:
+        return Funnel()
+    own = [run.funnel for run in snapshot.runs if run.run_id == run_id]
+    return own[0] if own else snapshot.funnel

@@ -1,0 +1,145 @@
+"""`coupled plan`: say what a build would do and cost; nothing is written and nothing spent."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from coupled_core.config import RunConfig
+from coupled_core.runs.forecast import Forecast, SplitForecast, forecast_build
+from coupled_core.splitting.splitter import describe_splitter, settle_split
+from flows.cli.terminal import Terminal
+
+_WIDTH = 16
+
+
+def plan_and_report(config: RunConfig, num_counted: int | None, terminal: Terminal) -> None:
+    """Print what `coupled build` would do with the same settings.
+
+    Args:
+        config: The settings of the build.
+        num_counted: Groups whose tokens the API counts; None: some, where its key is set.
+        terminal: Where it is printed.
+
+    Raises:
+        CoupledError: the build would stop before it spends anything, and why.
+    """
+    with terminal.progress():
+        forecast = forecast_build(config, num_counted)
+    terminal.say(render(config, forecast))
+    terminal.print_json(to_json(config, forecast))
+
+
+def render(config: RunConfig, forecast: Forecast) -> str:
+    """Return a forecast as text."""
+    run, splits = forecast.run, forecast.splits
+    done = f", {forecast.groups_done:,} of them in the dataset" if forecast.groups_done else ""
+    bad = f", {run.num_quarantined:,} unusable rows" if run.num_quarantined else ""
+    finished = f", {len(run.finished_shards):,} of them built" if run.finished_shards else ""
+    lines = [
+        ("run", run.run_id),
+        ("groups", f"{run.num_groups:,}{done}{bad}"),
+        ("pairs", f"{run.num_pairs:,}: {run.num_pairs_done:,} in {config.output.uri} already, "
+                  f"{forecast.pairs_to_make:,} left"),
+        *_describe_attempts(forecast),
+        ("shards", f"{len(run.shards):,} of up to {config.output.shard_size} groups{finished}"),
+        ("split by", describe_splitter(config.split, settle_split(config).split)),
+        *_describe_splits(config, splits),
+        ("images", f"{run.generation.base_model}, {run.generation.num_inference_steps} steps, "
+                   f"{run.generation.width} x {run.generation.height} pixels"),
+        ("generation", _describe_time(forecast)),
+    ]  # fmt: skip
+    if not run.shards:
+        lines.append(("", "nothing to do: the dataset holds every pair"))
+    return "\n".join(f"{name:<{_WIDTH}}{text}" for name, text in lines)
+
+
+def to_json(config: RunConfig, forecast: Forecast) -> dict[str, Any]:
+    """Return a forecast as plain values."""
+    run, splits = forecast.run, forecast.splits
+    return {
+        "run_id": run.run_id,
+        "dataset": config.output.uri,
+        "inputs": [asdict(file) for file in run.inputs],
+        "groups": run.num_groups,
+        "groups_done": forecast.groups_done,
+        "rows_quarantined": run.num_quarantined,
+        "pairs": run.num_pairs,
+        "pairs_done": run.num_pairs_done,
+        "pairs_to_make": forecast.pairs_to_make,
+        "shards": len(run.shards),
+        "shards_built": len(run.finished_shards),
+        "splits": {
+            **asdict(splits),
+            "cached_share": splits.cached_share,
+            "max_llm_usd": config.split.max_llm_usd,
+        },
+        "generation": asdict(run.generation),
+        "seconds_a_pair": forecast.seconds_a_pair,
+        "gpu_seconds": forecast.gpu_seconds,
+        "attempts": forecast.attempts,
+        "pairs_to_make_at_most": forecast.pairs_to_make * forecast.attempts,
+        "gpu_seconds_at_most": forecast.gpu_seconds_at_most,
+    }
+
+
+def _describe_attempts(forecast: Forecast) -> Iterator[tuple[str, str]]:
+    if forecast.attempts > 1:
+        at_most = forecast.pairs_to_make * forecast.attempts
+        yield "attempts", f"up to {forecast.attempts} for each requested seed: {at_most:,} pairs"
+
+
+def _describe_splits(config: RunConfig, splits: SplitForecast) -> Iterator[tuple[str, str]]:
+    given = f", {splits.groups_given:,} given with the prompts" if splits.groups_given else ""
+    if not splits.is_paid:
+        yield "splits", f"{splits.groups_to_ask:,} to do, free of charge{given}"
+        if splits.groups_failed_offline:
+            share = splits.groups_failed_offline / splits.groups_tried_offline
+            yield (
+                "",
+                (
+                    f"{share:.0%} of the first {splits.groups_tried_offline:,} cannot be split by "
+                    "rules and would fail"
+                ),
+            )
+        return
+    cached = f"{splits.groups_cached:,} in the cache ({splits.cached_share:.1%})"
+    yield "splits", f"{splits.groups_to_ask:,} to ask for, {cached}{given}"
+    yield "tokens", _describe_tokens(splits)
+    if splits.count_problem:
+        yield "", f"not counted: {splits.count_problem}"
+    yield "price", f"{_write_usd(splits.usd_batch)} batched, {_write_usd(splits.usd_online)} online"
+    if config.split.max_llm_usd is not None:
+        yield "cap", _describe_cap(config.split.max_llm_usd, config, splits)
+
+
+def _describe_tokens(splits: SplitForecast) -> str:
+    num_counted = splits.tokens_counted_on_groups
+    if not num_counted:
+        return f"{splits.input_tokens:,} in, {splits.output_tokens:,} out (estimated)"
+    margin = f"±{splits.input_tokens_margin:.2%} at 95%" if splits.input_tokens_margin else "exact"
+    counted = f"by the API's count of {num_counted:,} groups, {margin}"
+    return f"{splits.input_tokens:,} in ({counted}), {splits.output_tokens:,} out (estimated)"
+
+
+def _describe_cap(cap: float, config: RunConfig, splits: SplitForecast) -> str:
+    """Compare a cap with the estimate; it holds for worst cases, so it can stop a little early."""
+    is_online = config.split.transport == "online"
+    estimate = splits.usd_online if is_online else splits.usd_batch
+    is_enough = cap >= estimate
+    verdict = "above the estimate" if is_enough else "below the estimate: the build will stop at it"
+    return f"{_write_usd(cap)}: {verdict}"
+
+
+def _describe_time(forecast: Forecast) -> str:
+    if forecast.gpu_seconds is None:
+        return "time unknown: the dataset has no pairs with these settings yet"
+    at_most = forecast.gpu_seconds_at_most
+    worst = f", {at_most:,.0f} s if every attempt is made" if forecast.attempts > 1 else ""
+    return (
+        f"about {forecast.gpu_seconds:,.0f} s{worst} on one {forecast.run.generation.device_name} "
+        f"({forecast.seconds_a_pair:.2f} s a pair, as measured)"
+    )
+
+
+def _write_usd(amount: float) -> str:
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"

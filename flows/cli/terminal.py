@@ -1,0 +1,169 @@
+"""How commands speak to whoever started them: results, errors, progress, exit codes."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from coupled_core.errors import CoupledError
+from coupled_core.progress import LogProgress, Progress, report_to
+from flows.cli.interrupts import stop_at_ctrl_c
+
+_COUNTED_IN_PAIRS = ("generate", "score")
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Where a command's words go: results to standard output, the rest to standard error."""
+
+    as_json: bool = False
+    """One JSON document is all that goes to standard output."""
+    verbose: bool = False
+    debug: bool = False
+
+    def say(self, text: str) -> None:
+        """Print a result; with --json only `print_json` does."""
+        if not self.as_json:
+            print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """Print something that is not a result."""
+        print(text, file=sys.stderr, flush=True)
+
+    def print_json(self, value: Mapping[str, Any]) -> None:
+        """Print the one document of --json."""
+        if self.as_json:
+            print(json.dumps(value, indent=2, default=_plain), flush=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[None]:
+        """Show what runs inside, bars on a terminal, lines of text elsewhere; stop it at Ctrl-C."""
+        is_plain = self.as_json or self.verbose or not sys.stderr.isatty()
+        shown: AbstractContextManager[Progress] = (
+            nullcontext(LogProgress()) if is_plain else _bars()
+        )
+        with shown as listener, stop_at_ctrl_c(listener) as progress, report_to(progress):
+            yield
+
+
+@contextmanager
+def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
+    """Turn errors into one line and an exit code; with --debug the traceback comes first."""
+    from flows.cli.failures import ExitCode, exit_code_of
+
+    _configure_logging(terminal)
+    try:
+        yield terminal
+    except CoupledError as error:
+        _report(terminal, error, str(error))
+        raise SystemExit(exit_code_of(error)) from error
+    except KeyboardInterrupt as error:
+        terminal.note("interrupted")
+        raise SystemExit(ExitCode.INTERRUPTED) from error
+    except Exception as error:
+        hint = "" if terminal.debug else "; run it again with --debug for the traceback"
+        _report(terminal, error, f"unexpected {type(error).__name__}: {error}{hint}")
+        raise SystemExit(ExitCode.UNEXPECTED) from error
+
+
+def _plain(value: object) -> str:
+    """Return what JSON does not know as text; times as ISO 8601."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _report(terminal: Terminal, error: BaseException, text: str) -> None:
+    if terminal.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    terminal.note(f"error: {text}")
+
+
+def _configure_logging(terminal: Terminal) -> None:
+    """Say how much libraries log; they read it from the environment when they are imported."""
+    quiet = not (terminal.verbose or terminal.debug)
+    defaults = {
+        "PREFECT_LOGGING_LEVEL": "CRITICAL" if quiet else "INFO",  # failures are told at the end
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    if quiet:
+        defaults |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+        defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("coupled_core").setLevel(logging.INFO)
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:<16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:>9}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    logging.getLogger("coupled_core").setLevel(logging.WARNING)  # the bars say it
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        yield _RichProgress(bars)
+
+
+class _RichProgress:
+    """Bars by stage, with a rate in units a second."""
+
+    def __init__(self, bars: Any) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def begin(self, stage: str, total: int) -> None:
+        """Show a bar, or change its total."""
+        if stage not in self._tasks:
+            name = f"pairs: {stage}" if stage in _COUNTED_IN_PAIRS else stage
+            self._tasks[stage] = self._bars.add_task(name, total=total, rate="", remark="")
+        self._bars.update(self._tasks[stage], total=total)
+
+    def extend(self, stage: str, count: int) -> None:
+        """Let the bar's end move away."""
+        if stage in self._tasks:
+            task = self._tasks[stage]
+            self._bars.update(task, total=self._bars.tasks[task].total + count)
+
+    def advance(self, stage: str, count: int = 1) -> None:
+        """Move a bar on; stages that nobody began have none."""
+        if stage not in self._tasks:
+            return
+        task = self._tasks[stage]
+        self._bars.advance(task, count)
+        speed = self._bars.tasks[task].speed
+        self._bars.update(task, rate=f"{speed:.2f}/s" if speed else "")
+
+    def remark(self, stage: str, text: str) -> None:
+        """Show it at the end of the bar."""
+        if stage in self._tasks:
+            self._bars.update(self._tasks[stage], remark=text)

@@ -1,0 +1,39 @@
+"""The evaluate task: one schedule on one side of the prompts."""
+
+import threading
+from functools import lru_cache
+
+from prefect import get_run_logger
+
+from coupled_core.progress import current_progress
+from coupled_core.research.evaluation.pairs import EvaluatedPair, mean_objective
+from coupled_core.research.optimization.preparation import load_bench
+from coupled_core.research.optimization.settings import OptimizeSettings
+from coupled_core.research.optimization.trial import Bench, Trial
+from tasks.policy import stage_task
+
+_loading = threading.Lock()
+
+
+def bench_for(settings: OptimizeSettings) -> Bench:
+    """Return models and samples."""
+    with _loading:
+        return _bench(settings.model_dump_json())
+
+
+@lru_cache(maxsize=1)
+def _bench(settings: str) -> Bench:
+    """Take settings as JSON: some of them are mappings, which have no hash."""
+    return load_bench(OptimizeSettings.model_validate_json(settings))
+
+
+@stage_task("evaluate-candidate")
+def evaluate_candidate(settings: OptimizeSettings, trial: Trial) -> list[EvaluatedPair]:
+    """Run a trial on this process's models."""
+    progress, batch_size = current_progress(), settings.run.generation.batch_size
+    pairs = bench_for(settings).run(
+        trial,
+        lambda done, _: progress.advance("samples", (done - 1) % batch_size + 1),
+    )
+    get_run_logger().info("trial %s on %s: J %.4f", trial.key, trial.side, mean_objective(pairs))
+    return pairs

@@ -1,0 +1,59 @@
+"""Scores that do not compare never meet in one dataset; everything else may."""
+
+from pathlib import Path
+
+import pytest
+
+from coupled_core.config import RunConfig
+from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.reader import current_snapshot
+from coupled_core.dataset.snapshot import RunInfo
+from coupled_core.errors import DatasetError
+from coupled_core.storage.local import LocalStore
+from tests.sample_shards import describe_run, publish
+
+
+def _run(name: str, metric_version: str = "1", **stages: dict[str, object]) -> RunInfo:
+    config = RunConfig.model_validate(stages).model_dump(mode="json")
+    facts = {"config": config, "metric_version": metric_version}
+    return describe_run(name).model_copy(update=facts)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    store = LocalStore(tmp_path)
+    assert commit_shards(store, [publish(store, "a", 0)], _run("a"))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (
+            _run("b", scoring={"clip_model": "ViT-L-14:openai"}),
+            r"scoring\.clip_model is 'ViT-L-14:openai' here and 'miniature' there",
+        ),
+        (_run("b", scoring={"sam_model": "vit_b:x"}), r"scoring\.sam_model is 'vit_b:x' here"),
+        (_run("b", metric_version="2"), "metric_version is '2' here and '1' there"),
+    ],
+)
+def test_scores_that_do_not_compare_are_refused_and_the_setting_is_named(
+    store: LocalStore, other: RunInfo, named: str
+) -> None:
+    before = current_snapshot(store)
+    with pytest.raises(DatasetError, match=named):
+        commit_shards(store, [publish(store, "b", 1)], other)
+    assert current_snapshot(store) == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        _run("b", generation={"width": 128, "num_inference_steps": 3}),
+        _run("b", filter={"min_combined": 9.0}),
+        _run("b", output={"image_format": "webp"}),
+        describe_run("b"),
+    ],
+)
+def test_what_every_row_states_for_itself_may_differ(store: LocalStore, other: RunInfo) -> None:
+    assert commit_shards(store, [publish(store, "b", 1)], other)

@@ -1,0 +1,221 @@
+"""What a collection of garbage removes, and what it never touches."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.pointer import read_pointer
+from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.dataset.upkeep.gc import Garbage, GarbagePlan, Retention, collect_garbage, plan_gc
+from coupled_core.dataset.upkeep.history import list_snapshots, roll_back
+from coupled_core.dataset.work import WorkFolder
+from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.storage.local import LocalStore
+from coupled_core.storage.store import ObjectStore
+from tests.sample_shards import describe_run, publish
+
+LATER = timedelta(days=3)
+ONLY_NEWEST = Retention(keep_snapshots=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path)
+
+
+def _commit(store: ObjectStore, *indices: int, run: str = "run") -> Snapshot:
+    shards = [publish(store, run, index) for index in indices]
+    snapshot = commit_shards(store, shards, describe_run(run))
+    assert snapshot is not None
+    return snapshot
+
+
+def _plan(store: ObjectStore, retention: Retention = ONLY_NEWEST) -> GarbagePlan:
+    return plan_gc(store, retention, datetime.now(UTC) + LATER)
+
+
+def _kinds(plan: GarbagePlan) -> set[Garbage]:
+    return {removal.why for removal in plan.removals}
+
+
+def _three_snapshots(store: LocalStore) -> list[Snapshot]:
+    """Three states whose files are a minute apart, as the ids of fast commits are not."""
+    return [_commit(store, index) for index in range(3)]
+
+
+def test_without_options_no_snapshot_goes(store: LocalStore) -> None:
+    _three_snapshots(store)
+    plan = _plan(store, Retention())
+    assert (plan.snapshots, plan.removals, len(plan.retained)) == ((), (), 3)
+
+
+def test_a_plan_changes_nothing(store: LocalStore) -> None:
+    _three_snapshots(store)
+    before = {info.key: store.read(info.key) for info in store.list("")}
+    assert _plan(store).removals
+    assert {info.key: store.read(info.key) for info in store.list("")} == before
+
+
+def test_the_current_and_the_previous_snapshot_stay_with_every_part(store: LocalStore) -> None:
+    first, second, third = _three_snapshots(store)
+    plan = _plan(store)
+    assert set(plan.retained) == {second.snapshot_id, third.snapshot_id}
+    collect_garbage(store, plan)
+    assert {f.snapshot_id for f in list_snapshots(store)} == set(plan.retained)
+    assert all(store.exists(part.key) for part in third.parts)
+    assert not store.exists(first.key)
+    assert len(committed_pair_ids(store, current_snapshot(store))) == 15
+
+
+def test_parts_that_only_a_removed_snapshot_named_go_after_it(store: LocalStore) -> None:
+    first = _commit(store, 0)
+    lonely = _commit(store, 1)
+    roll_back(store, first.snapshot_id)
+    _commit(store, 2)
+    roll_back(store, first.snapshot_id)
+    _commit(store, 3)
+    plan = _plan(store)
+    assert lonely.snapshot_id in plan.snapshots
+    gone = {part.key for part in lonely.parts} - {part.key for part in first.parts}
+    kinds = [removal.why for removal in plan.removals]
+    assert gone <= {removal.key for removal in plan.removals}
+    assert kinds == sorted(kinds, key=[Garbage.SNAPSHOT, Garbage.PART].index)
+    collect_garbage(store, plan)
+    assert not any(store.exists(key) for key in gone)
+    assert all(store.exists(part.key) for part in first.parts)
+
+
+def test_what_is_younger_than_the_grace_period_stays(store: LocalStore) -> None:
+    _commit(store, 0)
+    publish(store, "never committed", 7)
+    assert plan_gc(store, ONLY_NEWEST, datetime.now(UTC) + timedelta(hours=5)).removals == ()
+    assert _kinds(_plan(store)) == {Garbage.PART}
+
+
+def test_parts_that_wait_for_their_commit_stay_however_old(store: LocalStore) -> None:
+    _commit(store, 0)
+    waiting = publish(store, "other", 7)
+    WorkFolder(store, "other", 7).write_done(waiting.model_dump(mode="json"))
+    assert _plan(store).removals == ()
+
+
+def test_work_whose_pairs_are_in_the_dataset_goes_with_its_marker_last(store: LocalStore) -> None:
+    shard = publish(store, "run", 0)
+    commit_shards(store, [shard], describe_run("run"))
+    work = WorkFolder(store, "run", 0)
+    work.write_json("split.json", {})
+    work.write_done(shard.model_dump(mode="json"))
+    plan = _plan(store)
+    assert _kinds(plan) == {Garbage.FINISHED_WORK}
+    assert [removal.key.rpartition("/")[2] for removal in plan.removals] == [
+        "split.json",
+        "done.json",
+    ]
+
+
+def test_finished_work_is_recognised_by_its_pairs_when_its_parts_were_rewritten(
+    store: LocalStore,
+) -> None:
+    _commit(store, 0, run="rival")  # the same pairs in other parts
+    shard: PublishedShard = publish(store, "run", 0)
+    WorkFolder(store, "run", 0).write_done(shard.model_dump(mode="json"))
+    assert Garbage.FINISHED_WORK in _kinds(_plan(store))
+
+
+def test_unfinished_work_goes_only_when_asked_for(store: LocalStore) -> None:
+    _commit(store, 0)
+    WorkFolder(store, "open", 3).write_json("split.json", {})
+    assert _plan(store).removals == ()
+    recent = Retention(abandoned_work=timedelta(days=30))
+    assert _plan(store, recent).removals == ()
+    assert _kinds(_plan(store, Retention(abandoned_work=timedelta(days=2)))) == {
+        Garbage.ABANDONED_WORK
+    }
+
+
+def test_leftovers_of_killed_writers_go(store: LocalStore) -> None:
+    _commit(store, 0)
+    (store.root / "images" / ".writing-0123").write_bytes(b"half a part")
+    store.write("work/probe-0123", b"first")
+    plan = _plan(store)
+    assert _kinds(plan) == {Garbage.UNFINISHED_WRITE, Garbage.PROBE}
+    collect_garbage(store, plan)
+    assert list(store.list_unfinished()) == []
+    assert _plan(store).removals == ()
+
+
+def test_objects_that_are_not_ours_are_never_touched(store: LocalStore) -> None:
+    _commit(store, 0)
+    for key in ("exports/hf/data.parquet", "contact-sheet.png", "notes/images/a.parquet"):
+        store.write(key, b"mine")
+    assert _plan(store).removals == ()
+
+
+def test_a_plan_that_another_writer_overtook_removes_no_snapshot(store: LocalStore) -> None:
+    first, *_ = _three_snapshots(store)
+    plan = _plan(store)
+    roll_back(store, first.snapshot_id)
+    with pytest.raises(ConflictError, match="run `coupled gc` again"):
+        collect_garbage(store, plan)
+    assert current_snapshot(store) == first
+    assert all(store.exists(part.key) for part in first.parts)
+
+
+def test_nobody_returns_to_a_snapshot_that_is_being_removed(store: LocalStore) -> None:
+    first, *_ = _three_snapshots(store)
+
+    class Killed(LocalStore):
+        def delete(self, key: str) -> None:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        collect_garbage(Killed(store.root), _plan(store))
+    with pytest.raises(DatasetError, match="is being deleted by `coupled gc`"):
+        roll_back(store, first.snapshot_id)
+    plan = _plan(store, Retention())  # a later collection finishes what was begun
+    assert plan.snapshots == (first.snapshot_id,)
+    collect_garbage(store, plan)
+    pointer = read_pointer(store)
+    assert pointer is not None and pointer.removing == ()
+
+
+def test_a_part_that_a_writer_has_refreshed_meanwhile_stays(store: LocalStore) -> None:
+    _commit(store, 0)
+    part = publish(store, "slow", 7).parts[0]
+    plan = _plan(store)
+    os.utime(store.root / part.key)
+    collect_garbage(store, plan)
+    assert store.exists(part.key)
+
+
+def test_a_part_that_was_committed_meanwhile_stays(store: LocalStore) -> None:
+    _commit(store, 0)
+    slow = publish(store, "slow", 7)
+    plan = _plan(store)
+    commit_shards(store, [slow], describe_run("slow"))
+    collect_garbage(store, plan)
+    assert all(store.exists(part.key) for part in slow.parts)
+
+
+def test_nothing_is_removed_when_nobody_knows_what_is_garbage(store: LocalStore) -> None:
+    _, second, _ = _three_snapshots(store)
+    store.write(second.key, b"damaged")
+    with pytest.raises(DatasetError, match="is damaged"):
+        _plan(store)
+    store.delete("current.json")
+    with pytest.raises(DatasetError, match="no current snapshot"):
+        _plan(store)
+
+
+@pytest.mark.parametrize(
+    "dangerous", [Retention(grace=timedelta(minutes=1)), Retention(keep_snapshots=0)]
+)
+def test_a_dangerous_retention_is_refused(store: LocalStore, dangerous: Retention) -> None:
+    _commit(store, 0)
+    with pytest.raises(ConfigError):
+        _plan(store, dangerous)

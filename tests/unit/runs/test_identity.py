@@ -1,0 +1,93 @@
+"""Ids follow from content and from nothing else."""
+
+from typing import Any
+
+import pytest
+
+from coupled_core.config import RunConfig
+from coupled_core.runs.identity import (
+    generation_fingerprint,
+    pair_id,
+    quarantined_id,
+    run_id,
+    sample_seed,
+)
+
+_PAIR: dict[str, Any] = {
+    "group_id": "g",
+    "prompts": ("an owl", "a fox"),
+    "image_indices": (0, 1),
+    "split_request_sha256": "e" * 64,
+    "seed": 7,
+    "generation_fingerprint": "f" * 64,
+}
+
+
+def test_a_pair_id_is_the_same_in_every_process() -> None:
+    assert pair_id(**_PAIR) == "39cf6984c4391eef546758c02c7eae71"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"group_id": "h"},
+        {"prompts": ("an owl", "a hare")},
+        {"image_indices": (0, 2)},
+        {"split_request_sha256": "0" * 64},
+        {"seed": 8},
+        {"generation_fingerprint": "0" * 64},
+    ],
+)
+def test_a_pair_id_depends_on_all_that_the_pair_depends_on(change: dict[str, Any]) -> None:
+    assert pair_id(**_PAIR | change) != pair_id(**_PAIR)
+
+
+def test_a_run_keeps_its_id_when_only_where_and_how_fast_change() -> None:
+    base = run_id(RunConfig(), ["a"])
+    same = RunConfig.model_validate(
+        {
+            "prompts": {"uri": "s3://b/p"},
+            "generation": {"batch_size": 1, "device": "cpu", "offload": "model"},
+            "output": {"uri": "s3://b/d", "single_writer": True},
+        }
+    )
+    assert run_id(same, ["a"]) == base
+    assert len(base) == 16
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generation": {"seed": 1}},
+        {"filter": {"min_combined": 2.0}},
+        {"output": {"shard_size": 3}},
+        {"prompts": {"on_bad_row": "quarantine"}},
+    ],
+)
+def test_a_run_id_depends_on_every_other_setting(change: dict[str, Any]) -> None:
+    assert run_id(RunConfig.model_validate(change), ["a"]) != run_id(RunConfig(), ["a"])
+
+
+def test_a_run_id_depends_on_the_input() -> None:
+    assert run_id(RunConfig(), ["a", "b"]) != run_id(RunConfig(), ["b", "a"])
+
+
+def test_hardware_and_licence_do_not_change_the_generation_fingerprint() -> None:
+    facts = {"base_model": "m", "device_name": "a", "license": "x", "use_restrictions": "y"}
+    other = facts | {"device_name": "b", "license": "z", "use_restrictions": ""}
+    assert generation_fingerprint(facts) == generation_fingerprint(other)
+    assert generation_fingerprint(facts) != generation_fingerprint(facts | {"base_model": "n"})
+
+
+def test_an_unusable_row_has_an_id_of_the_same_form() -> None:
+    first = quarantined_id(source_file="f", source_row=1, message="m")
+    assert len(bytes.fromhex(first)) == 16
+    assert first != quarantined_id(source_file="f", source_row=2, message="m")
+
+
+def test_a_group_seed_goes_before_the_derived_one() -> None:
+    assert sample_seed(0, "g", 41, 1) == 42
+    derived = sample_seed(0, "g", None, 0)
+    assert 0 <= derived < 2**31
+    assert sample_seed(0, "g", None, 2) == derived + 2
+    assert len({derived, sample_seed(1, "g", None, 0), sample_seed(0, "h", None, 0)}) == 3
