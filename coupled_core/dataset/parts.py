@@ -18,6 +18,7 @@ from coupled_core.dataset.part_files import (
 )
 from coupled_core.errors import DatasetError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
+from coupled_core.storage.scratch import scratch_folder
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 _Place = tuple[str, int]
@@ -100,8 +101,8 @@ def temporary_folder() -> Iterator[Path]:
         StorageError: it could not be made or written; the text says where it is.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
-            yield Path(folder)
+        with scratch_folder("parts") as folder:
+            yield folder
     except OSError as error:
         raise StorageError(
             f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "

@@ -106,7 +106,7 @@ class LocalStore:
         with self._object("delete", key) as path, self._lock():
             path.unlink(missing_ok=True)
 
-    def upload_file(self, key: str, path: Path) -> ObjectInfo:
+    def upload_file(self, key: str, path: Path, *, as_large: bool = False) -> ObjectInfo:
         def copy(target: BinaryIO) -> None:
             with path.open("rb") as source:
                 while chunk := source.read(_CHUNK_BYTES):

@@ -63,8 +63,11 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; no error when there is none."""
 
-    def upload_file(self, key: str, path: Path) -> ObjectInfo:
-        """Create or replace an object with a file's content, in bounded memory."""
+    def upload_file(self, key: str, path: Path, *, as_large: bool = False) -> ObjectInfo:
+        """Create or replace an object with a file's content, in bounded memory.
+
+        Large files go to S3 in several requests; with `as_large` a small one does so, too.
+        """
 
     def open_input(self, key: str) -> BufferedReader:
         """Open an object for reading with seeks; pyarrow takes the result as a file."""
