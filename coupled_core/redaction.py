@@ -37,7 +37,11 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     # what HTTP libraries say about a header that cannot be sent
     (re.compile(rf"(header value:? )b?{_QUOTED}", re.IGNORECASE | re.DOTALL), rf"\1{REDACTED}"),
-    (re.compile(r"\b(Bearer|Basic|Token) +[\w.~+/=:-]{8,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (
+        re.compile(r"(authorization['\"]?\s*[:=,]\s*b?['\"]?)(?:\w+ +)?[^\s'\"]+", re.IGNORECASE),
+        rf"\1{REDACTED}",
+    ),
+    (re.compile(r"\b(Bearer) +[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"\b(Credential=|Signature=)[^\s,&'\"]+"), rf"\1{REDACTED}"),
     # keys of AWS, Anthropic, Hugging Face and Prefect Cloud
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), REDACTED),
@@ -117,7 +121,10 @@ def _forms(secret: str) -> Iterator[str]:
     for text in (secret, secret.strip(), unquote(secret)):
         yield text
         yield from (repr(text)[1:-1], json.dumps(text)[1:-1])
-        yield from (quote(text, errors="replace"), quote_plus(text, errors="replace"))
+        plus = quote_plus(text, errors="replace")
+        for quoted in (quote(text, errors="replace"), plus.replace("+", "%20"), plus):
+            yield quoted
+            yield re.sub("%[0-9A-F]{2}", lambda digits: digits[0].lower(), quoted)
     yield repr(raw)[2:-1]
     yield repr(secret.encode("latin-1", "replace"))[2:-1]  # how http.client writes headers
     yield base64.b64encode(raw).decode()

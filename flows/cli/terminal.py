@@ -12,6 +12,7 @@ from typing import Any
 
 from coupled_core.errors import CoupledError
 from coupled_core.progress import LogProgress, Progress, report_to
+from coupled_core.redaction import clean_error, redact
 from flows.cli.interrupts import stop_at_ctrl_c
 
 _COUNTED_IN_PAIRS = ("generate", "score")
@@ -80,8 +81,8 @@ def _report(terminal: Terminal, error: BaseException, text: str) -> None:
     if terminal.debug:
         import traceback
 
-        traceback.print_exception(error)
-    terminal.note(f"error: {text}")
+        traceback.print_exception(clean_error(error))
+    terminal.note(f"error: {redact(text)}")
 
 
 def _configure_logging(terminal: Terminal) -> None:

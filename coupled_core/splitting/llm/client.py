@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from coupled_core.errors import ConfigError, LlmError
+from coupled_core.redaction import redact
 from coupled_core.splitting.llm.verdict import one_line
 
 if TYPE_CHECKING:  # takes seconds to import
@@ -92,8 +93,7 @@ def describe(error: Exception) -> str:
 
 def without_key(text: str) -> str:
     """Return a text of the API's, which may quote what we sent, without the key."""
-    key = os.environ.get(_KEY)
-    return text.replace(key, "[key]") if key else text
+    return redact(text)
 
 
 def retry_after_seconds(error: Exception) -> float | None:
