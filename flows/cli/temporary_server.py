@@ -8,7 +8,6 @@ SIGKILL; its database is its own, so two builds on one machine never wait for ea
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -17,12 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from coupled_core.storage.scratch import scratch_folder
 from flows.cli.failures import ServerUnavailableError
+from flows.cli.loopback import keep_loopback_direct
 
 if TYPE_CHECKING:
     import uvicorn
 
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _UNUSED_SERVICES = (
     "CANCELLATION_CLEANUP",
     "CLEANUP_RECONCILER",
@@ -51,6 +53,7 @@ def temporary_server(startup_timeout_seconds: float) -> Iterator[str]:
 
 def start_server() -> "subprocess.Popen[bytes]":
     """Start the server and return at once; it needs some ten seconds until it answers."""
+    keep_loopback_direct()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED_SERVICES}
     environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -95,8 +98,8 @@ def stop_server(process: "subprocess.Popen[bytes]") -> None:
 
 def serve_until_parent_ends() -> None:
     """Serve on a free port, told on stdout, until standard input closes with the parent."""
-    with tempfile.TemporaryDirectory(prefix="coupled-prefect-") as home:
-        os.environ["PREFECT_HOME"] = home
+    with scratch_folder("prefect") as home:
+        os.environ["PREFECT_HOME"] = str(home)
         _serve()
 
 
@@ -125,7 +128,7 @@ def _end_with_parent(server: "uvicorn.Server") -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with _DIRECT.open(url, timeout=5) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -14,6 +14,7 @@ from coupled_core.errors import CoupledError
 from coupled_core.progress import LogProgress, Progress, report_to
 from coupled_core.redaction import clean_error, redact
 from flows.cli.interrupts import stop_at_ctrl_c
+from flows.cli.loopback import keep_loopback_direct
 
 _COUNTED_IN_PAIRS = ("generate", "score")
 
@@ -58,6 +59,7 @@ def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
     from flows.cli.failures import ExitCode, exit_code_of
 
     _configure_logging(terminal)
+    keep_loopback_direct()
     try:
         yield terminal
     except CoupledError as error:
