@@ -18,9 +18,9 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConfigParseError,
-    InvalidConfigError,
-    ProfileNotFound,
+    CredentialRetrievalError,
+    HTTPClientError,
+    MetadataRetrievalError,
 )
 from urllib3.exceptions import HTTPError
 
@@ -78,22 +78,28 @@ class S3Store:
     @cached_property
     def _client(self) -> Any:
         """The boto3 client (no type stubs); made at first use, safe to share between threads."""
-        try:
-            session = botocore.session.get_session()
-            config = Config(
-                retries={"mode": "standard", "max_attempts": 5},
-                connect_timeout=10,
-                read_timeout=self._read_timeout_seconds,
-                # Some servers answer a range with the checksum of the whole object. Lengths are
-                # checked below, parts and snapshots carry a SHA-256 of their own.
-                response_checksum_validation="when_required",
-                **_request_checksums(session),
-            )
-            return boto3.session.Session(botocore_session=session).client("s3", config=config)
-        except (ValueError, ProfileNotFound, ConfigParseError, InvalidConfigError) as error:
-            raise ConfigError(
-                f"cannot open {self.uri}: {error}; check the AWS_ variables and the AWS profile"
-            ) from clean_error(error)
+        with self._named_errors("open", ""):
+            try:
+                return self._make_client()
+            except (HTTPClientError, CredentialRetrievalError, MetadataRetrievalError):
+                raise  # whoever hands out credentials may answer in a moment
+            except (BotoCoreError, ValueError) as error:
+                raise ConfigError(
+                    f"cannot open {self.uri}: {error}; check the AWS_ variables and the AWS profile"
+                ) from clean_error(error)
+
+    def _make_client(self) -> Any:
+        session = botocore.session.get_session()
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 5},
+            connect_timeout=10,
+            read_timeout=self._read_timeout_seconds,
+            # Some servers answer a range with the checksum of the whole object. Lengths are checked
+            # below, parts and snapshots carry a SHA-256 of their own.
+            response_checksum_validation="when_required",
+            **_request_checksums(session),
+        )
+        return boto3.session.Session(botocore_session=session).client("s3", config=config)
 
     def read(self, key: str) -> bytes:
         return self.read_with_etag(key)[0]
