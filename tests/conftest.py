@@ -41,15 +41,15 @@ def seaweed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Serve
 
 
 @pytest.fixture
-def new_bucket(monkeypatch: pytest.MonkeyPatch) -> Callable[[S3Server], str]:
+def new_bucket(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Point boto3's usual chain to a server and return the URI of a fresh dataset there."""
 
-    def create(server: S3Server) -> str:
+    def create(server: S3Server, bucket: str | None = None) -> str:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             monkeypatch.delenv(name)
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+        bucket = bucket or f"bucket-{uuid.uuid4().hex[:12]}"
         boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
         return f"s3://{bucket}/datasets/pairs"
 
