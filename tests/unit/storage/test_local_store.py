@@ -8,16 +8,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
 from coupled_core.errors import ConfigError, ConflictError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.probe import probe_conditional_writes
 from coupled_core.storage.store import open_store, open_uri
+from tests.sample_shards import describe_run, publish
 
 
 @pytest.fixture
@@ -224,6 +228,17 @@ def test_listings_pass_over_links_and_say_so(
         assert [info.key for info in store.list("")] == ["images/part"]
         assert list(store.list_unfinished()) == []
     assert f"{store.root}/images/mylink is a symbolic link and passed over" in caplog.text
+
+
+def test_a_collection_of_garbage_leaves_what_links_point_to(
+    store: LocalStore, precious: Path
+) -> None:
+    commit_shards(store, [publish(store, "run", 0)], describe_run("run"))
+    lost = publish(store, "lost", 1)
+    plan = plan_gc(store, Retention(), datetime.now(UTC) + timedelta(days=3))
+    assert {part.key for part in lost.parts} <= {removal.key for removal in plan.removals}
+    assert not any("mylink" in r.key or r.key.endswith("mine") for r in plan.removals)
+    collect_garbage(store, plan)
 
 
 def test_a_lock_that_is_a_link_is_refused_and_not_created_elsewhere(
