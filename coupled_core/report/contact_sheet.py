@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from coupled_core.dataset.images import decode_image, decode_mask
 from coupled_core.dataset.parts import PartInfo
-from coupled_core.dataset.reader import iter_images, iter_manifest
+from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
 from coupled_core.storage.store import ObjectStore
 
 Picture = NDArray[np.uint8]
@@ -162,24 +162,17 @@ def draw_contact_sheet(rows: Sequence[SheetRow]) -> bytes:
 
 
 def iter_kept_pairs(store: ObjectStore, parts: Sequence[PartInfo]) -> Iterator[SheetRow]:
-    """Yield the kept pairs of a snapshot's parts; dropped pairs have no images there."""
-    lines = {
-        row["pair_id"]: describe_pair(row)
-        for batch in iter_manifest(store, parts)
-        for row in batch.to_pylist()
-        if row["kept"]
-    }
-    for batch in iter_images(store, parts):
-        for row in batch.to_pylist():
-            if row["pair_id"] in lines:
-                yield SheetRow(
-                    decode_image(row["image_0"]["bytes"]),
-                    decode_image(row["image_1"]["bytes"]),
-                    decode_mask(row["mask_0"]["bytes"]),
-                    decode_mask(row["mask_1"]["bytes"]),
-                    kept=True,
-                    lines=lines[row["pair_id"]],
-                )
+    """Yield the kept pairs of manifest parts; dropped pairs may have no images in the dataset."""
+    kept = [row for row in iter_rows(iter_manifest(store, parts)) if row["kept"]]
+    for row, found in iter_stored_images(store, kept):
+        yield SheetRow(
+            decode_image(found["image_0"]["bytes"]),
+            decode_image(found["image_1"]["bytes"]),
+            decode_mask(found["mask_0"]["bytes"]),
+            decode_mask(found["mask_1"]["bytes"]),
+            kept=True,
+            lines=describe_pair(row),
+        )
 
 
 class _Reservoir:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.images import decode_image, decode_mask
-from coupled_core.dataset.rows import GenerationFacts
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.records import GenerationProvenance
 from coupled_core.report.contact_sheet import (
     SheetRow,
     choose_rows,
@@ -25,7 +25,7 @@ def draw_run_sheet(
     config: RunConfig,
     works: Sequence[ShardWork],
     snapshot: Snapshot,
-    generation: GenerationFacts,
+    generation: GenerationProvenance,
 ) -> bytes:
     """Return the sheet as PNG.
 
@@ -42,7 +42,7 @@ def draw_run_sheet(
 
 
 def _shard_rows(
-    config: RunConfig, work: ShardWork, snapshot: Snapshot, generation: GenerationFacts
+    config: RunConfig, work: ShardWork, snapshot: Snapshot, generation: GenerationProvenance
 ) -> Iterator[SheetRow]:
     run_id, index = work.plan.run_id, work.plan.shard_index
     parts = [p for p in snapshot.parts if (p.run_id, p.shard_index) == (run_id, index)]

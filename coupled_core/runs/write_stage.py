@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
 from coupled_core.dataset.images import encode_mask
-from coupled_core.dataset.parts import PublishedShard, publish_shard
 from coupled_core.dataset.rows import (
     EncodedPair,
-    GenerationFacts,
     PlannedPair,
     Row,
     RunFacts,
@@ -22,13 +21,21 @@ from coupled_core.dataset.rows import (
     score_columns,
     split_columns,
 )
-from coupled_core.records import Decision, QuarantinedRow, Rejection, RejectReason, Sample
+from coupled_core.records import (
+    Decision,
+    GenerationProvenance,
+    QuarantinedRow,
+    Rejection,
+    RejectReason,
+    Sample,
+)
 from coupled_core.runs.checkpoints.decisions import Decisions, read_decisions
 from coupled_core.runs.checkpoints.folder import ShardFolder, missing_batch, split_into_batches
 from coupled_core.runs.checkpoints.generated import STAGE as GENERATED
 from coupled_core.runs.checkpoints.generated import EncodedSample, Generated, parse_generated
 from coupled_core.runs.checkpoints.scored import STAGE as SCORED
 from coupled_core.runs.checkpoints.scored import ScoredSample, parse_scored
+from coupled_core.runs.identity import quarantined_id
 from coupled_core.storage.store import ObjectStore
 
 
@@ -51,11 +58,11 @@ def write_shard(
     folder: ShardFolder,
     store: ObjectStore,
     run: RunFacts,
-    generation: GenerationFacts,
+    generation: GenerationProvenance,
     *,
     batch_size: int,
     store_dropped: bool = False,
-) -> PublishedShard:
+) -> UploadedShard:
     """Write and upload the parts of a shard whose batches are generated, scored and decided.
 
     Args:
@@ -75,9 +82,13 @@ def write_shard(
         raise missing_batch(folder, "decisions", 0)
     reader = _Reader(content, folder, decisions, batch_size)
     refused = [failed_row(pair, run, why) for pair, why in content.failed]
-    refused += [quarantined_row(bad, content.shard_index, run) for bad in content.quarantined]
+    for bad in content.quarantined:
+        pair_id = quarantined_id(
+            source_file=bad.source_file, source_row=bad.source_row, message=bad.message
+        )
+        refused.append(quarantined_row(bad, pair_id, content.shard_index, run))
     rows = [row for batch in reader for row in _batch_rows(batch, run, generation)]
-    return publish_shard(
+    return upload_shard(
         store,
         [*rows, *refused],
         (image for batch in reader for image in _batch_images(batch, _is_kept)),
@@ -95,7 +106,7 @@ def iter_dropped(
     content: ShardContent,
     folder: ShardFolder,
     run: RunFacts,
-    generation: GenerationFacts,
+    generation: GenerationProvenance,
     *,
     batch_size: int,
 ) -> Iterator[tuple[Row, EncodedPair]]:
@@ -159,7 +170,7 @@ class _Reader:
             )
 
 
-def _batch_rows(batch: _Batch, run: RunFacts, generation: GenerationFacts) -> Iterator[Row]:
+def _batch_rows(batch: _Batch, run: RunFacts, generation: GenerationProvenance) -> Iterator[Row]:
     for key, generated in batch.generated.items():
         if isinstance(generated, Rejection):
             split = batch.content.samples[key].split
@@ -191,7 +202,7 @@ def _made_pairs(batch: _Batch) -> Iterator[_MadePair]:
             yield _MadePair(pair, batch.content.samples[key], generated, scored, decision)
 
 
-def _made_row(made: _MadePair, run: RunFacts, generation: GenerationFacts) -> Row:
+def _made_row(made: _MadePair, run: RunFacts, generation: GenerationProvenance) -> Row:
     i, j = made.pair.image_indices
     masks = (made.scored.masks[i], made.scored.masks[j])
     seen = made.scored.descriptors

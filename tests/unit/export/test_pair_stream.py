@@ -9,11 +9,12 @@ import pytest
 
 from coupled_core.dataset.images import decode_image, encode_image
 from coupled_core.dataset.reader import iter_images
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import edits_of
 from coupled_core.export.pair_images import read_pairs
-from coupled_core.export.pair_rows import Row, Selection, iter_windows
+from coupled_core.export.pair_rows import Selection, iter_windows
 from coupled_core.storage.local import LocalStore
 from tests.unit.export.export_samples import commit_pairs
 
@@ -50,7 +51,7 @@ def test_every_kept_pair_comes_once_with_its_own_images(
 
 def test_a_split_holds_its_own_pairs_only(store: LocalStore, snapshot: Snapshot) -> None:
     rows = _rows(store, snapshot, Selection(("val",)))
-    assert [row["split"] for row in rows] == ["val", "val"]
+    assert [row["partition"] for row in rows] == ["val", "val"]
     pairs = list(read_pairs(store, rows))
     assert [pair.row["pair_id"] for pair in pairs] == [row["pair_id"] for row in rows]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coupled_core.config import FilterConfig, RunConfig, SelectionConfig
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.progress import SilentProgress
 from coupled_core.records import GeneratedSample, PromptGroup, Sample
@@ -100,7 +100,7 @@ class _Shard:
         return _rows(work, published)
 
 
-def _rows(work: ShardWork, published: PublishedShard) -> list[Mapping[str, Any]]:
+def _rows(work: ShardWork, published: UploadedShard) -> list[Mapping[str, Any]]:
     return [row for b in iter_manifest(work.store, published.parts) for row in b.to_pylist()]
 
 

@@ -1,6 +1,6 @@
 """What a build would do, with real prompt sets and real folders."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,6 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import PromptSetError
-from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import PromptGroup
 from coupled_core.runs import forecast as module
@@ -23,7 +22,7 @@ from coupled_core.storage.local import LocalStore
 from tests.messages_server.process import RunningServer
 from tests.sample_shards import SampleProvenance, describe_run, publish
 
-GENERATION = GenerationProvenance(device_name="cpu", **asdict(SampleProvenance()))
+GENERATION = SampleProvenance()
 
 
 @pytest.fixture(autouse=True)

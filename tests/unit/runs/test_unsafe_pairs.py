@@ -9,7 +9,7 @@ import pytest
 
 from coupled_core.concepts import ConceptList
 from coupled_core.config import ContentFilterConfig, FilterConfig, RunConfig
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import iter_images, iter_manifest
 from coupled_core.dataset.rows import PlannedPair, Row
 from coupled_core.dataset.work import WorkFolder
@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
 
 
-def _publish(store: LocalStore, samples: Mapping[str, Sample], bound: float) -> PublishedShard:
+def _publish(store: LocalStore, samples: Mapping[str, Sample], bound: float) -> UploadedShard:
     """Run the stages behind the split, with images of dropped pairs stored as well."""
     folder, silent = WorkFolder(store, RUN, 0), SilentProgress()
     generate_shard(
@@ -84,7 +84,7 @@ def _publish(store: LocalStore, samples: Mapping[str, Sample], bound: float) -> 
     )
 
 
-def _rows(store: LocalStore, shard: PublishedShard) -> list[Row]:
+def _rows(store: LocalStore, shard: UploadedShard) -> list[Row]:
     return [row for batch in iter_manifest(store, shard.parts) for row in batch.to_pylist()]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.pointer import read_pointer
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.dataset.snapshot import Snapshot
@@ -122,7 +122,7 @@ def test_finished_work_is_recognised_by_its_pairs_when_its_parts_were_rewritten(
     store: LocalStore,
 ) -> None:
     _commit(store, 0, run="rival")  # the same pairs in other parts
-    shard: PublishedShard = publish(store, "run", 0)
+    shard: UploadedShard = publish(store, "run", 0)
     WorkFolder(store, "run", 0).write_done(shard.model_dump(mode="json"))
     assert Garbage.FINISHED_WORK in _kinds(_plan(store))
 
