@@ -97,17 +97,21 @@ def test_what_is_younger_than_the_grace_period_stays(store: LocalStore) -> None:
     assert _kinds(_plan(store)) == {Garbage.PART}
 
 
-def test_parts_that_wait_for_their_commit_stay_however_old(store: LocalStore) -> None:
+@pytest.mark.parametrize("index", [7, 123_456])
+def test_parts_that_wait_for_their_commit_stay_however_old(store: LocalStore, index: int) -> None:
     _commit(store, 0)
-    waiting = publish(store, "other", 7)
-    WorkFolder(store, "other", 7).write_done(waiting.model_dump(mode="json"))
+    waiting = publish(store, "other", index)
+    WorkFolder(store, "other", index).write_done(waiting.model_dump(mode="json"))
     assert _plan(store).removals == ()
 
 
-def test_work_whose_pairs_are_in_the_dataset_goes_with_its_marker_last(store: LocalStore) -> None:
-    shard = publish(store, "run", 0)
+@pytest.mark.parametrize("index", [0, 123_456])
+def test_work_whose_pairs_are_in_the_dataset_goes_with_its_marker_last(
+    store: LocalStore, index: int
+) -> None:
+    shard = publish(store, "run", index)
     commit_shards(store, [shard], describe_run("run"))
-    work = WorkFolder(store, "run", 0)
+    work = WorkFolder(store, "run", index)
     work.write_json("split.json", {})
     work.write_done(shard.model_dump(mode="json"))
     plan = _plan(store)
