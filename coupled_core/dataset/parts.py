@@ -1,7 +1,9 @@
 """Parts: immutable Parquet files of rows or of images, written and read in bounded memory."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ from coupled_core.dataset.columns import (
     MANIFEST_SCHEMA,
     present_names,
 )
+from coupled_core.errors import StorageError
 
 PartKind = Literal["manifest", "images", "dropped"]
 """Rows; images of kept pairs; images of dropped pairs, where the settings store them."""
@@ -61,6 +64,23 @@ class PartFile:
     num_rows: int
     size_bytes: int
     sha256: str
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder for parts on their way to the store.
+
+    Raises:
+        StorageError: it could not be made or written; the text says where it is.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "
+            "space there, or name another folder in TMPDIR"
+        ) from error
 
 
 def write_manifest_file(

@@ -10,27 +10,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.errors import NotFoundError, StorageError
-from coupled_core.storage.store import ObjectInfo, ObjectStore
+from coupled_core.storage.store import ObjectStore
 
 WORK_FOLDER = "work/"
+GENERATED, SCORED = "generated", "scored"
+"""The stages that keep batches, and the folders of their work."""
 DONE = "done.json"
 """The marker of a finished shard; the last thing that it writes and the last that is removed."""
-_KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/(?P<shard>\d{{5,}})/(?P<name>.+)")
+_KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/((?P<shard>\d{{5,}})/)?(?P<name>.+)")
 
 
-class WorkObject(NamedTuple):
-    """One object below `work/<run_id>/<shard>/`."""
+class WorkKey(NamedTuple):
+    """Where an object below `work/` belongs."""
 
     run_id: str
-    shard_index: int
+    shard_index: int | None
+    """None: to the run as a whole."""
     name: str
-    """What the shard calls it, such as `done.json` or `generated/batch-00000.parquet`."""
-    info: ObjectInfo
-
-    @property
-    def stage(self) -> str:
-        """The stage that stored it as one of its batches; empty for what belongs to none."""
-        return self.name.rpartition("/")[0]
+    """What its owner calls it, such as `done.json` or `generated/batch-00000.parquet`."""
 
 
 def work_prefix(run_id: str, shard_index: int) -> str:
@@ -41,16 +38,21 @@ def work_prefix(run_id: str, shard_index: int) -> str:
     return f"{WORK_FOLDER}{run_id}/{shard_index:05d}/"
 
 
-def parse_work_key(info: ObjectInfo) -> WorkObject | None:
-    """Return what an object below `work/` belongs to; None: to no shard."""
-    match = _KEY.fullmatch(info.key)
-    return match and WorkObject(match["run"], int(match["shard"]), match["name"], info)
+def parse_work_key(key: str) -> WorkKey | None:
+    """Return where an object below `work/` belongs; None: to no run."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        return None
+    shard = match["shard"]
+    return WorkKey(match["run"], None if shard is None else int(shard), match["name"])
 
 
-def list_work(store: ObjectStore, run_id: str) -> Iterator[WorkObject]:
-    """Yield the work of all shards of a run, from one listing."""
-    found = map(parse_work_key, store.list(f"{WORK_FOLDER}{run_id}/"))
-    yield from (each for each in found if each is not None)
+def list_work(store: ObjectStore, run_id: str) -> Iterator[tuple[int, str]]:
+    """Yield shard and name of every object that the shards of a run have stored, in one listing."""
+    for info in store.list(f"{WORK_FOLDER}{run_id}/"):
+        found = parse_work_key(info.key)
+        if found is not None and found.shard_index is not None:
+            yield found.shard_index, found.name
 
 
 class WorkFolder:
@@ -79,6 +81,18 @@ class WorkFolder:
         try:
             return None if data is None else pq.read_table(io.BytesIO(data))
         except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
+            raise self._damaged(name) from error
+
+    def read_keys(self, stage: str, batch: int) -> list[str] | None:
+        """Return the keys of a batch's samples, without reading their images; None: no batch."""
+        name = _batch_name(stage, batch)
+        try:
+            with self._store.open_input(self.prefix + name) as source:
+                keys: list[str] = pq.read_table(source, columns=["key"]).column(0).to_pylist()
+                return keys
+        except NotFoundError:
+            return None
+        except (pa.ArrowException, OSError) as error:
             raise self._damaged(name) from error
 
     def write_table(self, stage: str, batch: int, table: pa.Table) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from coupled_core.dataset.columns import IMAGE_FIELDS
 from coupled_core.dataset.reader import iter_stored_images
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.work import WorkFolder, list_work
+from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder, list_work
 from coupled_core.records import RejectReason
-from coupled_core.runs.checkpoints.generated import STAGE as GENERATED
-from coupled_core.runs.checkpoints.scored import STAGE as SCORED
 from coupled_core.storage.store import ObjectStore
+
+_IMAGES = f"{GENERATED}/"
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class ShardWorks:
     def has(self, run_id: str, shard_index: int) -> bool:
         """Say whether generated images of a shard are still there."""
         if run_id not in self._shards:
-            left = (each for each in list_work(self._store, run_id) if each.stage == GENERATED)
-            self._shards[run_id] = {each.shard_index for each in left}
+            left = list_work(self._store, run_id)
+            self._shards[run_id] = {shard for shard, name in left if name.startswith(_IMAGES)}
         return shard_index in self._shards[run_id]
 
 
@@ -58,21 +58,26 @@ def iter_pair_images(
     Raises:
         DatasetError: stored images are not those that the manifest describes.
     """
-    stored = [row for row in rows if row["image_part"] is not None]
+    stored = (row for row in rows if row["image_part"] is not None)
     for _, found in iter_stored_images(store, stored):
         yield PairImages.from_row(found)
     by_shard: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in rows:
-        if row["image_part"] is None and _may_be_shown(row):
+        if row["image_part"] is None and has_images(row, works):
             by_shard[row["run_id"], row["shard_index"]].append(row)
     for (run_id, shard_index), inside in by_shard.items():
-        if works.has(run_id, shard_index):
-            yield from _from_work(WorkFolder(store, run_id, shard_index), inside)
+        yield from _from_work(WorkFolder(store, run_id, shard_index), inside)
 
 
-def _may_be_shown(row: Row) -> bool:
-    """Say whether a dropped pair has images that a page may hold: not if they are unsafe."""
-    return bool(row["image_0_sha256"]) and RejectReason.UNSAFE not in row["reject_reasons"]
+def has_images(row: Row, works: ShardWorks) -> bool:
+    """Say whether a pair has images that a page may hold: stored ones, or in work that is left.
+
+    Images that were found unsafe are in the work, too, but no page shows them.
+    """
+    if row["image_part"] is not None:
+        return True
+    may_be_shown = row["image_0_sha256"] and RejectReason.UNSAFE not in row["reject_reasons"]
+    return bool(may_be_shown) and works.has(row["run_id"], row["shard_index"])
 
 
 def _from_work(folder: WorkFolder, rows: Sequence[Row]) -> Iterator[PairImages]:
@@ -81,7 +86,7 @@ def _from_work(folder: WorkFolder, rows: Sequence[Row]) -> Iterator[PairImages]:
         generated, scored = folder.read_table(GENERATED, batch), folder.read_table(SCORED, batch)
         if generated is None or scored is None:
             continue
-        masks = {sample["key"]: sample["masks"] for sample in scored.to_pylist()}
+        masks = {s["key"]: s["masks"] for s in scored.to_pylist() if s["masks"] is not None}
         for sample in generated.to_pylist():
             if sample["key"] in masks:
                 yield from _match(sample["images"], masks[sample["key"]], rows)

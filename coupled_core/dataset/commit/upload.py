@@ -1,16 +1,19 @@
 """The first step of a commit: parts in the store, verified there, that no reader sees yet."""
 
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from coupled_core.dataset.funnel import Funnel, count_rows
-from coupled_core.dataset.parts import PartFile, PartInfo, write_image_files, write_manifest_file
+from coupled_core.dataset.parts import (
+    PartFile,
+    PartInfo,
+    temporary_folder,
+    write_image_files,
+    write_manifest_file,
+)
 from coupled_core.dataset.rows import Row
 from coupled_core.errors import DatasetError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
@@ -72,23 +75,6 @@ def upload_shard(
         parts = tuple(upload_part(store, file, run_id) for file in files)
     funnel = count_rows(placed).check()
     return UploadedShard(run_id=run_id, shard_index=shard_index, parts=parts, funnel=funnel)
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield a folder for parts on their way to the store.
-
-    Raises:
-        StorageError: it could not be made or written; the text says where it is.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "
-            "space there, or name another folder in TMPDIR"
-        ) from error
 
 
 def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:

@@ -142,6 +142,41 @@ def test_unfinished_work_goes_only_when_asked_for(store: LocalStore) -> None:
     }
 
 
+PLAN = ["work/run/plan.json", "work/run/plan/00000.parquet"]
+
+
+def _plan_run(store: LocalStore) -> None:
+    for key in PLAN:
+        store.write(key, b"what the shards of the run are made of")
+
+
+def test_a_plan_goes_with_the_last_of_its_shards_and_its_marker_first(store: LocalStore) -> None:
+    _plan_run(store)
+    shards = [publish(store, "run", index) for index in range(2)]
+    for shard in shards:
+        WorkFolder(store, "run", shard.shard_index).write_done(shard.model_dump(mode="json"))
+    commit_shards(store, shards[:1], describe_run("run"))
+    assert [removal.key for removal in _plan(store).removals] == ["work/run/00000/done.json"]
+    commit_shards(store, shards, describe_run("run"))
+    removals = [(r.key, r.why) for r in _plan(store).removals if r.key.startswith("work/")]
+    done = ["work/run/00000/done.json", "work/run/00001/done.json"]
+    assert removals == [(key, Garbage.FINISHED_WORK) for key in (*PLAN, *done)]
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_plan_of_an_unfinished_run_goes_only_when_asked_for(
+    store: LocalStore, has_begun: bool
+) -> None:
+    _commit(store, 0)
+    _plan_run(store)
+    if has_begun:
+        WorkFolder(store, "run", 3).write_json("split.json", {})
+    assert _plan(store).removals == ()
+    plan = _plan(store, Retention(abandoned_work=timedelta(days=2)))
+    assert _kinds(plan) == {Garbage.ABANDONED_WORK}
+    assert [removal.key for removal in plan.removals][:2] == PLAN
+
+
 def test_leftovers_of_killed_writers_go(store: LocalStore) -> None:
     _commit(store, 0)
     (store.root / "images" / ".writing-0123").write_bytes(b"half a part")
