@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations, islice
 
 from coupled_core.config import RunConfig, SplitConfig
-from coupled_core.dataset.commit.commit import ensure_conditional_writes
+from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.errors import PromptSetError
