@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from coupled_core.config import CouplingMode, EntityText
 
 
 class RejectReason(StrEnum):
@@ -121,6 +124,32 @@ class Sample:
     def pairs(self) -> list[tuple[int, int]]:
         """Image indices (i, j), i < j, of every pair in this sample."""
         return list(combinations(range(len(self.group.prompts)), 2))
+
+
+@dataclass(frozen=True)
+class GenerationProvenance:
+    """Settings of a generation with every default filled in; goes into the manifest."""
+
+    base_model: str
+    base_model_revision: str
+    """Commit of a hub model, SHA-256 over the files of a folder."""
+    schedule_id: str
+    coupling_mode: "CouplingMode"
+    num_inference_steps: int
+    guidance_scale: float
+    """0 where the model has no guidance embedding."""
+    width: int
+    """Pixels; a group may ask for another size."""
+    height: int
+    max_sequence_length: int
+    """T5 tokens of each text stream."""
+    dtype: str
+    """float32, bfloat16 or float16."""
+    device_name: str
+    license: str
+    use_restrictions: str
+    entity_text: "EntityText"
+    """full_prompt or entity_prompt: what the entity stream read."""
 
 
 @dataclass(frozen=True)

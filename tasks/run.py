@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from prefect import get_run_logger
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.backgrounds import compare_backgrounds
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.dataset.upkeep.partition import compare_backgrounds
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.records import PromptGroup
 from coupled_core.report.contact_sheet import make_contact_sheet
@@ -65,16 +65,18 @@ def commit(config: RunConfig, plan: RunPlan) -> Snapshot | None:
     done = (WorkFolder(store, plan.run_id, shard.shard_index).read_done() for shard in plan.shards)
     snapshot = commit_shards(
         store,
-        [PublishedShard.model_validate(value) for value in done if value is not None],
+        [UploadedShard.model_validate(value) for value in done if value is not None],
         describe_inputs(config, plan.run_id, plan.inputs),
         single_writer=config.output.single_writer,
     )
     get_run_logger().info("snapshot %s", snapshot.snapshot_id if snapshot else "unchanged")
-    if snapshot is not None and (near := compare_backgrounds(store, snapshot)):
+    near = compare_backgrounds(store, snapshot) if snapshot is not None else []
+    if near:
+        first = near[0]
         get_run_logger().warning(
-            "%d backgrounds are in another split than one that differs by a word or two, such as "
-            "%r (%s) and %r (%s): perhaps a leak; `coupled verify` names all",
-            len(near), near[0].other, near[0].other_split, near[0].background, near[0].split,
+            "%d backgrounds are in another partition than one that differs by a word or two, "
+            "such as %r (%s) and %r (%s): perhaps a leak; `coupled verify` names all",
+            len(near), first.other, first.other_partition, first.background, first.partition,
         )  # fmt: skip
     return snapshot
 

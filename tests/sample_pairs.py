@@ -13,8 +13,8 @@ from coupled_core import schedules
 from coupled_core.config import FilterConfig, RunConfig
 from coupled_core.dataset import rows
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import encode_image, encode_mask
-from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.filtering.decide import decide
 from coupled_core.records import EntityMask, GroupSplit, PairScores, PromptGroup
@@ -76,7 +76,7 @@ def commit_pairs(
     stored = [rows.image_row(row["pair_id"], looks[i % len(looks)]) for i, row in enumerate(made)]
     kept = [image for image, row in zip(stored, made, strict=True) if row["kept"]]
     dropped = [image for image, row in zip(stored, made, strict=True) if not row["kept"]]
-    shard = publish_shard(
+    shard = upload_shard(
         store,
         made,
         kept,

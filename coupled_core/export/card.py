@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from coupled_core.export.catalogue import FORMATS
 from coupled_core.export.licenses import hub_license, license_names, license_url
 from coupled_core.export.marker import DISCLOSURE
+from coupled_core.export.parquet_shard import Column
 from coupled_core.export.plan import DatasetFacts, ExportPlan
 
 CARD = "README.md"
@@ -21,23 +22,11 @@ _SIZES = (
 )
 
 
-class DescribedColumn(Protocol):
-    """A column as the card lists it."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def meaning(self) -> str:
-        """What it says, in a sentence."""
-
-
 def render_card(
     format_name: str,
     plan: ExportPlan,
     data_files: Mapping[str, str] | None = None,
-    columns: Sequence[DescribedColumn] = (),
+    columns: Sequence[Column] = (),
 ) -> bytes:
     """Return the card of an export.
 
@@ -139,7 +128,9 @@ def _terms(facts: DatasetFacts) -> str:
 def _contents(plan: ExportPlan) -> str:
     facts = plan.facts
     lines = ["| | pairs |", "|---|---|"]
-    lines += [f"| split {name} | {facts.pairs_by_split[name]} |" for name in plan.splits]
+    lines += [
+        f"| partition {name} | {facts.pairs_by_partition[name]} |" for name in plan.partitions
+    ]
     lines += [
         f"| variation {_cell(n)} | {count} |"
         for n, count in sorted(facts.pairs_by_variation.items())
@@ -148,7 +139,7 @@ def _contents(plan: ExportPlan) -> str:
         f"| {width} x {height} pixels | {count} |"
         for (width, height), count in sorted(facts.pairs_by_size.items())
     ]
-    note = "Splits go by background: none is in two of them."
+    note = "Partitions go by background: none is in two of them."
     return "\n".join(lines) + f"\n\n{note}"
 
 

@@ -33,8 +33,8 @@ class ExportFormat(Protocol):
         """What the command line calls it; a key of `catalogue.FORMATS`."""
 
     @property
-    def keeps_splits(self) -> bool:
-        """Splits stand side by side; other formats hold one."""
+    def keeps_partitions(self) -> bool:
+        """Partitions stand side by side; other formats hold one."""
 
     @property
     def as_png(self) -> bool:

@@ -21,7 +21,7 @@ def describe_export(
         "identity": identity,
         "snapshot_id": plan.snapshot.snapshot_id,
         "package_version": package_version(),
-        "splits": {name: facts.pairs_by_split[name] for name in plan.splits},
+        "partitions": {name: facts.pairs_by_partition[name] for name in plan.partitions},
         "directions": selection.directions,
         "num_pairs": facts.num_pairs,
         "num_edits": plan.num_edits,

@@ -1,23 +1,20 @@
 """The manifest rows of the pairs to export, in the order of their images, window by window."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import Directions
 from coupled_core.storage.store import ObjectStore
 
-Row = dict[str, Any]
-
-SPLITS = ("train", "val", "test")
 COLUMNS = (
-    "pair_id", "group_id", "kept", "split", "image_part", "image_row",
+    "pair_id", "group_id", "kept", "partition", "image_part", "image_row",
     "image_0_sha256", "image_1_sha256", "image_0_bytes", "image_1_bytes", "width", "height",
     "prompt_0", "prompt_1", "background_prompt", "entity_0", "entity_1",
     "edit_instruction", "inverse_instruction", "variation_kind",
@@ -27,7 +24,7 @@ COLUMNS = (
 )  # fmt: skip
 """What exports read of the manifest."""
 _REQUIRED = (
-    "split", "image_part", "image_row", "image_0_sha256", "image_1_sha256", "width", "height",
+    "partition", "image_part", "image_row", "image_0_sha256", "image_1_sha256", "width", "height",
     "prompt_0", "prompt_1", "edit_instruction", "inverse_instruction",
 )  # fmt: skip
 _WINDOW_ROWS = 4096
@@ -37,7 +34,7 @@ _WINDOW_ROWS = 4096
 class Selection:
     """Which edits an export holds, and how it is cut into files."""
 
-    splits: tuple[str, ...]
+    partitions: tuple[str, ...]
     directions: Directions = "both"
     skips_entity_swaps: bool = False
     max_shard_bytes: int = 500_000_000
@@ -65,7 +62,7 @@ def iter_windows(
 
 
 def _mask(batch: pa.RecordBatch, selection: Selection) -> pa.Array:
-    wanted = pc.is_in(batch["split"], pa.array(selection.splits, pa.string()))
+    wanted = pc.is_in(batch["partition"], pa.array(selection.partitions, pa.string()))
     mask = pc.and_(batch["kept"], wanted)
     if selection.skips_entity_swaps:
         swap = pc.fill_null(pc.equal(batch["variation_kind"], "entity_swap"), True)
@@ -74,12 +71,8 @@ def _mask(batch: pa.RecordBatch, selection: Selection) -> pa.Array:
 
 
 def _check_complete(row: Row) -> None:
-    if missing := _nulls(row, _REQUIRED):
+    if missing := [name for name in _REQUIRED if row[name] is None]:
         raise DatasetError(
             f"kept pair {row['pair_id']} has no {', '.join(missing)} in the manifest: "
             "run `coupled verify` on the dataset"
         )
-
-
-def _nulls(row: Row, names: Sequence[str]) -> list[str]:
-    return [name for name in names if row[name] is None]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coupled_core.export.edits import DirectedEdit, EncodedImage, SeenEdit
+from coupled_core.export.edits import DirectedEdit, ExportedImage, SeenEdit
 from coupled_core.export.folder import ExportFolder, FileInfo
 
 _READ_BYTES = 2**20
@@ -39,7 +39,7 @@ class Column:
 
 
 def image_column(
-    name: str, image_of: Callable[[DirectedEdit], EncodedImage], meaning: str
+    name: str, image_of: Callable[[DirectedEdit], ExportedImage], meaning: str
 ) -> Column:
     """Return a column of encoded images, which `datasets` decodes."""
 

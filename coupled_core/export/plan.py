@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import DatasetError
-from coupled_core.export.pair_rows import Row, Selection, iter_windows
+from coupled_core.export.pair_rows import Selection, iter_windows
 from coupled_core.storage.store import ObjectStore
 
 _MAX_UNIT_PAIRS = 20_000
@@ -15,14 +16,14 @@ _MAX_UNIT_PAIRS = 20_000
 
 @dataclass(frozen=True, order=True)
 class UnitId:
-    """One unit of one split."""
+    """One unit of one partition."""
 
-    split: str
+    partition: str
     index: int
-    """From 0 within the split."""
+    """From 0 within the partition."""
 
     def __str__(self) -> str:
-        return f"{self.split}-{self.index:05d}"
+        return f"{self.partition}-{self.index:05d}"
 
 
 class UnitAssigner:
@@ -36,12 +37,12 @@ class UnitAssigner:
     def assign(self, row: Row) -> UnitId:
         """Return the unit of the next pair."""
         num_bytes = pair_bytes(row) * self._edits_per_pair
-        index, num_pairs, filled = self._state.get(row["split"], (0, 0, 0))
+        index, num_pairs, filled = self._state.get(row["partition"], (0, 0, 0))
         is_full = filled + num_bytes > self._max_bytes or num_pairs >= _MAX_UNIT_PAIRS
         if num_pairs and is_full:
             index, num_pairs, filled = index + 1, 0, 0
-        self._state[row["split"]] = (index, num_pairs + 1, filled + num_bytes)
-        return UnitId(row["split"], index)
+        self._state[row["partition"]] = (index, num_pairs + 1, filled + num_bytes)
+        return UnitId(row["partition"], index)
 
 
 @dataclass
@@ -50,7 +51,7 @@ class DatasetFacts:
 
     num_pairs: int = 0
     num_image_bytes: int = 0
-    pairs_by_split: Counter[str] = field(default_factory=Counter)
+    pairs_by_partition: Counter[str] = field(default_factory=Counter)
     pairs_by_variation: Counter[str] = field(default_factory=Counter)
     pairs_by_size: Counter[tuple[int, int]] = field(default_factory=Counter)
     """By (width, height) in pixels."""
@@ -63,7 +64,7 @@ class DatasetFacts:
         """Take a pair into account."""
         self.num_pairs += 1
         self.num_image_bytes += pair_bytes(row)
-        self.pairs_by_split[row["split"]] += 1
+        self.pairs_by_partition[row["partition"]] += 1
         self.pairs_by_variation[row["variation_kind"] or "unknown"] += 1
         self.pairs_by_size[row["width"], row["height"]] += 1
         self.sources[
@@ -94,14 +95,15 @@ class ExportPlan:
         """Edits of all units."""
         return self.facts.num_pairs * self.selection.edits_per_pair()
 
-    def num_units(self, split: str) -> int:
-        """Return how many units a split is cut into."""
-        return sum(unit.split == split for unit in self.num_pairs_by_unit)
+    def num_units(self, partition: str) -> int:
+        """Return how many units a partition is cut into."""
+        return sum(unit.partition == partition for unit in self.num_pairs_by_unit)
 
     @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that have pairs, in the order of the selection."""
-        return tuple(name for name in self.selection.splits if self.facts.pairs_by_split[name])
+    def partitions(self) -> tuple[str, ...]:
+        """The partitions that have pairs, in the order of the selection."""
+        counts = self.facts.pairs_by_partition
+        return tuple(name for name in self.selection.partitions if counts[name])
 
 
 def plan_export(store: ObjectStore, snapshot: Snapshot, selection: Selection) -> ExportPlan:
@@ -133,10 +135,11 @@ def _count_window(
 
 
 def _nothing_selected(store: ObjectStore, snapshot: Snapshot, selection: Selection) -> str:
+    wanted = " or ".join(selection.partitions)
     text = (
         f"nothing to export: snapshot {snapshot.snapshot_id} of {store.uri} has "
-        f"{snapshot.funnel.pairs_kept} kept pairs, none of them in {' or '.join(selection.splits)}"
+        f"{snapshot.funnel.pairs_kept} kept pairs, none of them in {wanted}"
     )
     if selection.skips_entity_swaps:
         return f"{text} without a swap of entities; --include-entity-swap takes those too"
-    return f"{text}; try --split all or another snapshot"
+    return f"{text}; try --partition all or another snapshot"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from coupled_core.dataset.backgrounds import PARTITIONS
 from coupled_core.errors import ConfigError
 from coupled_core.export.edits import DIRECTIONS, Directions
 from coupled_core.export.format import ExportFormat
@@ -16,7 +17,7 @@ from coupled_core.export.formats.musubi import MUSUBI_FRAMEPACK, MUSUBI_TUNER
 from coupled_core.export.formats.parquet import INSTRUCT_PIX2PIX, KONTEXT
 from coupled_core.export.formats.simpletuner import SIMPLETUNER
 from coupled_core.export.formats.webdataset import WebDatasetFormat
-from coupled_core.export.pair_rows import SPLITS, Selection
+from coupled_core.export.pair_rows import Selection
 
 _FORMATS: tuple[ExportFormat, ...] = (
     INSTRUCT_PIX2PIX,
@@ -51,7 +52,7 @@ def find_format(name: str) -> ExportFormat:
 def select_edits(
     export_format: ExportFormat,
     *,
-    split: str | None = None,
+    partition: str | None = None,
     directions: Directions = "both",
     include_entity_swaps: bool = False,
     max_shard_bytes: int | None = None,
@@ -60,25 +61,26 @@ def select_edits(
 
     Args:
         export_format: The format.
-        split: train, val, test or all. None: all where splits stand side by side, else train.
+        partition: train, val, test or all. None: all where partitions stand side by side, else
+            train.
         directions: Which ways a pair is read.
         include_entity_swaps: Only asked by flf2v, which leaves them out otherwise.
         max_shard_bytes: None: the format's.
 
     Raises:
-        ConfigError: a value is unknown, or the format has no place for several splits.
+        ConfigError: a value is unknown, or the format has no place for several partitions.
     """
-    wanted = split or ("all" if export_format.keeps_splits else "train")
-    if wanted not in (*SPLITS, "all"):
-        raise ConfigError(f"unknown split {wanted!r}: expected {', '.join(SPLITS)} or all")
-    if wanted == "all" and not export_format.keeps_splits:
+    wanted = partition or ("all" if export_format.keeps_partitions else "train")
+    if wanted not in (*PARTITIONS, "all"):
+        raise ConfigError(f"unknown partition {wanted!r}: expected {', '.join(PARTITIONS)} or all")
+    if wanted == "all" and not export_format.keeps_partitions:
         raise ConfigError(
-            f"{export_format.name} would mix the splits: export train, val and test one by one"
+            f"{export_format.name} would mix the partitions: export train, val and test one by one"
         )
     if directions not in DIRECTIONS:
         raise ConfigError(f"unknown directions {directions!r}: expected {', '.join(DIRECTIONS)}")
     return Selection(
-        splits=SPLITS if wanted == "all" else (wanted,),
+        partitions=PARTITIONS if wanted == "all" else (wanted,),
         directions=directions,
         skips_entity_swaps=export_format.name == "flf2v" and not include_entity_swaps,
         max_shard_bytes=max_shard_bytes or export_format.max_shard_bytes,

@@ -6,40 +6,15 @@ from pathlib import Path
 
 import torch
 
-from coupled_core.config import CouplingMode, EntityText, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.model_files import ModelFiles, find_model_files
+from coupled_core.records import GenerationProvenance as GenerationProvenance
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule, load_shipped_schedule
 
 MAX_SEQUENCE_LENGTH = 512
 """FLUX's limit of T5 tokens."""
-
-
-@dataclass(frozen=True)
-class GenerationProvenance:
-    """Settings of a generation with every default filled in; goes into the manifest."""
-
-    base_model: str
-    base_model_revision: str
-    """Commit of a hub model, SHA-256 over the files of a folder."""
-    schedule_id: str
-    coupling_mode: CouplingMode
-    num_inference_steps: int
-    guidance_scale: float
-    """0 where the model has no guidance embedding."""
-    width: int
-    """Pixels; a group may ask for another size."""
-    height: int
-    max_sequence_length: int
-    """T5 tokens of each text stream."""
-    dtype: str
-    """float32, bfloat16 or float16."""
-    device_name: str
-    license: str
-    use_restrictions: str
-    entity_text: EntityText
-    """full_prompt or entity_prompt: what the entity stream read."""
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ TEXTS = (
     "entity_1",
     "edit_instruction",
     "variation_kind",
-    "split",
+    "partition",
     "review_status",
 )
 SCORES = (

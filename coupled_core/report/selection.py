@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.records import RejectReason
 from coupled_core.report.measurements import Flags, Measurements
@@ -21,7 +22,7 @@ KINDS = (BEST, BORDERLINE, WORST, RANDOM)
 class ChosenPair:
     """A pair that is shown."""
 
-    row: Mapping[str, Any]
+    row: Row
     """Its manifest row, all columns."""
     kinds: tuple[str, ...]
     """Why it is shown: best, borderline, worst, random."""

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
 from coupled_core.dataset.images import encode_mask
-from coupled_core.dataset.parts import PublishedShard, publish_shard
 from coupled_core.dataset.rows import (
     EncodedPair,
-    GenerationFacts,
     PlannedPair,
     Row,
     RunFacts,
@@ -23,7 +22,7 @@ from coupled_core.dataset.rows import (
     split_columns,
 )
 from coupled_core.dataset.work import GENERATED, SCORED
-from coupled_core.records import Decision, Rejection, RejectReason, Sample
+from coupled_core.records import Decision, GenerationProvenance, Rejection, RejectReason, Sample
 from coupled_core.runs.checkpoints import (
     EncodedSample,
     Generated,
@@ -36,7 +35,7 @@ from coupled_core.runs.planned import PairIds
 from coupled_core.runs.shard import Attempt, ShardWork
 
 
-def write_shard(work: ShardWork, run: RunFacts) -> PublishedShard:
+def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
     """Write and upload the parts of a shard whose attempts are all generated and scored.
 
     Args:
@@ -48,7 +47,7 @@ def write_shard(work: ShardWork, run: RunFacts) -> PublishedShard:
     """
     rows = [row for batch in _read_batches(work) for row in _batch_rows(work, batch, run)]
     dropped = _made_pairs(work) if work.config.output.store_dropped else ()
-    published = publish_shard(
+    published = upload_shard(
         work.store,
         [*rows, *_refused_rows(work, run)],
         (made.image_row for made in _made_pairs(work) if made.decision.kept),
@@ -141,7 +140,7 @@ def _refused_rows(work: ShardWork, run: RunFacts) -> Iterator[Row]:
                 PlannedPair(pair_id, planned.group, pair, sample.seed, index), run, why
             )
     for bad in work.input.bad_rows:
-        yield quarantined_row(bad.row, index, run)
+        yield quarantined_row(bad.row, bad.pair_id, index, run)
 
 
 def _planned_pairs(work: ShardWork, sample: Sample, ids: PairIds) -> list[PlannedPair]:
@@ -149,7 +148,7 @@ def _planned_pairs(work: ShardWork, sample: Sample, ids: PairIds) -> list[Planne
     return [PlannedPair(ids[pair], group, pair, seed, index, sample.attempt) for pair in ids]
 
 
-def _made_row(made: _MadePair, run: RunFacts, generation: GenerationFacts) -> Row:
+def _made_row(made: _MadePair, run: RunFacts, generation: GenerationProvenance) -> Row:
     i, j = made.planned.image_indices
     seen = made.scored.descriptors
     return complete_row(

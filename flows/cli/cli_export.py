@@ -35,7 +35,7 @@ def export(
     ] = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        typer.Option(help="Default: all where a format keeps splits apart, else train."),
+        typer.Option(help="Default: all where a format keeps partitions apart, else train."),
     ] = None,
     directions: Annotated[
         Literal["both", "forward", "backward"],
@@ -68,7 +68,7 @@ def export(
         export_format = find_format(format_name)
         selection = select_edits(
             export_format,
-            split=split,
+            partition=split,
             directions=directions,
             include_entity_swaps=include_entity_swap,
             max_shard_bytes=max_shard_bytes,

@@ -6,10 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
+from coupled_core.dataset.reader import (
+    current_snapshot,
+    find_snapshot,
+    iter_images,
+    iter_manifest,
+)
 from coupled_core.dataset.upkeep.damage import Damage
 from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
-from coupled_core.dataset.upkeep.history import find_snapshot, roll_back
+from coupled_core.dataset.upkeep.history import roll_back
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.review import DROP, FORMAT, Decisions, apply_decisions
 from coupled_core.dataset.upkeep.verify import verify_snapshot

@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.snapshot import RunInfo, Snapshot
-from coupled_core.dataset.upkeep.rewrite import Rewrite, rewrite_rows
+from coupled_core.dataset.snapshot import RunInfo
+from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
 from coupled_core.errors import DatasetError
 from coupled_core.filtering.best_pairs import Candidate, Edit, choose_best
 from coupled_core.records import RejectReason, Status
@@ -32,15 +31,9 @@ _NOT_BEST = RejectReason.NOT_BEST.value
 
 
 @dataclass(frozen=True)
-class RecutReport:
+class RecutReport(RewriteReport):
     """What a re-cut did."""
 
-    snapshot: Snapshot | None
-    """None: no decision changed."""
-    num_dropped: int
-    """Pairs that were kept before."""
-    num_kept: int
-    """Pairs that were dropped before."""
     num_without_images: int
     """Pairs that the thresholds would keep, but whose images were never stored: still dropped."""
 
@@ -71,29 +64,17 @@ def recut(
     """
     cut = _Recut(dict(thresholds), judge, leave_out)
     action = Rewrite("recut", cut.thresholds, cut.change_part, cut.change_run)
-    snapshot = rewrite_rows(store, action, single_writer=single_writer)
-    counts = Counter(cut.outcomes.values())
-    return RecutReport(
-        snapshot, counts[_Outcome.DROPPED], counts[_Outcome.KEPT], counts[_Outcome.NO_IMAGES]
-    )
-
-
-class _Outcome(Enum):
-    """What a re-cut changes about a pair, or would."""
-
-    KEPT = "kept"
-    DROPPED = "dropped"
-    NO_IMAGES = "no images"
+    report = rewrite_rows(store, action, single_writer=single_writer)
+    return RecutReport(**vars(report), num_without_images=len(cut.without_images))
 
 
 class _Recut:
-    """Decides row by row and remembers what changed."""
+    """Decides row by row, and remembers the pairs that would be kept if they had images."""
 
     def __init__(self, thresholds: dict[str, float], judge: Judge, leave_out: bool) -> None:
         self.thresholds = thresholds
-        self.outcomes: dict[str, _Outcome] = {}
-        self._judge = judge
-        self._leave_out = leave_out
+        self.without_images: set[str] = set()
+        self._judge, self._leave_out = judge, leave_out
 
     def change_part(self, rows: Sequence[Row], run: RunInfo) -> list[Row]:
         """Return the rows of a part with their new decisions."""
@@ -111,25 +92,20 @@ class _Recut:
         chosen = choose_best(map(_candidate, stored), quotas)
         beaten = {row["pair_id"] for row in passing} - chosen
         decided = judged | {name: [_NOT_BEST] for name in beaten}
+        self.without_images |= missing
         for name in missing:
-            self.outcomes[name] = _Outcome.NO_IMAGES
             del decided[name]
-        return [self._change(row, decided.get(row["pair_id"])) for row in rows]
-
-    def _change(self, row: Row, reasons: list[str] | None) -> Row:
-        """Return the row with its new decision; None: with the old one."""
-        if reasons is None:
-            return row
-        is_kept = not reasons
-        if is_kept != row["kept"]:
-            self.outcomes[row["pair_id"]] = _Outcome.KEPT if is_kept else _Outcome.DROPPED
-        return {**row, "kept": is_kept, "reject_reasons": reasons}
+        return [
+            {**row, "kept": not reasons, "reject_reasons": reasons}
+            if (reasons := decided.get(row["pair_id"])) is not None
+            else row
+            for row in rows
+        ]
 
     def change_run(self, run: RunInfo) -> RunInfo:
         """Return the run with the thresholds that decided last; called when all rows were seen."""
-        missing = [name for name, what in self.outcomes.items() if what is _Outcome.NO_IMAGES]
-        if missing and not self._leave_out:
-            raise _no_images(missing)
+        if self.without_images and not self._leave_out:
+            raise _no_images(self.without_images)
         own = run.config.get("filter", {})
         merged = {**(run.recut or {}), **self.thresholds}
         differing = {name: value for name, value in merged.items() if own.get(name) != value}
@@ -160,10 +136,10 @@ def _edit_of(row: Row) -> Edit:
     return (row["group_id"], row["image_index_0"], row["image_index_1"])
 
 
-def _no_images(missing: list[str]) -> DatasetError:
+def _no_images(missing: set[str]) -> DatasetError:
     return DatasetError(
         f"{len(missing)} pairs would be kept whose images were never stored, such as "
-        f"{missing[0]}. A dataset that was built without --store-dropped can only be re-cut to "
+        f"{min(missing)}. A dataset that was built without --store-dropped can only be re-cut to "
         "stricter thresholds: add --leave-out to go on without these pairs, or build them again "
         "with --store-dropped into another dataset"
     )

@@ -15,7 +15,7 @@ from coupled_core.export.folder_format import FolderFormat, FoundEdit, IndexRow,
 from coupled_core.export.parquet_index import write_parquet_index
 from coupled_core.export.plan import ExportPlan
 
-_FOLDER = "train"  # what the trainer reads, whichever split is in it
+_FOLDER = "train"  # what the trainer reads, whichever partition is in it
 _INDEX = f"{_FOLDER}/metadata.parquet"
 
 

@@ -16,7 +16,7 @@ from coupled_core.export.parquet_shard import Column, ParquetShard, image_column
 from coupled_core.export.plan import ExportPlan, UnitId
 
 HUB_SPLITS: Mapping[str, str] = {"train": "train", "val": "validation", "test": "test"}
-"""Our split names, and those of the Hugging Face Hub."""
+"""Our partitions, and what the Hugging Face Hub calls such splits."""
 
 KEY_COLUMNS = (
     Column("pair_id", pa.string(), lambda e: e.pair_id, "The pair; two edits come from each."),
@@ -34,7 +34,7 @@ class ParquetFormat:
     """Column with the source image."""
     target: str
     instruction: str
-    keeps_splits: bool = True
+    keeps_partitions: bool = True
     as_png: bool = False
     writes_edits: bool = True
     max_shard_bytes: int = 500_000_000
@@ -63,13 +63,13 @@ class ParquetFormat:
 
 def shard_path(unit: UnitId, plan: ExportPlan) -> str:
     """Return where a unit's shard stands; the Hub's names."""
-    count = plan.num_units(unit.split)
-    return f"data/{HUB_SPLITS[unit.split]}-{unit.index:05d}-of-{count:05d}.parquet"
+    count = plan.num_units(unit.partition)
+    return f"data/{HUB_SPLITS[unit.partition]}-{unit.index:05d}-of-{count:05d}.parquet"
 
 
 def data_files(plan: ExportPlan) -> dict[str, str]:
     """Return the pattern of the shards of each split, by the Hub's names."""
-    return {HUB_SPLITS[name]: f"data/{HUB_SPLITS[name]}-*.parquet" for name in plan.splits}
+    return {HUB_SPLITS[name]: f"data/{HUB_SPLITS[name]}-*.parquet" for name in plan.partitions}
 
 
 def _instruction(name: str) -> Column:

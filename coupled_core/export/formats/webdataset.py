@@ -27,10 +27,10 @@ _FACTS = (
 
 
 class WebDatasetFormat:
-    """Shards `<split>-00000.tar` of about a gigabyte."""
+    """Shards `<partition>-00000.tar` of about a gigabyte."""
 
     name = "webdataset"
-    keeps_splits = True
+    keeps_partitions = True
     as_png = True
     writes_edits = True
     max_shard_bytes = 1_000_000_000

@@ -70,7 +70,7 @@ def test_the_same_snapshot_gives_the_same_bytes(
 def test_an_interrupted_export_is_finished_with_the_same_bytes(
     name: str, store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    options = {"split": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
+    options = {"partition": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
     undisturbed = export(store, snapshot, name, tmp_path / "undisturbed", **options)
     assert undisturbed.num_units_written == 6
     for stage, after in (("export", 2), ("export", 3), ("check", 5)):
@@ -87,7 +87,7 @@ def test_an_interrupted_export_is_finished_with_the_same_bytes(
 def test_both_directions_of_every_pair_come_out(
     name: str, store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    export(store, snapshot, name, tmp_path / "out", split="train")
+    export(store, snapshot, name, tmp_path / "out", partition="train")
     seen = {edit.key: edit for edit in EXPORT_FORMATS[name].read_back(tmp_path / "out")}
     assert {key: edit.instruction for key, edit in seen.items()} == dict(train_instructions())
     for key, edit in seen.items():
@@ -233,7 +233,7 @@ def test_files_that_change_places_after_they_were_written_are_found_and_named(
 def test_a_finished_unit_that_lost_a_file_is_written_again(
     store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    options = {"split": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
+    options = {"partition": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
     export(store, snapshot, "diffusion-pipe", tmp_path / "undisturbed", **options)
     with pytest.raises(KeyboardInterrupt), report_to(_Interrupt("check", 1)):
         export(store, snapshot, "diffusion-pipe", tmp_path / "out", **options)
@@ -256,8 +256,8 @@ def test_video_frames_leave_swaps_out_unless_asked(
     }
 
 
-def test_a_format_without_splits_does_not_mix_them(
+def test_a_format_without_partitions_does_not_mix_them(
     store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="would mix the splits"):
-        export(store, snapshot, "ai-toolkit", tmp_path / "out", split="all")
+    with pytest.raises(ConfigError, match="would mix the partitions"):
+        export(store, snapshot, "ai-toolkit", tmp_path / "out", partition="all")

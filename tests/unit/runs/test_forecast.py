@@ -1,6 +1,6 @@
 """What a build would do, with real prompt sets and real folders."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,6 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import PromptSetError
-from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import PromptGroup
 from coupled_core.runs import forecast as module
@@ -24,7 +23,7 @@ from tests.messages_server.process import RunningServer
 from tests.sample_shards import SampleProvenance, describe_run, publish
 from tests.unit.runs.shard_samples import NAMING
 
-GENERATION = GenerationProvenance(device_name="cpu", **asdict(SampleProvenance()))
+GENERATION = SampleProvenance()
 
 
 @pytest.fixture(autouse=True)

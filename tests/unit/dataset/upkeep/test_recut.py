@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import publish_shard
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.diff import diff_snapshots
-from coupled_core.dataset.upkeep.history import roll_back
+from coupled_core.dataset.upkeep.history import diff_snapshots, roll_back
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.errors import DatasetError
@@ -34,7 +33,7 @@ def _build(store: LocalStore, *, store_dropped: bool = False, **changes: object)
         row.update(combined=combined, kept=combined >= 1)
         row["reject_reasons"] = [] if row["kept"] else ["below_min_combined"]
     made.rows[2].update(changes)
-    shard = publish_shard(
+    shard = upload_shard(
         store,
         made.rows,
         made.image_rows[:2],
@@ -138,7 +137,7 @@ def test_a_rival_that_commits_meanwhile_is_recut_too(tmp_path: Path) -> None:
                 rival = make_rows("rival", 5, num_dropped=0)
                 facts = {"run_id": "rival", "shard_index": 5}
                 other = LocalStore(self.root)
-                shard = publish_shard(other, rival.rows, rival.image_rows, **facts)  # type: ignore[arg-type]
+                shard = upload_shard(other, rival.rows, rival.image_rows, **facts)  # type: ignore[arg-type]
                 assert commit_shards(other, [shard], describe_run("rival"))
             return super().write_if_match(key, data, etag)
 
@@ -190,7 +189,7 @@ def _build_attempts(store: LocalStore, *, store_dropped: bool) -> None:
     for row, combined, why, attempt in zip(made.rows, SCORES, reasons, (1, 2, 3), strict=False):
         row.update(group_id="group", attempt=attempt, combined=combined, pixel_mse=100.0 * attempt)
         row.update(kept=not why, reject_reasons=why)
-    shard = publish_shard(
+    shard = upload_shard(
         store,
         made.rows,
         made.image_rows[:1],

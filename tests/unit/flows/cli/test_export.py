@@ -37,7 +37,7 @@ def test_json_says_what_is_in_the_export_and_under_which_terms(
     code, output, _ = _run("webdataset", "--dataset", dataset, "--output", target, "--json")
     answer = json.loads(output)
     assert code == 0
-    assert answer["splits"] == {"train": 6, "val": 2, "test": 2}
+    assert answer["partitions"] == {"train": 6, "val": 2, "test": 2}
     assert (answer["num_pairs"], answer["num_edits"], answer["edits_checked"]) == (10, 20, 20)
     assert answer["ai_generated"] and answer["sources"][0]["license"] == "Apache-2.0"
     code, output, _ = _run("webdataset", "--dataset", dataset, "--output", target, "--json")
@@ -55,7 +55,7 @@ def test_a_person_is_told_the_terms(dataset: str, tmp_path: Path) -> None:
     ("arguments", "code", "word"),
     [
         (("nonsense",), 2, "expected one of"),
-        (("ai-toolkit", "--split", "all"), 2, "would mix the splits"),
+        (("ai-toolkit", "--split", "all"), 2, "would mix the partitions"),
         (("ai-toolkit", "--snapshot", "none-such"), 4, "snapshot none-such"),
         (("ai-toolkit", "--dataset", "empty-folder"), 4, "holds no dataset"),
     ],

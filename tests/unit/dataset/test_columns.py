@@ -8,6 +8,7 @@ from coupled_core.dataset.columns import (
     COLUMNS,
     IMAGES_SCHEMA,
     MANIFEST_SCHEMA,
+    SCHEMA_VERSION,
     check_schema_version,
     columns_of,
 )
@@ -20,7 +21,7 @@ image_index_0: int32
 image_index_1: int32
 run_id: string
 shard_index: int32
-split: string
+partition: string
 source_file: string
 source_row: int64
 extra: string
@@ -126,7 +127,8 @@ def test_image_columns_are_hugging_face_images() -> None:
     }
 
 
-def test_a_newer_major_version_is_refused_and_a_newer_minor_one_read() -> None:
-    check_schema_version("1.7", "snapshot x")
-    with pytest.raises(DatasetError, match=r"snapshot x has schema version 2\.0"):
-        check_schema_version("2.0", "snapshot x")
+def test_a_newer_major_version_is_refused_and_older_ones_are_read() -> None:
+    for version in ("1.0", "1.7", SCHEMA_VERSION, "2.7"):
+        check_schema_version(version, "snapshot x")
+    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.0"):
+        check_schema_version("3.0", "snapshot x")

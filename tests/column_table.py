@@ -1,16 +1,15 @@
 """The table of the manifest's columns in the README, made from the columns themselves.
 
-`python -m coupled_core.dataset.column_table` writes it anew.
+`python -m tests.column_table` writes it anew.
 """
 
 from pathlib import Path
 
+from coupled_core.dataset import columns
 from coupled_core.dataset.columns import COLUMNS, Column
 
-README = Path(__file__).parent / "README.md"
-_BEGIN = (
-    "<!-- Made by `python -m coupled_core.dataset.column_table`; change columns.py instead. -->"
-)
+README = Path(columns.__file__).parent / "README.md"
+_BEGIN = "<!-- Made by `python -m tests.column_table`; change columns.py instead. -->"
 _END = "<!-- End of the columns. -->"
 _HEAD = "| column | type | filled by | meaning |\n|---|---|---|---|"
 
