@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from coupled_core.dataset.backgrounds import split_of_background
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.images import EncodedImage
+from coupled_core.filters import name_numbers
 from coupled_core.records import (
     Decision,
     EntityMask,
@@ -238,10 +239,8 @@ def score_columns(
     scores: PairScores, masks: tuple[EntityMask, EntityMask], run: RunFacts, seen: Descriptors = ()
 ) -> Row:
     """Return how a pair was measured; `seen` describes both images, or is empty."""
-    row: Row = dict(vars(scores))
+    row: Row = {**name_numbers(scores, masks)}
     for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
-        row[f"{name}_area_fraction"] = mask.area_fraction
-        row[f"{name}_predicted_iou"] = mask.predicted_iou
         row[f"{name}_touches_border"] = mask.touches_border
     row["sam_model"] = run.sam_model
     row["clip_model"] = run.clip_model
@@ -256,7 +255,7 @@ def score_columns(
 
 def decision_columns(decision: Decision) -> Row:
     """Return whether a scored pair is kept, and why not."""
-    reasons = [reason.value for reason in decision.reject_reasons]
+    reasons = [str(reason) for reason in decision.reject_reasons]
     return {"kept": decision.kept, "reject_reasons": reasons, "status": Status.OK.value}
 
 

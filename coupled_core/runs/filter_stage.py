@@ -1,62 +1,16 @@
 """The filter stage of a shard: one decision a scored pair, and of several attempts the best."""
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
 from coupled_core.config import FilterConfig, SelectionConfig
-from coupled_core.filtering.decide import decide
+from coupled_core.filtering.decide import Candidate, Edit, choose_best, decide, unmet_edits
 from coupled_core.records import Decision, RejectReason, Sample
 from coupled_core.runs.checkpoints.decisions import Decisions, write_decisions
 from coupled_core.runs.checkpoints.folder import ShardFolder, batches_of_attempt, missing_batch
 from coupled_core.runs.checkpoints.scored import STAGE as SCORED
 from coupled_core.runs.checkpoints.scored import ScoredSample, parse_scored
-
-Name = TypeVar("Name", bound=Hashable)
-Edit = tuple[str, int, int]
-"""Group and two image indices of it: what all attempts at an edit have in common."""
-
-
-@dataclass(frozen=True)
-class Candidate(Generic[Name]):
-    """A pair that nothing speaks against."""
-
-    name: Name
-    edit: Edit
-    combined: float
-    """The combined metric J."""
-    attempt: int
-
-
-def choose_best(
-    candidates: Iterable[Candidate[Name]], quota_of: Mapping[Edit, int]
-) -> frozenset[Name]:
-    """Return the names of the best pairs of each edit, as many as its quota.
-
-    Args:
-        candidates: In a fixed order: where scores are equal the earlier attempt wins, then the
-            earlier place.
-        quota_of: The most pairs to keep of each edit.
-    """
-    rivals: dict[Edit, list[Candidate[Name]]] = defaultdict(list)
-    for candidate in candidates:
-        rivals[candidate.edit].append(candidate)
-    ranked = {edit: sorted(found, key=_rank) for edit, found in rivals.items()}
-    return frozenset(c.name for edit, found in ranked.items() for c in found[: quota_of[edit]])
-
-
-def unmet_edits(
-    candidates: Iterable[Candidate[Any]], quota_of: Mapping[Edit, int]
-) -> frozenset[Edit]:
-    """Return the edits of which fewer pairs pass than their quota."""
-    passing = Counter(candidate.edit for candidate in candidates)
-    return frozenset(edit for edit, quota in quota_of.items() if passing[edit] < quota)
-
-
-def _rank(candidate: Candidate[Any]) -> tuple[float, int]:
-    return -candidate.combined, candidate.attempt
-
 
 PairName = tuple[str, tuple[int, int]]
 """Key of a sample and two image indices."""
@@ -147,7 +101,7 @@ def filter_shard(
     decisions = _select(verdicts, edit_quotas(samples, selection or SelectionConfig()))
     write_decisions(folder, decisions)
     found = [decision for pairs in decisions.values() for decision in pairs.values()]
-    counts = Counter(reason.value for decision in found for reason in decision.reject_reasons)
+    counts = Counter(str(reason) for decision in found for reason in decision.reject_reasons)
     counts["kept"] = sum(decision.kept for decision in found)
     return counts
 

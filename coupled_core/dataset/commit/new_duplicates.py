@@ -9,6 +9,7 @@ from coupled_core.dataset.parts import PartInfo, PublishedShard, publish_shard
 from coupled_core.dataset.reader import iter_images, iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.filters import order_reasons
 from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore
 
@@ -79,8 +80,7 @@ def mark_duplicate(row: Row, keeper: str | None) -> Row:
     """Return the row of a pair that duplicates `keeper`; None: it duplicates none."""
     if keeper is None:
         return row
-    known = {*row["reject_reasons"], RejectReason.DUPLICATE.value}
-    reasons = [reason.value for reason in RejectReason if reason.value in known]
+    reasons = order_reasons([*row["reject_reasons"], RejectReason.DUPLICATE])
     return {**row, "kept": False, "reject_reasons": reasons, "duplicate_of": keeper}
 
 

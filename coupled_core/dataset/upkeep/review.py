@@ -13,6 +13,7 @@ from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.dataset.upkeep.rewrite import Rewrite, rewrite_rows
 from coupled_core.errors import ConfigError, DatasetError
+from coupled_core.filters import order_reasons
 from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore
 
@@ -134,11 +135,12 @@ class _Review:
             self.outcomes[row["pair_id"]] = _Outcome.NO_IMAGES
             return row
         self.outcomes[row["pair_id"]] = _outcome(row, verdict)
+        reasons = order_reasons([*row["reject_reasons"], RejectReason.REVIEWED_OUT])
         return {
             **row,
             "review_status": verdict,
             "kept": verdict == KEEP,
-            "reject_reasons": [] if verdict == KEEP else _with_reviewed_out(row["reject_reasons"]),
+            "reject_reasons": [] if verdict == KEEP else reasons,
         }
 
     def check(self, run: RunInfo) -> RunInfo:
@@ -167,11 +169,6 @@ def _outcome(row: Row, verdict: str) -> _Outcome:
     if row["kept"] == (verdict == KEEP):
         return _Outcome.CONFIRMED
     return _Outcome.KEPT if verdict == KEEP else _Outcome.DROPPED
-
-
-def _with_reviewed_out(reasons: Sequence[str]) -> list[str]:
-    known = {*reasons, RejectReason.REVIEWED_OUT.value}
-    return [reason.value for reason in RejectReason if reason.value in known]
 
 
 def _name_some(pair_ids: Sequence[str]) -> str:

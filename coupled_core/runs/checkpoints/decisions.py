@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from coupled_core.records import Decision, RejectReason
+from coupled_core.records import Decision
 from coupled_core.runs.checkpoints.folder import ShardFolder
 
 _NAME = "decisions.json"
@@ -32,4 +32,4 @@ def read_decisions(folder: ShardFolder) -> Decisions | None:
 
 
 def _decision(reasons: list[str]) -> Decision:
-    return Decision(kept=not reasons, reject_reasons=tuple(RejectReason(r) for r in reasons))
+    return Decision(kept=not reasons, reject_reasons=tuple(reasons))

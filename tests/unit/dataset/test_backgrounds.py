@@ -23,7 +23,6 @@ from coupled_core.dataset.upkeep.damage import Check
 from coupled_core.dataset.upkeep.repartition import resplit
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
 from coupled_core.errors import DatasetError
-from coupled_core.filtering.rows import judge_row
 from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, make_rows
@@ -103,7 +102,7 @@ def _commit(store: LocalStore, backgrounds: list[str], splits: list[str]) -> Sna
 
 
 def _verify(store: LocalStore, snapshot: Snapshot) -> VerifyReport:
-    return verify_snapshot(store, snapshot, judge_row)
+    return verify_snapshot(store, snapshot)
 
 
 def test_verify_names_near_backgrounds_in_two_splits_without_calling_them_damage(
