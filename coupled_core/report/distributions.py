@@ -1,5 +1,7 @@
 """How the numbers of the pairs are distributed, kept and dropped ones apart."""
 
+# ruff: noqa: E501  (a table reads best with one number a line)
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,65 +47,21 @@ class Distribution:
     is_logarithmic: bool
 
 
+_AREAS = ("mask_0_area_fraction", "mask_1_area_fraction")
 METRICS: tuple[Metric, ...] = (
-    Metric(
-        "Combined J",
-        "Weighs background similarity and alignment; the filter's threshold is on it.",
-        ("combined",),
-    ),
-    Metric(
-        "Background similarity S",
-        "0 is identical outside the entities; lower is worse.",
-        ("background_similarity",),
-    ),
-    Metric(
-        "Alignment T",
-        "How well both images show their prompts, by CLIP; higher is better.",
-        ("alignment",),
-    ),
-    Metric(
-        "Weaker prompt",
-        "CLIP cosine of the image that shows its prompt less well.",
-        ("clip_sim_0", "clip_sim_1"),
-    ),
-    Metric(
-        "Background PSNR",
-        "Decibels outside the entities, at most 100; higher is better.",
-        ("background_psnr",),
-    ),
-    Metric(
-        "Background SSIM",
-        "Structural similarity outside the entities; 1 is identical.",
-        ("background_ssim",),
-    ),
-    Metric(
-        "Directional similarity",
-        "Whether the change of image follows the change of prompt, by CLIP.",
-        ("clip_sim_dir",),
-    ),
+    Metric("Combined J", "Weighs background similarity and alignment; the filter's threshold is on it.", ("combined",)),
+    Metric("Background similarity S", "0 is identical outside the entities; lower is worse.", ("background_similarity",)),
+    Metric("Alignment T", "How well both images show their prompts, by CLIP; higher is better.", ("alignment",)),
+    Metric("Weaker prompt", "CLIP cosine of the image that shows its prompt less well.", ("clip_sim_0", "clip_sim_1")),
+    Metric("Background PSNR", "Decibels outside the entities, at most 100; higher is better.", ("background_psnr",)),
+    Metric("Background SSIM", "Structural similarity outside the entities; 1 is identical.", ("background_ssim",)),
+    Metric("Directional similarity", "Whether the change of image follows the change of prompt, by CLIP.", ("clip_sim_dir",)),
     Metric("Image similarity", "CLIP cosine of the two images.", ("clip_sim_image",)),
-    Metric(
-        "Change of pixels",
-        "Mean squared difference of the whole images; near 0 nothing changed.",
-        ("pixel_mse",),
-    ),
-    Metric(
-        "Smaller entity",
-        "Share of its image that the smaller entity covers; 0 where none was found.",
-        ("mask_0_area_fraction", "mask_1_area_fraction"),
-    ),
-    Metric(
-        "Larger entity",
-        "Largest share that an entity, or both together, cover.",
-        ("mask_0_area_fraction", "mask_1_area_fraction", "joint_entity_fraction"),
-        takes_least=False,
-    ),
-    Metric(
-        "Weaker mask",
-        "Segment Anything's own estimate of its less certain mask; 0 where none was found.",
-        ("mask_0_predicted_iou", "mask_1_predicted_iou"),
-    ),
-)
+    Metric("Change of pixels", "Mean squared difference of the whole images; near 0 nothing changed.", ("pixel_mse",)),
+    Metric("Smaller entity", "Share of its image that the smaller entity covers; 0 where none was found.", _AREAS),
+    Metric("Larger entity", "Largest share that an entity, or both together, cover.", (*_AREAS, "joint_entity_fraction"), takes_least=False),
+    Metric("Weaker mask", "Segment Anything's own estimate of its less certain mask; 0 where none was found.", ("mask_0_predicted_iou", "mask_1_predicted_iou")),
+)  # fmt: skip
 """What is shown of every dataset, whether a filter looks at it or not."""
 
 

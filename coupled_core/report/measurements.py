@@ -1,6 +1,6 @@
 """The numbers of a snapshot's pairs as columns: all that charts and curves are made from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,13 +70,9 @@ class Measurements:
 
 def read_measurements(store: ObjectStore, snapshot: Snapshot) -> Measurements:
     """Read the columns that are needed from the manifest parts of a snapshot."""
-    return measure(iter_manifest(store, snapshot.parts, [*_REALS, *_OTHERS]))
-
-
-def measure(batches: Iterable[pa.RecordBatch]) -> Measurements:
-    """Collect the columns of manifest batches."""
     schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in (*_REALS, *_OTHERS)])
-    table = pa.Table.from_batches([batch.select(schema.names) for batch in batches], schema)
+    batches = iter_manifest(store, snapshot.parts, schema.names)
+    table = pa.Table.from_batches(batches, schema)
     devices = table["device_name"].to_pylist()
     known = tuple(sorted({name for name in devices if name is not None}))
     place = {name: index for index, name in enumerate(known)}
