@@ -17,7 +17,7 @@ from coupled_core.errors import ConfigError
 from coupled_core.plugins import find_plugins
 from coupled_core.records import EntityMask, PairScores, RejectReason
 
-SCORES = tuple(score.name for score in fields(PairScores))
+SCORES = tuple(score.name for score in fields(PairScores) if score.type is float)
 NUMBERS = (
     *SCORES,
     "mask_0_area_fraction",
@@ -68,11 +68,11 @@ class Filter:
     """A re-cut withdraws the reason where a pair passes. False: a re-cut only ever adds it."""
 
     def __post_init__(self) -> None:
-        looked_at = {*self.columns, *self.finite_columns}
-        if not self.columns or not looked_at <= {*NUMBERS}:
+        unknown = {*self.columns, *self.finite_columns}.difference(NUMBERS)
+        if unknown or not self.columns:
             raise ConfigError(
                 f"filter {self.reason}: expected columns among {', '.join(NUMBERS)}; "
-                f"got {', '.join(sorted(looked_at)) or 'none'}"
+                f"got {', '.join(sorted(unknown)) or 'none'}"
             )
         if not isfinite(self.default):
             raise ConfigError(
@@ -159,7 +159,7 @@ NEAR_IDENTICAL = Filter(
     is_logarithmic=True,
     title="Least change",
     measure="mean squared difference of the images",
-    note="Of all pixels, on a scale of 0 to 255.",
+    note="All pixels count, on a scale of 0 to 255.",
     is_guard=True,
 )
 BUILT_IN = (MIN_COMBINED, EMPTY_MASK, MASK_TOO_LARGE, NEAR_IDENTICAL)
@@ -204,7 +204,7 @@ def list_filters() -> tuple[Filter, ...]:
 
 def name_numbers(scores: PairScores, masks: tuple[EntityMask, EntityMask]) -> dict[str, float]:
     """Return `NUMBERS` of a pair in memory, named as in its manifest row."""
-    numbers: dict[str, float] = dict(vars(scores))
+    numbers: dict[str, float] = {name: getattr(scores, name) for name in SCORES}
     for index, mask in enumerate(masks):
         numbers[f"mask_{index}_area_fraction"] = mask.area_fraction
         numbers[f"mask_{index}_predicted_iou"] = mask.predicted_iou
@@ -252,7 +252,7 @@ def render_table() -> str:
         limits = ", ".join(f"{signs[sign]} {limit:g}" for sign, limit in each.limits.items())
         cells = (
             f"`{each.reason}`",
-            each.words,
+            f"{each.words} {each.note}".strip(),
             f"{each.measure} {side} `{each.setting}`",
             f"{each.default:g}",
             limits or "any number",

@@ -1,9 +1,7 @@
 """Prompt sets: what a run is asked to draw, read in order and in bounded memory."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
@@ -64,8 +62,16 @@ def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
         else:
             num_groups += 1
             num_prompts += len(record.prompts)
-    files = tuple(_summarise(file) for file in list_input_files(config.uri))
-    return PromptSetSummary(num_groups, num_prompts, num_quarantined, files)
+    return PromptSetSummary(num_groups, num_prompts, num_quarantined, describe_files(config))
+
+
+def describe_files(config: PromptSetConfig) -> tuple[PromptFileSummary, ...]:
+    """Return the files of a prompt set without reading their rows.
+
+    Raises:
+        PromptSetError: nothing is there, or a file is not Parquet.
+    """
+    return tuple(_summarise(file) for file in list_input_files(config.uri))
 
 
 def _read_records(
@@ -130,33 +136,3 @@ def _summarise(file: InputFile) -> PromptFileSummary:
     with open_parquet(file) as parquet:
         num_rows = parquet.metadata.num_rows
     return PromptFileSummary(file.name, file.read_etag(), num_rows)
-
-
-class PromptCursor:
-    """A place in a prompt set. Reading on is free; only going back starts from the first row."""
-
-    def __init__(self, config: PromptSetConfig) -> None:
-        self.config = config
-        self._position = 0
-        self._items: Iterator[PromptGroup | QuarantinedRow] | None = None
-        self._lock = threading.Lock()
-
-    def read(self, first_item: int, num_items: int) -> list[PromptGroup | QuarantinedRow]:
-        """Return rows of the set, groups and quarantined ones, in order.
-
-        Raises:
-            PromptSetError: the set has become shorter since it was planned.
-        """
-        with self._lock:
-            if self._items is None or first_item < self._position:
-                self._position, self._items = 0, read_prompt_set(self.config)
-            items, self._items = self._items, None  # after an error the next call starts over
-            skipped = sum(1 for _ in islice(items, first_item - self._position))
-            found = list(islice(items, num_items))
-            self._position, self._items = self._position + skipped + len(found), items
-        if len(found) < num_items:
-            raise PromptSetError(
-                f"{self.config.uri} has {self._position} rows, expected at least "
-                f"{first_item + num_items}: it changed during the run; start the run again"
-            )
-        return found
