@@ -217,6 +217,14 @@ def _run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
 
 
+def _observe(environment: dict[str, str], folder: Path) -> dict[str, Any]:
+    program = "tests.filter_of_another_package"
+    done = _run(environment, "-m", program, str(folder), "min_background_ssim")
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
 def _recipe() -> tuple[str, str]:
     """Return the module of the README's recipe, and its entry point as an installer writes it."""
     recipe = README.split("* **A filter**", 1)[1].split("\n* **", 1)[0]
@@ -228,12 +236,7 @@ def _recipe() -> tuple[str, str]:
 
 
 def test_the_recipe_of_the_readme_makes_a_filter_that_works_everywhere(tmp_path: Path) -> None:
-    environment = _install(tmp_path, *_recipe())
-    done = _run(
-        environment, "-m", "tests.filter_of_another_package", str(tmp_path), "min_background_ssim"
-    )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+    seen = _observe(_install(tmp_path, *_recipe()), tmp_path)
     reason = ["unsteady_background"]
     assert (seen["default"], seen["built"]) == (0.8, [reason, reason, []])
     assert seen["description"] == "Least structural similarity of the backgrounds."
@@ -246,6 +249,25 @@ def test_the_recipe_of_the_readme_makes_a_filter_that_works_everywhere(tmp_path:
     assert "unsteady_background<small>The structure of the background changed.</small>" in page
     assert '<figure class="survival" data-threshold="min_background_ssim">' in page
     assert re.search(r"Background SSIM: 1 kept and 2 dropped [^\"]*; threshold at 0.8", page)
+
+
+def test_a_reason_that_a_recut_must_not_take_back_stays(tmp_path: Path) -> None:
+    module, entry_points = _recipe()
+    module = module.replace("reason=", "recut_takes_back=False, reason=")
+    seen = _observe(_install(tmp_path, module, entry_points), tmp_path)
+    reason = ["unsteady_background"]
+    assert seen["recuts"] == {"0.6": seen["built"], "0.95": [reason] * 3, "0.8": [reason] * 3}
+
+
+def test_a_number_that_no_other_chart_shows_gets_one_of_its_own(tmp_path: Path) -> None:
+    module, entry_points = _recipe()
+    module = module.replace('"background_ssim"', '"validity_ratio"')
+    environment = _install(tmp_path, module, entry_points)
+    code = "from coupled_core.report.distributions import list_metrics; print(list_metrics()[12:])"
+    shown = _run(environment, "-c", code).stdout
+    assert "title='Steadiest background'" in shown
+    assert "meaning='Structural similarity of the backgrounds.'" in shown
+    assert "columns=('validity_ratio',)" in shown
 
 
 @pytest.mark.parametrize(

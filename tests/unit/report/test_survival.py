@@ -1,7 +1,6 @@
 """Survival curves say what the filter would really keep."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,8 @@ def _mixed_pairs(number: int = 40) -> list[SamplePair]:
         )
         for _ in range(number)
     ]
-    return [*pairs, replace(pairs[0], combined=float("-inf"))]
+    odd = [SamplePair(combined=float("-inf")), SamplePair(background_ssim=float("nan"))]
+    return [*pairs, *odd]
 
 
 def _curves(store: ObjectStore) -> dict[str, SurvivalCurve]:
