@@ -26,10 +26,10 @@ class Metric:
     columns: tuple[str, ...]
     takes_least: bool = True
 
-    def is_bounded_by(self, other: Filter) -> bool:
+    def is_bounded_by(self, filter: Filter) -> bool:
         """Say whether a filter's bound is on this very number."""
-        is_one = len(self.columns) == 1 or self.takes_least == other.is_minimum
-        return is_one and {*self.columns} == {*other.columns}
+        is_one = len(self.columns) == 1 or self.takes_least == filter.is_minimum
+        return is_one and {*self.columns} == {*filter.columns}
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,12 @@ METRICS: tuple[Metric, ...] = (
 
 def list_metrics() -> tuple[Metric, ...]:
     """Return `METRICS` and, for each filter on a number that is not among them, that number."""
-    others = (
-        Metric(
-            each.title,
-            f"{each.measure[:1].upper()}{each.measure[1:]}.",
-            each.columns,
-            each.is_minimum,
-        )
-        for each in list_filters()
-        if not any(metric.is_bounded_by(each) for metric in METRICS)
-    )
-    return (*METRICS, *others)
+    metrics = [*METRICS]
+    for each in list_filters():
+        if not any(metric.is_bounded_by(each) for metric in metrics):
+            meaning = f"{each.measure[:1].upper()}{each.measure[1:]}."
+            metrics.append(Metric(each.title, meaning, each.columns, each.is_minimum))
+    return tuple(metrics)
 
 
 def compute_distributions(

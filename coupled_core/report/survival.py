@@ -64,25 +64,27 @@ def compute_survival(
     return tuple(curve for curve in curves if curve is not None)
 
 
-def _curve(pairs: Measurements, each: Filter, in_force: tuple[float, ...]) -> SurvivalCurve | None:
-    candidates = _stopped_by_nothing_else(pairs, each)
-    values = pairs.combine(each.columns, takes_least=each.is_minimum)[candidates]
-    loosest = -np.inf if each.is_minimum else np.inf
-    finite = values[np.isfinite(values) & each.passes(values, loosest)]
+def _curve(
+    pairs: Measurements, filter: Filter, in_force: tuple[float, ...]
+) -> SurvivalCurve | None:
+    candidates = _stopped_by_nothing_else(pairs, filter)
+    values = pairs.combine(filter.columns, takes_least=filter.is_minimum)[candidates]
+    loosest = -np.inf if filter.is_minimum else np.inf
+    finite = values[np.isfinite(values) & filter.passes(values, loosest)]
     if not len(finite):
         return None
     levels = np.linspace(0, 1, _NUM_QUANTILES)
     bounds = np.unique([*np.quantile(finite, levels, method="nearest"), *in_force])
     always = int(pairs.is_reviewed_keep.sum())  # a person's keep stands whatever the score
-    passing = [int(each.passes(values, bound).sum()) + always for bound in bounds]
-    return SurvivalCurve(each, tuple(map(float, bounds)), tuple(passing), in_force)
+    passing = [int(filter.passes(values, bound).sum()) + always for bound in bounds]
+    return SurvivalCurve(filter, tuple(map(float, bounds)), tuple(passing), in_force)
 
 
-def _stopped_by_nothing_else(pairs: Measurements, each: Filter) -> Flags:
+def _stopped_by_nothing_else(pairs: Measurements, filter: Filter) -> Flags:
     """Say which scored pairs only this filter can drop."""
-    others = pairs.num_reasons - pairs.has_reason(each.reason)
+    others = pairs.num_reasons - pairs.has_reason(filter.reason)
     candidates: Flags = pairs.is_scored & (others == 0) & ~pairs.is_reviewed_keep
-    return candidates & pairs.are_finite(each.finite_columns)
+    return candidates & pairs.are_finite(filter.finite_columns)
 
 
 _INK, _SOFT, _RULE, _KEPT, _BOUND = "#1b1d1f", "#5a6067", "#e3e3de", "#0b6e5a", "#a3470f"
