@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
 
 class RejectReason(StrEnum):
-    """Why a pair is not kept; the fixed list behind the manifest's `reject_reasons`."""
+    """Why a pair is not kept although no filter objects; `filters` has the reasons of filters."""
 
-    BELOW_MIN_COMBINED = "below_min_combined"
-    EMPTY_MASK = "empty_mask"
-    MASK_TOO_LARGE = "mask_too_large"
-    NEAR_IDENTICAL = "near_identical"
     NOT_BEST = "not_best"
     DUPLICATE = "duplicate"
     UNSAFE = "unsafe"
@@ -229,4 +225,5 @@ class Decision:
     """Whether a pair is kept. Filled by the filter stage."""
 
     kept: bool
-    reject_reasons: tuple[RejectReason, ...]
+    reject_reasons: tuple[str, ...]
+    """Of filters, or a `RejectReason`; empty for a kept pair."""

@@ -36,6 +36,7 @@ class SamplePair:
     mask_side: float = 0.3
     """Side of the entities' squares as a share of the image's."""
     pixel_mse: float = 812.0
+    background_ssim: float = 0.95
     llm_cost_usd: float = 0.001
     gpu_seconds: float = 2.0
 
@@ -127,6 +128,7 @@ def _row(
         SCORES,
         combined=pair.combined,
         pixel_mse=pair.pixel_mse,
+        background_ssim=pair.background_ssim,
         joint_entity_fraction=mask.area_fraction,
         validity_ratio=1 - mask.area_fraction,
     )

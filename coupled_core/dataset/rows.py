@@ -1,7 +1,7 @@
 """From the records of the stages to rows of the manifest and of the image parts."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from coupled_core.dataset.backgrounds import partition_of_background
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.images import EncodedImage
+from coupled_core.filters import name_numbers
 from coupled_core.records import (
     Decision,
     EntityMask,
@@ -193,10 +194,8 @@ def score_columns(
     seen: tuple[ImageDescriptor, ...] = (),
 ) -> Row:
     """Return how a pair was measured; `seen` describes both images, or is empty."""
-    row: Row = dict(vars(scores))
+    row: Row = {**name_numbers(scores, masks)}
     for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
-        row[f"{name}_area_fraction"] = mask.area_fraction
-        row[f"{name}_predicted_iou"] = mask.predicted_iou
         row[f"{name}_touches_border"] = mask.touches_border
     row |= {name: getattr(run, name) for name in _SCORING_FACTS}
     for number, descriptor in enumerate(seen):
@@ -208,14 +207,8 @@ def score_columns(
 
 def decision_columns(decision: Decision) -> Row:
     """Return whether a scored pair is kept, and why not."""
-    reasons = [reason.value for reason in decision.reject_reasons]
+    reasons = [str(reason) for reason in decision.reject_reasons]
     return {"kept": decision.kept, "reject_reasons": reasons, "status": Status.OK.value}
-
-
-def add_reason(reasons: Iterable[str], reason: RejectReason) -> list[str]:
-    """Return the reasons of a row and one more, in the order in which `RejectReason` has them."""
-    known = {*reasons, reason.value}
-    return [each.value for each in RejectReason if each.value in known]
 
 
 def image_row(pair_id: str, images: EncodedPair) -> Row:

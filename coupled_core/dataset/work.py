@@ -30,6 +30,13 @@ class WorkKey(NamedTuple):
     """What its owner calls it, such as `done.json` or `generated/batch-00000.parquet`."""
 
 
+class ShardObject(NamedTuple):
+    """One object that a shard of a run has stored."""
+
+    shard_index: int
+    name: str
+
+
 def work_prefix(run_id: str, shard_index: int) -> str:
     """Return what the keys of a shard's work begin with.
 
@@ -47,12 +54,12 @@ def parse_work_key(key: str) -> WorkKey | None:
     return WorkKey(match["run"], None if shard is None else int(shard), match["name"])
 
 
-def list_work(store: ObjectStore, run_id: str) -> Iterator[tuple[int, str]]:
-    """Yield shard and name of every object that the shards of a run have stored, in one listing."""
+def list_work(store: ObjectStore, run_id: str) -> Iterator[ShardObject]:
+    """Yield everything that the shards of a run have stored, from one listing."""
     for info in store.list(f"{WORK_FOLDER}{run_id}/"):
         found = parse_work_key(info.key)
         if found is not None and found.shard_index is not None:
-            yield found.shard_index, found.name
+            yield ShardObject(found.shard_index, found.name)
 
 
 class WorkFolder:

@@ -9,7 +9,7 @@ from PIL import Image
 from coupled_core.dataset.reader import iter_stored_images
 from coupled_core.dataset.rows import Row
 from coupled_core.errors import DatasetError
-from coupled_core.export.edits import ImageFile, ExportedPair
+from coupled_core.export.edits import ExportedPair, ImageFile
 from coupled_core.storage.store import ObjectStore
 
 

@@ -38,9 +38,7 @@ class Column:
         return {"_type": "Value", "dtype": names.get(self.type, str(self.type))}
 
 
-def image_column(
-    name: str, image_of: Callable[[DirectedEdit], ImageFile], meaning: str
-) -> Column:
+def image_column(name: str, image_of: Callable[[DirectedEdit], ImageFile], meaning: str) -> Column:
     """Return a column of encoded images, which `datasets` decodes."""
 
     def value(edit: DirectedEdit) -> dict[str, Any]:

@@ -106,6 +106,6 @@ def find_showable(
     parts = snapshot.parts_of("manifest")
     left = [np.full(part.num_rows, has_work(part.run_id, part.shard_index)) for part in parts]
     in_work = np.concatenate(left) if left else np.empty(0, np.bool_)
-    unsafe = pairs.reasons.get(RejectReason.UNSAFE, np.zeros(len(pairs), np.bool_))
+    unsafe = pairs.has_reason(RejectReason.UNSAFE)
     showable: Flags = pairs.has_stored_images | (in_work & pairs.is_scored & ~unsafe)
     return showable

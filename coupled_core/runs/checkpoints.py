@@ -32,17 +32,17 @@ from coupled_core.records import (
     SplitOutcome,
 )
 
-_SPLIT = "split.json"
+SPLIT = "split.json"
 
 
 def write_splits(folder: WorkFolder, outcomes: Sequence[SplitOutcome]) -> None:
     """Store what the splitter said about each group of a shard, in order."""
-    folder.write_json(_SPLIT, {"outcomes": [_plain_outcome(outcome) for outcome in outcomes]})
+    folder.write_json(SPLIT, {"outcomes": [_plain_outcome(outcome) for outcome in outcomes]})
 
 
 def read_splits(folder: WorkFolder) -> tuple[SplitOutcome, ...] | None:
     """Return what the splitter said about each group of a shard; None: not split yet."""
-    value = folder.read_json(_SPLIT)
+    value = folder.read_json(SPLIT)
     return None if value is None else tuple(map(_parse_outcome, value["outcomes"]))
 
 

@@ -8,6 +8,7 @@ from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.work import DONE, list_work
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.progress import current_progress
@@ -292,5 +293,4 @@ def _row_id(row: QuarantinedRow) -> str:
 
 def _find_finished(store: ObjectStore, name: str) -> Iterator[int]:
     """Yield the shards of a run that are marked done, from one listing."""
-    keys = (info.key for info in store.list(f"work/{name}/"))
-    return (int(key.split("/")[2]) for key in keys if key.endswith("/done.json"))
+    return (found.shard_index for found in list_work(store, name) if found.name == DONE)

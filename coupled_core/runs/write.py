@@ -22,13 +22,7 @@ from coupled_core.dataset.rows import (
     split_columns,
 )
 from coupled_core.dataset.work import GENERATED, SCORED
-from coupled_core.records import (
-    Decision,
-    GenerationProvenance,
-    Rejection,
-    RejectReason,
-    Sample,
-)
+from coupled_core.records import Decision, GenerationProvenance, Rejection, RejectReason, Sample
 from coupled_core.runs.checkpoints import (
     EncodedSample,
     Generated,

@@ -71,7 +71,7 @@ def _score_pairs(
             "alignment": pair.alignment,
             "joint_entity_fraction": pair.joint_entity_fraction,
             "kept": decisions[i, j].kept,
-            "reject_reasons": [reason.value for reason in decisions[i, j].reject_reasons],
+            "reject_reasons": list(decisions[i, j].reject_reasons),
         }
         for (i, j), pair in scores.items()
     ]

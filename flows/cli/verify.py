@@ -8,7 +8,6 @@ from coupled_core.dataset.reader import find_snapshot
 from coupled_core.dataset.upkeep.partition import NearBackgrounds
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
 from coupled_core.errors import DatasetError
-from coupled_core.filtering.rows import judge_row
 from coupled_core.storage.store import open_store
 from flows.cli.terminal import Terminal
 
@@ -29,7 +28,7 @@ def verify_and_report(
     target = find_snapshot(store, snapshot)
     started_at = time.monotonic()
     with terminal.progress():
-        report = verify_snapshot(store, target, judge_row, num_threads=num_threads)
+        report = verify_snapshot(store, target, num_threads=num_threads)
     seconds = time.monotonic() - started_at
     for damage in report.damage.listed[:_MAX_SHOWN]:
         terminal.say(str(damage))

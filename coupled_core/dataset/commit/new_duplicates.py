@@ -9,8 +9,9 @@ from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
 from coupled_core.dataset.duplicates import LOOKS_COLUMNS, PairLooks, find_duplicates, read_looks
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.reader import iter_images, iter_manifest, iter_rows
-from coupled_core.dataset.rows import Row, add_reason
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.filters import order_reasons
 from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore
 
@@ -79,5 +80,5 @@ def mark_duplicate(row: Row, keeper: str | None) -> Row:
     """Return the row of a pair that duplicates `keeper`; None: it duplicates none."""
     if keeper is None:
         return row
-    reasons = add_reason(row["reject_reasons"], RejectReason.DUPLICATE)
+    reasons = order_reasons([*row["reject_reasons"], RejectReason.DUPLICATE])
     return {**row, "kept": False, "reject_reasons": reasons, "duplicate_of": keeper}

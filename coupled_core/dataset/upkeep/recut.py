@@ -1,32 +1,21 @@
 """Other thresholds over a finished dataset: a new snapshot, and nothing is generated."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from coupled_core.config import FilterConfig
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
-from coupled_core.errors import DatasetError
+from coupled_core.errors import ConfigError, DatasetError
 from coupled_core.filtering.best_pairs import Candidate, Edit, choose_best
+from coupled_core.filters import find_objections, list_filters, order_reasons
 from coupled_core.records import RejectReason, Status
 from coupled_core.storage.store import ObjectStore
 
-Judge = Callable[[Row, Mapping[str, float]], tuple[RejectReason, ...]]
-"""From a scored row and thresholds by name to what these object; (): they let it pass."""
-
-THRESHOLD_REASONS = frozenset(
-    {
-        RejectReason.BELOW_MIN_COMBINED,
-        RejectReason.EMPTY_MASK,
-        RejectReason.MASK_TOO_LARGE,
-        RejectReason.NEAR_IDENTICAL,
-    }
-)
-"""Reasons that a re-cut takes back or gives; others, such as unsafe or duplicate, stay.
-
-Of several attempts the best is chosen anew, among those whose images are stored.
-"""
 _NOT_BEST = RejectReason.NOT_BEST.value
 
 
@@ -41,46 +30,59 @@ class RecutReport(RewriteReport):
 def recut(
     store: ObjectStore,
     thresholds: Mapping[str, float],
-    judge: Judge,
     *,
     leave_out: bool = False,
     single_writer: bool = False,
 ) -> RecutReport:
     """Decide about every scored pair anew, and commit the decisions as a new snapshot.
 
-    Thresholds that are not named stay those of each run. A person's verdict (`review_status`)
-    outlasts any threshold. Images of pairs that are dropped now stay in their parts, so the same
-    dataset can be re-cut back.
+    Thresholds that are not named stay those of each run. Reasons that no filter gives, such as
+    unsafe or duplicate, outlast any threshold, and so does a person's verdict (`review_status`). Of
+    several attempts the best is chosen anew, among those whose images are stored. Images of pairs
+    that are dropped now stay in their parts, so the same dataset can be re-cut back.
 
     Args:
         store: The dataset.
-        thresholds: Settings of the filter by name.
-        judge: Applies thresholds to the numbers of a row.
+        thresholds: Bounds by the setting of their filter.
         leave_out: Leave pairs dropped whose images were never stored, instead of refusing.
         single_writer: Nothing else writes here.
 
     Raises:
+        ConfigError: there is no threshold, or one has an unknown name or is out of its range.
         DatasetError: pairs would be kept whose images are not there; or as `rewrite_rows`.
     """
-    cut = _Recut(dict(thresholds), judge, leave_out)
+    _check(thresholds)
+    cut = _Recut(dict(thresholds), leave_out)
     action = Rewrite("recut", cut.thresholds, cut.change_part, cut.change_run)
     report = rewrite_rows(store, action, single_writer=single_writer)
     return RecutReport(**vars(report), num_without_images=len(cut.without_images))
 
 
+def _check(thresholds: Mapping[str, float]) -> None:
+    if not thresholds:
+        raise ConfigError("no threshold was given: name at least one, such as --min-combined 1.2")
+    try:
+        FilterConfig.model_validate(dict(thresholds))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        option = f"--{str(problem['loc'][0]).replace('_', '-')}"
+        raise ConfigError(f"{option}: {problem['msg']} (got {problem['input']!r})") from error
+
+
 class _Recut:
     """Decides row by row, and remembers the pairs that would be kept if they had images."""
 
-    def __init__(self, thresholds: dict[str, float], judge: Judge, leave_out: bool) -> None:
+    def __init__(self, thresholds: dict[str, float], leave_out: bool) -> None:
         self.thresholds = thresholds
         self.without_images: set[str] = set()
-        self._judge, self._leave_out = judge, leave_out
+        self._leave_out = leave_out
+        self._withdrawn = {each.reason for each in list_filters() if each.recut_takes_back}
 
     def change_part(self, rows: Sequence[Row], run: RunInfo) -> list[Row]:
         """Return the rows of a part with their new decisions."""
         thresholds = {**run.thresholds, **self.thresholds}
         judged = {
-            row["pair_id"]: _object(row, self._judge(row, thresholds))
+            row["pair_id"]: self._object(row, thresholds)
             for row in rows
             if row["status"] == Status.OK and row["review_status"] is None
         }
@@ -102,6 +104,14 @@ class _Recut:
             for row in rows
         ]
 
+    def _object(self, row: Row, thresholds: Mapping[str, float]) -> list[str]:
+        """Return all that speaks against a pair, other attempts aside."""
+        lasting = {*row["reject_reasons"]} - self._withdrawn
+        if row["image_part"] is not None:  # without images it cannot take a better one's place
+            lasting -= {_NOT_BEST}
+        given = (reason for reason, _ in find_objections(row, thresholds))
+        return order_reasons([*lasting, *given])
+
     def change_run(self, run: RunInfo) -> RunInfo:
         """Return the run with the thresholds that decided last; called when all rows were seen."""
         if self.without_images and not self._leave_out:
@@ -110,14 +120,6 @@ class _Recut:
         merged = {**(run.recut or {}), **self.thresholds}
         differing = {name: value for name, value in merged.items() if own.get(name) != value}
         return run.model_copy(update={"recut": differing or None})
-
-
-def _object(row: Row, objections: tuple[RejectReason, ...]) -> list[str]:
-    """Return all that speaks against a pair, other attempts aside."""
-    lasting = {RejectReason(reason) for reason in row["reject_reasons"]} - THRESHOLD_REASONS
-    if row["image_part"] is not None:  # without images it cannot take the place of a better one
-        lasting -= {RejectReason.NOT_BEST}
-    return [r.value for r in RejectReason if r in lasting or r in objections]
 
 
 def _edit_quotas(rows: Sequence[Row], run: RunInfo) -> dict[Edit, int]:

@@ -8,10 +8,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from coupled_core.dataset.rows import Row, add_reason
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
 from coupled_core.errors import ConfigError, DatasetError
+from coupled_core.filters import order_reasons
 from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore
 
@@ -118,7 +119,9 @@ class _Review:
             self._without_images.add(row["pair_id"])
             return row
         is_kept = verdict == KEEP
-        reasons = [] if is_kept else add_reason(row["reject_reasons"], RejectReason.REVIEWED_OUT)
+        reasons = (
+            [] if is_kept else order_reasons([*row["reject_reasons"], RejectReason.REVIEWED_OUT])
+        )
         return {**row, "review_status": verdict, "kept": is_kept, "reject_reasons": reasons}
 
     def check(self, run: RunInfo) -> RunInfo:

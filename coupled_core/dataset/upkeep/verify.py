@@ -9,7 +9,6 @@ from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.damage import Check, DamageLog, hashed_part
 from coupled_core.dataset.upkeep.partition import NearBackgrounds
-from coupled_core.dataset.upkeep.recut import Judge
 from coupled_core.dataset.upkeep.verify_images import expected_images, verify_images
 from coupled_core.dataset.upkeep.verify_rows import ManifestChecks, RowLedger
 from coupled_core.errors import DatasetError
@@ -42,7 +41,7 @@ class VerifyReport:
 
 
 def verify_snapshot(
-    store: ObjectStore, snapshot: Snapshot, judge: Judge, *, num_threads: int = 4
+    store: ObjectStore, snapshot: Snapshot, *, num_threads: int = 4
 ) -> VerifyReport:
     """Check a snapshot byte by byte; damage is reported, not raised.
 
@@ -52,20 +51,19 @@ def verify_snapshot(
     Args:
         store: The dataset.
         snapshot: What to check.
-        judge: Applies thresholds to the numbers of a row.
         num_threads: Threads that hash and decode images.
 
     Raises:
         StorageError: the store does not answer; that says nothing about the dataset.
     """
-    return _Verification(store, snapshot, judge).run(num_threads)
+    return _Verification(store, snapshot).run(num_threads)
 
 
 class _Verification:
     """One pass over a snapshot: manifest parts, what they say together, images against them."""
 
-    def __init__(self, store: ObjectStore, snapshot: Snapshot, judge: Judge) -> None:
-        self._store, self._snapshot, self._judge = store, snapshot, judge
+    def __init__(self, store: ObjectStore, snapshot: Snapshot) -> None:
+        self._store, self._snapshot = store, snapshot
         self._manifest = snapshot.parts_of("manifest")
         self._others = [part for part in snapshot.parts if part.kind != "manifest"]
         self._log = DamageLog()
@@ -97,9 +95,7 @@ class _Verification:
                 Check.SNAPSHOT, part.key, expected=f"run {part.run_id}", got="no such run"
             )
         thresholds = run.thresholds if run else {}
-        checks = ManifestChecks(
-            part, self._num_images, lambda row: self._judge(row, thresholds), self._log
-        )
+        checks = ManifestChecks(part, self._num_images, thresholds, self._log)
         with hashed_part(self._store, part, self._log) as path:
             if path is not None:
                 self._num_bytes += path.stat().st_size

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from coupled_core.dataset.parts import PartInfo, Place
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.upkeep.damage import Check, DamageLog, read_batches
 from coupled_core.dataset.upkeep.partition import NearBackgrounds, find_near_backgrounds
-from coupled_core.records import PairScores, RejectReason, Status
+from coupled_core.filters import NUMBERS, find_objections
+from coupled_core.records import RejectReason, Status
 
 _PARTITIONS = ("", *PARTITIONS)
 _FIELDS = np.dtype(
@@ -162,13 +163,12 @@ _BATCH_ROWS = 4096
 _COLUMNS = sorted(
     {
         *FUNNEL_COLUMNS,
-        *(field.name for field in fields(PairScores)),
+        *NUMBERS,
         *("pair_id", "partition", "background_prompt", "review_status", "image_part", "image_row"),
-        "duplicate_of",
-        *("mask_0_area_fraction", "mask_1_area_fraction", "image_1_sha256"),
+        *("duplicate_of", "image_1_sha256"),
     }
 )
-_MADE = ("image_0_sha256", "image_1_sha256", *(field.name for field in fields(PairScores)))
+_MADE = ("image_0_sha256", "image_1_sha256", *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ class ManifestChecks:
     part: PartInfo
     places: Mapping[str, int]
     """Number of rows of each image part of the snapshot."""
-    objections: Callable[[Row], tuple[RejectReason, ...]]
-    """What the thresholds of the part's run have against a scored row."""
+    thresholds: Mapping[str, float]
+    """The bounds that decided about the rows of the part, by the setting of their filter."""
     log: DamageLog
 
     def verify(self, path: Path, ledger: RowLedger) -> Funnel:
@@ -215,10 +215,11 @@ class ManifestChecks:
         empty = [name for name in _MADE if row[name] is None]
         if empty:
             self._add(Check.DECISION, index, row, "every image and score of a made pair", empty)
-        elif row["kept"] and row["review_status"] != "keep" and (found := self.objections(row)):
-            numbers = {name: row[name] for name in ("combined", "joint_entity_fraction")}
-            what = f"{', '.join(found)} {numbers}"
-            self._add(Check.THRESHOLDS, index, row, "a kept pair within the thresholds", what)
+        elif row["kept"] and row["review_status"] != "keep":
+            found = [f"{reason} ({why})" for reason, why in find_objections(row, self.thresholds)]
+            if found:
+                expected, got = "a kept pair within the thresholds", "; ".join(found)
+                self._add(Check.THRESHOLDS, index, row, expected, got)
 
     def _check_place(self, index: int, row: Row) -> None:
         part, place = row["image_part"], row["image_row"]

@@ -18,7 +18,6 @@ from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.export.pair_rows import Selection, iter_windows
-from coupled_core.filtering.rows import judge_row
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish
 
@@ -84,7 +83,7 @@ def test_an_old_runs_rule_is_read_under_its_present_name(store: LocalStore) -> N
 
 def test_an_old_dataset_verifies_and_is_selected_from(store: LocalStore) -> None:
     snapshot = _current(store)
-    assert verify_snapshot(store, snapshot, judge_row).damage.listed == []
+    assert verify_snapshot(store, snapshot).damage.listed == []
     (window,) = iter_windows(store, snapshot, Selection(("train",)))
     assert len(window) == 2
     assert list(iter_windows(store, snapshot, Selection(("val", "test")))) == []
@@ -94,18 +93,18 @@ def test_new_parts_stand_beside_old_ones(store: LocalStore) -> None:
     run = describe_run("new").model_copy(update={"partition_rule": "2"})
     snapshot = commit_shards(store, [publish(store, "new", 1)], run)
     assert snapshot is not None and snapshot.schema_version == "2.0"
-    assert verify_snapshot(store, snapshot, judge_row).damage.listed == []
+    assert verify_snapshot(store, snapshot).damage.listed == []
     assert _partitions(store) == OLD_ROWS * 2
 
 
 def test_a_rewrite_gives_rows_their_present_names(store: LocalStore) -> None:
-    snapshot = recut(store, {"min_combined": 1.9551}, judge_row).snapshot
+    snapshot = recut(store, {"min_combined": 1.9551}).snapshot
     assert snapshot is not None
     stored = pq.read_table(store.root / snapshot.parts_of("manifest")[0].key)
     assert stored.schema.equals(MANIFEST_SCHEMA)
     assert stored["partition"].to_pylist() == OLD_ROWS
     assert json.loads(snapshot.to_bytes())["runs"][0]["partition_rule"] == "2"
-    assert verify_snapshot(store, snapshot, judge_row).damage.listed == []
+    assert verify_snapshot(store, snapshot).damage.listed == []
 
 
 def test_old_rows_that_the_present_rule_leaves_in_place_are_not_rewritten(

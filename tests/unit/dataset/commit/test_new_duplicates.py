@@ -21,7 +21,6 @@ from coupled_core.dataset.upkeep.dedup import drop_duplicates
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.rewrite import Rewrite, rewrite_rows
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
-from coupled_core.filtering.rows import judge_row
 from coupled_core.records import (
     Decision,
     EntityMask,
@@ -122,7 +121,7 @@ def _commit(store: LocalStore, shards: list[UploadedShard], **stages: Any) -> Sn
 
 
 def _verify(store: LocalStore, snapshot: Snapshot) -> VerifyReport:
-    return verify_snapshot(store, snapshot, judge_row)
+    return verify_snapshot(store, snapshot)
 
 
 def _decisions(store: LocalStore, snapshot: Snapshot) -> dict[tuple[str, int], str | None]:
@@ -247,8 +246,8 @@ def test_dedup_cleans_a_dataset_that_let_duplicates_in_and_takes_back_what_no_lo
 def test_a_recut_leaves_duplicates_dropped(store: LocalStore) -> None:
     pairs = {1: (_draw(1), 2.0), 2: (_copy(_draw(1)), 1.9), 3: (_draw(3), 1.2)}
     _commit(store, [_publish(store, "a", pairs)], output={"store_dropped": True})
-    assert recut(store, {"min_combined": 1.5}, judge_row).num_dropped == 1
-    report = recut(store, {"min_combined": 1.0}, judge_row)
+    assert recut(store, {"min_combined": 1.5}).num_dropped == 1
+    report = recut(store, {"min_combined": 1.0})
     assert report.snapshot is not None
     assert _decisions(store, report.snapshot)["a", 2] == _id("a", 1)
 

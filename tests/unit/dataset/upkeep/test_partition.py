@@ -24,7 +24,6 @@ from coupled_core.dataset.upkeep.partition import (
 )
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
 from coupled_core.errors import DatasetError
-from coupled_core.filtering.rows import judge_row
 from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, make_rows
@@ -71,7 +70,7 @@ def _commit(store: LocalStore, backgrounds: list[str], partitions: list[str]) ->
 
 
 def _verify(store: LocalStore, snapshot: Snapshot) -> VerifyReport:
-    return verify_snapshot(store, snapshot, judge_row)
+    return verify_snapshot(store, snapshot)
 
 
 def test_verify_names_near_backgrounds_in_two_partitions_without_calling_them_damage(

@@ -18,7 +18,6 @@ from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.dataset.upkeep.damage import Check, Damage
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
-from coupled_core.filtering.rows import judge_row
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import ShardRows, describe_run, make_rows, publish
 
@@ -39,7 +38,7 @@ def _commit(store: LocalStore, made: ShardRows, run: RunInfo | None = None) -> S
 
 
 def _verify(store: LocalStore, snapshot: Snapshot) -> VerifyReport:
-    return verify_snapshot(store, snapshot, judge_row, num_threads=2)
+    return verify_snapshot(store, snapshot, num_threads=2)
 
 
 def _only(report: VerifyReport) -> Damage:

@@ -124,6 +124,7 @@ def test_comments_do_not_change_what_the_code_does_and_formulas_do(tmp_path: Pat
             "research/comparison/variants.py",
             "research/evaluation/pairs.py",
             "filtering/decide.py",
+            "filters.py",
         ):
             path = tmp_path / str(index) / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """All numbers of a report, computed once and given to the page, the picture and the summary."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report.distributions import Distribution, compute_distributions
 from coupled_core.report.measurements import Measurements, read_measurements
 from coupled_core.report.schedule_curve import ScheduleCurve, find_schedules
-from coupled_core.report.survival import SurvivalCurve, compute_survival
-from coupled_core.report.thresholds import bounds_in_force
+from coupled_core.report.survival import SurvivalCurve, bounds_in_force, compute_survival
 from coupled_core.storage.store import ObjectStore
 
 SECONDS_PER_HOUR = 3600.0
@@ -30,7 +29,7 @@ class DeviceCost:
     pairs_per_hour: float
     """Generated pairs an hour of one such device."""
     median_seconds: float
-    """Of a pair's share."""
+    """Median of a pair's share."""
     p95_seconds: float
 
 
@@ -47,10 +46,6 @@ class Costs:
     llm_cost_usd: float
     llm_cost_usd_per_kept_pair: float | None
     devices: tuple[DeviceCost, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as they stand in JSON."""
-        return asdict(self)
 
 
 def sum_costs(pairs: Measurements) -> Costs:
@@ -82,20 +77,6 @@ def _device(pairs: Measurements, index: int) -> DeviceCost:
     )
 
 
-_COLUMNS = (
-    "base_model",
-    "base_model_revision",
-    "schedule_id",
-    "coupling_mode",
-    "num_inference_steps",
-    "width",
-    "height",
-    "dtype",
-    "license",
-    "use_restrictions",
-)
-
-
 @dataclass(frozen=True)
 class Origin:
     """One way in which images were made; fields mean what their columns mean."""
@@ -112,25 +93,24 @@ class Origin:
     use_restrictions: str | None
     num_pairs: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as they stand in JSON."""
-        return dict(vars(self))
+
+_ORIGIN_COLUMNS = tuple(field.name for field in fields(Origin))[:-1]
 
 
 def count_origins(store: ObjectStore, snapshot: Snapshot) -> tuple[Origin, ...]:
     """Return every way in which generated pairs were made, the most frequent first."""
     counts: Counter[tuple[Any, ...]] = Counter()
-    for batch in iter_manifest(store, snapshot.parts, _COLUMNS):
+    for batch in iter_manifest(store, snapshot.parts, _ORIGIN_COLUMNS):
         counts.update(zip(*(column.to_pylist() for column in batch.columns), strict=True))
     return tuple(
-        Origin(**dict(zip(_COLUMNS, values, strict=True)), num_pairs=number)
+        Origin(**dict(zip(_ORIGIN_COLUMNS, values, strict=True)), num_pairs=number)
         for values, number in counts.most_common()
         if values[0] is not None
     )
 
 
 @dataclass(frozen=True)
-class SnapshotFacts:
+class DatasetProfile:
     """What a report says about a snapshot."""
 
     dataset: str
@@ -138,7 +118,7 @@ class SnapshotFacts:
     snapshot: Snapshot
     pairs: Measurements
     in_force: dict[str, tuple[float, ...]]
-    """Where the thresholds stand, by name."""
+    """Where the bound of each filter stands, by its setting."""
     distributions: tuple[Distribution, ...]
     survival: tuple[SurvivalCurve, ...]
     costs: Costs
@@ -157,23 +137,23 @@ class SnapshotFacts:
             "snapshot_id": self.snapshot.snapshot_id,
             "funnel": self.funnel.to_dict(),
             "survival": survival_to_dict(self.survival),
-            "costs": self.costs.to_dict(),
-            "origins": [origin.to_dict() for origin in self.origins],
+            "costs": asdict(self.costs),
+            "origins": [asdict(origin) for origin in self.origins],
         }
 
 
 def survival_to_dict(curves: tuple[SurvivalCurve, ...]) -> dict[str, Any]:
-    """Return survival curves by the name of their threshold, as they stand in JSON."""
-    return {curve.threshold.name: curve.to_dict() for curve in curves}
+    """Return survival curves by the setting of their filter, as they stand in JSON."""
+    return {curve.filter.setting: curve.to_dict() for curve in curves}
 
 
-def gather_facts(store: ObjectStore, snapshot: Snapshot) -> SnapshotFacts:
+def profile_snapshot(store: ObjectStore, snapshot: Snapshot) -> DatasetProfile:
     """Read the manifest of a snapshot and compute what a report says."""
     pairs = read_measurements(store, snapshot)
     in_force = bounds_in_force(snapshot.runs)
     origins = count_origins(store, snapshot)
     schedule_ids = list(dict.fromkeys(origin.schedule_id for origin in origins))
-    return SnapshotFacts(
+    return DatasetProfile(
         dataset=store.uri,
         snapshot=snapshot,
         pairs=pairs,
