@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from coupled_core.dataset.commit.upload import temporary_folder
+from coupled_core.dataset.parts import temporary_folder
 from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.records import PromptGroup, QuarantinedRow
 from coupled_core.storage.store import ObjectStore
