@@ -111,12 +111,9 @@ def write_image_files(
     """Write rows of images to as many parts as they need; hold one row group in memory.
 
     Args:
-        rows: As `rows.image_row` makes them.
-        folder: Where the files go.
-        shard_index: Goes into the names of the parts.
-        kind: Images of kept or of dropped pairs.
-        row_group_bytes: Image bytes of a row group.
-        part_bytes: Image bytes of a file.
+        rows: What `rows.image_row` makes.
+        row_group_bytes: Most image bytes of a row group, if it has two rows or more.
+        part_bytes: Image bytes at which a file is closed.
 
     Returns:
         The files, and the place of each pair by its pair_id.
@@ -197,8 +194,6 @@ def iter_batches(
     rows of its group early without an error of pyarrow's.
 
     Args:
-        file: The part.
-        batch_rows: Most rows of a batch.
         columns: Present names of columns; those that the part lacks are left out. None: all.
         row_groups: Which of them to read; None: all.
 

@@ -47,11 +47,8 @@ def upload_shard(
     """Write and upload the parts of a shard; no reader sees them before a commit.
 
     Args:
-        store: The dataset.
         rows: Complete manifest rows, kept and dropped; where their images stand is filled in here.
         image_rows: Rows of `rows.image_row` of the kept pairs, streamed.
-        run_id: The run.
-        shard_index: The shard.
         dropped_rows: Rows of `rows.image_row` of dropped pairs whose images are to be stored.
 
     Raises:
@@ -63,10 +60,10 @@ def upload_shard(
         dropped_files, dropped = write_image_files(
             dropped_rows, folder, shard_index, kind="dropped"
         )
-        nowhere = (None, None)
+        places = {**dropped, **kept}
         placed: list[Row] = []
         for row in rows:
-            part, place = kept.get(row["pair_id"]) or dropped.get(row["pair_id"]) or nowhere
+            part, place = places.get(row["pair_id"], (None, None))
             placed.append({**row, "image_part": part, "image_row": place})
         _check_same_pairs(placed, kept.keys(), dropped.keys(), shard_index)
         files += dropped_files

@@ -49,8 +49,6 @@ def verify_snapshot(
     images a thread, the rows of one manifest part, and some 60 bytes for each row.
 
     Args:
-        store: The dataset.
-        snapshot: What to check.
         num_threads: Threads that hash and decode images.
 
     Raises:

@@ -14,7 +14,7 @@ from coupled_core.dataset.backgrounds import PARTITIONS, canonical_background
 from coupled_core.dataset.funnel import FUNNEL_COLUMNS, Funnel, count_rows
 from coupled_core.dataset.parts import PartInfo, Place
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.upkeep.damage import Check, DamageLog, read_batches
+from coupled_core.dataset.upkeep.damage import Check, DamageLog, Finding, read_batches
 from coupled_core.dataset.upkeep.partition import NearBackgrounds, find_near_backgrounds
 from coupled_core.filters import NUMBERS, find_objections
 from coupled_core.records import RejectReason, Status
@@ -171,10 +171,6 @@ _COLUMNS = sorted(
 _MADE = ("image_0_sha256", "image_1_sha256", *NUMBERS)
 
 
-_Finding = tuple[Check, str, Any]
-"""What was looked at, what was expected, and what was found."""
-
-
 def verify_rows(
     path: Path,
     part: PartInfo,
@@ -188,9 +184,7 @@ def verify_rows(
 
     Args:
         path: The part as a local file.
-        part: What it is.
         ledger: Takes the rows, to compare them with all others.
-        log: Takes what is wrong.
         thresholds: The bounds that decided about the rows, by the setting of their filter.
         num_images: Rows of each part of the snapshot that holds images.
     """
@@ -200,14 +194,13 @@ def verify_rows(
         rows = [absent | row for row in batch.to_pylist()]
         ledger.add(part.key, len(seen), rows)
         for index, row in enumerate(rows, len(seen)):
-            found = chain(_check_decision(row, thresholds), _check_place(row, num_images))
-            for check, expected, got in found:
-                log.add(check, part.key, index, expected=expected, got=got, pair_id=row["pair_id"])
+            for finding in chain(_check_decision(row, thresholds), _check_place(row, num_images)):
+                log.add_finding(finding, part.key, index, row["pair_id"])
         seen += [{name: row[name] for name in FUNNEL_COLUMNS} for row in rows]
     return count_rows(seen)
 
 
-def _check_decision(row: Row, thresholds: Mapping[str, float]) -> Iterator[_Finding]:
+def _check_decision(row: Row, thresholds: Mapping[str, float]) -> Iterator[Finding]:
     kept, review = row["kept"], row["review_status"]
     if kept and row["status"] != Status.OK:
         yield Check.DECISION, "status ok of a kept pair", row["status"]
@@ -229,7 +222,7 @@ def _check_decision(row: Row, thresholds: Mapping[str, float]) -> Iterator[_Find
             yield Check.THRESHOLDS, "a kept pair within the thresholds", "; ".join(found)
 
 
-def _check_place(row: Row, num_images: Mapping[str, int]) -> Iterator[_Finding]:
+def _check_place(row: Row, num_images: Mapping[str, int]) -> Iterator[Finding]:
     part, place = row["image_part"], row["image_row"]
     if part is None:
         if row["kept"]:
