@@ -123,6 +123,7 @@ def write_image_files(
     groups = _row_groups(rows, row_group_bytes)
     pending = next(groups, None)
     while pending is not None:
+        # A part ends with a row group, so it may exceed its bound by one of them.
         path = folder / f"{kind}-{len(files):05d}.parquet"
         written_bytes, pair_ids = 0, []
         with _image_writer(path) as writer:
@@ -153,6 +154,7 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], max_bytes: int) -> Iterator[l
     group: list[Any] = []
     group_bytes = 0
     for row in rows:
+        # A single row may be larger than a group should be; it still has to go somewhere.
         if group and group_bytes + _image_bytes(row) > max_bytes:
             yield group
             group, group_bytes = [], 0
@@ -200,6 +202,7 @@ def iter_batches(
     Raises:
         pa.ArrowInvalid: there are not as many rows as the file says.
     """
+    # The file may call columns what an earlier version called them.
     names = present_names(file.schema_arrow).names
     stored = dict(zip(names, file.schema_arrow.names, strict=True))
     wanted = None if columns is None else [stored[name] for name in columns if name in stored]

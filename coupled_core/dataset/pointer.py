@@ -93,6 +93,7 @@ def move_pointer(
 def _encode(
     pointer: Pointer | None, snapshot_id: str, *, action: str, removing: Any, move_id: str
 ) -> bytes:
+    # Marks for deletion are written over the same snapshot: what was current before stays that.
     is_same = pointer is not None and pointer.snapshot_id == snapshot_id
     before = pointer.snapshot_id if pointer else None
     plain = {

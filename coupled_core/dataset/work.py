@@ -94,6 +94,7 @@ class WorkFolder:
         """Return the keys of a batch's samples, without reading their images; None: no batch."""
         name = _batch_name(stage, batch)
         try:
+            # Parquet keeps columns apart: the images beside the keys are not fetched.
             with self._store.open_input(self.prefix + name) as source:
                 keys: list[str] = pq.read_table(source, columns=["key"]).column(0).to_pylist()
                 return keys

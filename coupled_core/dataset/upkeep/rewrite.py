@@ -106,6 +106,7 @@ class _Rewriting:
         self._rewrite_parts(base)
         self._rewritten = [self._done[part.key] for part in base.parts_of("manifest")]
         others = tuple(part for part in base.parts if part.kind != "manifest")
+        # Images that came back may lie in a part that an earlier re-cut has made already.
         known = {part.key for part in others}
         new = tuple(p for each in self._rewritten for p in each.parts if p.key not in known)
         runs = tuple(self._recount(run) for run in base.runs)
@@ -132,13 +133,7 @@ class _Rewriting:
         progress, action = current_progress(), self._rewrite.action
         progress.begin(action, sum(part.num_rows for part in todo))
         for part in todo:
-            run = base.run_of(part)
-            if run is None:
-                raise DatasetError(
-                    f"snapshot {base.snapshot_id} names no run {part.run_id} of its part "
-                    f"{part.key}: run `coupled verify`"
-                )
-            self._done[part.key] = self._rewrite_part(part, run)
+            self._done[part.key] = self._rewrite_part(part, base.run_of(part))
             progress.advance(action, part.num_rows)
 
     def _rewrite_part(self, part: PartInfo, run: RunInfo) -> _RewrittenPart:
@@ -146,6 +141,7 @@ class _Rewriting:
         verify_part(self._store, part)
         before = list(iter_rows(iter_manifest(self._store, [part])))
         after = self._rewrite.change([dict(row) for row in before], run)
+        # An unchanged part keeps its name, and readers need not fetch it again.
         if after == before:
             return _RewrittenPart(part.run_id, (part,), count_rows(before))
         changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]

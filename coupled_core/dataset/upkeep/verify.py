@@ -1,6 +1,7 @@
 """Read everything that a snapshot names, and say exactly what is not as it should be."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -74,6 +75,7 @@ class _Verification:
         progress = current_progress()
         progress.begin("rows", sum(part.num_rows for part in self._manifest))
         progress.begin("images", sum(part.num_rows for part in self._others))
+        # Manifest parts come first, because they say what the image parts should hold.
         for part in self._manifest:
             self._verify_manifest(part)
         self._ledger.report(self._log)
@@ -87,8 +89,10 @@ class _Verification:
         return VerifyReport(self._snapshot.snapshot_id, *counts, near, self._log)
 
     def _verify_manifest(self, part: PartInfo) -> None:
-        run = self._snapshot.run_of(part)
-        if run is None:
+        thresholds: Mapping[str, float] = {}
+        try:
+            thresholds = self._snapshot.run_of(part).thresholds
+        except DatasetError:
             expected = f"run {part.run_id}"
             self._log.add(Check.SNAPSHOT, part.key, expected=expected, got="no such run")
         with hashed_part(self._store, part, self._log) as path:
@@ -99,7 +103,7 @@ class _Verification:
                     part,
                     self._ledger,
                     self._log,
-                    thresholds=run.thresholds if run else {},
+                    thresholds=thresholds,
                     num_images=self._num_images,
                 )
         current_progress().advance("rows", part.num_rows)

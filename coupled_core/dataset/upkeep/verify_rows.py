@@ -66,6 +66,7 @@ class RowLedger:
             if row["kept"] and partition and background is not None:
                 self._backgrounds[background, name] += 1
             block[index] = (high, low, _hash(row["group_id"]), _hash(plain), partition, *place)
+            # So that `verify` reads an image part's manifest parts again, and no others.
             if row["image_part"] is not None:
                 self._holders[row["image_part"]].add(part)
         self._blocks.append(block)
