@@ -4,7 +4,6 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,8 +34,8 @@ PART_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What pyarrow raises for damage: OSError for bad pages, the last for names that are no text."""
 
 
-class PartInfo(BaseModel):
-    """One part of a dataset, as a snapshot names it."""
+class _Part(BaseModel):
+    """What is known of a part wherever it lies."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,24 +45,21 @@ class PartInfo(BaseModel):
     num_rows: int
     size_bytes: int
     sha256: str
-    etag: str
-    """The store's tag when `sha256` was last compared; while it stays, so does the content."""
     shard_index: int
-    run_id: str
 
 
-@dataclass(frozen=True)
-class PartFile:
-    """A finished part on local disk."""
+class PartFile(_Part):
+    """A finished part on local disk, on its way to where its key says."""
 
     path: Path
-    key: str
-    """Where it goes in the dataset."""
-    kind: PartKind
-    shard_index: int
-    num_rows: int
-    size_bytes: int
-    sha256: str
+
+
+class PartInfo(_Part):
+    """One part of a dataset, as a snapshot names it."""
+
+    etag: str
+    """The store's tag when `sha256` was last compared; while it stays, so does the content."""
+    run_id: str
 
 
 @contextmanager
@@ -171,9 +167,16 @@ def _image_bytes(row: Mapping[str, Any]) -> int:
 def _describe(path: Path, kind: PartKind, shard_index: int, num_rows: int) -> PartFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    # At least five digits: shards from 100,000 on have more.
-    key = f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet"
-    return PartFile(path, key, kind, shard_index, num_rows, path.stat().st_size, digest)
+    return PartFile(
+        path=path,
+        # At least five digits: shards from 100,000 on have more.
+        key=f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet",
+        kind=kind,
+        num_rows=num_rows,
+        size_bytes=path.stat().st_size,
+        sha256=digest,
+        shard_index=shard_index,
+    )
 
 
 def open_part(source: Any) -> pq.ParquetFile:

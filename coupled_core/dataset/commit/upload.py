@@ -89,16 +89,8 @@ def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:
             f"{store.uri}/{file.key} holds {info.size_bytes} bytes with SHA-256 {found}, expected "
             f"{file.size_bytes} with {file.sha256}: check the store, delete the object, run again"
         )
-    return PartInfo(
-        key=file.key,
-        kind=file.kind,
-        num_rows=file.num_rows,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
-        etag=info.etag or file.sha256,
-        shard_index=file.shard_index,
-        run_id=run_id,
-    )
+    facts = file.model_dump(exclude={"path"})
+    return PartInfo(**facts, etag=info.etag or file.sha256, run_id=run_id)
 
 
 def verify_part(store: ObjectStore, part: PartInfo) -> None:
