@@ -140,13 +140,10 @@ class Snapshot(BaseModel):
         Raises:
             DatasetError: the snapshot names none; no commit writes such a one.
         """
-        for run in self.runs:
-            if run.run_id == part.run_id:
-                return run
-        raise DatasetError(
-            f"snapshot {self.snapshot_id} names no run {part.run_id} of its part {part.key}: run "
-            "`coupled verify`"
-        )
+        found = [run for run in self.runs if run.run_id == part.run_id]
+        if not found:
+            raise DatasetError(f"{self.key} names no run {part.run_id}, of its part {part.key}")
+        return found[0]
 
     @property
     def funnel(self) -> Funnel:

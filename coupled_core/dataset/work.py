@@ -127,13 +127,6 @@ class WorkFolder:
         """Mark the shard finished; the last thing that it writes."""
         self.write_json(DONE, value)
 
-    def clear(self) -> None:
-        """Remove everything, the marker last: a half-cleared shard still counts as finished."""
-        done = self.prefix + DONE
-        keys = [info.key for info in self._store.list(self.prefix)]
-        for key in sorted(keys, key=lambda key: key == done):
-            self._store.delete(key)
-
     def _read(self, name: str) -> bytes | None:
         try:
             return self._store.read(self.prefix + name)
