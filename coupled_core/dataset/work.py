@@ -18,6 +18,7 @@ WORK_FOLDER = "work/"
 DONE = "done.json"
 """The marker of a finished shard; the last thing that it writes and the last that is removed."""
 _KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/(?P<shard>\d{{5,}})/(?P<name>.+)")
+_PLAN = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/plan(?:\.json|/.+)")
 
 
 class WorkObject(NamedTuple):
@@ -41,6 +42,17 @@ def work_prefix(run_id: str, shard_index: int) -> str:
     The shard has at least five digits, so that keys sort by it; shards from 100,000 on have more.
     """
     return f"{WORK_FOLDER}{run_id}/{shard_index:05d}/"
+
+
+def plan_prefix(run_id: str) -> str:
+    """Return what the keys of a run's plan begin with: its marker, and the folder of its items."""
+    return f"{WORK_FOLDER}{run_id}/plan"
+
+
+def planned_run(info: ObjectInfo) -> str | None:
+    """Return the run whose plan an object belongs to; None: it belongs to none."""
+    match = _PLAN.fullmatch(info.key)
+    return match and match["run"]
 
 
 def parse_work_key(info: ObjectInfo) -> WorkObject | None:

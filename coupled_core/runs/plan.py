@@ -180,6 +180,8 @@ def plan_run(
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
     if files.is_complete:
         shards = files.read()
+        if not is_dry_run:
+            files.refresh()
     else:
         items = _read_unchanged(config, inputs)
         cut = cut_shards(items, config.output.shard_size, naming)

@@ -16,7 +16,14 @@ from coupled_core.dataset.reader import (
     part_pair_ids,
 )
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.work import DONE, WORK_FOLDER, WorkFolder, WorkObject, parse_work_key
+from coupled_core.dataset.work import (
+    DONE,
+    WORK_FOLDER,
+    WorkFolder,
+    WorkObject,
+    parse_work_key,
+    planned_run,
+)
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
@@ -180,16 +187,20 @@ def _survey_work(
         StorageError: a marker is damaged, so that nobody knows which parts it names.
     """
     shards: dict[tuple[str, int], list[WorkObject]] = defaultdict(list)
+    plans: dict[str, list[ObjectInfo]] = defaultdict(list)
     probes = []
     for info in store.list(WORK_FOLDER):
         if found := parse_work_key(info):
             shards[found.run_id, found.shard_index].append(found)
+        elif run := planned_run(info):
+            plans[run].append(info)
         elif info.key.startswith(_PROBE):
             probes.append(info)
     until, judge = now - retention.grace, _Judge(store, current)
     finished: list[Removal] = []
     abandoned: list[Removal] = []
     named: set[str] = set()
+    at_work = set(plans) - set(current.run_ids)
     for (run_id, shard_index), objects in shards.items():
         done = WorkFolder(store, run_id, shard_index).read_done()
         uploaded = None if done is None else UploadedShard.model_validate(done)
@@ -197,9 +208,16 @@ def _survey_work(
         if uploaded is not None and judge.is_committed(uploaded):
             finished += _select_whole(infos, until, Garbage.FINISHED_WORK)
             continue
+        at_work.add(run_id)
         if uploaded is not None:
             named.update(part.key for part in uploaded.parts)
         if retention.abandoned_work is not None:
+            limit = min(until, now - retention.abandoned_work)
+            abandoned += _select_whole(infos, limit, Garbage.ABANDONED_WORK)
+    for run_id, infos in plans.items():  # a plan that is needed after all is made again
+        if run_id not in at_work:
+            finished += _select_whole(infos, until, Garbage.FINISHED_WORK)
+        elif retention.abandoned_work is not None:
             limit = min(until, now - retention.abandoned_work)
             abandoned += _select_whole(infos, limit, Garbage.ABANDONED_WORK)
     return [*finished, *_select(probes, until, Garbage.PROBE), *abandoned], named

@@ -131,6 +131,33 @@ def test_finished_work_is_recognised_by_its_pairs_when_its_parts_were_rewritten(
     assert Garbage.FINISHED_WORK in _kinds(_plan(store))
 
 
+def _plan_of(store: LocalStore, run: str) -> set[str]:
+    keys = {f"work/{run}/plan.json", f"work/{run}/plan/00000.parquet"}
+    for key in keys:
+        store.write(key, b"{}")
+    return keys
+
+
+def test_the_plan_of_a_run_goes_with_its_last_work(store: LocalStore) -> None:
+    shard = publish(store, "run", 0)
+    commit_shards(store, [shard], describe_run("run"))
+    WorkFolder(store, "run", 0).write_done(shard.model_dump(mode="json"))
+    keys = _plan_of(store, "run")
+    assert keys < {removal.key for removal in _plan(store).removals}
+    WorkFolder(store, "run", 1).write_json("split.json", {})
+    assert keys.isdisjoint(removal.key for removal in _plan(store).removals)
+
+
+def test_the_plan_of_a_run_that_has_no_rows_yet_goes_only_as_abandoned_work(
+    store: LocalStore,
+) -> None:
+    _commit(store, 0, run="other")
+    keys = _plan_of(store, "run")
+    assert _plan(store).removals == ()
+    retention = Retention(abandoned_work=timedelta(days=2))
+    assert {removal.key for removal in _plan(store, retention).removals} == keys
+
+
 def test_unfinished_work_goes_only_when_asked_for(store: LocalStore) -> None:
     _commit(store, 0)
     WorkFolder(store, "open", 3).write_json("split.json", {})
