@@ -11,8 +11,8 @@ from PIL import Image
 
 from coupled_core.dataset.part_files import PART_ERRORS, open_part
 from coupled_core.errors import DatasetError, NotFoundError
-from coupled_core.export.edits import EncodedImage, ExportedPair
-from coupled_core.export.pair_rows import Row
+from coupled_core.export.edits import ExportedPair, ImageFile
+from coupled_core.export.plan import Row
 from coupled_core.storage.store import ObjectStore
 
 _BATCH_ROWS = 4
@@ -98,9 +98,7 @@ def _join(row: Row, found: dict[str, Any], where: str, *, as_png: bool) -> Expor
     return ExportedPair(row, (first, second))
 
 
-def _image(
-    row: Row, found: dict[str, Any], index: int, where: str, *, as_png: bool
-) -> EncodedImage:
+def _image(row: Row, found: dict[str, Any], index: int, where: str, *, as_png: bool) -> ImageFile:
     data: bytes = (found.get(f"image_{index}") or {}).get("bytes") or b""
     digest = hashlib.sha256(data).hexdigest()
     if digest != (expected := row[f"image_{index}_sha256"]):
@@ -118,7 +116,7 @@ def _image(
         if as_png and extension != "png":
             data = _encode_png(picture)
             digest, extension = hashlib.sha256(data).hexdigest(), "png"
-    return EncodedImage(f"{row['pair_id']}-{index}", data, extension, digest)
+    return ImageFile(f"{row['pair_id']}-{index}", data, extension, digest)
 
 
 def _encode_png(picture: Image.Image) -> bytes:

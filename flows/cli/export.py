@@ -7,7 +7,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.export.exporter import ExportReport, export_snapshot
 from coupled_core.export.format import ExportFormat
-from coupled_core.export.pair_rows import Selection
+from coupled_core.export.plan import Selection
 from coupled_core.storage.store import ObjectStore, open_store
 from flows.cli.terminal import Terminal
 
