@@ -12,11 +12,11 @@ from coupled_core.dataset.work import WorkFolder
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
 from coupled_core.report.report import make_report, report_key, store_report
 from coupled_core.runs.facts import describe_inputs, refuse_other_scores
+from coupled_core.runs.models import generation_of, splitter_for
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.sheet import draw_run_sheet
 from coupled_core.scoring.model_files import require_scorers
 from coupled_core.storage.store import open_store
-from tasks.models import generation_of, splitter_for
 from tasks.policy import stage_task
 from tasks.shard import work_of
 

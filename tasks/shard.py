@@ -11,14 +11,7 @@ from coupled_core.records import PromptGroup, QuarantinedRow, Rejection
 from coupled_core.runs.facts import describe_run
 from coupled_core.runs.filter_stage import filter_shard
 from coupled_core.runs.generate_stage import generate_shard
-from coupled_core.runs.plan import RunPlan, SampleNames, ShardPlan, name_samples
-from coupled_core.runs.score_stage import score_shard
-from coupled_core.runs.shard import ShardWork, open_shard, shards_to_split
-from coupled_core.runs.split_stage import split_shard
-from coupled_core.runs.write_stage import write_shard
-from coupled_core.splitting.refusal import refusal_of
-from coupled_core.splitting.splitter import account_of
-from tasks.models import (
+from coupled_core.runs.models import (
     content_filter_for,
     generation_of,
     generator_for,
@@ -26,6 +19,13 @@ from tasks.models import (
     scorer_for,
     splitter_for,
 )
+from coupled_core.runs.plan import RunPlan, SampleNames, ShardPlan, name_samples
+from coupled_core.runs.score_stage import score_shard
+from coupled_core.runs.shard import ShardWork, open_shard, shards_to_split
+from coupled_core.runs.split_stage import split_shard
+from coupled_core.runs.write_stage import write_shard
+from coupled_core.splitting.refusal import refusal_of
+from coupled_core.splitting.splitter import account_of
 from tasks.policy import stage_task
 
 

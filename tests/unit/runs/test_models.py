@@ -5,7 +5,7 @@ import pytest
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
 from coupled_core.prompts.prompt_set import PromptCursor, read_prompt_set
-from tasks.models import prompts_of
+from coupled_core.runs.models import prompts_of
 from tests.coupled_command import write_prompts
 
 
