@@ -107,6 +107,10 @@ class Rejection:
     """Paid for answers that could not be used; of a split only."""
 
 
+SplitOutcome = GroupSplit | Rejection
+"""What a splitter answers about one group."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One group with one seed: what is generated together from one noise."""

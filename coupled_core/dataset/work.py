@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.storage.store import ObjectStore
 
+GENERATED, SCORED = "generated", "scored"
+"""The stages that keep batches, and the folders of their work."""
 _DONE = "done.json"
 
 
@@ -45,6 +47,18 @@ class WorkFolder:
         try:
             return pq.read_table(io.BytesIO(data))
         except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
+            raise self._damaged(name) from error
+
+    def read_keys(self, stage: str, batch: int) -> list[str] | None:
+        """Return the keys of a batch's samples, without reading their images; None: no batch."""
+        name = _batch_name(stage, batch)
+        try:
+            with self._store.open_input(self.prefix + name) as source:
+                keys: list[str] = pq.read_table(source, columns=["key"]).column(0).to_pylist()
+                return keys
+        except NotFoundError:
+            return None
+        except (pa.ArrowException, OSError) as error:
             raise self._damaged(name) from error
 
     def write_table(self, stage: str, batch: int, table: pa.Table) -> None:

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -43,6 +41,15 @@ class PromptSetSummary:
     files: tuple[PromptFileSummary, ...]
 
 
+@dataclass(frozen=True)
+class GivenPrompts:
+    """A prompt set in memory."""
+
+    file: PromptFileSummary
+    """Stands for the file that it is not in; the tag follows from the content."""
+    items: tuple[PromptGroup | QuarantinedRow, ...]
+
+
 def read_prompt_set(config: PromptSetConfig) -> Iterator[PromptGroup | QuarantinedRow]:
     """Yield the groups of a prompt set, and bad rows where the config quarantines them, in order.
 
@@ -56,23 +63,17 @@ def read_prompt_set(config: PromptSetConfig) -> Iterator[PromptGroup | Quarantin
     yield from _records(read_raw_groups(files), names, config)
 
 
-def take_prompt_set(
-    groups: Iterable[Mapping[str, Any]], config: PromptSetConfig
-) -> tuple[list[PromptGroup | QuarantinedRow], PromptSetSummary]:
-    """Return a prompt set that is given in memory, a mapping a row, and its summary.
-
-    Args:
-        groups: With the columns that a Parquet file would have.
-        config: Its location does not matter.
+def take_prompt_set(groups: Iterable[Mapping[str, Any]], config: PromptSetConfig) -> GivenPrompts:
+    """Return a prompt set that is given as mappings, one a row, with the columns of a file.
 
     Raises:
         PromptSetError: as `read_prompt_set`.
     """
     table = _as_table(list(groups))
-    items = list(_records(table_raw_groups(table, IN_MEMORY), [IN_MEMORY], config))
+    items = tuple(_records(table_raw_groups(table, IN_MEMORY), [IN_MEMORY], config))
     content = json.dumps(table.to_pylist(), sort_keys=True, default=str)
     etag = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-    return items, _count(items, (PromptFileSummary(IN_MEMORY, etag, table.num_rows),))
+    return GivenPrompts(PromptFileSummary(IN_MEMORY, etag, table.num_rows), items)
 
 
 def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
@@ -81,22 +82,23 @@ def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
     Raises:
         PromptSetError: as `read_prompt_set`.
     """
-    counts = _count(read_prompt_set(config), ())
-    files = tuple(_summarise(file) for file in list_input_files(config.uri))
-    return replace(counts, files=files)
-
-
-def _count(
-    records: Iterable[PromptGroup | QuarantinedRow], files: tuple[PromptFileSummary, ...]
-) -> PromptSetSummary:
     num_groups = num_prompts = num_quarantined = 0
-    for record in records:
+    for record in read_prompt_set(config):
         if isinstance(record, QuarantinedRow):
             num_quarantined += 1
         else:
             num_groups += 1
             num_prompts += len(record.prompts)
-    return PromptSetSummary(num_groups, num_prompts, num_quarantined, files)
+    return PromptSetSummary(num_groups, num_prompts, num_quarantined, describe_files(config))
+
+
+def describe_files(config: PromptSetConfig) -> tuple[PromptFileSummary, ...]:
+    """Return the files of a prompt set without reading their rows.
+
+    Raises:
+        PromptSetError: nothing is there, or a file is not Parquet.
+    """
+    return tuple(_summarise(file) for file in list_input_files(config.uri))
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -185,33 +187,3 @@ def _summarise(file: InputFile) -> PromptFileSummary:
     with open_parquet(file) as parquet:
         num_rows = parquet.metadata.num_rows
     return PromptFileSummary(file.name, file.read_etag(), num_rows)
-
-
-class PromptCursor:
-    """A place in a prompt set. Reading on is free; only going back starts from the first row."""
-
-    def __init__(self, config: PromptSetConfig) -> None:
-        self.config = config
-        self._position = 0
-        self._items: Iterator[PromptGroup | QuarantinedRow] | None = None
-        self._lock = threading.Lock()
-
-    def read(self, first_item: int, num_items: int) -> list[PromptGroup | QuarantinedRow]:
-        """Return rows of the set, groups and quarantined ones, in order.
-
-        Raises:
-            PromptSetError: the set has become shorter since it was planned.
-        """
-        with self._lock:
-            if self._items is None or first_item < self._position:
-                self._position, self._items = 0, read_prompt_set(self.config)
-            items, self._items = self._items, None  # after an error the next call starts over
-            skipped = sum(1 for _ in islice(items, first_item - self._position))
-            found = list(islice(items, num_items))
-            self._position, self._items = self._position + skipped + len(found), items
-        if len(found) < num_items:
-            raise PromptSetError(
-                f"{self.config.uri} has {self._position} rows, expected at least "
-                f"{first_item + num_items}: it changed during the run; start the run again"
-            )
-        return found

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from coupled_core.dataset.part_files import PART_ERRORS, open_part
-from coupled_core.dataset.work import WorkFolder
+from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.records import RejectReason
-from coupled_core.runs.checkpoints.generated import STAGE as GENERATED
-from coupled_core.runs.checkpoints.scored import STAGE as SCORED
 from coupled_core.storage.store import ObjectStore
 
 
@@ -61,7 +59,7 @@ def iter_pair_images(
     for row in rows:
         if row["image_part"] is not None:
             by_part[row["image_part"]].append(row)
-        elif _may_be_shown(row) and works.has(row["run_id"], row["shard_index"]):
+        elif has_images(row, works):
             by_shard[row["run_id"], row["shard_index"]].append(row)
     for key, inside in by_part.items():
         yield from _from_part(store, key, inside)
@@ -69,9 +67,15 @@ def iter_pair_images(
         yield from _from_work(WorkFolder(store, run_id, shard_index), inside)
 
 
-def _may_be_shown(row: Mapping[str, Any]) -> bool:
-    """Say whether a dropped pair has images that a page may hold: not if they are unsafe."""
-    return bool(row["image_0_sha256"]) and RejectReason.UNSAFE not in row["reject_reasons"]
+def has_images(row: Mapping[str, Any], works: ShardWorks) -> bool:
+    """Say whether a pair has images that a page may hold: stored ones, or in work that is left.
+
+    Images that were found unsafe are in the work, too, but no page shows them.
+    """
+    if row["image_part"] is not None:
+        return True
+    may_be_shown = row["image_0_sha256"] and RejectReason.UNSAFE not in row["reject_reasons"]
+    return bool(may_be_shown) and works.has(row["run_id"], row["shard_index"])
 
 
 def _from_part(
@@ -108,7 +112,7 @@ def _from_work(folder: WorkFolder, rows: Sequence[Mapping[str, Any]]) -> Iterato
         generated, scored = folder.read_table(GENERATED, batch), folder.read_table(SCORED, batch)
         if generated is None or scored is None:
             continue
-        masks = {sample["key"]: sample["masks"] for sample in scored.to_pylist()}
+        masks = {s["key"]: s["masks"] for s in scored.to_pylist() if s["masks"] is not None}
         for sample in generated.to_pylist():
             if sample["key"] in masks:
                 yield from _match(sample["images"], masks[sample["key"]], rows)

@@ -1,23 +1,24 @@
-"""A dataset from groups of prompts, in one process: `coupled_core.build_dataset`."""
+"""A dataset from groups of prompts, in one process: `coupled_core.build_dataset`.
 
-from collections.abc import Iterable, Mapping, Sequence
+The Prefect flow does the same with a task for each step; both share what stands here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.commit.commit import commit_shards, ensure_conditional_writes
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.opened import Dataset, open_dataset
 from coupled_core.dataset.parts import PublishedShard
-from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.generation.provenance import choose_device
 from coupled_core.keywords import config_from_keywords
 from coupled_core.progress import current_progress
-from coupled_core.prompts.prompt_set import IN_MEMORY, PromptSetSummary, take_prompt_set
-from coupled_core.records import PromptGroup, QuarantinedRow
-from coupled_core.runs.facts import describe_inputs, describe_run, refuse_other_scores
-from coupled_core.runs.filter_stage import filter_shard
-from coupled_core.runs.generate_stage import generate_shard
+from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
+from coupled_core.records import PromptGroup
+from coupled_core.runs.facts import describe_inputs, describe_run
 from coupled_core.runs.models import (
     content_filter_for,
     generation_of,
@@ -25,14 +26,13 @@ from coupled_core.runs.models import (
     scorer_for,
     splitter_for,
 )
-from coupled_core.runs.plan import PromptItem, RunPlan, ShardPlan, name_samples, plan_run
-from coupled_core.runs.score_stage import score_shard
-from coupled_core.runs.shard import ShardWork, open_shard, shards_to_split
-from coupled_core.runs.split_stage import split_shard
-from coupled_core.runs.write_stage import write_shard
-from coupled_core.scoring.model_files import require_scorers
+from coupled_core.runs.plan import RunPlan, plan_run
+from coupled_core.runs.planned import PlanFiles
+from coupled_core.runs.shard import ShardWork, shards_to_split
+from coupled_core.runs.stages import generate_shard, score_shard, split_shard
+from coupled_core.runs.write import write_shard
 from coupled_core.splitting.refusal import refusal_of
-from coupled_core.splitting.splitter import Splitter, account_of, settle_split
+from coupled_core.splitting.splitter import account_of, settle_split
 from coupled_core.storage.store import open_store
 
 
@@ -54,13 +54,54 @@ def build_dataset(
         CoupledError: a setting or a group is wrong, or a stage cannot go on.
     """
     config = _settle(config_from_keywords(settings), str(output))
-    items, prompt_set = take_prompt_set(groups, config.prompts)
-    run = _plan(config, items, prompt_set)
-    if run.open_shards:
-        _build_shards(config, run, items)
+    given = take_prompt_set(groups, config.prompts)
+    splitter_for(config.split)  # says now that a key is missing
+    run = plan_run(config, generation_of(config.generation), given=given)
+    prepare_splits(config, run)
+    progress = current_progress()
+    progress.begin("shards", len(run.open_shards))
+    for shard in run.open_shards:
+        _build_shard(ShardWork(config, shard, run.generation))
+        progress.advance("shards")
     if run.shards:
-        _commit(config, run)
+        commit_run(config, run)
     return open_dataset(output)
+
+
+def prepare_splits(config: RunConfig, run: RunPlan) -> int:
+    """Let the splitter ask about all groups at once; return how many shards will find its answers.
+
+    Raises:
+        LlmError: the language model refuses, or the next request could pass the cap on spending.
+    """
+    shards = shards_to_split(config, run)
+    if not shards:
+        return 0
+    open_indices = {shard.shard_index for shard in shards}
+    files = PlanFiles(open_store(config.output.uri), run.run_id, config.output.shard_size)
+    refuse = refusal_of(config.content_filter)
+
+    def read_groups() -> Iterator[PromptGroup]:
+        for shard in files.read():
+            if shard.shard_index in open_indices:
+                groups = (planned.group for planned in shard.groups)
+                yield from (group for group in groups if refuse(group) is None)
+
+    splitter = splitter_for(config.split, account_of(config, run.run_id))
+    splitter.prepare(read_groups, sum(shard.num_items for shard in shards))
+    return len(shards)
+
+
+def commit_run(config: RunConfig, run: RunPlan) -> Snapshot | None:
+    """Commit every finished shard of a run; None: the dataset holds all of it already."""
+    store = open_store(config.output.uri)
+    done = (WorkFolder(store, run.run_id, shard.shard_index).read_done() for shard in run.shards)
+    return commit_shards(
+        store,
+        [PublishedShard.model_validate(value) for value in done if value is not None],
+        describe_inputs(config, run.run_id, run.inputs),
+        single_writer=config.output.single_writer,
+    )
 
 
 def _settle(config: RunConfig, output: str) -> RunConfig:
@@ -71,107 +112,20 @@ def _settle(config: RunConfig, output: str) -> RunConfig:
     return settle_split(config.model_copy(update=places))
 
 
-def _plan(config: RunConfig, items: Sequence[PromptItem], prompt_set: PromptSetSummary) -> RunPlan:
-    store, splitter = open_store(config.output.uri), splitter_for(config.split)
-    ensure_conditional_writes(store, single_writer=config.output.single_writer)
-    snapshot = current_snapshot(store)
-    refuse_other_scores(config, snapshot, store.uri)
-    run = plan_run(
-        config,
-        items,
-        prompt_set,
-        generation_of(config.generation),
-        split_request=splitter.request_sha256,
-        splitter_identity=splitter.identity,
-        committed=committed_pair_ids(store, snapshot),
-        store=store,
-    )
-    if run.open_shards:
-        require_scorers(config.scoring)
-    return run
-
-
-def _build_shards(config: RunConfig, run: RunPlan, items: Sequence[PromptItem]) -> None:
-    splitter = splitter_for(config.split, account_of(config, run.run_id))
-    refuse = refusal_of(config.content_filter)
-    unsplit = [g for s in shards_to_split(config, run) for g in _groups(_items_of(s, items))]
-    # An LLM is asked about all groups together, in large batches and not shard by shard.
-    asked = [group for group in unsplit if refuse(group) is None]
-    splitter.prepare(lambda: asked, len(asked))
-    names = name_samples(config, run.generation, splitter.request_sha256)
-    progress = current_progress()
-    progress.begin("shards", len(run.open_shards))
-    for shard in run.open_shards:
-        _build_shard(open_shard(config, shard, names), _items_of(shard, items), splitter)
-        progress.advance("shards")
-
-
-def _build_shard(work: ShardWork, items: Sequence[PromptItem], splitter: Splitter) -> None:
-    config, folder = work.config, work.folder
-    bad = [item for item in items if isinstance(item, QuarantinedRow)]
-    split_shard(_groups(items), bad, splitter, folder, refusal_of(config.content_filter))
-    for attempt in range(1, config.selection.attempts + 1):
-        if not _make_attempt(work, attempt):
-            break
-    batch_size = config.generation.batch_size
-    filter_shard(
-        work.samples(), folder, config.filter, batch_size=batch_size, selection=config.selection
-    )
-    published = write_shard(
-        work.content(),
-        folder,
-        work.store,
-        describe_run(config, work.plan.run_id),
-        generation_of(config.generation),
-        batch_size=batch_size,
-        store_dropped=config.output.store_dropped,
-    )
-    folder.write_done(published.model_dump(mode="json"))
-
-
-def _make_attempt(work: ShardWork, attempt: int) -> bool:
-    """Generate and score one attempt; False: no group needs it."""
-    config, samples = work.config, work.samples(attempt)
-    if all(sample.attempt != attempt for sample in samples.values()):
-        return False
-    generate_shard(
-        samples,
-        lambda: generator_for(config.generation),
-        work.folder,
-        batch_size=config.generation.batch_size,
-        image_format=config.output.image_format,
-        progress=current_progress(),
-        attempt=attempt,
-    )
+def _build_shard(work: ShardWork) -> None:
+    config, progress = work.config, current_progress()
+    splitter = splitter_for(config.split, account_of(config, work.plan.run_id))
+    split_shard(work, splitter, refusal_of(config.content_filter))
     device = str(choose_device(config.generation.device))
-    score_shard(
-        samples,
-        lambda: scorer_for(config.scoring, device),
-        work.folder,
-        batch_size=config.generation.batch_size,
-        progress=current_progress(),
-        attempt=attempt,
-        load_content_filter=lambda: content_filter_for(
-            config.content_filter, config.scoring, device
-        ),
-    )
-    return True
-
-
-def _commit(config: RunConfig, run: RunPlan) -> None:
-    store = open_store(config.output.uri)
-    done = (WorkFolder(store, run.run_id, shard.shard_index).read_done() for shard in run.shards)
-    commit_shards(
-        store,
-        [PublishedShard.model_validate(value) for value in done if value is not None],
-        describe_inputs(config, run),
-        single_writer=config.output.single_writer,
-    )
-
-
-def _items_of(shard: ShardPlan, items: Sequence[PromptItem]) -> Sequence[PromptItem]:
-    return items[shard.first_item : shard.first_item + shard.num_items]
-
-
-def _groups(items: Iterable[PromptItem]) -> list[PromptGroup]:
-    return [item for item in items if isinstance(item, PromptGroup)]
+    for attempt in range(1, config.selection.attempts + 1):
+        if not work.attempt(attempt).samples:
+            break
+        generate_shard(work, lambda: generator_for(config.generation), progress, attempt)
+        score_shard(
+            work,
+            lambda: scorer_for(config.scoring, device),
+            progress,
+            attempt,
+            lambda: content_filter_for(config.content_filter, config.scoring, device),
+        )
+    write_shard(work, describe_run(config, work.plan.run_id))

@@ -1,6 +1,7 @@
 """What is written down about a run as a whole: settings, inputs, versions."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -9,7 +10,7 @@ from coupled_core.dataset.backgrounds import SPLIT_RULE
 from coupled_core.dataset.commit.commit import check_comparable, what_must_agree
 from coupled_core.dataset.rows import RunFacts
 from coupled_core.dataset.snapshot import InputInfo, RunInfo, Snapshot
-from coupled_core.runs.plan import RunPlan
+from coupled_core.prompts.prompt_set import PromptFileSummary
 from coupled_core.scoring.content_filter import content_filter_version
 from coupled_core.scoring.metrics import METRIC_VERSION
 from coupled_core.version import code_revision, package_version
@@ -35,7 +36,7 @@ def describe_run(config: RunConfig, run_id: str) -> RunFacts:
     )
 
 
-def describe_inputs(config: RunConfig, plan: RunPlan) -> RunInfo:
+def describe_inputs(config: RunConfig, run_id: str, files: Sequence[PromptFileSummary]) -> RunInfo:
     """Return what a snapshot says about a run."""
     inputs = tuple(
         InputInfo(
@@ -44,10 +45,10 @@ def describe_inputs(config: RunConfig, plan: RunPlan) -> RunInfo:
             etag=file.etag,
             num_rows=file.num_rows,
         )
-        for file in plan.inputs
+        for file in files
     )
     return RunInfo(
-        run_id=plan.run_id,
+        run_id=run_id,
         config=config.model_dump(mode="json"),
         config_sha256=fingerprint(config),
         inputs=inputs,

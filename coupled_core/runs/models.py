@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 from coupled_core.config import (
     ContentFilterConfig,
     GenerationConfig,
-    PromptSetConfig,
     ScoringConfig,
     SplitConfig,
 )
 from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
-from coupled_core.prompts.prompt_set import PromptCursor
 from coupled_core.scoring.content_filter import ContentFilter, load_content_filter
 from coupled_core.splitting.splitter import Splitter, build_splitter
 
@@ -75,12 +73,6 @@ def splitter_for(config: SplitConfig, account: str | None = None) -> Splitter:
         return _splitter(config, account)
 
 
-def prompts_of(config: PromptSetConfig) -> PromptCursor:
-    """Return a place in the prompt set; the shards of a process read on from there."""
-    with _loading:
-        return _prompts(config)
-
-
 def content_filter_for(
     config: ContentFilterConfig, scoring: ScoringConfig, device: str
 ) -> ContentFilter | None:
@@ -107,4 +99,3 @@ def _scorer(config: ScoringConfig, device: str) -> "PairScorer":
 _content_filter = lru_cache(maxsize=1)(load_content_filter)
 _generation = lru_cache(maxsize=8)(resolve_generation)
 _splitter = lru_cache(maxsize=4)(build_splitter)
-_prompts = lru_cache(maxsize=1)(PromptCursor)

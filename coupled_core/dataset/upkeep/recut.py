@@ -9,8 +9,8 @@ from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.dataset.upkeep.rewrite import Rewrite, rewrite_rows
 from coupled_core.errors import DatasetError
+from coupled_core.filtering.best_pairs import Candidate, Edit, choose_best
 from coupled_core.records import RejectReason, Status
-from coupled_core.runs.filter_stage import Candidate, Edit, choose_best
 from coupled_core.storage.store import ObjectStore
 
 Judge = Callable[[Row, Mapping[str, float]], tuple[RejectReason, ...]]

@@ -20,12 +20,12 @@ from coupled_core.research.methods.method import Knobs
 from coupled_core.scoring.metrics import METRIC_VERSION
 
 _DECIDING_PACKAGES = (
-    "comparison/variants.py",
+    "research/comparison/variants.py",
     "coupling",
-    "evaluation/pairs.py",
+    "research/evaluation/pairs.py",
     "filtering/decide.py",
     "generation",
-    "methods",
+    "research/methods",
     "schedules",
     "scoring",
 )

@@ -8,7 +8,7 @@ import pytest
 
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
-from coupled_core.prompts.prompt_set import IN_MEMORY, check_prompt_set, take_prompt_set
+from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
 from coupled_core.records import QuarantinedRow
 from tests.unit.prompts.test_prompt_set import GOOD, read, write
 
@@ -26,11 +26,9 @@ def test_they_are_the_groups_of_the_same_rows_in_a_file(
 ) -> None:
     uri = write(tmp_path / "set.parquet", rows)
     expected = [replace(item, source_file=IN_MEMORY) for item in read(uri)]
-    found, summary = take_prompt_set(iter(rows), FAIL)
-    assert found == expected
-    assert replace(summary, files=()) == replace(
-        check_prompt_set(PromptSetConfig(uri=uri)), files=()
-    )
+    given = take_prompt_set(iter(rows), FAIL)
+    assert list(given.items) == expected
+    assert given.file.num_rows == len(rows)
 
 
 def test_bad_rows_are_named_by_number_and_can_be_set_aside() -> None:
@@ -39,9 +37,8 @@ def test_bad_rows_are_named_by_number_and_can_be_set_aside() -> None:
         take_prompt_set(rows, FAIL)
     assert "<groups>, row 1: column prompts: got ['alone']" in str(caught.value)
     assert "which stands in <groups>, row 0 already" in str(caught.value)
-    found, summary = take_prompt_set(rows, QUARANTINE)
+    found = take_prompt_set(rows, QUARANTINE).items
     assert [isinstance(item, QuarantinedRow) for item in found] == [False, True, True]
-    assert (summary.num_groups, summary.num_quarantined) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +59,6 @@ def test_columns_of_a_wrong_type_are_refused(rows: list[dict[str, Any]], words: 
 
 
 def test_equal_groups_have_equal_tags_and_others_another() -> None:
-    tags = [take_prompt_set(rows, FAIL)[1].files[0].etag for rows in (WIDE, list(WIDE), WIDE[:1])]
+    tags = [take_prompt_set(rows, FAIL).file.etag for rows in (WIDE, list(WIDE), WIDE[:1])]
     assert tags[0] == tags[1] != tags[2]
     assert all(len(tag) == 64 for tag in tags)

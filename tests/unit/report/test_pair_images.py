@@ -14,8 +14,12 @@ from coupled_core.dataset.work import WorkFolder
 from coupled_core.records import EntityMask, GeneratedSample
 from coupled_core.report.gallery import make_thumbnails
 from coupled_core.report.pair_images import PairImages, ShardWorks, iter_pair_images
-from coupled_core.runs.checkpoints.generated import encode_sample, write_generated
-from coupled_core.runs.checkpoints.scored import ScoredSample, write_scored
+from coupled_core.runs.checkpoints import (
+    ScoredSample,
+    encode_sample,
+    write_generated,
+    write_scored,
+)
 from coupled_core.storage.store import ObjectStore, open_store
 from tests.sample_pairs import commit_pairs, draw_pair, spread_pairs
 

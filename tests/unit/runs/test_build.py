@@ -86,4 +86,4 @@ def test_what_cannot_be_done_is_refused_before_anything_is_made(
 ) -> None:
     with pytest.raises(error, match=words):
         build_dataset(GROUPS, tmp_path, **settings)
-    assert not [path for path in tmp_path.rglob("*.parquet")]
+    assert not list(tmp_path.rglob("generated/*"))
