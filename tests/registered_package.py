@@ -1,45 +1,53 @@
-"""Packages that stand for those of other people: installed for one command, by folder alone."""
+"""Packages as users write them by the README: a module, and an entry point that names it."""
 
+import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
+_RECIPE = re.compile(
+    r"```python\n"
+    r" *# (?P<module>\w+)\.py: (?P<entry>\S+ = \"[\w.]+:\w+\")"
+    r" under \[project\.entry-points\.\"(?P<group>[\w.]+)\"\]\n"
+    r"(?P<code>.*?)\n *```",
+    re.DOTALL,
+)
 
 
-def install_package(
-    folder: Path, modules: Mapping[str, str], entry_points: Mapping[str, Mapping[str, str]]
-) -> Path:
-    """Lay out a package as pip would: modules, and metadata with its entry points.
-
-    Args:
-        folder: Becomes a place to import from.
-        modules: Source text by name of the module.
-        entry_points: By group, what stands in `pyproject.toml`: name to "module:object".
-    """
-    metadata = folder / "other_people-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other-people\nVersion: 1.0\n")
-    groups = (
-        "\n".join([f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())])
-        for group, entries in entry_points.items()
+def follow_recipe(kind: str, folder: Path) -> None:
+    """Install, into a folder, the package that the README's recipe for a kind describes."""
+    (found,) = (
+        match
+        for match in _RECIPE.finditer((ROOT / "README.md").read_text())
+        if match["group"] == f"coupled_images.{kind}"
     )
-    (metadata / "entry_points.txt").write_text("\n\n".join(groups) + "\n")
-    for name, source in modules.items():
-        (folder / f"{name}.py").write_text(source)
-    return folder
+    indent = len(found["code"]) - len(found["code"].lstrip())
+    code = "\n".join(line[indent:] for line in found["code"].splitlines())
+    install_package(folder, kind, found["module"], code, found["entry"].replace('"', ""))
 
 
-def run_with_package(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run `coupled` in a process that finds the package; its working directory is elsewhere."""
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli.main", *arguments],
-        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"},
-        cwd=folder.parent,
+def install_package(folder: Path, kind: str, module: str, code: str, entry: str) -> None:
+    """Put a module and what pip writes beside it into a folder; `entry` is NAME = MODULE:OBJECT."""
+    (folder / f"{module}.py").write_text(code + "\n")
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[coupled_images.{kind}]\n{entry}\n")
+
+
+def run_with_package(folder: Path, program: str, **variables: str) -> Any:
+    """Run a program where the package is installed; return the JSON that it prints last."""
+    path = os.pathsep.join([str(ROOT), str(folder)])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **variables, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,21 +1,18 @@
 """Formats by name: those of this package, and one that another package registers."""
 
 import json
-import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coupled_core.errors import ConfigError
 from coupled_core.export.format import describe_formats, find_format
 from coupled_core.storage.local import LocalStore
-from tests.registered_package import ROOT, install_package, run_with_package
+from tests.registered_package import ROOT, follow_recipe, install_package, run_with_package
 from tests.unit.export.export_samples import commit_pairs, read_lines, train_instructions
-
-README = ROOT / "coupled_core" / "export" / "README.md"
 
 
 @pytest.mark.parametrize("name", describe_formats())
@@ -41,11 +38,22 @@ def test_listing_formats_imports_nothing_heavy() -> None:
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """The README's example, installed."""
-    section = README.read_text(encoding="utf-8").split("\n## A format of your own\n", 1)[1]
-    [source] = re.findall(r"```python\n(.*?)```", section.split("\n## ", 1)[0], re.DOTALL)
-    [table] = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
-    entry_points = tomllib.loads(table)["project"]["entry-points"]
-    return install_package(tmp_path / "installed", {"my_formats": source}, entry_points)
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    follow_recipe("export_formats", folder)
+    return folder
+
+
+def _run(package: Path, *arguments: str) -> Any:
+    """Run `coupled` where the package is installed; return exit code, output and errors."""
+    program = f"""
+import json
+from typer.testing import CliRunner
+from flows.cli.main import app
+done = CliRunner().invoke(app, {list(arguments)!r})
+print(json.dumps([done.exit_code, done.stdout, done.stderr]))
+"""
+    return run_with_package(package, program)
 
 
 def test_the_readmes_format_of_another_package_exports_and_is_read_back(
@@ -54,23 +62,23 @@ def test_the_readmes_format_of_another_package_exports_and_is_read_back(
     store = LocalStore(tmp_path / "dataset")
     commit_pairs(store)
     where = ["--dataset", store.uri, "--output", str(tmp_path / "out")]
-    done = run_with_package(package, "export", "my-format", *where, "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    code, output, errors = _run(package, "export", "my-format", *where, "--json")
+    assert code == 0, errors
+    answer = json.loads(output)
     assert (answer["format"], answer["edits_checked"]) == ("my-format", 12)
+    found = read_lines(tmp_path / "out/edits.jsonl")
     expected = sorted(text for _, text in train_instructions())
-    assert sorted(str(row["text"]) for row in read_lines(tmp_path / "out/edits.jsonl")) == expected
+    assert sorted(str(row["instruction"]) for row in found) == expected
 
 
 def test_help_names_the_format_of_another_package(package: Path) -> None:
-    done = run_with_package(package, "export", "--help")
-    assert "my-format" in done.stdout and "another installed package" in done.stdout
+    _, output, _ = _run(package, "export", "--help")
+    assert "my-format" in output and "another installed package" in output
 
 
 def test_a_format_that_calls_itself_otherwise_is_refused(tmp_path: Path) -> None:
-    source = "class Odd:\n    name = 'odd'\nODD = Odd()\n"
-    points = {"coupled_images.export_formats": {"even": "odd_formats:ODD"}}
-    package = install_package(tmp_path / "installed", {"odd_formats": source}, points)
-    done = run_with_package(package, "export", "even", "--output", str(tmp_path / "out"))
-    assert done.returncode == 2
-    assert "registered as 'even' calls itself 'odd'" in done.stderr
+    source = "class Odd:\n    name = 'odd'"
+    install_package(tmp_path, "export_formats", "odd_formats", source, "even = odd_formats:Odd")
+    code, _, errors = _run(tmp_path, "export", "even", "--output", str(tmp_path / "out"))
+    assert code == 2
+    assert "registered as 'even' calls itself 'odd'" in errors
