@@ -39,8 +39,9 @@ class PromptGroup:
     group_id: str
     prompts: tuple[str, ...]
     """N >= 2 full prompts."""
-    source_file: str
-    source_row: int
+    source_file: str = ""
+    """Empty for a group that stands in no file."""
+    source_row: int = 0
     """Row number in `source_file`, from 0; of a long-form set the first row of the group."""
     seed: int | None = None
     """None: derived from the run's seed and `group_id`."""
@@ -78,13 +79,16 @@ class GroupSplit:
     background_prompt: str
     entity_prompts: tuple[str, ...]
     """One for each prompt, in order."""
-    edit_instructions: Mapping[tuple[int, int], str]
-    """By (from, to) for every ordered pair of images: "Replace the eagle with a red fox."."""
-    variation_kind: str
-    source: str
+    edit_instructions: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """By (from, to) for every ordered pair of images: "Replace the eagle with a red fox.".
+
+    Only manifest rows need them; splitters fill in all."""
+    variation_kind: str = "entity_swap"
+    source: str = "given"
     """batch, online, cache, offline or given."""
-    request_sha256: str
-    """Identifies the request (splitter, version, prompts); part of the pair_id."""
+    request_sha256: str = ""
+    """Identifies the request (splitter, version, prompts); part of the pair_id. Empty: nobody was
+    asked."""
     model: str | None = None
     """The LLM; None for offline and given splits."""
     prompt_version: str | None = None

@@ -9,7 +9,7 @@ from PIL import Image
 from coupled_core.dataset.reader import iter_stored_images
 from coupled_core.dataset.rows import Row
 from coupled_core.errors import DatasetError
-from coupled_core.export.edits import ExportedImage, ExportedPair
+from coupled_core.export.edits import ExportedPair, ImageFile
 from coupled_core.storage.store import ObjectStore
 
 
@@ -34,7 +34,7 @@ def read_pairs(
         yield ExportedPair(row, (first, second))
 
 
-def _open_image(row: Row, number: int, data: bytes, *, as_png: bool) -> ExportedImage:
+def _open_image(row: Row, number: int, data: bytes, *, as_png: bool) -> ImageFile:
     digest = row[f"image_{number}_sha256"]
     with Image.open(io.BytesIO(data)) as picture:  # reads the header only
         size, extension = picture.size, str(picture.format).lower()
@@ -46,7 +46,7 @@ def _open_image(row: Row, number: int, data: bytes, *, as_png: bool) -> Exported
         if as_png and extension != "png":
             data = _encode_png(picture)
             digest, extension = hashlib.sha256(data).hexdigest(), "png"
-    return ExportedImage(f"{row['pair_id']}-{number}", data, extension, digest)
+    return ImageFile(f"{row['pair_id']}-{number}", data, extension, digest)
 
 
 def _encode_png(picture: Image.Image) -> bytes:

@@ -46,6 +46,9 @@ class Garbage(StrEnum):
     UNFINISHED_WRITE = "unfinished write"
 
 
+_FINISHED, _ABANDONED = Garbage.FINISHED_WORK, Garbage.ABANDONED_WORK
+
+
 @dataclass(frozen=True)
 class Retention:
     """What shall stay beyond what always stays."""
@@ -178,6 +181,30 @@ class _NamedSince:
         return self._keys
 
 
+@dataclass(frozen=True)
+class _Work:
+    """Everything below `work/`."""
+
+    shards: dict[tuple[str, int], list[WorkObject]]
+    """By run and shard."""
+    plans: dict[str, list[ObjectInfo]]
+    """By run."""
+    probes: list[ObjectInfo]
+    """Left by writers that died while they tried the store out."""
+
+
+def _list_all_work(store: ObjectStore) -> _Work:
+    work = _Work(defaultdict(list), defaultdict(list), [])
+    for info in store.list(WORK_FOLDER):
+        if found := parse_work_key(info):
+            work.shards[found.run_id, found.shard_index].append(found)
+        elif run_id := planned_run(info):
+            work.plans[run_id].append(info)
+        elif info.key.startswith(_PROBE):
+            work.probes.append(info)
+    return work
+
+
 def _survey_work(
     store: ObjectStore, current: Snapshot, retention: Retention, now: datetime
 ) -> tuple[list[Removal], set[str]]:
@@ -186,41 +213,28 @@ def _survey_work(
     Raises:
         StorageError: a marker is damaged, so that nobody knows which parts it names.
     """
-    shards: dict[tuple[str, int], list[WorkObject]] = defaultdict(list)
-    plans: dict[str, list[ObjectInfo]] = defaultdict(list)
-    probes = []
-    for info in store.list(WORK_FOLDER):
-        if found := parse_work_key(info):
-            shards[found.run_id, found.shard_index].append(found)
-        elif run := planned_run(info):
-            plans[run].append(info)
-        elif info.key.startswith(_PROBE):
-            probes.append(info)
-    until, judge = now - retention.grace, _Judge(store, current)
-    finished: list[Removal] = []
-    abandoned: list[Removal] = []
+    work, judge, until = _list_all_work(store), _Judge(store, current), now - retention.grace
+    finished: list[list[ObjectInfo]] = []
+    unfinished: list[list[ObjectInfo]] = []
     named: set[str] = set()
-    at_work = set(plans) - set(current.run_ids)
-    for (run_id, shard_index), objects in shards.items():
+    at_work = set(work.plans) - set(current.run_ids)
+    for (run_id, shard_index), objects in work.shards.items():
         done = WorkFolder(store, run_id, shard_index).read_done()
         uploaded = None if done is None else UploadedShard.model_validate(done)
+        is_finished = uploaded is not None and judge.is_committed(uploaded)
         infos = [each.info for each in sorted(objects, key=lambda each: each.name == DONE)]
-        if uploaded is not None and judge.is_committed(uploaded):
-            finished += _select_whole(infos, until, Garbage.FINISHED_WORK)
-            continue
-        at_work.add(run_id)
-        if uploaded is not None:
-            named.update(part.key for part in uploaded.parts)
-        if retention.abandoned_work is not None:
-            limit = min(until, now - retention.abandoned_work)
-            abandoned += _select_whole(infos, limit, Garbage.ABANDONED_WORK)
-    for run_id, infos in plans.items():  # a plan that is needed after all is made again
-        if run_id not in at_work:
-            finished += _select_whole(infos, until, Garbage.FINISHED_WORK)
-        elif retention.abandoned_work is not None:
-            limit = min(until, now - retention.abandoned_work)
-            abandoned += _select_whole(infos, limit, Garbage.ABANDONED_WORK)
-    return [*finished, *_select(probes, until, Garbage.PROBE), *abandoned], named
+        (finished if is_finished else unfinished).append(infos)
+        if not is_finished:
+            at_work.add(run_id)
+            named.update(part.key for part in (uploaded.parts if uploaded else ()))
+    for run_id, infos in work.plans.items():  # one that is needed after all is made again
+        (unfinished if run_id in at_work else finished).append(infos)
+    removals = [r for infos in finished for r in _select_whole(infos, until, _FINISHED)]
+    removals += _select(work.probes, until, Garbage.PROBE)
+    if retention.abandoned_work is not None:
+        until = min(until, now - retention.abandoned_work)
+        removals += [r for infos in unfinished for r in _select_whole(infos, until, _ABANDONED)]
+    return removals, named
 
 
 class _Judge:

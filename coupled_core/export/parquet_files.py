@@ -1,28 +1,32 @@
-"""Parquet shards of edits with Hugging Face features, written row group by row group."""
+"""Parquet files of an export, written and read in bounded memory: shards of edits, and indices."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coupled_core.export.edits import DirectedEdit, ExportedImage, SeenEdit
+from coupled_core.export.edits import DirectedEdit, ImageFile, SeenEdit
 from coupled_core.export.folder import ExportFolder, FileInfo
+from coupled_core.export.folder_format import IndexRow
+from coupled_core.export.plan import ExportPlan
 
 _READ_BYTES = 2**20
 _ROW_GROUP_BYTES = 16 << 20
 """Image bytes at which a row group is closed; readers and we hold one, and some copies of it."""
 _ROW_GROUP_ROWS = 1000
+_INDEX_BATCH_ROWS = 10_000
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a shard."""
+class Field:
+    """One column of a shard of edits."""
 
     name: str
     type: pa.DataType
@@ -38,19 +42,17 @@ class Column:
         return {"_type": "Value", "dtype": names.get(self.type, str(self.type))}
 
 
-def image_column(
-    name: str, image_of: Callable[[DirectedEdit], ExportedImage], meaning: str
-) -> Column:
+def image_column(name: str, image_of: Callable[[DirectedEdit], ImageFile], meaning: str) -> Field:
     """Return a column of encoded images, which `datasets` decodes."""
 
     def value(edit: DirectedEdit) -> dict[str, Any]:
         image = image_of(edit)
         return {"bytes": image.data, "path": f"{image.name}.{image.extension}"}
 
-    return Column(name, _IMAGE, value, meaning)
+    return Field(name, _IMAGE, value, meaning)
 
 
-def shard_schema(columns: Sequence[Column]) -> pa.Schema:
+def shard_schema(columns: Sequence[Field]) -> pa.Schema:
     """Return the schema, features included in the metadata key `huggingface`."""
     features = {column.name: column.feature for column in columns}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
@@ -60,7 +62,7 @@ def shard_schema(columns: Sequence[Column]) -> pa.Schema:
 class ParquetShard:
     """A shard that is being written; it appears under its name when it is closed."""
 
-    def __init__(self, path: str, columns: Sequence[Column], folder: ExportFolder) -> None:
+    def __init__(self, path: str, columns: Sequence[Field], folder: ExportFolder) -> None:
         self._columns = columns
         self._schema = shard_schema(columns)
         self._file = folder.stage(path)
@@ -115,3 +117,21 @@ def read_shards(
                 for batch in file.iter_batches(8, [group], list(columns), use_threads=False):
                     for index in range(batch.num_rows):
                         yield seen_of(batch.slice(index, 1).to_pylist()[0])
+
+
+def write_parquet_index(folder: ExportFolder, plan: ExportPlan, path: str) -> FileInfo:
+    """Write the index rows of all units; their types come from the first batch."""
+    batches = _batches(folder.iter_index(plan.num_pairs_by_unit))
+    first = pa.Table.from_pylist(next(batches))
+    staged = folder.stage(path)
+    with pq.ParquetWriter(staged.path, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for rows in batches:
+            writer.write_table(pa.Table.from_pylist(rows, schema=first.schema))
+    return staged.publish()
+
+
+def _batches(rows: Iterable[IndexRow]) -> Iterator[list[IndexRow]]:
+    left = iter(rows)
+    while batch := list(islice(left, _INDEX_BATCH_ROWS)):
+        yield batch

@@ -1,12 +1,13 @@
-"""Models of this process, each loaded once, whatever number of shards uses it.
+"""Models of this process, each loaded once, whatever number of shards or calls uses it.
 
 The libraries behind them take some twenty seconds to import. That waits for the first model: what
 is refused is refused without it.
 """
 
 import threading
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from coupled_core.config import (
     ContentFilterConfig,
@@ -22,14 +23,36 @@ if TYPE_CHECKING:
     from coupled_core.generation.generator import GroupGenerator
     from coupled_core.scoring.pair_scorer import PairScorer
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _loading = threading.Lock()
 """Two threads that ask at the same time must not load the same model twice."""
 
 
+class _Latest(Generic[P, R]):
+    """Keeps what was loaded last, and lets go of it before anything else is loaded.
+
+    `lru_cache` would do so only afterwards, and two large models may not fit into memory.
+    """
+
+    def __init__(self, load: Callable[P, R]) -> None:
+        self._load = load
+        self._held: tuple[object, R] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        key = (args, kwargs)
+        if self._held is None or self._held[0] != key:
+            self._held = None
+            self._held = key, self._load(*args, **kwargs)
+        return self._held[1]
+
+
 def generator_for(config: GenerationConfig) -> "GroupGenerator":
     """Return the image model."""
+    # Neither is part of what is loaded: samples bring their seeds, and stages cut the batches.
+    same_model = config.model_copy(update={"seed": 0, "batch_size": 1})
     with _loading:
-        return _generator(config)
+        return _generator(same_model)
 
 
 def scorer_for(config: ScoringConfig, device: str) -> "PairScorer":
@@ -59,14 +82,14 @@ def content_filter_for(
         return _content_filter(config, scorer)
 
 
-@lru_cache(maxsize=1)
+@_Latest
 def _generator(config: GenerationConfig) -> "GroupGenerator":
     from coupled_core.generation.generator import load_generator
 
     return load_generator(config)
 
 
-@lru_cache(maxsize=1)
+@_Latest
 def _scorer(config: ScoringConfig, device: str) -> "PairScorer":
     from coupled_core.scoring.pair_scorer import load_scorer
 
