@@ -161,10 +161,9 @@ def generation_columns(
     """Return how the images of a pair were made.
 
     Args:
-        provenance: How the generator makes images, unless a group asks for something else.
-        size_px: (width, height) of the images, which a group may set for itself.
+        provenance: How the generator makes images, unless a group asks for another size.
+        size_px: (width, height) of the images.
         generate_seconds: Wall time of the sample.
-        device_name: Where it ran.
         num_pairs: Pairs of the sample, which share its cost.
     """
     return {
