@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import Any, Protocol
 
 from coupled_core.dataset.backgrounds import split_of_background
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.images import EncodedImage
 from coupled_core.records import (
+    METRIC_NAMES,
     Decision,
     EntityMask,
     GroupSplit,
@@ -238,7 +240,8 @@ def score_columns(
     scores: PairScores, masks: tuple[EntityMask, EntityMask], run: RunFacts, seen: Descriptors = ()
 ) -> Row:
     """Return how a pair was measured; `seen` describes both images, or is empty."""
-    row: Row = dict(vars(scores))
+    row: Row = {name: getattr(scores, name) for name in METRIC_NAMES}
+    row["extra_scores"] = _to_json(scores.extra_scores)
     for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
         row[f"{name}_area_fraction"] = mask.area_fraction
         row[f"{name}_predicted_iou"] = mask.predicted_iou
@@ -252,6 +255,12 @@ def score_columns(
     if run.content_filter_version is not None:
         row["content_concepts"] = sorted({c for each in seen for c in each.concepts})
     return row
+
+
+def _to_json(numbers: Mapping[str, float]) -> str | None:
+    """Return a JSON object, null for what is not finite; None: there are no numbers."""
+    finite = {name: value if isfinite(value) else None for name, value in numbers.items()}
+    return json.dumps(finite, sort_keys=True) if finite else None
 
 
 def decision_columns(decision: Decision) -> Row:

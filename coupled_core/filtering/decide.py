@@ -1,12 +1,11 @@
 """Keep a pair or drop it: one threshold on the combined metric, and guards against gaming it."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from math import isfinite
 from typing import Protocol
 
 from coupled_core.config import FilterConfig
-from coupled_core.records import Decision, PairScores, RejectReason
+from coupled_core.records import METRIC_NAMES, Decision, PairScores, RejectReason
 
 Objection = tuple[RejectReason, str]
 
@@ -43,7 +42,7 @@ def explain(
 
 
 def _check_scores(scores: PairScores, config: FilterConfig) -> Iterator[Objection]:
-    odd = [f.name for f in fields(scores) if not isfinite(getattr(scores, f.name))]
+    odd = [name for name in METRIC_NAMES if not isfinite(getattr(scores, name))]
     if odd:
         yield (
             RejectReason.BELOW_MIN_COMBINED,

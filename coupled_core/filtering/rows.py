@@ -1,15 +1,13 @@
 """Decisions from the numbers of a manifest row: the masks themselves are not needed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from coupled_core.config import FilterConfig
 from coupled_core.filtering.decide import decide
-from coupled_core.records import PairScores, RejectReason
-
-_SCORES = tuple(f.name for f in fields(PairScores))
+from coupled_core.records import METRIC_NAMES, PairScores, RejectReason
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ def judge_row(row: Mapping[str, Any], thresholds: Mapping[str, float]) -> tuple[
         row: Of the manifest, with status ok.
         thresholds: Settings of the filter by name; the others have their defaults.
     """
-    scores = PairScores(**{name: row[name] for name in _SCORES})
+    scores = PairScores(**{name: row[name] for name in METRIC_NAMES})
     masks = (_Area(row["mask_0_area_fraction"]), _Area(row["mask_1_area_fraction"]))
     return decide(scores, masks, _config(tuple(sorted(thresholds.items())))).reject_reasons
 

@@ -1,7 +1,7 @@
 """The numbers of a snapshot's pairs as columns: all that charts and curves are made from."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.records import PairScores, Status
+from coupled_core.records import METRIC_NAMES, Status
 from coupled_core.storage.store import ObjectStore
 
 Reals = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-SCORES = tuple(field.name for field in fields(PairScores))
+SCORES = METRIC_NAMES
 """What the score stage measures; the filter takes one that is not finite for a bad one."""
 _MASKS = (
     "mask_0_area_fraction",

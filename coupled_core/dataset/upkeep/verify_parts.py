@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.damage import Check, DamageLog
 from coupled_core.dataset.upkeep.row_ledger import RowLedger
 from coupled_core.errors import NotFoundError
-from coupled_core.records import PairScores, RejectReason, Status
+from coupled_core.records import METRIC_NAMES, RejectReason, Status
 from coupled_core.storage.store import ObjectStore
 
 
@@ -96,13 +96,13 @@ _BATCH_ROWS = 4096
 _COLUMNS = sorted(
     {
         *FUNNEL_COLUMNS,
-        *(field.name for field in fields(PairScores)),
+        *METRIC_NAMES,
         *("pair_id", "split", "background_prompt", "review_status", "image_part", "image_row"),
         "duplicate_of",
         *("mask_0_area_fraction", "mask_1_area_fraction", "image_1_sha256"),
     }
 )
-_MADE = ("image_0_sha256", "image_1_sha256", *(field.name for field in fields(PairScores)))
+_MADE = ("image_0_sha256", "image_1_sha256", *METRIC_NAMES)
 
 
 @dataclass(frozen=True)

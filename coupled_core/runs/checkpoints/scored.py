@@ -1,14 +1,14 @@
 """`scored/batch-*.parquet`: masks and metrics of the samples of a batch that were generated."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from coupled_core.dataset.images import decode_mask, encode_mask
-from coupled_core.records import EntityMask, ImageDescriptor, PairScores
+from coupled_core.records import METRIC_NAMES, EntityMask, ImageDescriptor, PairScores
 from coupled_core.runs.checkpoints.folder import ShardFolder
 
 STAGE = "scored"
@@ -16,7 +16,12 @@ _MASK = pa.struct(
     [("mask", pa.binary()), ("predicted_iou", pa.float64()), ("touches_border", pa.bool_())]
 )
 _PAIR = pa.struct(
-    [("i", pa.int32()), ("j", pa.int32()), *((f.name, pa.float64()) for f in fields(PairScores))]
+    [
+        ("i", pa.int32()),
+        ("j", pa.int32()),
+        *((name, pa.float64()) for name in METRIC_NAMES),
+        ("extra_scores", pa.map_(pa.string(), pa.float64())),
+    ]
 )
 _DESCRIPTOR = pa.struct([("clip_code", pa.string()), ("concepts", pa.list_(pa.string()))])
 _SCHEMA = pa.schema(
@@ -70,7 +75,12 @@ def _parse(row: dict[str, Any]) -> ScoredSample:
         EntityMask(decode_mask(mask["mask"]), mask["predicted_iou"], mask["touches_border"])
         for mask in row["masks"]
     )
-    scores = {(pair.pop("i"), pair.pop("j")): PairScores(**pair) for pair in row["pairs"]}
+    scores = {
+        (pair.pop("i"), pair.pop("j")): PairScores(
+            **{**pair, "extra_scores": dict(pair.get("extra_scores") or ())}
+        )
+        for pair in row["pairs"]
+    }
     descriptors = tuple(
         ImageDescriptor(each["clip_code"], tuple(each["concepts"]))
         for each in row.get("descriptors") or ()
