@@ -25,7 +25,7 @@ from coupled_core.coupling.entity_region import choose_region, measure_evidence,
 from coupled_core.coupling.install import attention_of
 from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
 from coupled_core.generation.noise import NoiseLevels
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 
 
 @dataclass(frozen=True)

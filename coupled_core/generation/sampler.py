@@ -27,7 +27,7 @@ from coupled_core.coupling.latent_pull import pull_together
 from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
 from coupled_core.generation.noise import NoiseLevels
 from coupled_core.generation.region_sampler import RegionLoop
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in all)."""

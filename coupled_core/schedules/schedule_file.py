@@ -6,8 +6,7 @@ from typing import Any
 
 from coupled_core.config import CouplingMode
 from coupled_core.errors import ScheduleError
-from coupled_core.schedules.region import RegionSettings
-from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule import RegionSettings, Schedule
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "family": (str,),

@@ -29,7 +29,7 @@ from coupled_core.research.cost_model import (
     predict_region_ratio,
     predict_step_flops,
 )
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 
 NUM_TEXT, NUM_IMAGE, NUM_GROUPS = 32, 256, 2
 GEOMETRY = Geometry(

@@ -16,8 +16,7 @@ from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator
 from coupled_core.research.methods.method import Knob, Knobs, Method
 from coupled_core.research.methods.ours import CoupledMethod
-from coupled_core.schedules.region import RegionSettings
-from coupled_core.schedules.schedule import Parameters, Schedule
+from coupled_core.schedules.schedule import Parameters, RegionSettings, Schedule
 from coupled_core.schedules.schedule_file import load_shipped_schedule
 
 SHIFT_KNOB = Knob("shift", -0.1, 0.4, 0.0, meaning="time by which the schedule rises later")

@@ -13,8 +13,7 @@ from coupled_core.generation.generator import GroupGenerator
 from coupled_core.records import GeneratedSample, Rejection, Sample
 from coupled_core.research.methods.method import Knob, Knobs, MethodOutput
 from coupled_core.research.methods.stock_run import OnStep, check_knobs
-from coupled_core.schedules.region import RegionSettings
-from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule import RegionSettings, Schedule
 
 _START = RegionSettings()
 _DECIMALS = 6

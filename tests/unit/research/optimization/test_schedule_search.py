@@ -11,8 +11,7 @@ from coupled_core.research.optimization.schedule_search import (
     Search,
     search_schedule,
 )
-from coupled_core.schedules.families import isotonic
-from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule import Schedule, isotonic
 from tests.unit.research.optimization.test_schedule_space import FITTED_ON
 
 SIGMAS = torch.linspace(1.0, 0.0, 101, dtype=torch.float64)

@@ -16,8 +16,7 @@ from coupled_core.research.optimization.schedule_space import (
     knot_space,
     project,
 )
-from coupled_core.schedules.region import RegionSettings
-from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule import RegionSettings, Schedule
 
 FITTED_ON = FittedOn("log_bias", "miniature", "0" * 64, num_inference_steps=20, shift=0.5)
 SIGMAS = torch.linspace(1.0, 0.0, 101, dtype=torch.float64)
