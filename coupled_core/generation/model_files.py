@@ -12,7 +12,7 @@ from typing import Any
 
 from coupled_core.config import CouplingMode
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 
 
 @dataclass(frozen=True)

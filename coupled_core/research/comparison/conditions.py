@@ -13,7 +13,7 @@ from typing import Any
 import coupled_core
 from coupled_core.config import RunConfig, ScoringConfig, fingerprint
 from coupled_core.generation.provenance import resolve_generation
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.records import Sample
 from coupled_core.research.comparison.settings import OURS
 from coupled_core.research.methods.method import Knobs

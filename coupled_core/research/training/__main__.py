@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.research.training.classifier import train_classifier
 from coupled_core.research.training.clip import train_clip
 from coupled_core.research.training.data import SceneSet, render_scenes

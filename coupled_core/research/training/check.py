@@ -11,8 +11,8 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 
+from coupled_core.miniature import miniature_folder
 from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.paths import miniature_folder
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import CaptionKind, Scene, sample_scene
 from coupled_core.research.training.classifier import NOTHING, SceneClassifier, load_classifier

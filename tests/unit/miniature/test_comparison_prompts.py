@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.config import PromptSetConfig, SplitConfig
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.miniature.prompt_sets import build_comparison_tables
 from coupled_core.miniature.world import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
 from coupled_core.prompts.prompt_set import read_prompt_set

@@ -5,7 +5,7 @@ from collections import Counter
 import pyarrow.parquet as pq
 
 from coupled_core.config import PromptSetConfig
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.miniature.prompt_sets import FILE_NAME, build_example_table
 from coupled_core.miniature.world import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
