@@ -19,10 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from coupled_core.config import GenerationConfig, RunConfig, ScoringConfig
-from coupled_core.generation.base_model import load_pipeline
-from coupled_core.generation.batch import Group, PromptEncoder
-from coupled_core.generation.generator import decode_latents
-from coupled_core.generation.noise import compute_noise_levels, draw_noise, image_ids
+from coupled_core.generation.batch import Group
+from coupled_core.generation.pipeline import (
+    PromptEncoder,
+    compute_noise_levels,
+    decode_latents,
+    draw_noise,
+    image_ids,
+    load_pipeline,
+)
 from coupled_core.generation.provenance import resolve
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
 from coupled_core.records import GeneratedSample, Sample

@@ -14,8 +14,8 @@ from coupled_core.config import CouplingMode, EntityText
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator
+from coupled_core.research.methods.coupled import CoupledMethod
 from coupled_core.research.methods.method import Knob, Knobs, Method
-from coupled_core.research.methods.ours import CoupledMethod
 from coupled_core.schedules.schedule import Parameters, RegionSettings, Schedule
 from coupled_core.schedules.schedule_file import load_shipped_schedule
 

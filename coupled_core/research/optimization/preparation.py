@@ -9,7 +9,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from coupled_core.config import CouplingMode, RunConfig, fingerprint
 from coupled_core.errors import ConfigError, ScheduleError
-from coupled_core.generation.noise import compute_shift
+from coupled_core.generation.pipeline import compute_shift
 from coupled_core.generation.provenance import (
     GenerationProvenance,
     ResolvedGeneration,
@@ -24,7 +24,7 @@ from coupled_core.research.evaluation.samples import (
     split_train_validation,
     take_groups,
 )
-from coupled_core.research.methods.ours import CoupledMethod
+from coupled_core.research.methods.coupled import CoupledMethod
 from coupled_core.research.methods.registry import load_methods
 from coupled_core.research.optimization.schedule_space import FittedOn
 from coupled_core.research.optimization.settings import OptimizeSettings

@@ -8,8 +8,8 @@ import torch
 from scipy.optimize import isotonic_regression
 
 from coupled_core.config import CouplingMode
+from coupled_core.research.methods.coupled import REGION_KNOBS, build_region
 from coupled_core.research.methods.method import Knob, Knobs
-from coupled_core.research.methods.ours import REGION_KNOBS, build_region
 from coupled_core.schedules.schedule import Parameters, RegionSettings, Schedule
 
 # Layout is decided in the first moments, above sigma = 0.85. Roots and logarithms spread the box

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from coupled_core.config import fingerprint
 from coupled_core.records import PairScores, RejectReason, Sample
 from coupled_core.research.evaluation.pairs import EvaluatedPair, Evaluator, OnProgress
-from coupled_core.research.methods.ours import CoupledMethod
+from coupled_core.research.methods.coupled import CoupledMethod
 from coupled_core.runs.identity import attempt_seed
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.storage.store import ObjectStore
