@@ -100,7 +100,8 @@ def choose_schedule(config: GenerationConfig, files: ModelFiles) -> Schedule:
     """Return the schedule file of the settings, or the one shipped for the base model."""
     if config.schedule is None:
         mode = config.coupling_mode or files.known.coupling_mode
-        return load_shipped_schedule(files.known.schedule_name, mode)
+        known = files.known
+        return load_shipped_schedule(known.schedule_name, mode, known.schedule_folder)
     schedule = load_schedule(Path(config.schedule))
     if config.coupling_mode not in (None, schedule.mode):
         raise ScheduleError(

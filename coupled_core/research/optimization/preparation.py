@@ -21,7 +21,7 @@ from coupled_core.records import Sample
 from coupled_core.research.evaluation.pairs import Evaluator
 from coupled_core.research.evaluation.samples import (
     build_samples,
-    split_train_validation,
+    partition_samples,
     take_groups,
 )
 from coupled_core.research.methods.coupled import CoupledMethod
@@ -61,7 +61,7 @@ def choose_samples(settings: OptimizeSettings) -> tuple[list[Sample], list[Sampl
         PromptSetError: the prompt set is not usable.
     """
     run: RunConfig = settings.run
-    train, validation = split_train_validation(build_samples(run.prompts.uri, run))
+    train, validation = partition_samples(build_samples(run.prompts.uri, run))
     if settings.num_groups is not None:
         wanted = (settings.num_groups + 1) // 2, settings.num_groups // 2
         try:
