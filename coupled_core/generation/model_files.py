@@ -15,7 +15,8 @@ from coupled_core.config import CouplingMode
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
 from coupled_core.plugins import find_plugins
-from coupled_core.schedules.schedule_file import SHIPPED_FOLDER
+from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule_file import SHIPPED_FOLDER, load_shipped_schedule
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class KnownModel:
     folder: Path | None = None
     """Where its files lie; None: on the hub."""
     schedule_folder: Path = SHIPPED_FOLDER
+
+    def load_schedule(self, mode: CouplingMode) -> Schedule:
+        """Return the schedule that is meant for the model in a mode.
+
+        Raises:
+            ScheduleError: there is none.
+        """
+        return load_shipped_schedule(self.schedule_name, mode, self.schedule_folder)
 
 
 _BLACK_FOREST_DEV = KnownModel(

@@ -10,7 +10,7 @@ from coupled_core.config import CouplingMode, EntityText, GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.schedules.schedule import Schedule
-from coupled_core.schedules.schedule_file import load_schedule, load_shipped_schedule
+from coupled_core.schedules.schedule_file import load_schedule
 
 MAX_SEQUENCE_LENGTH = 512
 """FLUX's limit of T5 tokens."""
@@ -99,9 +99,7 @@ def resolve(config: GenerationConfig) -> ResolvedGeneration:
 def choose_schedule(config: GenerationConfig, files: ModelFiles) -> Schedule:
     """Return the schedule file of the settings, or the one shipped for the base model."""
     if config.schedule is None:
-        mode = config.coupling_mode or files.known.coupling_mode
-        known = files.known
-        return load_shipped_schedule(known.schedule_name, mode, known.schedule_folder)
+        return files.known.load_schedule(config.coupling_mode or files.known.coupling_mode)
     schedule = load_schedule(Path(config.schedule))
     if config.coupling_mode not in (None, schedule.mode):
         raise ScheduleError(
