@@ -27,7 +27,7 @@ class KnownModel:
     """Hub id, or the name of a model that ships with a package."""
     license: str
     use_restrictions: str
-    """Of the images, in a sentence or two; goes into every manifest."""
+    """What may not be done with the images, in a sentence or two; goes into every manifest."""
     schedule_name: str
     """Which shipped schedules are meant for it: NAME-MODE.json in `schedule_folder`."""
     coupling_mode: CouplingMode

@@ -43,7 +43,7 @@ class SamplerSettings:
     share: bool = True
     """False computes every step as a middle step: slower, the same images in `log_bias` mode."""
     region: RegionSettings | None = None
-    """Of mode region."""
+    """Settings of mode region; None in the others."""
     ablation: Ablation = THE_METHOD
 
 

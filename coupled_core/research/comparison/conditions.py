@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import coupled_core
 from coupled_core.config import RunConfig, ScoringConfig, fingerprint
 from coupled_core.generation.provenance import resolve_generation
 from coupled_core.miniature import miniature_folder
@@ -59,7 +58,7 @@ def find_conditions(config: RunConfig) -> Conditions:
         generation={k: v for k, v in generation.items() if k not in _NOT_IN_IMAGES},
         scoring=_describe_scorers(config.scoring),
         guards=config.filter.model_dump(mode="json", exclude={"min_combined"}),
-        code=digest_code(Path(coupled_core.__file__).parent),
+        code=digest_code(Path(__file__).parents[2]),
     )
 
 

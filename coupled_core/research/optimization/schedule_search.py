@@ -249,7 +249,7 @@ def search_schedule(
         if num_left := budget - num_first:
             knots = knot_space(first.best, first.best_knobs, num_knots, fitted_on, extension)
             stages.append(_run_stage(search, knots, num_left))
-    # Of equals the later: for knots that are no better than their sine, the family asked for.
+    # The later of equals wins: knots, the family asked for, where they are no better than a sine.
     best = max(reversed(stages), key=lambda stage: stage.best_objective)
     return FoundSchedule(best.best, best.best_objective, tuple(stages))
 

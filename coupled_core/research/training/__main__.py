@@ -1,8 +1,7 @@
 """Retrains the miniature: `python -m coupled_core.research.training --work DIR [stage ...]`.
 
 Stages, in order: vae, generator, clip, sam, classifier. Each resumes from its checkpoint in the
-work folder, and
-writes its model into the package (or --output). Uses a GPU if there is one.
+work folder, and writes its model into the package (or --output). Uses a GPU if there is one.
 """
 
 import argparse

@@ -83,7 +83,7 @@ def measure(samples: int, renders: int, pictures: Path | None = None) -> list[Fi
 
 
 def check_classifier(classifier: SceneClassifier, scenes: Sequence[Scene]) -> list[Figure]:
-    """Accuracy on held-out renders."""
+    """Return the accuracy on held-out renders."""
     readings = classifier.read(np.stack([draw_scene(scene)[0] for scene in scenes]))
     both = list(zip(readings, scenes, strict=True))
     return [
