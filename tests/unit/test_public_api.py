@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coupled_core.miniature import miniature_folder
 from PIL import Image
 
 import coupled_core
+from coupled_core.miniature import miniature_folder
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import Scene
 
