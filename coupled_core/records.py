@@ -1,7 +1,7 @@
 """The records that pass between stages: what they mean, who fills them, when a field is None."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -39,8 +39,9 @@ class PromptGroup:
     group_id: str
     prompts: tuple[str, ...]
     """N >= 2 full prompts."""
-    source_file: str
-    source_row: int
+    source_file: str = ""
+    """Empty for a group that stands in no file."""
+    source_row: int = 0
     """Row number in `source_file`, from 0; of a long-form set the first row of the group."""
     seed: int | None = None
     """None: derived from the run's seed and `group_id`."""
@@ -78,13 +79,16 @@ class GroupSplit:
     background_prompt: str
     entity_prompts: tuple[str, ...]
     """One for each prompt, in order."""
-    edit_instructions: Mapping[tuple[int, int], str]
-    """By (from, to) for every ordered pair of images: "Replace the eagle with a red fox."."""
-    variation_kind: str
-    source: str
+    edit_instructions: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """By (from, to) for every ordered pair of images: "Replace the eagle with a red fox.".
+
+    Only manifest rows need them; splitters fill in all."""
+    variation_kind: str = "entity_swap"
+    source: str = "given"
     """batch, online, cache, offline or given."""
-    request_sha256: str
-    """Identifies the request (splitter, version, prompts); part of the pair_id."""
+    request_sha256: str = ""
+    """Identifies the request (splitter, version, prompts); part of the pair_id. Empty: nobody was
+    asked."""
     model: str | None = None
     """The LLM; None for offline and given splits."""
     prompt_version: str | None = None
@@ -218,6 +222,12 @@ class PairScores:
 
     The near-identical guard reads it.
     """
+    extra_scores: Mapping[str, float] = field(default_factory=dict)
+    """What other packages registered as scores, by name; empty where there are none."""
+
+
+METRIC_NAMES = tuple(f.name for f in fields(PairScores) if f.name != "extra_scores")
+"""The numbers of `PairScores` that are ours: each is a column of the manifest."""
 
 
 @dataclass(frozen=True)

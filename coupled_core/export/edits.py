@@ -30,7 +30,7 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class ExportedPair:
-    """A kept pair: its manifest row (the columns of `pair_rows.COLUMNS`) and its images."""
+    """A kept pair: its manifest row (the columns of `plan.COLUMNS`) and its images."""
 
     row: Mapping[str, Any]
     images: tuple[ImageFile, ImageFile]

@@ -14,11 +14,17 @@ from coupled_core.export.card import CARD, render_card
 from coupled_core.export.edits import edits_of, seen_edit
 from coupled_core.export.folder import CHECKSUMS, MARKER, ExportFolder, FileInfo, UnitReport
 from coupled_core.export.format import ExportFormat, UnitWriter
-from coupled_core.export.marker import describe_export
 from coupled_core.export.pair_images import read_pairs
-from coupled_core.export.pair_rows import Selection, iter_windows
 from coupled_core.export.pairing import check_pairing
-from coupled_core.export.plan import ExportPlan, UnitAssigner, UnitId, plan_export
+from coupled_core.export.plan import (
+    ExportPlan,
+    Selection,
+    UnitAssigner,
+    UnitId,
+    iter_windows,
+    plan_export,
+)
+from coupled_core.export.terms import describe_export
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectStore
 from coupled_core.version import package_version

@@ -12,7 +12,12 @@ from coupled_core.dataset.work import DONE, list_work
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.progress import current_progress
-from coupled_core.prompts.prompt_set import PromptFileSummary, describe_files, read_prompt_set
+from coupled_core.prompts.prompt_set import (
+    GivenPrompts,
+    PromptFileSummary,
+    describe_files,
+    read_prompt_set,
+)
 from coupled_core.records import PromptGroup, QuarantinedRow
 from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.runs.identity import (
@@ -149,6 +154,7 @@ def plan_run(
     config: RunConfig,
     generation: GenerationProvenance,
     *,
+    given: GivenPrompts | None = None,
     is_dry_run: bool = False,
     watch: Watch | None = None,
 ) -> RunPlan:
@@ -160,13 +166,15 @@ def plan_run(
     Args:
         config: All settings; they must name a splitter, not "auto".
         generation: The settings of generation after defaults are filled in.
+        given: The prompt set, if it is in memory; None: it lies where the settings say.
         is_dry_run: Write nothing into the dataset.
         watch: Is shown every group of the prompt set.
 
     Raises:
         CoupledError: the build cannot begin, and why.
     """
-    inputs, store = describe_files(config.prompts), open_store(config.output.uri)
+    inputs = (given.file,) if given else describe_files(config.prompts)
+    store = open_store(config.output.uri)
     if not is_dry_run:
         ensure_conditional_writes(store, single_writer=config.output.single_writer)
     snapshot = current_snapshot(store)
@@ -180,8 +188,10 @@ def plan_run(
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
     if files.is_complete:
         shards = files.read()
+        if not is_dry_run:
+            files.refresh()
     else:
-        items = _read_unchanged(config, inputs)
+        items = given.items if given else _read_unchanged(config, inputs)
         cut = cut_shards(items, config.output.shard_size, naming)
         shards = cut if is_dry_run else files.write(cut)
     committed = committed_pair_ids(store, snapshot)

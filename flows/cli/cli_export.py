@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from coupled_core.export.catalogue import FORMATS
+from coupled_core.export.format import describe_formats
 from flows.cli.cli_options import AsJson, Debug
 
-_FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in FORMATS.items())
+_FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in describe_formats().items())
 _EPILOG = f"""[bold]Formats[/]
 
 {_FORMAT_LIST}
@@ -62,7 +62,8 @@ def export(
     from flows.cli.terminal import Terminal, reported_errors
 
     with reported_errors(Terminal(as_json=as_json, debug=debug)) as terminal:
-        from coupled_core.export.registry import find_format, select_edits
+        from coupled_core.export.format import find_format
+        from coupled_core.export.plan import select_edits
         from flows.cli.export import export_and_report
 
         export_format = find_format(format_name)

@@ -5,7 +5,7 @@ from pathlib import Path
 from coupled_core.dataset.reader import find_snapshot
 from coupled_core.export.exporter import ExportReport, export_snapshot
 from coupled_core.export.format import ExportFormat
-from coupled_core.export.pair_rows import Selection
+from coupled_core.export.plan import Selection
 from coupled_core.storage.store import open_store
 from flows.cli.terminal import Terminal
 

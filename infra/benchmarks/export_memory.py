@@ -30,7 +30,8 @@ from coupled_core.dataset.images import EncodedImage, encode_image, encode_mask
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.export.exporter import export_snapshot
-from coupled_core.export.registry import find_format, select_edits
+from coupled_core.export.format import find_format
+from coupled_core.export.plan import select_edits
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import open_store
 

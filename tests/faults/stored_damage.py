@@ -28,7 +28,7 @@ from coupled_core.dataset.upkeep.history import roll_back
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import ExportedPair
 from coupled_core.export.pair_images import read_pairs
-from coupled_core.export.pair_rows import Selection, iter_windows
+from coupled_core.export.plan import Selection, iter_windows
 from coupled_core.storage.store import ObjectStore
 from tests.faults.bench import Reader, Tally, take_report
 from tests.faults.operations import State, find_damage, list_damage, operation_named

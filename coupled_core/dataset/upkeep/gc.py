@@ -213,7 +213,7 @@ class _WorkSurvey:
     ) -> Iterator[Removal]:
         shards: list[list[Removal]] = []
         # A plan that no shard has begun with may wait for the splitter's answers.
-        has_begun = any(shard_index is not None for shard_index in work)
+        has_begun = run_id in self._current.run_ids or any(index is not None for index in work)
         why_plan = Garbage.FINISHED_WORK if has_begun else Garbage.ABANDONED_WORK
         for shard_index, objects in work.items():
             if shard_index is not None:

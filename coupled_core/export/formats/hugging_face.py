@@ -39,3 +39,6 @@ class HuggingFaceFormat:
     def read_back(self, root: Path) -> Iterator[SeenEdit]:
         """Yield the rows of all shards."""
         return self._parquet.read_back(root)
+
+
+HUGGING_FACE = HuggingFaceFormat()

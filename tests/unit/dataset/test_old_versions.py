@@ -17,7 +17,7 @@ from coupled_core.dataset.upkeep.partition import repartition
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.errors import DatasetError
-from coupled_core.export.pair_rows import Selection, iter_windows
+from coupled_core.export.plan import Selection, iter_windows
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish
 

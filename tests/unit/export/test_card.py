@@ -9,8 +9,7 @@ import yaml
 
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.export.card import render_card
-from coupled_core.export.pair_rows import Selection
-from coupled_core.export.plan import DatasetFacts, ExportPlan
+from coupled_core.export.plan import DatasetFacts, ExportPlan, Selection
 
 DEV = ("black-forest-labs/FLUX.1-dev", "FLUX.1 [dev] Non-Commercial License", "Do not compete.")
 OURS = ("miniature", "Apache-2.0", "none")

@@ -14,7 +14,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import edits_of
 from coupled_core.export.pair_images import read_pairs
-from coupled_core.export.pair_rows import Selection, iter_windows
+from coupled_core.export.plan import Selection, iter_windows
 from coupled_core.storage.local import LocalStore
 from tests.unit.export.export_samples import commit_pairs
 

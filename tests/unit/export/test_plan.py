@@ -5,8 +5,7 @@ from collections import Counter
 import numpy as np
 
 from coupled_core.dataset.rows import Row
-from coupled_core.export.pair_rows import Selection
-from coupled_core.export.plan import UnitAssigner, UnitId
+from coupled_core.export.plan import Selection, UnitAssigner, UnitId
 
 SELECTION = Selection(("train", "val", "test"), "both", max_shard_bytes=1000)
 

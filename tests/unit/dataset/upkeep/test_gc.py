@@ -167,7 +167,7 @@ def test_a_plan_goes_with_the_last_of_its_shards_and_its_marker_first(store: Loc
 def test_a_plan_of_an_unfinished_run_goes_only_when_asked_for(
     store: LocalStore, has_begun: bool
 ) -> None:
-    _commit(store, 0)
+    _commit(store, 0, run="another")
     _plan_run(store)
     if has_begun:
         WorkFolder(store, "run", 3).write_json("split.json", {})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from coupled_core.export.catalogue import FORMATS
+from coupled_core.export.format import describe_formats
 from coupled_core.storage.local import LocalStore
 from flows.cli.main import app
 from tests.unit.export.export_samples import commit_pairs
@@ -27,7 +27,7 @@ def _run(*arguments: str) -> tuple[int, str, str]:
 def test_help_names_every_format() -> None:
     code, output, _ = _run("--help")
     assert code == 0
-    assert all(name in output for name in FORMATS)
+    assert all(name in output for name in describe_formats())
 
 
 def test_json_says_what_is_in_the_export_and_under_which_terms(
