@@ -207,6 +207,7 @@ def _are_near(
     """Say of each two pairs whether both images are near, in either order."""
     near = np.zeros(len(one), bool)
     for swap in ((0, 1), (1, 0)):
+        # Hashes first, since few pairs pass them and codes take longer to compare.
         gap = np.bitwise_count(pairs.phashes[one] ^ pairs.phashes[other][:, swap])
         alike = np.flatnonzero((gap <= config.max_phash_distance).all(axis=1) & ~near)
         a, b = pairs.codes[one[alike]], pairs.codes[other[alike]][:, swap]
@@ -223,6 +224,7 @@ def cosines(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float32]:
 
 def _chunks(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.uint64]:
     """Cut hashes (N, 2) into max_distance + 1 pieces of nearly equal length, (N, 2, pieces)."""
+    # Two hashes that differ in fewer bits than there are pieces agree in at least one piece.
     ends = np.linspace(0, _HASH_BITS, max_distance + 2).round().astype(np.uint64)
     pieces = [
         (hashes >> start) & np.uint64((1 << int(end - start)) - 1) for start, end in pairwise(ends)

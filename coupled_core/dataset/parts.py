@@ -4,7 +4,6 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,8 +34,8 @@ PART_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What pyarrow raises for damage: OSError for bad pages, the last for names that are no text."""
 
 
-class PartInfo(BaseModel):
-    """One part of a dataset, as a snapshot names it."""
+class _Part(BaseModel):
+    """What is known of a part wherever it lies."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,24 +45,21 @@ class PartInfo(BaseModel):
     num_rows: int
     size_bytes: int
     sha256: str
-    etag: str
-    """The store's tag when `sha256` was last compared; while it stays, so does the content."""
     shard_index: int
-    run_id: str
 
 
-@dataclass(frozen=True)
-class PartFile:
-    """A finished part on local disk."""
+class PartFile(_Part):
+    """A finished part on local disk, on its way to where its key says."""
 
     path: Path
-    key: str
-    """Where it goes in the dataset."""
-    kind: PartKind
-    shard_index: int
-    num_rows: int
-    size_bytes: int
-    sha256: str
+
+
+class PartInfo(_Part):
+    """One part of a dataset, as a snapshot names it."""
+
+    etag: str
+    """The store's tag when `sha256` was last compared; while it stays, so does the content."""
+    run_id: str
 
 
 @contextmanager
@@ -123,6 +119,7 @@ def write_image_files(
     groups = _row_groups(rows, row_group_bytes)
     pending = next(groups, None)
     while pending is not None:
+        # A part ends with a row group, so it may exceed its bound by one of them.
         path = folder / f"{kind}-{len(files):05d}.parquet"
         written_bytes, pair_ids = 0, []
         with _image_writer(path) as writer:
@@ -153,6 +150,7 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], max_bytes: int) -> Iterator[l
     group: list[Any] = []
     group_bytes = 0
     for row in rows:
+        # A single row may be larger than a group should be; it still has to go somewhere.
         if group and group_bytes + _image_bytes(row) > max_bytes:
             yield group
             group, group_bytes = [], 0
@@ -169,9 +167,16 @@ def _image_bytes(row: Mapping[str, Any]) -> int:
 def _describe(path: Path, kind: PartKind, shard_index: int, num_rows: int) -> PartFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    # At least five digits: shards from 100,000 on have more.
-    key = f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet"
-    return PartFile(path, key, kind, shard_index, num_rows, path.stat().st_size, digest)
+    return PartFile(
+        path=path,
+        # At least five digits: shards from 100,000 on have more.
+        key=f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet",
+        kind=kind,
+        num_rows=num_rows,
+        size_bytes=path.stat().st_size,
+        sha256=digest,
+        shard_index=shard_index,
+    )
 
 
 def open_part(source: Any) -> pq.ParquetFile:
@@ -200,6 +205,7 @@ def iter_batches(
     Raises:
         pa.ArrowInvalid: there are not as many rows as the file says.
     """
+    # The file may call columns what an earlier version called them.
     names = present_names(file.schema_arrow).names
     stored = dict(zip(names, file.schema_arrow.names, strict=True))
     wanted = None if columns is None else [stored[name] for name in columns if name in stored]

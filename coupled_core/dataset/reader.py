@@ -102,6 +102,7 @@ def iter_history(store: ObjectStore) -> Iterator[Snapshot]:
     while snapshot is not None:
         yield snapshot
         parent = snapshot.parent
+        # A collection of garbage removes old ancestors, and nothing of what follows from them.
         is_kept = parent is not None and store.exists(snapshot_key(parent))
         snapshot = load_snapshot(store, parent) if parent and is_kept else None
 
@@ -164,6 +165,7 @@ def iter_stored_images(
     """
     columns = ["pair_id", *(IMAGE_FIELDS if with_masks else IMAGE_FIELDS[:2])]
     placed = sorted(rows, key=itemgetter("image_part", "image_row"))
+    # Each part is opened once, and read from its beginning to its end.
     for part, group in groupby(placed, key=itemgetter("image_part")):
         where = f"{store.uri}/{part}"
         wanted = _by_place(group, where)
@@ -278,6 +280,7 @@ def _check_outside(where: str, part: PartInfo, size_bytes: int, file: pq.Parquet
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    # Parts of earlier versions lack columns that came later.
     columns: list[Any] = [
         batch.column(field.name).cast(field.type)
         if field.name in batch.schema.names

@@ -94,6 +94,7 @@ class WorkFolder:
         """Return the keys of a batch's samples, without reading their images; None: no batch."""
         name = _batch_name(stage, batch)
         try:
+            # Parquet keeps columns apart: the images beside the keys are not fetched.
             with self._store.open_input(self.prefix + name) as source:
                 keys: list[str] = pq.read_table(source, columns=["key"]).column(0).to_pylist()
                 return keys
@@ -125,13 +126,6 @@ class WorkFolder:
     def write_done(self, value: Any) -> None:
         """Mark the shard finished; the last thing that it writes."""
         self.write_json(DONE, value)
-
-    def clear(self) -> None:
-        """Remove everything, the marker last: a half-cleared shard still counts as finished."""
-        done = self.prefix + DONE
-        keys = [info.key for info in self._store.list(self.prefix)]
-        for key in sorted(keys, key=lambda key: key == done):
-            self._store.delete(key)
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -173,6 +173,7 @@ def _trim_shard(
 
 def _merge_run(runs: tuple[RunInfo, ...], run: RunInfo, added: Funnel) -> tuple[RunInfo, ...]:
     """Count rows for a run that is known already, or append the run."""
+    # A run that was interrupted, or whose shards failed, commits more than once.
     before = next((known.funnel for known in runs if known.run_id == run.run_id), Funnel())
     merged = run.model_copy(update={"funnel": (before + added).check()})
     others = tuple(known for known in runs if known.run_id != run.run_id)

@@ -56,6 +56,7 @@ def upload_shard(
         StorageError: an upload failed, or the temporary folder is full.
     """
     with temporary_folder() as folder:
+        # Images first: a part's name follows from its content, and manifest rows state it.
         files, kept = write_image_files(image_rows, folder, shard_index)
         dropped_files, dropped = write_image_files(
             dropped_rows, folder, shard_index, kind="dropped"
@@ -88,16 +89,8 @@ def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:
             f"{store.uri}/{file.key} holds {info.size_bytes} bytes with SHA-256 {found}, expected "
             f"{file.size_bytes} with {file.sha256}: check the store, delete the object, run again"
         )
-    return PartInfo(
-        key=file.key,
-        kind=file.kind,
-        num_rows=file.num_rows,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
-        etag=info.etag or file.sha256,
-        shard_index=file.shard_index,
-        run_id=run_id,
-    )
+    facts = file.model_dump(exclude={"path"})
+    return PartInfo(**facts, etag=info.etag or file.sha256, run_id=run_id)
 
 
 def verify_part(store: ObjectStore, part: PartInfo) -> None:
@@ -125,6 +118,7 @@ def verify_part(store: ObjectStore, part: PartInfo) -> None:
 def _find_fresh(store: ObjectStore, key: str) -> ObjectInfo | None:
     """Return an object that is there and recent; an old one may be about to be collected."""
     info = store.stat(key) if store.exists(key) else None
+    # Parts are named by their content, so a twin's upload will do if it is sure to stay.
     if info is None or info.modified_at is None:
         return None
     return info if datetime.now(UTC) - info.modified_at < _REUSABLE_FOR else None

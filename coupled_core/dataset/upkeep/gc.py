@@ -114,6 +114,8 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     work = survey.removals(retention, now)
     named = survey.waiting_parts.union(*(_named_by(store, name) for name in retained))
     until = now - retention.grace
+    # Snapshots go before the parts that only they name: a killed collection leaves no snapshot
+    # that names a part which is gone.
     removals = [
         *(Removal(info.key, info.size_bytes, Garbage.SNAPSHOT) for info in going.values()),
         *_reports(store, going),
@@ -264,7 +266,8 @@ def _choose_snapshots(
     if retention.older_than is not None:
         until = now - retention.older_than
         keep |= {name for name, info in found.items() if not _is_old(info, until)}
-    keep -= set(pointer.removing)  # a collection that was killed had begun with them
+    # A collection that was killed had begun with these: some of their parts may be gone.
+    keep -= set(pointer.removing)
     retained = [name for name in newest if name in keep]
     return retained, {name: found[name] for name in newest if name not in keep}
 

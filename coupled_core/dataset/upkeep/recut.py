@@ -93,6 +93,7 @@ class _Recut:
         chosen = choose_best(map(_candidate, stored), quotas)
         beaten = {row["pair_id"] for row in passing} - chosen
         decided = judged | {name: [_NOT_BEST] for name in beaten}
+        # Their rows stay as they are; `change_run` refuses all of it unless they may be left out.
         self.without_images |= missing
         for name in missing:
             del decided[name]

@@ -66,6 +66,7 @@ class RowLedger:
             if row["kept"] and partition and background is not None:
                 self._backgrounds[background, name] += 1
             block[index] = (high, low, _hash(row["group_id"]), _hash(plain), partition, *place)
+            # So that `verify` reads an image part's manifest parts again, and no others.
             if row["image_part"] is not None:
                 self._holders[row["image_part"]].add(part)
         self._blocks.append(block)
@@ -84,18 +85,16 @@ class RowLedger:
             return
         rows = np.concatenate(self._blocks)
         for first, again in _repeats(rows):
-            got = f"the id of {self._name(first)}"
-            self._log_row(log, Check.PAIR_ID, again, expected="an id of its own", got=got)
+            finding = (Check.PAIR_ID, "an id of its own", f"the id of {self._name(first)}")
+            self._log_row(log, finding, again)
         self._report_lost_keepers(rows, log)
-        crossings = {
-            "background": Check.BACKGROUND_PARTITION,
-            "group": Check.GROUP_PARTITION,
-        }
-        for field, check in crossings.items():
+        for field, check in (
+            ("background", Check.BACKGROUND_PARTITION),
+            ("group", Check.GROUP_PARTITION),
+        ):
             for first, other in _crossings(rows, field):
                 expected = f"{_PARTITIONS[first['partition']]}, as in {self._name(first)}"
-                got = _PARTITIONS[other["partition"]]
-                self._log_row(log, check, other, expected=expected, got=got)
+                self._log_row(log, (check, expected, _PARTITIONS[other["partition"]]), other)
 
     def _report_lost_keepers(self, rows: NDArray[Any], log: DamageLog) -> None:
         keepers = np.array([_halves(each[3]) for each in self._duplicates], np.uint64)
@@ -103,13 +102,11 @@ class RowLedger:
         there = np.isin(_mix(keepers[:, 0], keepers[:, 1]), _mix(rows["id_high"], rows["id_low"]))
         for (part, row, pair_id, keeper), is_there in zip(self._duplicates, there, strict=True):
             if not is_there:
-                place = (self._parts[part], row)
                 expected = f"pair {keeper}, which it duplicates"
-                log.add(Check.DUPLICATE_OF, *place, expected=expected, got="none", pair_id=pair_id)
+                log.add(Check.DUPLICATE_OF, expected, "none", self._parts[part], row, pair_id)
 
-    def _log_row(self, log: DamageLog, check: Check, row: Any, *, expected: str, got: str) -> None:
-        pair_id = f"{row['id_high']:016x}{row['id_low']:016x}"
-        log.add(check, *self._place(row), expected=expected, got=got, pair_id=pair_id)
+    def _log_row(self, log: DamageLog, finding: Finding, row: Any) -> None:
+        log.add(*finding, *self._place(row), f"{row['id_high']:016x}{row['id_low']:016x}")
 
     def _place(self, row: Any) -> Place:
         return self._parts[row["part"]], int(row["row"])
@@ -195,7 +192,7 @@ def verify_rows(
         ledger.add(part.key, len(seen), rows)
         for index, row in enumerate(rows, len(seen)):
             for finding in chain(_check_decision(row, thresholds), _check_place(row, num_images)):
-                log.add_finding(finding, part.key, index, row["pair_id"])
+                log.add(*finding, part.key, index, row["pair_id"])
         seen += [{name: row[name] for name in FUNNEL_COLUMNS} for row in rows]
     return count_rows(seen)
 

@@ -34,16 +34,6 @@ def test_what_is_not_there_yet_is_none(work: WorkFolder) -> None:
     assert work.read_done() is None
 
 
-def test_clearing_removes_this_shard_only(work: WorkFolder, tmp_path: Path) -> None:
-    other = WorkFolder(LocalStore(tmp_path), "run", 8)
-    for folder in (work, other):
-        folder.write_json("split.json", {})
-        folder.write_done({"parts": []})
-    work.clear()
-    assert work.read_done() is None
-    assert other.read_done() == {"parts": []}
-
-
 def test_a_damaged_object_is_named(work: WorkFolder, tmp_path: Path) -> None:
     folder = tmp_path / work.prefix
     (folder / "generated").mkdir(parents=True)
