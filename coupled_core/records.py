@@ -1,7 +1,7 @@
 """The records that pass between stages: what they mean, who fills them, when a field is None."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -222,6 +222,12 @@ class PairScores:
 
     The near-identical guard reads it.
     """
+    extra_scores: Mapping[str, float] = field(default_factory=dict)
+    """What other packages registered as scores, by name; empty where there are none."""
+
+
+METRIC_NAMES = tuple(f.name for f in fields(PairScores) if f.name != "extra_scores")
+"""The numbers of `PairScores` that are ours: each is a column of the manifest."""
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ METRICS = (
     Column("pixel_mse", _REAL, "score", "Mean squared difference of the whole images, 0..255 scale."),
     Column("clip_model", _TEXT, "score", "CLIP model behind the CLIP columns."),
     Column("metric_version", _TEXT, "score", "Version of the metric definitions."),
+    Column("extra_scores", _TEXT, "score", "Numbers of the scores that other packages registered, as a JSON object; null where there are none."),
 )  # fmt: skip
 DECISION = (
     Column("kept", _FLAG, "filter", "The pair is in the dataset; false for dropped, failed and quarantined rows.", True),

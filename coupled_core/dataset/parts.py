@@ -1,7 +1,9 @@
 """Parts: immutable Parquet files of rows or of images, written and read in bounded memory."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ from coupled_core.dataset.columns import (
     MANIFEST_SCHEMA,
     present_names,
 )
+from coupled_core.errors import StorageError
 
 PartKind = Literal["manifest", "images", "dropped"]
 """Rows; images of kept pairs; images of dropped pairs, where the settings store them."""
@@ -63,6 +66,23 @@ class PartFile:
     sha256: str
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder for parts on their way to the store.
+
+    Raises:
+        StorageError: it could not be made or written; the text says where it is.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "
+            "space there, or name another folder in TMPDIR"
+        ) from error
+
+
 def write_manifest_file(
     rows: Iterable[Mapping[str, Any]], folder: Path, shard_index: int
 ) -> PartFile:
@@ -91,12 +111,9 @@ def write_image_files(
     """Write rows of images to as many parts as they need; hold one row group in memory.
 
     Args:
-        rows: As `rows.image_row` makes them.
-        folder: Where the files go.
-        shard_index: Goes into the names of the parts.
-        kind: Images of kept or of dropped pairs.
-        row_group_bytes: Image bytes of a row group.
-        part_bytes: Image bytes of a file.
+        rows: What `rows.image_row` makes.
+        row_group_bytes: Most image bytes of a row group, if it has two rows or more.
+        part_bytes: Image bytes at which a file is closed.
 
     Returns:
         The files, and the place of each pair by its pair_id.
@@ -177,8 +194,6 @@ def iter_batches(
     rows of its group early without an error of pyarrow's.
 
     Args:
-        file: The part.
-        batch_rows: Most rows of a batch.
         columns: Present names of columns; those that the part lacks are left out. None: all.
         row_groups: Which of them to read; None: all.
 

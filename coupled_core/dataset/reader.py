@@ -55,7 +55,6 @@ def find_snapshot(store: ObjectStore, name: str = "current") -> Snapshot:
     """Return the snapshot that a person means.
 
     Args:
-        store: The dataset.
         name: An id or the beginning of one, "current", "parent" (what current followed) or
             "previous" (what the pointer named before it was last moved).
 
@@ -116,10 +115,8 @@ def iter_manifest(
     """Yield manifest rows part by part in the present schema; columns that old parts lack are null.
 
     Args:
-        store: The dataset.
         parts: Such as `snapshot.parts`; other kinds are passed over.
         columns: Names to read; None: all.
-        batch_rows: Most rows in memory at a time.
     """
     names = list(columns or MANIFEST_SCHEMA.names)
     schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
@@ -159,9 +156,7 @@ def iter_stored_images(
     The images are those that the manifest describes: their SHA-256 is compared.
 
     Args:
-        store: The dataset.
         rows: Rows whose images are stored: pair_id, image_part, image_row and both hashes of each.
-        with_masks: Read the masks, too.
 
     Raises:
         DatasetError: a part is missing or damaged, two rows name one place, or a place holds

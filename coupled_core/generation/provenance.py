@@ -11,7 +11,7 @@ from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.records import GenerationProvenance as GenerationProvenance
 from coupled_core.schedules.schedule import Schedule
-from coupled_core.schedules.schedule_file import load_schedule, load_shipped_schedule
+from coupled_core.schedules.schedule_file import load_schedule
 
 MAX_SEQUENCE_LENGTH = 512
 """FLUX's limit of T5 tokens."""
@@ -81,8 +81,7 @@ def resolve_on(
 def choose_schedule(config: GenerationConfig, files: ModelFiles) -> Schedule:
     """Return the schedule file of the settings, or the one shipped for the base model."""
     if config.schedule is None:
-        mode = config.coupling_mode or files.known.coupling_mode
-        return load_shipped_schedule(files.known.schedule_name, mode)
+        return files.known.load_schedule(config.coupling_mode or files.known.coupling_mode)
     schedule = load_schedule(Path(config.schedule))
     if config.coupling_mode not in (None, schedule.mode):
         raise ScheduleError(

@@ -5,7 +5,7 @@ encoded once and for good, `scored/batch-*.parquet` masks and metrics of those t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from coupled_core.dataset.images import (
 from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
 from coupled_core.errors import StorageError
 from coupled_core.records import (
+    METRIC_NAMES,
     EntityMask,
     GeneratedSample,
     GroupSplit,
@@ -157,7 +158,12 @@ _MASK = pa.struct(
     [("mask", pa.binary()), ("predicted_iou", pa.float64()), ("touches_border", pa.bool_())]
 )
 _PAIR = pa.struct(
-    [("i", pa.int32()), ("j", pa.int32()), *((f.name, pa.float64()) for f in fields(PairScores))]
+    [
+        ("i", pa.int32()),
+        ("j", pa.int32()),
+        *((name, pa.float64()) for name in METRIC_NAMES),
+        ("extra_scores", pa.map_(pa.string(), pa.float64())),
+    ]
 )
 _DESCRIPTOR = pa.struct([("clip_code", pa.string()), ("concepts", pa.list_(pa.string()))])
 _SCORED_SCHEMA = pa.schema(
@@ -216,7 +222,12 @@ def _parse_scored_row(row: dict[str, Any]) -> ScoredSample:
         EntityMask(decode_mask(mask["mask"]), mask["predicted_iou"], mask["touches_border"])
         for mask in row["masks"]
     )
-    scores = {(pair.pop("i"), pair.pop("j")): PairScores(**pair) for pair in row["pairs"]}
+    scores = {
+        (pair.pop("i"), pair.pop("j")): PairScores(
+            **{**pair, "extra_scores": dict(pair.get("extra_scores") or ())}
+        )
+        for pair in row["pairs"]
+    }
     descriptors = tuple(
         ImageDescriptor(each["clip_code"], tuple(each["concepts"]))
         for each in row.get("descriptors") or ()

@@ -79,7 +79,7 @@ def content_filter_for(
     """Return the content filter, which sees with the scorer's CLIP; None: none runs."""
     scorer = scorer_for(scoring, device)
     with _loading:
-        return _content_filter(config, scorer)
+        return _content_filter(config, scorer.clip)
 
 
 @_Latest

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from coupled_core.config import RunConfig
 from coupled_core.generation.provenance import choose_device
-from coupled_core.research.comparison.scorer_error import measure_scorers
+from coupled_core.research.evaluation.scorer_error import measure_scorers
 from flows.cli.terminal import Terminal
 
 

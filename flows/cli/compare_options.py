@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from coupled_core.errors import ConfigError
 from coupled_core.research.comparison.settings import OURS, CompareSettings
-from coupled_core.research.methods.registry import METHOD_NAMES
+from coupled_core.research.methods.registry import list_methods
 from flows.cli.options import read_config
 
 _FIELDS = {
@@ -53,11 +53,12 @@ def read_methods(text: str | None) -> tuple[str, ...]:
     Raises:
         ConfigError: one of them does not exist.
     """
-    wanted = METHOD_NAMES if text is None else [name.strip() for name in text.split(",")]
-    unknown = [name for name in wanted if name not in METHOD_NAMES]
+    known = list_methods()
+    wanted = known if text is None else [name.strip() for name in text.split(",")]
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ConfigError(
             f"unknown method {', '.join(map(repr, unknown))}; expected some of "
-            f"{', '.join(METHOD_NAMES)}"
+            f"{', '.join(known)}"
         )
     return tuple(dict.fromkeys((OURS, *wanted)))

@@ -11,7 +11,7 @@ from flows.cli.terminal import Terminal
 from flows.cli.worker_process import end_with_parent
 
 if TYPE_CHECKING:  # these import torch, which can wait until a server is starting
-    from coupled_core.research.optimization.judgement import Measured
+    from coupled_core.research.optimization.judgement import ScheduleScores
     from flows.optimize_schedule import OptimizeSummary
 
 
@@ -73,11 +73,11 @@ def _run(settings: OptimizeSettings) -> "OptimizeSummary":
     return optimize_schedule.with_options(task_runner=runner)(settings)
 
 
-def _describe(measured: "Measured") -> str:
-    parts = [f"J {_interval(measured.objective)}"]
-    if measured.background_similarity is not None and measured.alignment is not None:
-        parts.append(f"S {measured.background_similarity:.2f}  T {measured.alignment:.2f}")
-    parts.append(f"guarded {measured.guarded_fraction:.0%} of {measured.num_pairs} pairs")
+def _describe(scores: "ScheduleScores") -> str:
+    parts = [f"J {_interval(scores.objective)}"]
+    if scores.background_similarity is not None and scores.alignment is not None:
+        parts.append(f"S {scores.background_similarity:.2f}  T {scores.alignment:.2f}")
+    parts.append(f"guarded {scores.guarded_fraction:.0%} of {scores.num_pairs} pairs")
     return "  ".join(parts)
 
 

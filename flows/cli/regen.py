@@ -86,7 +86,8 @@ def _settings(row: Row, run: RunInfo, places: Mapping[str, str | None]) -> Gener
 
 
 def _generate(row: Row, sample: Sample, settings: GenerationConfig) -> tuple[Picture, ...]:
-    from coupled_core.generation.generator import load_generator, resolve_generation
+    from coupled_core.generation.generator import load_generator
+    from coupled_core.generation.provenance import resolve_generation
 
     differing = differing_settings(row, resolve_generation(settings))
     if differing:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import coupled_core
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import Scene
 

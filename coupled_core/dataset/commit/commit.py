@@ -31,7 +31,6 @@ def commit_shards(
     that duplicate others (`duplicates` of the run's settings) are added as dropped ones.
 
     Args:
-        store: The dataset.
         shards: Finished shards of one run.
         run: Who wrote them; its funnel is filled in here.
         single_writer: Nothing else writes here: a store without conditional writes will do.
@@ -65,7 +64,6 @@ def check_comparable(snapshot: Snapshot, facts: Mapping[str, str | None], where:
     """Refuse to add rows that do not go together with those that a dataset holds.
 
     Args:
-        snapshot: What the dataset holds.
         facts: What `what_must_agree` returns for the run that wants to add rows.
         where: Names the dataset.
 

@@ -62,6 +62,10 @@ class Damage:
         return f"{self.check}: {where}: expected {self.expected}, got {self.got}"
 
 
+Finding = tuple[Check, str, Any]
+"""What was looked at in a row, what was expected, and what was found."""
+
+
 @dataclass
 class DamageLog:
     """Counts all damage and remembers the first of it, so that a ruined dataset fits in memory."""
@@ -81,13 +85,14 @@ class DamageLog:
         pair_id: str | None = None,
     ) -> None:
         """Write down one thing."""
-        self.record(Damage(check, part, row, str(expected), str(got), pair_id))
-
-    def record(self, damage: Damage) -> None:
-        """Write down one thing that was found elsewhere, such as in another thread."""
-        self.counts[damage.check] = self.counts.get(damage.check, 0) + 1
+        self.counts[check] = self.counts.get(check, 0) + 1
         if len(self.listed) < self.max_listed:
-            self.listed.append(damage)
+            self.listed.append(Damage(check, part, row, str(expected), str(got), pair_id))
+
+    def add_finding(self, finding: Finding, part: str, row: int, pair_id: str) -> None:
+        """Write down what was found in a row."""
+        check, expected, got = finding
+        self.add(check, part, row, expected=expected, got=got, pair_id=pair_id)
 
     @property
     def total(self) -> int:

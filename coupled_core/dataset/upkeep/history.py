@@ -90,7 +90,6 @@ def roll_back(store: ObjectStore, name: str) -> tuple[Snapshot, str]:
     rival commits meanwhile is never taken away unseen: then nothing is changed.
 
     Args:
-        store: The dataset.
         name: An id or another name that `find_snapshot` knows.
 
     Returns:

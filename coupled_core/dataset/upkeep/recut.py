@@ -42,7 +42,6 @@ def recut(
     that are dropped now stay in their parts, so the same dataset can be re-cut back.
 
     Args:
-        store: The dataset.
         thresholds: Bounds by the setting of their filter.
         leave_out: Leave pairs dropped whose images were never stored, instead of refusing.
         single_writer: Nothing else writes here.

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.dataset.commit.publish import publish_rebased
-from coupled_core.dataset.commit.upload import temporary_folder, upload_part, verify_part
+from coupled_core.dataset.commit.upload import upload_part, verify_part
 from coupled_core.dataset.funnel import Funnel, count_rows
-from coupled_core.dataset.parts import PartInfo, write_image_files, write_manifest_file
+from coupled_core.dataset.parts import (
+    PartInfo,
+    temporary_folder,
+    write_image_files,
+    write_manifest_file,
+)
 from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot

@@ -10,7 +10,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.damage import Check, DamageLog, hashed_part
 from coupled_core.dataset.upkeep.partition import NearBackgrounds
 from coupled_core.dataset.upkeep.verify_images import expected_images, verify_images
-from coupled_core.dataset.upkeep.verify_rows import ManifestChecks, RowLedger
+from coupled_core.dataset.upkeep.verify_rows import RowLedger, verify_rows
 from coupled_core.errors import DatasetError
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectStore
@@ -49,8 +49,6 @@ def verify_snapshot(
     images a thread, the rows of one manifest part, and some 60 bytes for each row.
 
     Args:
-        store: The dataset.
-        snapshot: What to check.
         num_threads: Threads that hash and decode images.
 
     Raises:
@@ -91,15 +89,19 @@ class _Verification:
     def _verify_manifest(self, part: PartInfo) -> None:
         run = self._snapshot.run_of(part)
         if run is None:
-            self._log.add(
-                Check.SNAPSHOT, part.key, expected=f"run {part.run_id}", got="no such run"
-            )
-        thresholds = run.thresholds if run else {}
-        checks = ManifestChecks(part, self._num_images, thresholds, self._log)
+            expected = f"run {part.run_id}"
+            self._log.add(Check.SNAPSHOT, part.key, expected=expected, got="no such run")
         with hashed_part(self._store, part, self._log) as path:
             if path is not None:
                 self._num_bytes += path.stat().st_size
-                self._funnels[part.run_id] += checks.verify(path, self._ledger)
+                self._funnels[part.run_id] += verify_rows(
+                    path,
+                    part,
+                    self._ledger,
+                    self._log,
+                    thresholds=run.thresholds if run else {},
+                    num_images=self._num_images,
+                )
         current_progress().advance("rows", part.num_rows)
 
     def _compare_funnels(self) -> None:

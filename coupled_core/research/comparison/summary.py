@@ -15,8 +15,7 @@ from coupled_core.research.evaluation.intervals import (
 
 Row = Mapping[str, Any]
 """One row of the results, without images."""
-Cell = tuple[str, str]
-"""Method and variant."""
+MethodVariant = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,14 @@ class Summary:
     """Mean rows through the transformer for a pair."""
 
 
-def summarise(rows: Iterable[Row], reference: Cell) -> list[Summary]:
+def summarise(rows: Iterable[Row], reference: MethodVariant) -> list[Summary]:
     """Return a summary a cell: the reference first, the others by falling J.
 
     Args:
         rows: of one part of the results.
         reference: what differences are taken to; it needs the groups of every other cell.
     """
-    cells: defaultdict[Cell, list[Row]] = defaultdict(list)
+    cells: defaultdict[MethodVariant, list[Row]] = defaultdict(list)
     for row in rows:
         cells[row["method"], row["variant"]].append(row)
     if reference not in cells:
@@ -93,7 +92,9 @@ def mean_of(rows: Sequence[Row], name: str) -> Interval | None:
     return bootstrap_mean(values) if values else None
 
 
-def _summarise_cell(cell: Cell, rows: Sequence[Row], reference: Sequence[Row] | None) -> Summary:
+def _summarise_cell(
+    cell: MethodVariant, rows: Sequence[Row], reference: Sequence[Row] | None
+) -> Summary:
     guards = [set(row["guards"]) for row in rows]
     return Summary(
         method=cell[0],

@@ -28,7 +28,7 @@ class OptimizeSettings(BaseModel):
     num_groups: int | None = Field(default=None, ge=2)
     """Groups to use, half of them for validation; None: all."""
     num_knots: int = Field(default=8, ge=3, le=64)
-    """Of family isotonic."""
+    """Knots that family isotonic moves."""
     num_finalists: int = Field(default=6, ge=1)
     """Candidates that are compared again on other noise; 1: the search alone decides."""
     num_final_noises: int = Field(default=3, ge=1)

@@ -87,6 +87,7 @@ background_ssim: double
 pixel_mse: double
 clip_model: string
 metric_version: string
+extra_scores: string
 kept: bool
 reject_reasons: list<item: string>
 status: string

@@ -11,6 +11,7 @@ from tests.sample_shards import make_rows
 _NULL_WHERE_UNKNOWN = {"code_revision", "content_filter_version", "split_model", "error_message"}
 _NULL_WHERE_UNKNOWN |= {
     "duplicate_of",
+    "extra_scores",
     "content_concepts",
     "review_status",
     "image_part",

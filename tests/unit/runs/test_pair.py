@@ -10,7 +10,7 @@ from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from PIL import Image
 
 from coupled_core.errors import ConfigError, CoupledError
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.runs.pair import MadePair, make_pair, score_images
 
 PROMPTS = ("A red kite flies over a beach at noon", "A blue balloon floats over a beach at noon")

@@ -1,4 +1,4 @@
-"""The hand-checked groups, the verdict on an answer, and how the offline splitter does on them."""
+"""The hand-checked groups, the grade of an answer, and how the offline splitter does on them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +8,15 @@ import pytest
 from coupled_core.config import DEFAULT_PRICES
 from coupled_core.records import GroupSplit, Rejection, RejectReason
 from coupled_core.research import splitters as program
+from coupled_core.research.evaluation.intervals import wilson_interval
 from coupled_core.research.splitters import (
     CheckedGroup,
     Finding,
-    Verdict,
+    Grade,
     count_by_kind,
-    judge,
-    measure,
+    grade_answer,
+    measure_splitter,
     read_checked_groups,
-    wilson_share,
     write_table,
 )
 from coupled_core.splitting.offline import OfflineSplitter
@@ -36,7 +36,7 @@ RIGHT = GroupSplit(
 
 @pytest.fixture(scope="module")
 def findings() -> list[Finding]:
-    return measure(OfflineSplitter(), read_checked_groups())
+    return measure_splitter(OfflineSplitter(), read_checked_groups())
 
 
 def test_the_set_is_large_varied_and_says_what_its_prompts_say() -> None:
@@ -62,10 +62,10 @@ def _check_words(checked: CheckedGroup) -> None:
 
 
 def test_a_right_split_is_right_and_a_missing_one_failed() -> None:
-    assert judge(MEADOW, RIGHT) == (Verdict.RIGHT, "")
+    assert grade_answer(MEADOW, RIGHT) == (Grade.RIGHT, "")
     rejection = Rejection(RejectReason.SPLIT_FAILED, "no idea")
-    assert judge(MEADOW, rejection) == (Verdict.FAILED, "no idea")
-    assert judge(HOPELESS, rejection) == (Verdict.RIGHT, "")
+    assert grade_answer(MEADOW, rejection) == (Grade.FAILED, "no idea")
+    assert grade_answer(HOPELESS, rejection) == (Grade.RIGHT, "")
 
 
 @pytest.mark.parametrize(
@@ -85,33 +85,33 @@ def test_a_right_split_is_right_and_a_missing_one_failed() -> None:
 def test_wrong_splits_are_told_apart(
     background: str, entities: tuple[str, ...], problem: str
 ) -> None:
-    verdict, text = judge(
+    grade, text = grade_answer(
         MEADOW, replace(RIGHT, background_prompt=background, entity_prompts=entities)
     )
-    assert verdict == Verdict.WRONG
+    assert grade == Grade.WRONG
     assert problem in text
 
 
 def test_any_split_of_prompts_without_a_common_scene_is_wrong() -> None:
-    verdict, problem = judge(HOPELESS, RIGHT)
-    assert verdict == Verdict.WRONG
+    grade, problem = grade_answer(HOPELESS, RIGHT)
+    assert grade == Grade.WRONG
     assert "expected no split" in problem
 
 
 def test_words_are_found_as_words_and_signs_anywhere() -> None:
     foxes = replace(RIGHT, entity_prompts=("An eagle soars.", "Red foxes run."))
-    assert judge(MEADOW, foxes)[1] == "the entity 'Red foxes run.' lacks 'fox'"
+    assert grade_answer(MEADOW, foxes)[1] == "the entity 'Red foxes run.' lacks 'fox'"
     japanese = next(c for c in read_checked_groups() if c.kind == "Japanese")
     split = replace(
         RIGHT,
         background_prompt="桜の咲く公園で。",
         entity_prompts=("猫が眠っている。", "犬が走っている。"),
     )
-    assert judge(japanese, split) == (Verdict.RIGHT, "")
+    assert grade_answer(japanese, split) == (Grade.RIGHT, "")
 
 
 def test_the_offline_splitter_is_never_wrong_on_the_set(findings: list[Finding]) -> None:
-    wrong = [f"{f.group_id}: {f.problem}" for f in findings if f.verdict == Verdict.WRONG]
+    wrong = [f"{f.group_id}: {f.problem}" for f in findings if f.grade == Grade.WRONG]
     assert wrong == []
 
 
@@ -119,17 +119,8 @@ def test_the_offline_splitter_splits_plain_english(findings: list[Finding]) -> N
     counts = count_by_kind(findings)
     plain = ("scene last", "scene first", "mixed order", "entity last", "many prompts", "pose")
     for kind in (*plain, "position", "appearance", "entity counts", "grammar", "style", "long"):
-        assert wilson_share(counts[kind][Verdict.RIGHT], counts[kind].total()).value > 0.75, kind
-    assert counts["all"][Verdict.RIGHT] >= 0.75 * len(findings)
-
-
-def test_the_interval_is_wilsons() -> None:
-    share = wilson_share(8, 10)
-    assert (share.low, share.high) == pytest.approx((0.4901625, 0.9433178))  # Wilson 1927
-    assert wilson_share(0, 5).low == 0.0
-    assert wilson_share(5, 5).high == 1.0
-    with pytest.raises(ValueError, match="got 3 of 2"):
-        wilson_share(3, 2)
+        assert wilson_interval(counts[kind][Grade.RIGHT], counts[kind].total()).mean > 0.75, kind
+    assert counts["all"][Grade.RIGHT] >= 0.75 * len(findings)
 
 
 def test_the_table_has_a_row_a_kind_and_the_total_last(findings: list[Finding]) -> None:

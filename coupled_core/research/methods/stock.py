@@ -1,20 +1,143 @@
-"""One batch of samples of one size on its way through a stock model: rows, Euler steps, costs."""
+"""A stock FLUX pipeline opened up for baselines: its rows, its Euler steps, and what they cost.
+
+Nothing of the model is changed here: a baseline is a function that denoises a `StockRun`.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from diffusers import FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
-from coupled_core.errors import ConfigError
-from coupled_core.generation.noise import compute_noise_levels, draw_noise, image_ids
-from coupled_core.records import Rejection, RejectReason, Sample
-from coupled_core.research.methods.method import Knob, Knobs, MethodOutput
-from coupled_core.research.methods.stock_model import StockModel, TextRows
+from coupled_core.generation.batch import Conditioning, predict_velocity
+from coupled_core.generation.generator import (
+    GroupGenerator,
+    find_size,
+    generate_alike,
+    require_finite,
+)
+from coupled_core.generation.pipeline import (
+    PromptEncoder,
+    compute_noise_levels,
+    decode_latents,
+    draw_noise,
+    image_ids,
+)
+from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.generation.sampler import OnStep
+from coupled_core.records import Rejection, Sample
+from coupled_core.research.methods.method import Knob, Knobs, MethodOutput, check_knobs
+from coupled_core.schedules.schedule import Schedule
 
-OnStep = Callable[[int, int], None]
+
+@dataclass(frozen=True)
+class PromptRows:
+    """What the transformer reads beside latents: one prompt a row of the batch, on the device."""
+
+    prompt_embeds: Tensor
+    """T5, (R, max_sequence_length, joint_attention_dim)."""
+    pooled_prompt_embeds: Tensor
+    """CLIP, (R, pooled_projection_dim)."""
+    sample_of_row: Tensor
+    """(R,), int64 on the CPU: the sample, by position, that a row is computed for."""
+
+    def take(self, rows: Tensor) -> "PromptRows":
+        """Return some rows; `rows` holds their indices."""
+        return PromptRows(
+            self.prompt_embeds[rows], self.pooled_prompt_embeds[rows], self.sample_of_row[rows]
+        )
+
+    def join(self, other: "PromptRows") -> "PromptRows":
+        """Return these rows followed by the other's."""
+        return PromptRows(
+            torch.cat([self.prompt_embeds, other.prompt_embeds]),
+            torch.cat([self.pooled_prompt_embeds, other.pooled_prompt_embeds]),
+            torch.cat([self.sample_of_row, other.sample_of_row]),
+        )
+
+
+class StockModel:
+    """One loaded pipeline, shared by all methods."""
+
+    def __init__(
+        self, pipeline: FluxPipeline, provenance: GenerationProvenance, schedule: Schedule
+    ) -> None:
+        self.pipeline = pipeline
+        self.provenance = provenance
+        self._schedule = schedule
+        self._encoder = PromptEncoder(pipeline, provenance.max_sequence_length)
+
+    @cached_property
+    def generator(self) -> GroupGenerator:
+        """What couples on the same pipeline, by the schedule of the settings."""
+        return GroupGenerator(self.pipeline, self._schedule, self.provenance)
+
+    @property
+    def transformer(self) -> FluxTransformer2DModel:
+        """The FLUX transformer, on its device or under an offload hook."""
+        return self.pipeline.transformer
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether the model reads a guidance scale."""
+        return bool(self.transformer.config.guidance_embeds)
+
+    def encode(self, prompts: Sequence[str], sample_of_row: Tensor) -> PromptRows:
+        """Return one row a prompt; each distinct prompt goes through the text encoders once."""
+        texts = self._encoder.encode(prompts)
+        device, dtype = self.pipeline._execution_device, self.transformer.dtype
+        return PromptRows(
+            torch.stack([text.prompt_embeds for text in texts]).to(device, dtype),
+            torch.stack([text.pooled_prompt_embeds for text in texts]).to(device, dtype),
+            sample_of_row,
+        )
+
+    def tokenize(self, prompt: str) -> list[int]:
+        """Return the T5 token ids of a prompt with its end token, without padding."""
+        length = self.provenance.max_sequence_length
+        encoded = self.pipeline.tokenizer_2(prompt, max_length=length, truncation=True)
+        return list(encoded.input_ids)
+
+    def predict(
+        self,
+        latents: Tensor,
+        text: PromptRows,
+        timestep: Tensor,
+        image_ids: Tensor,
+        guidance_scale: float | None = None,
+    ) -> Tensor:
+        """Return the velocity, noise minus image, as `FluxPipeline` asks for it.
+
+        Args:
+            latents: (R, S_img, in_channels).
+            text: R rows.
+            timestep: 1000 sigma, 0-d.
+            image_ids: (S_img, 3).
+            guidance_scale: None: the run's. Models without a guidance embedding read none.
+
+        Returns:
+            Like `latents`, in their dtype.
+        """
+        scale = self.provenance.guidance_scale if guidance_scale is None else guidance_scale
+        velocity = predict_velocity(
+            self.transformer,
+            latents.to(self.transformer.dtype),
+            timestep,
+            Conditioning(text.prompt_embeds, text.pooled_prompt_embeds, None),
+            image_ids,
+            scale if self.is_guided else None,
+        )
+        return velocity.to(latents.dtype)
+
+    def decode(self, latents: Tensor, width: int, height: int) -> list[np.ndarray | None]:
+        """Return uint8 images (height, width, 3), None where one is not finite; free the parts."""
+        images = decode_latents(self.pipeline, latents, width, height)
+        self.pipeline.maybe_free_model_hooks()
+        return images
 
 
 class StockRun:
@@ -77,7 +200,7 @@ class StockRun:
         """Return how many of the T steps a share in [0, 1] is."""
         return round(min(max(share, 0.0), 1.0) * self.num_steps)
 
-    def encode_backgrounds(self) -> TextRows:
+    def encode_backgrounds(self) -> PromptRows:
         """Return the background prompts, one row a sample."""
         prompts = [sample.split.background_prompt for sample in self._samples]
         return self.model.encode(prompts, torch.arange(len(prompts)))
@@ -87,7 +210,7 @@ class StockRun:
         self._calls_expected = num_calls
 
     def velocity(
-        self, latents: Tensor, text: TextRows, level: int, guidance_scale: float | None = None
+        self, latents: Tensor, text: PromptRows, level: int, guidance_scale: float | None = None
     ) -> Tensor:
         """Run the transformer once; return noise minus image, like `latents`.
 
@@ -111,7 +234,7 @@ class StockRun:
         return latents + (self.sigmas[level + 1] - self.sigmas[level]) * velocity
 
     def denoise(
-        self, latents: Tensor, text: TextRows, first: int = 0, last: int | None = None
+        self, latents: Tensor, text: PromptRows, first: int = 0, last: int | None = None
     ) -> Tensor:
         """Sample as the stock pipeline does, from level `first` to level `last` (None: clean)."""
         for level in range(first, self.num_steps if last is None else last):
@@ -132,8 +255,6 @@ class StockRun:
 Denoise = Callable[[StockRun, Knobs], Tensor]
 """Returns clean latents, (R, S_img, in_channels), in the order of the run's images."""
 
-_Outcome = MethodOutput | Rejection
-
 
 @dataclass(frozen=True)
 class StockMethod:
@@ -147,24 +268,18 @@ class StockMethod:
 
     def generate(
         self, samples: Sequence[Sample], knobs: Knobs, on_step: OnStep | None = None
-    ) -> list[_Outcome]:
+    ) -> list[MethodOutput | Rejection]:
         """Make the images of one batch; sizes are denoised one after another.
 
         Raises:
             ConfigError: a knob is missing or unknown.
         """
         check_knobs(self.name, self.knobs, knobs)
-        outcomes: dict[int, _Outcome] = {}
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for i, sample in enumerate(samples):
-            try:
-                by_size.setdefault(self.model.size_of(sample), []).append(i)
-            except ConfigError as exc:
-                outcomes[i] = reject(sample, str(exc))
-        for size, rows in by_size.items():
-            made = self._generate_size([samples[i] for i in rows], size, knobs, on_step)
-            outcomes.update(zip(rows, made, strict=True))
-        return [outcomes[i] for i in range(len(samples))]
+        return generate_alike(
+            samples,
+            lambda sample: find_size(sample, self.model.provenance, self.model.pipeline),
+            lambda alike, size: self._generate_size(alike, size, knobs, on_step),
+        )
 
     @torch.no_grad()
     def _generate_size(
@@ -173,7 +288,7 @@ class StockMethod:
         size: tuple[int, int],
         knobs: Knobs,
         on_step: OnStep | None,
-    ) -> list[_Outcome]:
+    ) -> list[MethodOutput | Rejection]:
         started_at = time.perf_counter()
         run = StockRun(self.model, samples, *size, on_step)
         images = iter(self.model.decode(self.denoise(run, knobs), *size))
@@ -186,32 +301,8 @@ class StockMethod:
 
     def _finish(
         self, sample: Sample, images: list[np.ndarray | None], seconds: float, evaluations: int
-    ) -> _Outcome:
-        finite = tuple(image for image in images if image is not None)
-        if len(finite) < len(images):
-            bad = [i for i, image in enumerate(images) if image is None]
-            dtype = self.model.provenance.dtype
-            return reject(
-                sample,
-                f"{self.name}: images {bad} of {len(images)} hold values that are not finite "
-                f"(dtype {dtype}; bfloat16 or float32 may help)",
-            )
+    ) -> MethodOutput | Rejection:
+        finite = require_finite(sample, images, self.model.provenance.dtype, f"{self.name}: ")
+        if isinstance(finite, Rejection):
+            return finite
         return MethodOutput(finite, seconds * evaluations, evaluations)
-
-
-def check_knobs(method: str, expected: Sequence[Knob], given: Knobs) -> None:
-    """Raise ConfigError unless there is a value for every knob and nothing else."""
-    names = [knob.name for knob in expected]
-    if sorted(names) != sorted(given):
-        raise ConfigError(f"{method} expects the knobs {sorted(names)}; got {sorted(given)}")
-
-
-def default_knobs(knobs: Sequence[Knob]) -> dict[str, float]:
-    """Return the default of every knob."""
-    return {knob.name: knob.default for knob in knobs}
-
-
-def reject(sample: Sample, message: str) -> Rejection:
-    """Return the rejection of a sample whose images could not be made."""
-    name = f"group {sample.group.group_id}, seed {sample.seed}"
-    return Rejection(RejectReason.GENERATION_FAILED, f"{name}: {message}")

@@ -8,17 +8,15 @@ from PIL import Image
 
 from coupled_core.records import PairScores, RejectReason
 from coupled_core.research.evaluation.pairs import FLOOR_OBJECTIVE, EvaluatedPair, objective_of
+from coupled_core.research.optimization.fitted_schedule import finish_schedule, write_schedule
 from coupled_core.research.optimization.judgement import FitReport, judge_schedule
-from coupled_core.research.optimization.publish import finish_schedule, publish_schedule
-from coupled_core.research.optimization.schedule_search import FoundSchedule
-from coupled_core.research.optimization.schedule_space import make_schedule
+from coupled_core.research.optimization.schedule_search import FoundSchedule, make_schedule
 from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.research.optimization.trial import Trial, TrialRecords
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule
 from coupled_core.storage.store import open_store
-from tests.unit.research.optimization.test_schedule_search import find
-from tests.unit.research.optimization.test_schedule_space import FITTED_ON
+from tests.unit.research.optimization.test_schedule_search import FITTED_ON, find
 
 FOUND = make_schedule("sine", {"center": 0.1, "width": 0.1}, FITTED_ON)
 BEFORE = make_schedule("sine", {"center": 0.2, "width": 0.1}, FITTED_ON)
@@ -140,5 +138,5 @@ def test_a_trial_is_known_by_its_images_not_by_what_is_said_about_it() -> None:
 
 def _publish(found: FoundSchedule, report: FitReport, output: Path) -> Path:
     settings = OptimizeSettings(output=str(output), budget=12)
-    publish_schedule(finish_schedule(found, (), report, settings), found, BEFORE, output)
+    write_schedule(finish_schedule(found, (), report, settings), found, BEFORE, output)
     return output

@@ -24,7 +24,11 @@ from coupled_core.miniature.world import (
     Scene,
     sample_scene,
 )
-from coupled_core.research.training.check import Figure, check_clip, check_masks, mean, share
+from coupled_core.research.evaluation.intervals import (
+    Interval,
+    bootstrap_values,
+    wilson_interval,
+)
 from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.entity_masks import EntityFinder
 from coupled_core.scoring.metrics import (
@@ -44,7 +48,26 @@ _DRIFTS = (0.0, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
-class Pair:
+class Figure:
+    """One measured figure."""
+
+    name: str
+    value: float
+    low: float
+    """95 % interval: Wilson for shares, bootstrap for means."""
+    high: float
+    count: int
+    goal: float | None = None
+    """Least value we hold the miniature to; None where there is none."""
+
+    @classmethod
+    def of(cls, name: str, interval: Interval, goal: float | None = None) -> "Figure":
+        """Name an interval."""
+        return cls(name, interval.mean, interval.low, interval.high, interval.count, goal)
+
+
+@dataclass(frozen=True)
+class DrawnPair:
     """Two scenes that share a place and differ in the entity; masks are the renderer's."""
 
     scenes: tuple[Scene, Scene]
@@ -77,6 +100,35 @@ def measure_scorers(
         *_without_goals(check_masks(finder, few, rng)),
         *check_empty_scenes(finder, few, rng),
         *check_metric(finder, few, rng),
+    ]
+
+
+def check_clip(clip: ClipScorer, scenes: Sequence[Scene], rng: np.random.Generator) -> list[Figure]:
+    """Return how often an image finds its own full caption among 16."""
+    images = clip.embed_images([draw_scene(scene)[0] for scene in scenes])
+    texts = clip.embed_texts([write_caption(rng, scene, "full") for scene in scenes])
+    groups = range(0, len(scenes) - 15, 16)
+    hits = [
+        (images[g : g + 16] @ texts[g : g + 16].T).argmax(axis=1) == np.arange(16) for g in groups
+    ]
+    return [share("CLIP finds the full caption among 16", np.concatenate(hits).tolist(), 0.90)]
+
+
+def check_masks(
+    finder: EntityFinder, scenes: Sequence[Scene], rng: np.random.Generator
+) -> list[Figure]:
+    """Return the IoU with the renderer's masks, from one point and from the prompts alone."""
+    prompted, found = [], []
+    for scene in scenes:
+        image, truth, _ = draw_scene(scene)
+        y, x = np.argwhere(truth)[rng.integers(truth.sum())]
+        prompted.append(iou(finder.segment_at(image, (x + 0.5, y + 0.5)), truth))
+        texts = (write_caption(rng, scene, "entity"), write_caption(rng, scene, "background"))
+        found.append(iou(finder.find(image, *texts).mask, truth))
+    return [
+        mean("Segment Anything, IoU of a mask from one point", prompted, 0.90),
+        mean("entity found from the prompts, IoU", found),
+        share("entity found from the prompts, IoU above 0.5", [value > 0.5 for value in found]),
     ]
 
 
@@ -142,7 +194,7 @@ def check_metric(
     return figures
 
 
-def draw_pair(first: Scene, second: Scene, drift: float, rng: np.random.Generator) -> Pair:
+def draw_pair(first: Scene, second: Scene, drift: float, rng: np.random.Generator) -> DrawnPair:
     """Draw two scenes of one place.
 
     Args:
@@ -160,7 +212,23 @@ def draw_pair(first: Scene, second: Scene, drift: float, rng: np.random.Generato
         texture_seed=first.texture_seed,
     )
     (image_0, mask_0, _), (image_1, mask_1, _) = draw_scene(first), draw_scene(other)
-    return Pair((first, other), (image_0, image_1), (mask_0, mask_1))
+    return DrawnPair((first, other), (image_0, image_1), (mask_0, mask_1))
+
+
+def share(name: str, hits: Sequence[bool], goal: float | None = None) -> Figure:
+    """Return a share with its Wilson interval."""
+    return Figure.of(name, wilson_interval(sum(map(bool, hits)), len(hits)), goal)
+
+
+def mean(name: str, values: Sequence[float], goal: float | None = None) -> Figure:
+    """Return a mean with its bootstrap interval."""
+    return Figure.of(name, bootstrap_values(values), goal)
+
+
+def iou(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Return intersection over union of two masks; 1 where both are empty."""
+    union = int((mask | truth).sum())
+    return float((mask & truth).sum()) / union if union else 1.0
 
 
 def _describe_errors(drift: float, errors: Sequence[float]) -> Iterator[Figure]:

@@ -135,7 +135,7 @@ def finish_schedule(
     return replace(found.best, note=note, fit=describe_fit(found, finalists, report, settings))
 
 
-def publish_schedule(
+def write_schedule(
     schedule: Schedule, found: FoundSchedule, against: Schedule | None, output: Path
 ) -> Path:
     """Write schedule and picture, each whole or not at all; return the picture's path."""

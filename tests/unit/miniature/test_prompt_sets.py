@@ -1,4 +1,4 @@
-"""The shipped sets for tuning and comparing: as written, apart from each other, and splittable."""
+"""The shipped prompt sets: as written by their program, varied, apart from each other, clean."""
 
 from collections import Counter
 
@@ -6,10 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.config import PromptSetConfig, SplitConfig
-from coupled_core.miniature.paths import miniature_folder
-from coupled_core.miniature.prompt_sets import build_comparison_tables
+from coupled_core.miniature import miniature_folder
+from coupled_core.miniature.prompt_sets import (
+    FILE_NAME,
+    build_comparison_tables,
+    build_example_table,
+)
 from coupled_core.miniature.world import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
-from coupled_core.prompts.prompt_set import read_prompt_set
+from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
 from coupled_core.records import GroupSplit, PromptGroup
 from coupled_core.splitting.splitter import build_splitter
 
@@ -25,7 +29,7 @@ def _words(prompt: str) -> set[str]:
     return {word.strip(".,") for word in prompt.lower().split()}
 
 
-def test_the_shipped_files_are_what_their_program_writes() -> None:
+def test_the_sets_of_comparisons_are_what_their_program_writes() -> None:
     for file_name, table in build_comparison_tables().items():
         assert pq.read_table(miniature_folder("prompts") / file_name) == table
 
@@ -64,3 +68,28 @@ def test_the_sets_show_every_entity_in_every_template() -> None:
     assert set().union(*map(_words, prompts)) >= {*ENTITIES, *COLOURS}
     openings = {prompt.split()[0] for prompt in prompts}
     assert openings >= {"A", "An", "In", "On", "At", "By", "Under", "There"}
+
+
+def test_the_example_set_is_what_its_program_writes() -> None:
+    assert pq.read_table(miniature_folder("prompts") / FILE_NAME) == build_example_table()
+
+
+def test_the_example_set_has_enough_groups_of_each_size() -> None:
+    summary = check_prompt_set(PromptSetConfig())
+    sizes = Counter(len(group.prompts) for group in _groups("miniature"))
+    assert summary.num_groups == 40
+    assert sizes == {2: 30, 3: 6, 4: 4}
+
+
+def test_the_example_set_shows_the_whole_world() -> None:
+    ids = {tuple(group.group_id.split("-")[:2]) for group in _groups("miniature")}
+    assert ids == {(place, light) for place in BACKGROUNDS for light in LIGHTS}
+    words = {
+        w.strip(".,") for g in _groups("miniature") for p in g.prompts for w in p.lower().split()
+    }
+    assert words >= set(ENTITIES)
+    assert words >= set(COLOURS)
+
+
+def test_rows_of_the_example_set_name_it_and_not_a_folder_of_this_machine() -> None:
+    assert {group.source_file for group in _groups("miniature")} == {f"miniature/{FILE_NAME}"}

@@ -3,18 +3,19 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers import FluxTransformer2DModel
 
 from coupled_core.config import CouplingMode
-from coupled_core.generation.generator import GroupGenerator
+from coupled_core.generation.generator import GroupGenerator, generate_alike
+from coupled_core.generation.sampler import OnStep
 from coupled_core.records import GeneratedSample, Rejection, Sample
-from coupled_core.research.methods.method import Knob, Knobs, MethodOutput
-from coupled_core.research.methods.stock_run import OnStep, check_knobs
-from coupled_core.schedules.region import RegionSettings
-from coupled_core.schedules.schedule import Schedule
+from coupled_core.research.methods.method import Knob, Knobs, MethodOutput, check_knobs
+from coupled_core.research.methods.stock import StockModel
+from coupled_core.schedules.schedule import RegionSettings, Schedule
 
 _START = RegionSettings()
 _DECIMALS = 6
@@ -71,29 +72,26 @@ class CoupledMethod:
         """
         check_knobs(self.name, self.knobs, knobs)
         generator = self.retune(self.generator, knobs)
-        outcomes: dict[int, MethodOutput | Rejection] = {}
-        alike: dict[object, list[int]] = {}
-        for i, sample in enumerate(samples):
-            group = sample.group
-            alike.setdefault((len(group.prompts), group.width, group.height), []).append(i)
-        for rows in alike.values():
+
+        def generate_size(alike: list[Sample], _: object) -> list[MethodOutput | Rejection]:
             with counted_tokens(self.transformer) as calls:
-                made = generator.generate([samples[i] for i in rows], on_step)
-            evaluations = count_rows(calls) / len(rows)
-            outcomes.update(
-                (i, _price(one, evaluations)) for i, one in zip(rows, made, strict=True)
-            )
-        return [outcomes[i] for i in range(len(samples))]
+                made = generator.generate(alike, on_step)
+            evaluations = count_rows(calls) / len(alike)
+            return [_price(one, evaluations) for one in made]
+
+        return generate_alike(
+            samples,
+            lambda sample: (len(sample.group.prompts), sample.group.width, sample.group.height),
+            generate_size,
+        )
 
 
-def build_default(generator: GroupGenerator, transformer: FluxTransformer2DModel) -> CoupledMethod:
+def build_default(model: StockModel) -> CoupledMethod:
     """Return what a build does: the schedule of the settings, or the one shipped for the model."""
-    return CoupledMethod("coupled", generator, transformer, lambda same, _: same)
+    return CoupledMethod("coupled", model.generator, model.transformer, lambda same, _: same)
 
 
-def build_mode(
-    generator: GroupGenerator, transformer: FluxTransformer2DModel, mode: CouplingMode
-) -> CoupledMethod:
+def build_mode(model: StockModel, mode: CouplingMode) -> CoupledMethod:
     """Return coupling by a sine schedule in one mode."""
 
     def retune(original: GroupGenerator, knobs: Knobs) -> GroupGenerator:
@@ -101,12 +99,17 @@ def build_mode(
 
     return CoupledMethod(
         name=f"coupled-{mode.replace('_', '-')}",
-        generator=generator,
-        transformer=transformer,
+        generator=model.generator,
+        transformer=model.transformer,
         retune=retune,
         knobs=(*REGION_KNOBS, *_SINE_KNOBS_IN_REGION) if mode == "region" else SINE_KNOBS,
         main_knob="size" if mode == "region" else "center",
     )
+
+
+build_log_bias = partial(build_mode, mode="log_bias")
+build_key_scale = partial(build_mode, mode="key_scale")
+build_region_mode = partial(build_mode, mode="region")
 
 
 def _make_schedule(generator: GroupGenerator, mode: CouplingMode, knobs: Knobs) -> Schedule:

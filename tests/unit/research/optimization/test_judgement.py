@@ -14,7 +14,7 @@ from coupled_core.research.optimization.schedule_search import (
 )
 from coupled_core.research.optimization.trial import Trial
 from coupled_core.schedules.schedule import Schedule
-from tests.unit.research.optimization.test_schedule_space import FITTED_ON
+from tests.unit.research.optimization.test_schedule_search import FITTED_ON
 
 NUM_GROUPS = 4
 

@@ -1,6 +1,6 @@
 """Ablations as tables: a section a subject, each held against what it was taken from."""
 
-from coupled_core.research.comparison.tables import render_ablations
+from coupled_core.research.comparison.report import render_ablations
 from tests.unit.research.comparison.known_results import build_results, build_row
 
 

@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
+import coupled_core
 from coupled_core.progress import SilentProgress
-from coupled_core.research.comparison.bench import ChunkStore, evaluate_chunk
-from coupled_core.research.comparison.cells import Cell, cut, list_trade_off, spread
-from coupled_core.research.comparison.conditions import Conditions, digest_code
+from coupled_core.research.comparison.chunks import (
+    Cell,
+    ChunkStore,
+    cut,
+    evaluate_chunk,
+    list_trade_off,
+    spread,
+)
+from coupled_core.research.comparison.conditions import DECIDING_CODE, Conditions, digest_code
 from coupled_core.research.comparison.settings import CompareSettings
 from coupled_core.research.comparison.tuning import Tuned, TuningStore
 from coupled_core.research.evaluation.pairs import Evaluator
@@ -120,15 +127,17 @@ def test_comments_do_not_change_what_the_code_does_and_formulas_do(tmp_path: Pat
     texts = ("x = 1\n", '"""Say it."""\nx = 1  # why\n', "x = 2\n")
     digests = []
     for index, text in enumerate(texts):
-        for name in (
-            "research/comparison/variants.py",
-            "research/evaluation/pairs.py",
-            "filtering/decide.py",
-            "filters.py",
-        ):
+        for name in DECIDING_CODE:
             path = tmp_path / str(index) / name
+            path = path if path.suffix else path / "module.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         digests.append(digest_code(tmp_path / str(index)))
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
+
+
+def test_the_code_that_decides_is_where_it_is_looked_for() -> None:
+    package = Path(coupled_core.__file__).parent
+    assert [name for name in DECIDING_CODE if not (package / name).exists()] == []
+    assert len(digest_code(package)) == 64

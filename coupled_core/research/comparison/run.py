@@ -1,34 +1,29 @@
-"""What a comparison runs on in one process, and its chunks, each kept as soon as it is finished."""
+"""A comparison in one process: prompts, models and finished work, without Prefect."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from coupled_core.errors import ConfigError
 from coupled_core.generation.provenance import choose_device, resolve
 from coupled_core.progress import Progress
-from coupled_core.records import EntityMask, Sample
-from coupled_core.research.comparison.cells import (
+from coupled_core.records import Sample
+from coupled_core.research.comparison.chunks import (
     Cell,
     Chunk,
+    ChunkStore,
     cut,
+    evaluate_chunk,
     list_ablations,
     list_comparison,
     list_trade_off,
 )
-from coupled_core.research.comparison.conditions import Conditions, find_conditions, name_work
+from coupled_core.research.comparison.conditions import find_conditions
 from coupled_core.research.comparison.report import RESULTS, write_facts, write_report
-from coupled_core.research.comparison.results import (
-    SCHEMA,
-    build_rows,
-    key_of,
-    read_results,
-    to_bytes,
-)
+from coupled_core.research.comparison.results import to_bytes
 from coupled_core.research.comparison.settings import OURS, CompareSettings
 from coupled_core.research.comparison.tuning import Tuned, TuningStore
 from coupled_core.research.comparison.variants import (
@@ -46,109 +41,12 @@ from coupled_core.schedules.schedule import Schedule
 from coupled_core.scoring.pair_scorer import load_scorer
 from coupled_core.storage.local import LocalStore
 
-_WORK = "work"
 
+class ComparisonRun:
+    """A comparison in one process: its samples, conditions and finished work.
 
-class ChunkStore:
-    """Finished chunks in the folder of a comparison, by everything that decides them."""
-
-    def __init__(self, settings: CompareSettings, conditions: Conditions) -> None:
-        self._store, self._conditions = LocalStore(settings.folder), conditions
-        self._folder = settings.folder
-
-    def has(self, chunk: Chunk) -> bool:
-        """Say whether a chunk is finished."""
-        return self._store.exists(self._key(chunk))
-
-    def write(self, chunk: Chunk, rows: pa.Table) -> None:
-        """Keep a finished chunk, as a whole."""
-        self._store.write(self._key(chunk), to_bytes(rows))
-
-    def read(self, chunks: Sequence[Chunk]) -> pa.Table:
-        """Return the rows of finished chunks, in their order."""
-        tables = [read_results(self._folder / self._key(chunk)) for chunk in chunks]
-        return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-
-    def _key(self, chunk: Chunk) -> str:
-        cell = chunk.cell
-        name = name_work(
-            self._conditions,
-            cell.method,
-            cell.knobs,
-            list(chunk.samples),
-            part=cell.part,
-            variant=cell.variant,
-            facts=dict(cell.facts),
-            num_shown=chunk.num_shown,
-        )
-        return f"{_WORK}/{name}.parquet"
-
-
-def find_method(
-    cell: Cell, methods: Mapping[str, Method], schedule: Schedule, variants: Sequence[Variant]
-) -> Method:
-    """Return what makes a cell's images.
-
-    Args:
-        cell: one of a plan.
-        methods: by name, loaded.
-        schedule: that of ours.
-        variants: the ablations.
+    Methods and scorers are loaded once they are asked for.
     """
-    method = methods[cell.method]
-    if cell.part == "ablation" and cell.variant:
-        wanted = next(variant for variant in variants if variant.name == cell.variant)
-        return build_variant(method, wanted)
-    if cell.part == "trade-off" and cell.method == OURS and method.main_knob is None:
-        return build_along(method, schedule)
-    return method
-
-
-def evaluate_chunk(
-    chunk: Chunk, method: Method, evaluator: Evaluator, store: ChunkStore, progress: Progress
-) -> None:
-    """Evaluate one chunk and keep its rows.
-
-    Args:
-        chunk: what to evaluate.
-        method: what makes its images.
-        evaluator: scores them.
-        store: where the rows go.
-        progress: told the samples of each batch under the part's name.
-    """
-    cell, shown = chunk.cell, {key_of(sample) for sample in chunk.samples[: chunk.num_shown]}
-    images: dict[str, list[np.ndarray]] = {}
-
-    def keep(sample: Sample, made: Sequence[np.ndarray], _: Sequence[EntityMask]) -> None:
-        if key_of(sample) in shown:
-            images[key_of(sample)] = list(made)
-
-    pairs = evaluator.evaluate(
-        method,
-        cell.knobs,
-        chunk.samples,
-        on_progress=_count_into(progress, cell.part),
-        on_images=keep,
-    )
-    store.write(
-        chunk, build_rows(cell.part, cell.variant, cell.knobs, chunk.samples, pairs, images)
-    )
-
-
-def _count_into(progress: Progress, stage: str) -> Callable[[int, int], None]:
-    """Return what hands on the samples done since it was last called."""
-    seen = 0
-
-    def advance(done: int, _: int) -> None:
-        nonlocal seen
-        progress.advance(stage, done - seen)
-        seen = done
-
-    return advance
-
-
-class Bench:
-    """Samples, conditions and finished work; methods and scorers once they are asked for."""
 
     def __init__(self, settings: CompareSettings) -> None:
         """Read prompts and what is known without weights.
@@ -169,7 +67,7 @@ class Bench:
         _check_apart(self.samples, self.train_samples)
         resolved = resolve(run.generation)
         self.schedule = resolved.schedule
-        self._schedule_name = resolved.files.known.schedule_name
+        self._base_model = resolved.files.known
         self.conditions = find_conditions(run)
         self.chunks = ChunkStore(settings, self.conditions)
         self.tuning = TuningStore(
@@ -186,7 +84,7 @@ class Bench:
         """What ablations change; none where they are not asked for."""
         if not self.settings.ablations:
             return []
-        return list_variants(self.schedule, self._schedule_name)
+        return list_variants(self.schedule, self._base_model)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -218,7 +116,7 @@ class Bench:
         method = find_method(chunk.cell, self.methods, self.schedule, self.variants)
         evaluate_chunk(chunk, method, self.evaluator, self.chunks, progress)
 
-    def publish(self, tuned: Sequence[Tuned]) -> dict[str, str]:
+    def write_results(self, tuned: Sequence[Tuned]) -> dict[str, str]:
         """Join the finished chunks, draw what people look at, and return the files by kind."""
         results: pa.Table = self.chunks.read(self.list_chunks(tuned))
         folder = self.settings.folder
@@ -248,3 +146,23 @@ def _check_apart(samples: Sequence[Sample], train_samples: Sequence[Sample]) -> 
             f"{len(both)} groups would be tuned and judged on ({', '.join(both[:3])}, ...): name "
             "prompt sets that share none with --prompts and --train-prompts"
         )
+
+
+def find_method(
+    cell: Cell, methods: Mapping[str, Method], schedule: Schedule, variants: Sequence[Variant]
+) -> Method:
+    """Return what makes a cell's images.
+
+    Args:
+        cell: one of a plan.
+        methods: by name, loaded.
+        schedule: that of ours.
+        variants: the ablations.
+    """
+    method = methods[cell.method]
+    if cell.part == "ablation" and cell.variant:
+        wanted = next(variant for variant in variants if variant.name == cell.variant)
+        return build_variant(method, wanted)
+    if cell.part == "trade-off" and cell.method == OURS and method.main_knob is None:
+        return build_along(method, schedule)
+    return method
