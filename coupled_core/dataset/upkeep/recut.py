@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from coupled_core.config import FilterConfig
+from coupled_core.dataset.best_pairs import Candidate, Edit, choose_best
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
 from coupled_core.errors import ConfigError, DatasetError
-from coupled_core.filtering.best_pairs import Candidate, Edit, choose_best
 from coupled_core.filters import find_objections, list_filters, order_reasons
 from coupled_core.records import RejectReason, Status
 from coupled_core.storage.store import ObjectStore
