@@ -7,12 +7,12 @@ from typing import Any
 import pyarrow as pa
 
 from coupled_core.dataset.columns import IMAGES_SCHEMA, MANIFEST_SCHEMA
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.part_files import PART_ERRORS, PartKind, iter_rows, open_part
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.pointer import POINTER_KEY, read_pointer
 from coupled_core.dataset.snapshot import Snapshot, snapshot_key
 from coupled_core.errors import DatasetError, NotFoundError
+from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectStore
 
 
@@ -91,10 +91,10 @@ def part_pair_ids(store: ObjectStore, part: PartInfo) -> list[str]:
     return [pair_id for batch in batches for pair_id in batch.column(0).to_pylist()]
 
 
-def committed_pair_ids(store: ObjectStore, snapshot: Snapshot | None) -> PairIdSet:
+def committed_pair_ids(store: ObjectStore, snapshot: Snapshot | None) -> IdSet:
     """Return every pair_id of a snapshot, whatever became of the pair."""
     parts = snapshot.parts_of("manifest") if snapshot else ()
-    return PairIdSet(part_pair_ids(store, part) for part in parts)
+    return IdSet(part_pair_ids(store, part) for part in parts)
 
 
 def _iter_part(

@@ -1,5 +1,6 @@
 """Prompt sets: what a run is asked to draw, read in order and in bounded memory."""
 
+import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,9 @@ from itertools import islice
 
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
+from coupled_core.id_set import IdSet
 from coupled_core.prompts.files import InputFile, list_input_files, open_parquet
 from coupled_core.prompts.rows import RawGroup, read_raw_groups
-from coupled_core.prompts.seen_groups import SeenGroups
 from coupled_core.prompts.validate import shorten, validate_group
 from coupled_core.records import PromptGroup, QuarantinedRow
 
@@ -71,7 +72,7 @@ def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
 def _read_records(
     files: Sequence[InputFile], max_prompt_chars: int
 ) -> Iterator[PromptGroup | QuarantinedRow]:
-    seen = SeenGroups()
+    seen = IdSet()
     is_empty = True
     for raw in read_raw_groups(files):
         is_empty = False
@@ -87,17 +88,25 @@ def _read_records(
         raise PromptSetError(f"the prompt set holds no rows: {names}")
 
 
-def _find_duplicate(raw: RawGroup, seen: SeenGroups, files: Sequence[InputFile]) -> list[str]:
+def _find_duplicate(raw: RawGroup, seen: IdSet, files: Sequence[InputFile]) -> list[str]:
+    """Return what is wrong with a group whose id came before; else remember the id, and where.
+
+    Of a million different ids two share their 8 bytes with a chance of 3 in 100 million; the later
+    one would then be called a duplicate.
+    """
     group_id = raw.values["group_id"]
     if not group_id:
         return []
-    first = seen.remember(group_id, raw.file_index, raw.source_row)
+    digest = hashlib.blake2b(group_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    first = seen.find(digest)
     if first is None:
+        seen.add(digest + raw.file_index.to_bytes(3) + raw.source_row.to_bytes(5))
         return []
+    file, row = files[int.from_bytes(first[8:11])], int.from_bytes(first[11:])
     return [
         (
-            f"column group_id: got {shorten(group_id)}, which stands in {files[first[0]].name}, "
-            f"row {first[1]} already; expected unique ids (and, with a row a prompt, "
+            f"column group_id: got {shorten(group_id)}, which stands in {file.name}, "
+            f"row {row} already; expected unique ids (and, with a row a prompt, "
             "the rows of a group side by side)"
         )
     ]

@@ -7,11 +7,11 @@ from itertools import islice
 import pyarrow.compute as pc
 
 from coupled_core.config import RunConfig, SplitConfig
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import LlmError
 from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
+from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
 from coupled_core.records import PromptGroup, Rejection
@@ -84,14 +84,14 @@ def is_given(group: PromptGroup) -> bool:
     return group.background_prompt is not None and group.entity_prompts is not None
 
 
-def list_cached(store: ObjectStore) -> PairIdSet:
+def list_cached(store: ObjectStore) -> IdSet:
     """Return the request hashes that have an answer, 16 bytes each, from one listing."""
     hashes = (
         info.key.rpartition("/")[2].removesuffix(".json")
         for info in store.list("answers/")
         if info.key.endswith(".json") and not info.key.endswith(".repair.json")
     )
-    return PairIdSet(_in_batches(hash_[:_HASH_DIGITS] for hash_ in hashes))
+    return IdSet(_in_batches(hash_[:_HASH_DIGITS] for hash_ in hashes))
 
 
 @dataclass
@@ -99,7 +99,7 @@ class SplitCounter:
     """Counts groups one by one; holds none of them."""
 
     config: SplitConfig
-    cached: PairIdSet
+    cached: IdSet
     sample: Sample
     """Of the groups to ask."""
     must_count: bool = False
@@ -282,7 +282,7 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
 class _Watch:
     """Looks at items as they pass."""
 
-    def __init__(self, counter: SplitCounter, names: SampleNames, committed: PairIdSet) -> None:
+    def __init__(self, counter: SplitCounter, names: SampleNames, committed: IdSet) -> None:
         self._counter, self._names, self._committed = counter, names, committed
         self.groups_done = 0
 
@@ -311,7 +311,7 @@ class _Watch:
 def _open_counter(config: RunConfig, num_counted: int | None) -> SplitCounter:
     split = config.split
     if split.splitter == "offline" or split.cache_uri is None:
-        return SplitCounter(split, PairIdSet(), Sample(0))
+        return SplitCounter(split, IdSet(), Sample(0))
     by_default = _COUNTED_BY_DEFAULT if choose_splitter(SplitConfig()) == "anthropic" else 0
     return SplitCounter(
         split,

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations, islice
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.id_set import IdSet
 from coupled_core.prompts.prompt_set import PromptFileSummary, PromptSetSummary
 from coupled_core.records import GroupSplit, PromptGroup, QuarantinedRow, Sample
 from coupled_core.runs.checkpoints.splits import SplitShard
@@ -117,7 +117,7 @@ def plan_run(
     *,
     split_request: Callable[[PromptGroup], str],
     splitter_identity: str,
-    committed: PairIdSet,
+    committed: IdSet,
     store: ObjectStore,
 ) -> RunPlan:
     """Plan a run in one pass over the prompt set, holding one shard's items at a time.
@@ -182,7 +182,7 @@ def try_again(samples: Iterable[Sample], attempt: int, names: SampleNames) -> di
 
 
 def _plan_shards(
-    name: str, items: Iterable[PromptItem], size: int, names: SampleNames, committed: PairIdSet
+    name: str, items: Iterable[PromptItem], size: int, names: SampleNames, committed: IdSet
 ) -> Iterator[tuple[ShardPlan | None, int]]:
     """Yield for every shard its plan (None: nothing new in it) and the number of all its pairs."""
     rest = iter(items)
@@ -198,7 +198,7 @@ def _plan_shard(
     first_item: int,
     items: Sequence[PromptItem],
     names: SampleNames,
-    committed: PairIdSet,
+    committed: IdSet,
 ) -> tuple[ShardPlan | None, int]:
     groups = [item for item in items if isinstance(item, PromptGroup)]
     sizes = [len(g.prompts) * (len(g.prompts) - 1) // 2 for g in groups for _ in range(g.num_seeds)]
@@ -213,7 +213,7 @@ def _plan_shard(
     return (plan if is_new else None), num_pairs
 
 
-def _find_done(samples: Sequence[tuple[int, PairIds]], committed: PairIdSet) -> tuple[int, ...]:
+def _find_done(samples: Sequence[tuple[int, PairIds]], committed: IdSet) -> tuple[int, ...]:
     return tuple(
         position
         for position, (_, ids) in enumerate(samples)

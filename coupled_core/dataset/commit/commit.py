@@ -8,12 +8,12 @@ from typing import Any
 from coupled_core.dataset.commit.new_duplicates import DuplicateDropper
 from coupled_core.dataset.commit.publish import publish_snapshot
 from coupled_core.dataset.funnel import Funnel
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.parts import PublishedShard, publish_shard, verify_part
 from coupled_core.dataset.pointer import read_pointer
 from coupled_core.dataset.reader import iter_images, iter_manifest, load_snapshot, part_pair_ids
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.errors import DatasetError
+from coupled_core.id_set import IdSet
 from coupled_core.storage.probe import probe_conditional_writes
 from coupled_core.storage.store import ObjectStore
 
@@ -61,7 +61,7 @@ def check_comparable(snapshot: Snapshot, facts: Mapping[str, str | None], where:
 
 
 def trim_shard(
-    store: ObjectStore, shard: PublishedShard, committed: PairIdSet
+    store: ObjectStore, shard: PublishedShard, committed: IdSet
 ) -> PublishedShard | None:
     """Return the shard without committed pairs: itself, a smaller one, or None if nothing is left.
 
@@ -192,7 +192,7 @@ class _Pending:
         if not self._seen <= parts.keys():  # somebody rolled back: nothing that we know still holds
             self._fresh, self._seen = self._shards, frozenset()
         unseen = [part for key, part in parts.items() if key not in self._seen]
-        committed = PairIdSet(part_pair_ids(self._store, part) for part in unseen)
+        committed = IdSet(part_pair_ids(self._store, part) for part in unseen)
         trimmed = (trim_shard(self._store, shard, committed) for shard in self._fresh)
         self._fresh = tuple(shard for shard in trimmed if shard is not None)
         self._seen = frozenset(parts)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.parts import PublishedShard
 from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
 from coupled_core.dataset.reader import committed_pair_ids, load_snapshot, part_pair_ids
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
@@ -81,7 +81,7 @@ class _Judge:
     def __init__(self, store: ObjectStore, current: Snapshot) -> None:
         self._store, self._current = store, current
         self._keys = {part.key for part in current.parts}
-        self._committed: PairIdSet | None = None
+        self._committed: IdSet | None = None
 
     def is_committed(self, shard: PublishedShard) -> bool:
         """Compare parts first; ids only where a commit or a re-cut wrote the parts anew."""

@@ -9,10 +9,10 @@ import pytest
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.id_set import IdSet
 from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import PromptGroup
 from coupled_core.runs import forecast as module
@@ -97,8 +97,8 @@ def test_groups_that_the_dataset_holds_need_no_split() -> None:
     groups = [PromptGroup(f"g{n}", ("A fox in snow", "A cat in snow"), "s", n) for n in range(3)]
     names = name_samples(config, GENERATION, name_requests(config.split)[1])
     held = [i for _, ids in names.list_samples(groups[1]) for i in ids.values()]
-    counter = SplitCounter(config.split, PairIdSet(), Sample(0))
-    watch = module._Watch(counter, names, PairIdSet([held]))
+    counter = SplitCounter(config.split, IdSet(), Sample(0))
+    watch = module._Watch(counter, names, IdSet([held]))
     items: list[PromptItem] = list(watch.each(groups))
     assert items == groups
     assert (watch.groups_done, counter.forecast().groups_to_ask) == (1, 2)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from coupled_core.config import GenerationConfig, OutputConfig, RunConfig
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.id_set import IdSet
 from coupled_core.prompts.prompt_set import PromptFileSummary, PromptSetSummary
 from coupled_core.records import GroupSplit, PromptGroup, QuarantinedRow
 from coupled_core.runs.checkpoints.splits import SplitShard
@@ -54,7 +54,7 @@ def _plan(
         generation,
         split_request=_request,
         splitter_identity="offline/1",
-        committed=PairIdSet([committed] if committed else []),
+        committed=IdSet([committed] if committed else []),
         store=LocalStore(tmp_path),
     )
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from coupled_core.config import ModelPrice, SplitConfig
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.errors import ConfigError, LlmError
+from coupled_core.id_set import IdSet
 from coupled_core.records import PromptGroup
 from coupled_core.runs.forecast import SplitCounter, SplitForecast, list_cached, name_requests
 from coupled_core.splitting.llm.client import open_client
@@ -27,15 +27,15 @@ GIVEN = replace(MEADOW, background_prompt="a meadow", entity_prompts=("a kite", 
 
 
 def _count(
-    config: SplitConfig, *groups: PromptGroup, cached: PairIdSet | None = None
+    config: SplitConfig, *groups: PromptGroup, cached: IdSet | None = None
 ) -> SplitForecast:
-    counter = SplitCounter(config, cached or PairIdSet(), Sample(0))
+    counter = SplitCounter(config, cached or IdSet(), Sample(0))
     for group in groups:
         counter.count(group)
     return counter.forecast()
 
 
-def _cache_of(store: LocalStore, *groups: PromptGroup) -> PairIdSet:
+def _cache_of(store: LocalStore, *groups: PromptGroup) -> IdSet:
     request_of = name_requests(PAID)[1]
     for group in groups:
         sha256 = request_of(group)
@@ -117,7 +117,7 @@ def test_an_api_that_does_not_count_leaves_the_estimate_unless_it_must(
     messages_server.stop()
     plain = _count(PAID, MEADOW)
     lax, strict = (
-        SplitCounter(PAID, PairIdSet(), Sample(64), must_count=must) for must in (False, True)
+        SplitCounter(PAID, IdSet(), Sample(64), must_count=must) for must in (False, True)
     )
     lax.count(MEADOW)
     strict.count(MEADOW)
