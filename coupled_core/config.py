@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from coupled_core.concepts import SHIPPED, ConceptList
+from coupled_core.plugins import find_plugins
 
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
@@ -58,11 +59,17 @@ DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
 """List prices of November 2026 for prompts of ordinary length."""
 
 
+SPLITTERS = ("auto", "offline", "anthropic")
+
+
 class SplitConfig(_Settings):
     """How groups are split into background and entities. The API key is never a setting."""
 
-    splitter: Literal["auto", "offline", "anthropic"] = "auto"
-    """auto: anthropic where ANTHROPIC_API_KEY is set, else offline."""
+    splitter: str = "auto"
+    """offline, anthropic, or the name that another package registered.
+
+    auto: anthropic where ANTHROPIC_API_KEY is set, else offline.
+    """
     model: str = "claude-haiku-5-5"
     thinking: Literal["disabled", "adaptive"] = "disabled"
     """adaptive for models that cannot answer without thinking; thoughts are paid as output."""
@@ -82,6 +89,14 @@ class SplitConfig(_Settings):
     """Ask again where the cache has an answer that another run paid for."""
     prices: Mapping[str, ModelPrice] = Field(default_factory=lambda: dict(DEFAULT_PRICES))
     """By model; models that are not named keep their list price."""
+
+    @field_validator("splitter")
+    @classmethod
+    def _check_splitter(cls, name: str) -> str:
+        if name not in SPLITTERS and name not in find_plugins("splitters"):
+            known = ", ".join((*SPLITTERS, *sorted(find_plugins("splitters"))))
+            raise ValueError(f"there is no such splitter: expected one of {known}")
+        return name
 
     @field_validator("prices")
     @classmethod

@@ -100,7 +100,11 @@ class Rejection:
     reason: RejectReason
     message: str
     llm_cost_usd: float = 0.0
-    """Paid for answers that could not be used; of a split only."""
+    """What answers cost that could not be used; only the rejection of a split has a cost."""
+
+
+SplitOutcome = GroupSplit | Rejection
+"""What a splitter makes of a group."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 import pyarrow.compute as pc
 
@@ -18,17 +17,27 @@ from coupled_core.records import PromptGroup, Rejection
 from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.runs.plan import PromptItem, RunPlan, SampleNames, name_samples, plan_run
 from coupled_core.scoring.model_files import require_scorers
+from coupled_core.splitting.llm.answers import answered_id, list_answered
 from coupled_core.splitting.llm.client import open_client
-from coupled_core.splitting.llm.estimate import Sample, Scale, Tokens, count_sample, estimate_split
+from coupled_core.splitting.llm.estimate import (
+    GroupSample,
+    Scale,
+    Tokens,
+    count_sample,
+    estimate_split,
+)
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.llm.spending import cost_usd, price_of
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.splitting.splitter import GivenFirstSplitter, choose_splitter, settle_split
+from coupled_core.splitting.splitter import (
+    GivenFirstSplitter,
+    build_splitter,
+    choose_splitter,
+    is_given,
+    settle_split,
+)
 from coupled_core.storage.store import ObjectStore, open_store
 
-_HASH_DIGITS = 32
-"""Of a request hash that are kept in memory: two groups in 2**128 would be taken for one."""
-_LISTED_AT_ONCE = 10_000
 _TRIED_OFFLINE = 500
 
 
@@ -68,30 +77,16 @@ class SplitForecast:
 
 
 def name_requests(config: SplitConfig) -> tuple[str, Callable[[PromptGroup], str]]:
-    """Return the identity of the splitter and its request hashes; nobody's key is needed for it."""
-    offline = GivenFirstSplitter(OfflineSplitter())
-    if config.splitter == "offline":
-        return offline.identity, offline.request_sha256
+    """Return the identity of the splitter and its request hashes; no key is needed for it."""
+    if config.splitter != "anthropic":
+        splitter = build_splitter(config)
+        return splitter.identity, splitter.request_sha256
+    given = GivenFirstSplitter(OfflineSplitter())
 
     def request_of(group: PromptGroup) -> str:
-        return offline.request_sha256(group) if is_given(group) else request_sha256(config, group)
+        return given.request_sha256(group) if is_given(group) else request_sha256(config, group)
 
     return splitter_identity(config), request_of
-
-
-def is_given(group: PromptGroup) -> bool:
-    """Say whether the prompt set brings the split of a group along."""
-    return group.background_prompt is not None and group.entity_prompts is not None
-
-
-def list_cached(store: ObjectStore) -> IdSet:
-    """Return the request hashes that have an answer, 16 bytes each, from one listing."""
-    hashes = (
-        info.key.rpartition("/")[2].removesuffix(".json")
-        for info in store.list("answers/")
-        if info.key.endswith(".json") and not info.key.endswith(".repair.json")
-    )
-    return IdSet(_in_batches(hash_[:_HASH_DIGITS] for hash_ in hashes))
 
 
 @dataclass
@@ -100,8 +95,8 @@ class SplitCounter:
 
     config: SplitConfig
     cached: IdSet
-    sample: Sample
-    """Of the groups to ask."""
+    sample: GroupSample
+    """Some of the groups to ask, for the API to count."""
     must_count: bool = False
     """An API that does not count is an error; else the plain estimate has to do."""
     _given: int = 0
@@ -116,8 +111,8 @@ class SplitCounter:
         """Count a group that is not in the dataset yet."""
         if is_given(group):
             self._given += 1
-        elif self.config.splitter == "offline":
-            self._count_offline(group)
+        elif self.config.splitter != "anthropic":
+            self._count_unpaid(group)
         elif self._is_cached(group):
             self._cached += 1
         else:
@@ -133,7 +128,7 @@ class SplitCounter:
             LlmError: the API does not count.
         """
         identity, _ = name_requests(self.config)
-        if self.config.splitter == "offline":
+        if self.config.splitter != "anthropic":
             return SplitForecast(
                 identity,
                 False,
@@ -186,19 +181,14 @@ class SplitCounter:
     def _is_cached(self, group: PromptGroup) -> bool:
         if not len(self.cached) or self.config.refresh:
             return False
-        return request_sha256(self.config, group)[:_HASH_DIGITS] in self.cached
+        return answered_id(request_sha256(self.config, group)) in self.cached
 
-    def _count_offline(self, group: PromptGroup) -> None:
+    def _count_unpaid(self, group: PromptGroup) -> None:
         self._asked += 1
-        if self._tried < _TRIED_OFFLINE:
+        if self.config.splitter == "offline" and self._tried < _TRIED_OFFLINE:
             self._offline = self._offline or OfflineSplitter()
             self._tried += 1
             self._failed += isinstance(self._offline.split([group])[0], Rejection)
-
-
-def _in_batches(hashes: Iterator[str]) -> Iterator[list[str]]:
-    while batch := list(islice(hashes, _LISTED_AT_ONCE)):
-        yield batch
 
 
 _SAME_IMAGES = ("base_model", "num_inference_steps", "width", "height", "dtype", "device_name")
@@ -310,13 +300,13 @@ class _Watch:
 
 def _open_counter(config: RunConfig, num_counted: int | None) -> SplitCounter:
     split = config.split
-    if split.splitter == "offline" or split.cache_uri is None:
-        return SplitCounter(split, IdSet(), Sample(0))
+    if split.splitter != "anthropic" or split.cache_uri is None:
+        return SplitCounter(split, IdSet(), GroupSample(0))
     by_default = _COUNTED_BY_DEFAULT if choose_splitter(SplitConfig()) == "anthropic" else 0
     return SplitCounter(
         split,
-        list_cached(open_store(split.cache_uri)),
-        Sample(by_default if num_counted is None else num_counted),
+        list_answered(open_store(split.cache_uri)) or IdSet(),
+        GroupSample(by_default if num_counted is None else num_counted),
         must_count=num_counted is not None,
     )
 

@@ -3,22 +3,16 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from coupled_core.records import PromptGroup, QuarantinedRow
+from coupled_core.records import PromptGroup, QuarantinedRow, SplitOutcome
 from coupled_core.runs.checkpoints.folder import ShardFolder
-from coupled_core.runs.checkpoints.splits import (
-    Outcome,
-    SplitShard,
-    holds_groups,
-    read_split,
-    write_split,
-)
+from coupled_core.runs.checkpoints.splits import SplitShard, holds_groups, read_split, write_split
 from coupled_core.splitting.refusal import Refuse, accept_all
 
 
 class SplitsGroups(Protocol):
     """What is asked of a splitter; `splitting.splitter` has the full protocol."""
 
-    def split(self, groups: Sequence[PromptGroup]) -> list[Outcome]:
+    def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:
         """Return one outcome a group, in order."""
 
 

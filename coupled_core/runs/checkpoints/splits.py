@@ -5,11 +5,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from coupled_core.records import GroupSplit, PromptGroup, QuarantinedRow, Rejection, RejectReason
+from coupled_core.records import (
+    GroupSplit,
+    PromptGroup,
+    QuarantinedRow,
+    Rejection,
+    RejectReason,
+    SplitOutcome,
+)
 from coupled_core.runs.checkpoints.folder import ShardFolder
 
 _NAME = "split.json"
-Outcome = GroupSplit | Rejection
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class SplitShard:
     """The input of a shard after the split stage."""
 
     groups: tuple[PromptGroup, ...]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[SplitOutcome, ...]
     """One for each group, in order."""
     quarantined: tuple[QuarantinedRow, ...]
 
@@ -66,14 +72,14 @@ def _group(plain: dict[str, Any]) -> PromptGroup:
     )
 
 
-def _plain_outcome(outcome: Outcome) -> dict[str, Any]:
+def _plain_outcome(outcome: SplitOutcome) -> dict[str, Any]:
     if isinstance(outcome, Rejection):
         return {"rejected": asdict(outcome)}
     instructions = [[*pair, text] for pair, text in outcome.edit_instructions.items()]
     return {"split": {**vars(outcome), "edit_instructions": instructions}}
 
 
-def _outcome(plain: dict[str, Any]) -> Outcome:
+def _outcome(plain: dict[str, Any]) -> SplitOutcome:
     if "rejected" in plain:
         why = plain["rejected"]
         return Rejection(RejectReason(why["reason"]), why["message"], why.get("llm_cost_usd", 0.0))

@@ -99,7 +99,7 @@ _THREADS = 8
 
 
 @dataclass
-class Sample:
+class GroupSample:
     """So many of the groups that pass, each as likely as any other (Vitter 1985, algorithm R)."""
 
     size: int
@@ -126,7 +126,7 @@ class Scale:
     num_counted: int = 0
 
 
-def count_sample(client: "Anthropic", config: SplitConfig, sample: Sample) -> Scale:
+def count_sample(client: "Anthropic", config: SplitConfig, sample: GroupSample) -> Scale:
     """Return the ratio estimator of the input tokens (Cochran 1977, section 6) of all that passed.
 
     Raises:

@@ -4,42 +4,42 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from coupled_core.config import ModelPrice
 from coupled_core.errors import LlmError
-from coupled_core.splitting.llm.answers import AnswerCache, keep_invalid, keep_message
-from coupled_core.splitting.llm.batch_creation import look_up_batch
-from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRecords, BatchRow
-from coupled_core.splitting.llm.client import without_key
-from coupled_core.splitting.llm.pace import Pace, call_patiently
+from coupled_core.splitting.llm.answers import AnswerCache, StoredAnswer
+from coupled_core.splitting.llm.batch_api import BatchApi
+from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRegister
+from coupled_core.splitting.llm.client import quote
+from coupled_core.splitting.llm.dialogue import Session
+from coupled_core.splitting.llm.request import RequestKey
 from coupled_core.splitting.llm.spending import Ledger
 from coupled_core.splitting.llm.threads import map_in_threads
-from coupled_core.splitting.llm.verdict import one_line
-from coupled_core.storage.store import ObjectStore
 
 if TYPE_CHECKING:
-    from anthropic import Anthropic
     from anthropic.types.messages import MessageBatchIndividualResponse
 
 _STORE_THREADS = 16
 
 
-class Harvester:
-    """Stores what a batch has brought. Doing it twice, or by two processes, changes nothing."""
+class Harvest:
+    """Stores what one batch has brought. Doing it twice, or by two processes, changes nothing."""
 
-    def __init__(
-        self, client: "Anthropic", pace: Pace, store: ObjectStore, price: ModelPrice
-    ) -> None:
-        self._client, self._pace, self._store, self._price = client, pace, store, price
-        self._records = BatchRecords(store)
+    def __init__(self, session: Session, record: BatchRecord) -> None:
+        self._session, self._record = session, record
+        # The batch may be another account's: what it brings is theirs, and they have paid for it.
+        self._cache = AnswerCache(session.store, record.account, is_refresh=record.is_refresh)
+        self._rows = {row.custom_id: row for row in record.rows}
+        self._invalid: list[StoredAnswer] = []
+        """Kept back until it is clear whether the fault is the rows' own."""
 
-    def harvest(self, record: BatchRecord, *, trusts_api: bool) -> Counter[str]:
+    def run(self, api: BatchApi, register: BatchRegister, *, trusts_api: bool) -> Counter[str]:
         """Store every answer of an ended batch, then what it cost, then that it is done.
 
         Rows that expired, were canceled or met an error of the API leave nothing behind: they are
         asked for again as if they never had been.
 
         Args:
-            record: What the batch was created from.
+            api: Where the results are read.
+            register: Where the batch is open.
             trusts_api: It has answered before: a row that it calls invalid is invalid. Else, when
                 that is so for all rows, the fault is not theirs and nothing is kept.
 
@@ -49,74 +49,56 @@ class Harvester:
         Raises:
             LlmError: the API took none of the rows.
         """
-        complaint = None if trusts_api else self._find_common_complaint(record)
-        if complaint is None:
-            ends, cost_usd = call_patiently(self._pace, lambda: self._store_results(record))
-        else:
-            ends, cost_usd = Counter(invalid=len(record.rows)), 0.0
-        self._close(record, ends, cost_usd)
-        if complaint is not None:
-            raise LlmError(f"the API took none of {len(record.rows)} requests: {complaint}")
+        record = self._record
+        ends, cost_usd = api.pace.call(lambda: self._store_results(api))
+        takes_none = not trusts_api and ends["invalid"] == len(record.rows)
+        if not takes_none:
+            for _ in map_in_threads(self._cache.add, self._invalid, _STORE_THREADS):
+                pass
+        Ledger(self._session.store, record.account).settle(record.purchase, cost_usd)
+        summary = {"batch_id": record.batch_id, "account": record.account, "rows": dict(ends)}
+        register.finish(record, json.dumps({**summary, "cost_usd": cost_usd}).encode())
+        if takes_none:
+            problem = self._invalid[0].error
+            raise LlmError(f"the API took none of {len(record.rows)} requests: {problem}")
         return ends
 
-    def _close(self, record: BatchRecord, ends: Counter[str], cost_usd: float) -> None:
-        Ledger(self._store, record.account).settle(record.purchase, cost_usd)
-        summary = {"batch_id": record.batch_id, "account": record.account, "rows": dict(ends)}
-        text = json.dumps({**summary, "cost_usd": cost_usd})
-        self._records.finish(record, text.encode())
-
-    def _find_common_complaint(self, record: BatchRecord) -> str | None:
-        """Return the API's words when it finds every row of a batch invalid."""
-        assert record.batch_id is not None, "only a batch that exists has results"
-        batch = look_up_batch(self._client, self._pace, record.batch_id)
-        if batch is None or batch.request_counts.errored < len(record.rows):
-            return None
-        batches, batch_id = self._client.messages.batches, batch.id
-        results = call_patiently(self._pace, lambda: batches.results(batch_id))
-        try:
-            outcomes = [result.result for result in results]
-        finally:
-            results.close()
-        errors = [outcome.error.error for outcome in outcomes if outcome.type == "errored"]
-        if any(error.type != "invalid_request_error" for error in errors):
-            return None
-        return one_line(without_key(errors[0].message))
-
-    def _store_results(self, record: BatchRecord) -> tuple[Counter[str], float]:
-        assert record.batch_id is not None, "only a batch that exists has results"
-        rows = {row.custom_id: row for row in record.rows}
-        cache = AnswerCache(self._store, record.account, is_refresh=record.is_refresh)
+    def _store_results(self, api: BatchApi) -> tuple[Counter[str], float]:
+        assert self._record.batch_id is not None, "only a batch that exists has results"
         ends: Counter[str] = Counter()
         cost_usd = 0.0
-
-        def store(result: "MessageBatchIndividualResponse") -> tuple[str, float]:
-            row = rows.get(result.custom_id)
-            return ("foreign", 0.0) if row is None else self._store_row(record, row, result, cache)
-
-        results = self._client.messages.batches.results(record.batch_id)
-        try:
-            for end, usd in map_in_threads(store, results, _STORE_THREADS):
+        self._invalid = []
+        with api.results(self._record.batch_id) as results:
+            for end, usd in map_in_threads(self._store_result, results, _STORE_THREADS):
                 ends[end] += 1
                 cost_usd += usd
-        finally:
-            results.close()
         return ends, cost_usd
 
-    def _store_row(
-        self,
-        record: BatchRecord,
-        row: BatchRow,
-        result: "MessageBatchIndividualResponse",
-        cache: AnswerCache,
-    ) -> tuple[str, float]:
-        outcome = result.result
-        names = {**row.model_dump(), "account": record.account, "transport": "batch"}
+    def _store_result(self, result: "MessageBatchIndividualResponse") -> tuple[str, float]:
+        """Store what a row has brought; return its end and its cost."""
+        outcome, row = result.result, self._rows.get(result.custom_id)
+        if row is None:
+            return "foreign", 0.0
         if outcome.type == "succeeded":
-            answer = keep_message(outcome.message, self._price, **names)
-            cache.add(answer)
+            answer = StoredAnswer.of_message(
+                row,
+                outcome.message,
+                self._session.price,
+                account=self._record.account,
+                transport="batch",
+            )
+            self._cache.add(answer)
             return "succeeded", answer.cost_usd
         if outcome.type == "errored" and outcome.error.error.type == "invalid_request_error":
-            error = one_line(without_key(outcome.error.error.message))
-            cache.add(keep_invalid(error, model=record.model, **names))
+            self._invalid.append(self._keep_invalid(row, outcome.error.error.message))
             return "invalid", 0.0
         return outcome.type, 0.0
+
+    def _keep_invalid(self, row: RequestKey, error: str) -> StoredAnswer:
+        return StoredAnswer.of_invalid(
+            row,
+            quote(error),
+            model=self._record.model,
+            account=self._record.account,
+            transport="batch",
+        )

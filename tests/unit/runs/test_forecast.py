@@ -18,7 +18,7 @@ from coupled_core.records import PromptGroup
 from coupled_core.runs import forecast as module
 from coupled_core.runs.forecast import Forecast, SplitCounter, forecast_build, name_requests
 from coupled_core.runs.plan import PromptItem, name_samples
-from coupled_core.splitting.llm.estimate import Sample
+from coupled_core.splitting.llm.estimate import GroupSample
 from coupled_core.storage.local import LocalStore
 from tests.messages_server.process import RunningServer
 from tests.sample_shards import SampleProvenance, describe_run, publish
@@ -97,7 +97,7 @@ def test_groups_that_the_dataset_holds_need_no_split() -> None:
     groups = [PromptGroup(f"g{n}", ("A fox in snow", "A cat in snow"), "s", n) for n in range(3)]
     names = name_samples(config, GENERATION, name_requests(config.split)[1])
     held = [i for _, ids in names.list_samples(groups[1]) for i in ids.values()]
-    counter = SplitCounter(config.split, IdSet(), Sample(0))
+    counter = SplitCounter(config.split, IdSet(), GroupSample(0))
     watch = module._Watch(counter, names, IdSet([held]))
     items: list[PromptItem] = list(watch.each(groups))
     assert items == groups

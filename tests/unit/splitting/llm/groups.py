@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.config import SplitConfig
-from coupled_core.records import GroupSplit, PromptGroup, Rejection
-from coupled_core.splitting.llm.batch_creation import Patience
+from coupled_core.records import GroupSplit, PromptGroup, Rejection, SplitOutcome
 from coupled_core.splitting.llm.claims import Lease
+from coupled_core.splitting.llm.dialogue import Patience
 from coupled_core.splitting.llm.splitter import LlmSplitter
 
 SOON = Patience(
@@ -34,7 +34,7 @@ def make_splitter(folder: Path, account: str = "run", **settings: Any) -> LlmSpl
     return LlmSplitter(SplitConfig(cache_uri=str(folder), **settings), account, SOON)
 
 
-def split_all(outcomes: Sequence[GroupSplit | Rejection]) -> list[GroupSplit]:
+def split_all(outcomes: Sequence[SplitOutcome]) -> list[GroupSplit]:
     """Return outcomes that are all splits."""
     rejected = [outcome.message for outcome in outcomes if isinstance(outcome, Rejection)]
     assert not rejected, rejected
