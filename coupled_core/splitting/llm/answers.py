@@ -54,17 +54,15 @@ class StoredAnswer(RequestKey):
         key: RequestKey,
         message: "Message",
         price: ModelPrice,
-        *,
         account: str,
         transport: Transport,
     ) -> Self:
         """Keep what the API answered."""
         usage, details = message.usage, message.stop_details
-        # All input counts in full: no prompt caching is asked for.
-        cached_tokens = (usage.cache_creation_input_tokens or 0) + (
-            usage.cache_read_input_tokens or 0
-        )
-        input_tokens = usage.input_tokens + cached_tokens
+        # All input is counted in full: no prompt caching is asked for.
+        cached = usage.cache_creation_input_tokens, usage.cache_read_input_tokens
+        input_tokens = usage.input_tokens + sum(tokens or 0 for tokens in cached)
+        is_batch = transport == "batch"
         return cls(
             **key.model_dump(),
             account=account,
@@ -76,16 +74,14 @@ class StoredAnswer(RequestKey):
             text="".join(block.text for block in message.content if block.type == "text"),
             input_tokens=input_tokens,
             output_tokens=usage.output_tokens,
-            cost_usd=cost_usd(
-                price, input_tokens, usage.output_tokens, is_batch=transport == "batch"
-            ),
+            cost_usd=cost_usd(price, input_tokens, usage.output_tokens, is_batch=is_batch),
             message_id=message.id,
             created_at=datetime.now(UTC),
         )
 
     @classmethod
     def of_invalid(
-        cls, key: RequestKey, error: str, *, model: str, account: str, transport: Transport
+        cls, key: RequestKey, error: str, model: str, account: str, transport: Transport
     ) -> Self:
         """Keep that the API finds a request invalid, and what it said."""
         return cls(
@@ -109,12 +105,12 @@ class AnswerCache:
     """
 
     def __init__(self, store: ObjectStore, account: str, *, is_refresh: bool = False) -> None:
-        """Open a cache.
+        """Open a cache for an account; a refresh sees, and keeps, only what this account paid for.
 
         Args:
             store: Where it lies.
-            account: Who pays for what is added.
-            is_refresh: See only what this account paid for, and replace what others did.
+            account: Who reads, and pays for what is added.
+            is_refresh: Answers of other accounts are not seen, and are replaced.
         """
         self._store, self._account, self._is_refresh = store, account, is_refresh
 

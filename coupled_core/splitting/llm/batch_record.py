@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coupled_core.config import fingerprint
 from coupled_core.errors import NotFoundError, StorageError
-from coupled_core.splitting.llm.dialogue import Session
+from coupled_core.splitting.llm.dialogue import Patience, Session
 from coupled_core.splitting.llm.request import LlmRequest, RequestKey
 from coupled_core.storage.store import ObjectStore
 
@@ -32,7 +32,7 @@ class BatchRecord(BaseModel):
     rows: tuple[RequestKey, ...]
     """Its requests without their texts: those follow from the prompt set."""
     written_at: datetime
-    """Before the API was asked to create it."""
+    """A moment before the API was asked to create it."""
     batch_id: str | None = None
     """None: the API has not answered yet, or its answer was lost."""
 
@@ -65,7 +65,7 @@ class OpenBatch:
 
     @property
     def age_seconds(self) -> float:
-        """Since it was announced, if clocks agree."""
+        """Time since it was announced, as far as clocks agree."""
         return (datetime.now(UTC) - self.written_at).total_seconds()
 
 
@@ -145,26 +145,21 @@ class BatchRegister:
         name = _shorten(request.custom_id)
         return next((batch.key for batch in self if name in batch.row_names), None)
 
-    def claim(self, record: BatchRecord, *, patience_seconds: float, poll_seconds: float) -> bool:
+    def claim(self, record: BatchRecord, patience: Patience) -> bool:
         """Announce a batch; False: others ask some of it, and it is withdrawn again.
 
         Of two that were announced at once the first by key stands; the other one yields.
-
-        Args:
-            record: What shall be created.
-            patience_seconds: How long one that should yield may take to be created or withdrawn:
-                after that its process is dead.
-            poll_seconds: Pause between two looks.
         """
         self.write(record)
         mine = self._batches[record.key]
-        deadline = time.monotonic() + patience_seconds
+        deadline = time.monotonic() + patience.twin_seconds
         while rivals := self._look_for_rivals(mine):
             must_yield = any(rival.batch_id or rival.key < mine.key for rival in rivals)
+            # One that should yield and does neither that nor its work is of a dead process.
             if must_yield or time.monotonic() > deadline:
                 self.withdraw(record)
                 return False
-            time.sleep(poll_seconds)
+            time.sleep(patience.first_poll_seconds)
         return True
 
     def _look_for_rivals(self, mine: OpenBatch) -> list[OpenBatch]:

@@ -18,7 +18,6 @@ from coupled_core.splitting.llm.answers import answered_id, list_answered
 from coupled_core.splitting.llm.batch_api import BatchApi
 from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRegister, OpenBatch
 from coupled_core.splitting.llm.dialogue import Dialogue, OnSettled, Session
-from coupled_core.splitting.llm.harvest import Harvest
 from coupled_core.splitting.llm.request import LlmRequest
 from coupled_core.splitting.llm.spending import Ledger, max_cost_usd
 from coupled_core.splitting.llm.threads import map_in_threads
@@ -54,8 +53,9 @@ class BatchTransport:
         """Keys of open batches that hold something which we asked, or need."""
         self._collected: dict[str, LlmRequest] = {}
         self._collected_bytes = 0
-        self._has_submitted = self._has_worked = False
+        self._has_worked = False
         """The API has answered something: a row that it does not take is to blame itself."""
+        self._has_submitted = False
         self._num_answers = 0
         self._budget_error: LlmBudgetError | None = None
 
@@ -101,7 +101,7 @@ class BatchTransport:
                 return
             self._drain()
             num_idle = num_idle + 1 if self._num_answers == num_answers else 0
-            answered = None  # it has grown old
+            answered = None  # the listing has grown old
         raise LlmError(
             f"{_MAX_IDLE_ROUNDS} rounds of batches brought no answer: they expired, were canceled "
             "or failed; run the same command again later, what is answered is kept"
@@ -139,14 +139,10 @@ class BatchTransport:
 
     @cached_property
     def _api(self) -> BatchApi:
-        session = self._session
-        return BatchApi(session.client, session.patience, self._register.is_known)
+        return BatchApi(self._session, self._register)
 
     def _ask_once(
-        self,
-        dialogues: Iterable[Dialogue],
-        answered: IdSet | None,
-        on_settled: OnSettled,
+        self, dialogues: Iterable[Dialogue], answered: IdSet | None, on_settled: OnSettled
     ) -> None:
         """Read what is answered and ask the rest; None: which are answered is not known."""
 
@@ -191,35 +187,22 @@ class BatchTransport:
         self, requests: Sequence[LlmRequest]
     ) -> tuple[BatchRecord | None, Sequence[LlmRequest]]:
         """Announce a batch of the requests that nobody else asks and nobody has answered."""
-        patience = self._session.patience
+        cache = self._session.cache
         while True:
             self._register.look()
             left = [request for request in requests if not self.is_asked(request)]
             if not left:
                 return None, left
             record = BatchRecord.of_requests(self._session, left)
-            if self._register.claim(
-                record,
-                patience_seconds=patience.twin_seconds,
-                poll_seconds=patience.first_poll_seconds,
-            ):
-                return self._leave_out_answered(record, left)
-
-    def _leave_out_answered(
-        self, record: BatchRecord, requests: Sequence[LlmRequest]
-    ) -> tuple[BatchRecord | None, Sequence[LlmRequest]]:
-        """Look once more, now that nobody else can ask: a twin may just have harvested."""
-        cache = self._session.cache
-        answers = map_in_threads(lambda each: cache.read(each.key), requests, _READ_THREADS)
-        left = [each for each, answer in zip(requests, answers, strict=True) if answer is None]
-        self._num_answers += len(requests) - len(left)
-        if not left:
+            if not self._register.claim(record, self._session.patience):
+                continue
+            # Nobody else can ask them now, but somebody may just have harvested some.
+            answers = map_in_threads(lambda each: cache.read(each.key), left, _READ_THREADS)
+            requests = [each for each, answer in zip(left, answers, strict=True) if answer is None]
+            if len(requests) == len(left):
+                return record, left
+            self._num_answers += len(left) - len(requests)
             self._forget(record)
-            return None, left
-        if len(left) < len(requests):
-            record = record.model_copy(update={"rows": tuple(each.key for each in left)})
-            self._register.write(record)
-        return record, left
 
     def _drain(self, down_to: int = 0) -> None:
         """Wait until at most so many batches are open.
@@ -285,8 +268,7 @@ class BatchTransport:
         if record is None:  # a twin has harvested it
             self._num_answers += 1
             return
-        harvest = Harvest(self._session, record)
-        ends = harvest.run(self._api, self._register, trusts_api=self._has_worked)
+        ends = self._api.harvest(record, trusts_api=self._has_worked)
         self._has_worked = True
         _logger.info("batch %s: %s", record.batch_id, dict(ends))
         self._num_answers += ends["succeeded"] + ends["invalid"]

@@ -37,12 +37,14 @@ class Claims:
         """Make no request: nothing is written before the first claim."""
         self._store, self._lease = store, lease
         self._owner = uuid.uuid4().hex
-        self._heart = _Heart(store, f"{_BEATS}{self._owner}", lease.beat_seconds)
         self._mine: set[str] = set()
-        self._lock = threading.Lock()
-        self._is_exclusive: bool | None = None
+        self._beating: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._is_exclusive = True
+        """The store heeds conditional writes; found out with the first beat."""
         self._seen_beats: dict[str, tuple[bytes, float]] = {}
         """The last beat of every other worker we have met, and when we first saw it."""
+        self._lock = threading.Lock()
 
     @contextmanager
     def holding(self, request_sha256: str) -> Iterator[bool]:
@@ -59,10 +61,12 @@ class Claims:
         with self._lock:
             if request_sha256 in self._mine:
                 return False
+            if self._beating is None:
+                self._start_beating()
             self._mine.add(request_sha256)
-        is_mine = False
+        is_mine, key = False, f"{_CLAIMS}{request_sha256}"
         try:
-            is_mine = self._take_from_others(f"{_CLAIMS}{request_sha256}")
+            is_mine = self._create(key) if self._is_exclusive else self._overwrite(key)
         finally:
             if not is_mine:
                 self._mine.discard(request_sha256)
@@ -81,18 +85,16 @@ class Claims:
             time.sleep(self._lease.poll_seconds)
 
     def close(self) -> None:
-        """Stop beating, unless threads of ours still hold claims: the last to close does it."""
-        with self._lock:  # nobody may begin to claim between the look and the end of the beats
-            if not self._mine:
-                self._heart.stop()
+        """Stop beating and leave nothing behind; not while other threads of ours hold claims."""
+        with self._lock:  # nobody may begin to claim between the look and the last beat
+            if self._mine or self._beating is None:
+                return
+            self._stopped.set()
+            self._beating.join()
+            self._beating = None
+            self._remove_beats(self._owner)
 
-    def _take_from_others(self, key: str) -> bool:
-        self._heart.start()
-        with self._lock:
-            if self._is_exclusive is None:
-                self._is_exclusive = self._heart.is_refused_twice()
-        if not self._is_exclusive:
-            return self._take_without_conditions(key)
+    def _create(self, key: str) -> bool:
         try:
             self._store.write_if_absent(key, self._owner.encode())
         except ConflictError:
@@ -112,11 +114,10 @@ class Claims:
             self._store.write_if_match(key, self._owner.encode(), etag)
         except ConflictError:  # somebody else did the same
             return False
-        with suppress(StorageError):  # so that nobody waits for the dead worker's other claims
-            self._store.delete(f"{_BEATS}{owner}")
+        self._remove_beats(owner)  # so that nobody waits for the dead worker's other claims
         return True
 
-    def _take_without_conditions(self, key: str) -> bool:
+    def _overwrite(self, key: str) -> bool:
         """Claim where the last writer wins: two that do so in the same moment may both succeed."""
         found = self._read_claim(key)
         if found is not None and found[0] != self._owner and self._is_alive(found[0]):
@@ -147,49 +148,26 @@ class Claims:
                 return True
             return now - since < self._lease.lost_after_seconds
 
-
-class _Heart:
-    """Rewrites an object from time to time, from the first claim until there are none left."""
-
-    def __init__(self, store: ObjectStore, key: str, seconds: float) -> None:
-        self._store, self._key, self._seconds = store, key, seconds
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def start(self) -> None:
+    def _start_beating(self) -> None:
         """Beat at once, and then from time to time."""
-        with self._lock:
-            if self._thread is not None:
-                return
-            self._beat()
-            self._stopped.clear()
-            self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Beat no more and leave nothing behind."""
-        with self._lock:
-            if self._thread is None:
-                return
-            self._stopped.set()
-            self._thread.join()
-            self._thread = None
-            with suppress(StorageError):
-                self._store.delete(self._key)
-
-    def is_refused_twice(self) -> bool:
-        """Say whether the store refuses to create the object of our beats again."""
+        self._beat()
         try:
-            self._store.write_if_absent(self._key, uuid.uuid4().bytes)
+            self._store.write_if_absent(f"{_BEATS}{self._owner}", b"again")
+            self._is_exclusive = False
         except ConflictError:
-            return True
-        return False
+            self._is_exclusive = True
+        self._stopped.clear()
+        self._beating = threading.Thread(target=self._keep_beating, name="claims", daemon=True)
+        self._beating.start()
 
-    def _run(self) -> None:
-        while not self._stopped.wait(self._seconds):
+    def _keep_beating(self) -> None:
+        while not self._stopped.wait(self._lease.beat_seconds):
             with suppress(StorageError):  # the next beat may go through
                 self._beat()
 
     def _beat(self) -> None:
-        self._store.write(self._key, uuid.uuid4().bytes)
+        self._store.write(f"{_BEATS}{self._owner}", uuid.uuid4().bytes)
+
+    def _remove_beats(self, owner: str) -> None:
+        with suppress(StorageError):
+            self._store.delete(f"{_BEATS}{owner}")

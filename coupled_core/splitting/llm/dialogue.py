@@ -30,7 +30,7 @@ class Patience:
     first_poll_seconds: float = 1.0
     max_poll_seconds: float = 60.0
     look_after_seconds: Sequence[float] = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-    """Before each look for a batch whose creation was not answered: lists may lag behind."""
+    """Pauses before each look for a batch whose creation was not answered: lists may lag."""
     twin_seconds: float = 600.0
     """How long another process may need between announcing a batch and naming it."""
     lease: Lease = field(default_factory=Lease)

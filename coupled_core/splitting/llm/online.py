@@ -93,13 +93,8 @@ class OnlineTransport:
         except InvalidRequestError as error:
             if not self._has_worked:  # then the fault may be in every request, not in this one
                 raise LlmError(f"the API does not take our first request: {error}") from None
-            invalid = StoredAnswer.of_invalid(
-                request.key,
-                str(error),
-                model=session.config.model,
-                account=session.account,
-                transport="online",
-            )
+            model, account = session.config.model, session.account
+            invalid = StoredAnswer.of_invalid(request.key, str(error), model, account, "online")
             answer = session.cache.add(invalid)
         self._has_worked = True
         return answer
@@ -117,7 +112,7 @@ class OnlineTransport:
                 purchase.cost_usd = worst_usd if may_have_arrived(error) else 0.0
                 raise
             answer = StoredAnswer.of_message(
-                request.key, message, session.price, account=session.account, transport="online"
+                request.key, message, session.price, session.account, "online"
             )
             purchase.cost_usd = answer.cost_usd
             return self._store(answer)

@@ -64,15 +64,6 @@ def write_data(prompts: Sequence[str], variation_kind: str | None) -> str:
     return json.dumps(data, ensure_ascii=False)
 
 
-def write_repair(problems: Sequence[str]) -> str:
-    """Return the turn that shows the model what was wrong with its answer."""
-    listed = "\n".join(f"- {problem}" for problem in problems)
-    return (
-        f"Checks found this wrong with your answer:\n{listed}\n"
-        "Answer once more for the same prompts, in full and with all of this put right."
-    )
-
-
 class PairInstructions(BaseModel):
     """How to turn one image of the group into another, and back."""
 
@@ -205,10 +196,15 @@ def build_request(config: SplitConfig, group: PromptGroup) -> LlmRequest:
 
 def build_repair(first: LlmRequest, answer_text: str, problems: Sequence[str]) -> LlmRequest:
     """Return the second and last question: the first, the answer, and what was wrong with it."""
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    reproach = (
+        f"Checks found this wrong with your answer:\n{listed}\n"
+        "Answer once more for the same prompts, in full and with all of this put right."
+    )
     turns = [
         *first.params["messages"],
         {"role": "assistant", "content": answer_text.strip() or "(no text)"},
-        {"role": "user", "content": write_repair(problems)},
+        {"role": "user", "content": reproach},
     ]
     key = first.key.model_copy(update={"attempt": first.key.attempt + 1})
     return LlmRequest(key, {**first.params, "messages": turns})

@@ -49,7 +49,7 @@ def max_cost_usd(price: ModelPrice, request: LlmRequest, *, is_batch: bool) -> f
     return cost_usd(price, request.max_input_tokens, request.max_output_tokens, is_batch=is_batch)
 
 
-_MAX_ATTEMPTS = 50
+_MAX_WRITES = 50
 _MAX_PAUSE_SECONDS = 0.2
 
 
@@ -74,7 +74,7 @@ class Ledger:
         Raises:
             LlmBudgetError: it would not; nothing has changed.
         """
-        for _ in range(_MAX_ATTEMPTS):
+        for _ in range(_MAX_WRITES):
             amounts, etag = self._read()
             others = math.fsum(value for key, value in amounts.items() if key != name)
             if cap_usd is not None and others + usd > cap_usd:
@@ -157,10 +157,11 @@ class OnlineBudget:
     def settle(self) -> None:
         """Give back what was set aside and not spent."""
         with self._changed:
-            if self._held:
-                # What other callers of the same splitter still have on its way stays set aside.
-                self._held = self._spent + sum(self._reserved.values())
-                self._ledger.settle(self._name, self._held)
+            # What other callers of the same splitter still have on its way stays set aside.
+            needed = self._spent + sum(self._reserved.values())
+            if needed != self._held:
+                self._ledger.settle(self._name, needed)
+                self._held = needed
 
     def _fits(self, max_usd: float) -> bool:
         """Say whether a request is within what is set aside, after setting aside more if needed."""

@@ -37,19 +37,15 @@ class LlmSplitter:
         Args:
             config: Settings.
             account: Whose money is spent, such as a run; None: an account of this object's own.
-            patience: How long batches are waited for.
+            patience: How long other processes and the API's batches are waited for.
 
         Raises:
             ConfigError: there is no API key, or no price for the model.
         """
         check_key()
-        self.session = Session(
-            config,
-            store=open_store(config.cache_uri or _DEFAULT_CACHE.expanduser()),
-            account=account or uuid.uuid4().hex,
-            price=price_of(config),
-            patience=patience or Patience(),
-        )
+        store = open_store(config.cache_uri or _DEFAULT_CACHE.expanduser())
+        account, patience = account or uuid.uuid4().hex, patience or Patience()
+        self.session = Session(config, store, account, price_of(config), patience)
         self._config = config
         self._prepared: dict[tuple[str, str], SplitOutcome] = {}
 
@@ -78,7 +74,7 @@ class LlmSplitter:
 
         if self._config.transport != "batch":
             self._ask_online(read_open())
-        elif list(_look_up(read_open())):
+        elif list(_look_up(read_open())):  # batches are listed only where something is open
             BatchTransport(self.session).settle(read_open, len(groups))
         return [_outcome_of(dialogue) for dialogue in dialogues]
 
