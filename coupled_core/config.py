@@ -43,7 +43,7 @@ class ModelPrice(_Settings):
     input_usd: float = Field(ge=0.0)
     output_usd: float = Field(ge=0.0)
     batch_factor: float = Field(default=0.5, ge=0.0)
-    """Of both, where requests go through Message Batches."""
+    """Share of both that is paid where requests go through Message Batches."""
 
 
 DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
@@ -80,7 +80,7 @@ class SplitConfig(_Settings):
     max_concurrency: int = Field(default=16, ge=1, le=512)
     """Most online requests at a time."""
     max_requests_per_minute: float | None = Field(default=None, gt=0.0)
-    """Of online requests. None: as fast as the API's own limit lets us."""
+    """Bound of online requests. None: as fast as the API's own limit lets us."""
     cache_uri: str | None = None
     """Folder or s3:// prefix that keeps every answer. None: with the dataset."""
     max_llm_usd: float | None = Field(default=None, ge=0.0)
@@ -88,7 +88,7 @@ class SplitConfig(_Settings):
     refresh: bool = False
     """Ask again where the cache has an answer that another run paid for."""
     prices: Mapping[str, ModelPrice] = Field(default_factory=lambda: dict(DEFAULT_PRICES))
-    """By model; models that are not named keep their list price."""
+    """The price of each model; models that are not named keep their list price."""
 
     @field_validator("splitter")
     @classmethod

@@ -55,7 +55,7 @@ class SplitForecast:
     """Groups whose answer is in the cache."""
     groups_to_ask: int
     input_tokens: int = 0
-    """Of all groups to ask."""
+    """Estimate for all groups to ask."""
     output_tokens: int = 0
     tokens_counted_on_groups: int = 0
     """Groups whose input the API counted; the estimate is scaled to them. 0: it was not asked."""
@@ -68,7 +68,7 @@ class SplitForecast:
     groups_tried_offline: int = 0
     """The first groups, where the offline splitter is used."""
     groups_failed_offline: int = 0
-    """Of those the ones it cannot split."""
+    """How many of those it cannot split."""
 
     @property
     def cached_share(self) -> float:
@@ -196,7 +196,7 @@ _SAME_IMAGES = ("base_model", "num_inference_steps", "width", "height", "dtype",
 _TIMED_PARTS = 20
 _PROGRESS_EVERY = 1000
 _COUNTED_BY_DEFAULT = 64
-"""By the API, of groups to ask: free, seconds, and the total within a per cent or so."""
+"""Groups whose tokens the API counts: that is free, takes seconds, and errs by a per cent or so."""
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,13 @@ class Forecast:
 
     run: RunPlan
     splits: SplitForecast
-    """Of the groups that the dataset does not hold."""
+    """The splits of groups that the dataset does not hold."""
     groups_done: int
     """Groups whose pairs are all in the dataset."""
     attempts: int
     """Most seeds to try in the place of each requested one: a pair costs up to so many times."""
     seconds_a_pair: float | None
-    """Of generation, as pairs of the dataset with the same settings took; None: there are none."""
+    """What generation took for pairs of the dataset with these settings; None: there are none."""
 
     @property
     def pairs_to_make(self) -> int:
@@ -220,13 +220,13 @@ class Forecast:
 
     @property
     def gpu_seconds(self) -> float | None:
-        """Of first attempts in shards that still need work; None: unknown."""
+        """What first attempts in shards that still need work will take; None: unknown."""
         num_pairs = sum(shard.num_pairs for shard in self.run.open_shards)
         return None if self.seconds_a_pair is None else num_pairs * self.seconds_a_pair
 
     @property
     def gpu_seconds_at_most(self) -> float | None:
-        """Of all attempts, if no group stops early; None: unknown."""
+        """What all attempts would take if no group stopped early; None: unknown."""
         return None if self.gpu_seconds is None else self.gpu_seconds * self.attempts
 
 

@@ -105,13 +105,7 @@ class AnswerCache:
     """
 
     def __init__(self, store: ObjectStore, account: str, *, is_refresh: bool = False) -> None:
-        """Open a cache for an account; a refresh sees, and keeps, only what this account paid for.
-
-        Args:
-            store: Where it lies.
-            account: Who reads, and pays for what is added.
-            is_refresh: Answers of other accounts are not seen, and are replaced.
-        """
+        """Open a cache for who pays; a refresh replaces what others paid for, and never sees it."""
         self._store, self._account, self._is_refresh = store, account, is_refresh
 
     def read(self, request: RequestKey) -> StoredAnswer | None:

@@ -168,7 +168,7 @@ class BatchApi:
         page = self.pace.call(lambda: self._batches.list(limit=_PAGE))
         while True:
             for batch in page.data:
-                if batch.created_at < earliest:
+                if batch.created_at < earliest:  # and so are all that follow
                     return
                 counts = batch.request_counts
                 num_rows = counts.processing + counts.succeeded + counts.errored

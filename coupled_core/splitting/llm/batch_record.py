@@ -97,6 +97,7 @@ class BatchRegister:
             del self._batches[key]
         for key in sorted(keys):
             known = self._batches.get(key)
+            # Once a batch has a name, its record stays as it is until it is harvested.
             if known is None or known.batch_id is None:
                 self.read(key)
 

@@ -124,6 +124,7 @@ class BatchTransport:
             self._ledger.hold(record.purchase, math.fsum(costs), cap_usd)
         except LlmBudgetError:
             self._forget(record)
+            # Half a batch is better than none: the rest is asked under a higher cap.
             room_usd = math.inf if cap_usd is None else cap_usd - self._ledger.total()
             if num_fitting := sum(total <= room_usd for total in accumulate(costs)):
                 self.submit(requests[:num_fitting])
@@ -205,11 +206,7 @@ class BatchTransport:
             self._forget(record)
 
     def _drain(self, down_to: int = 0) -> None:
-        """Wait until at most so many batches are open.
-
-        Raises:
-            LlmError: the API refuses us, or has lost a batch.
-        """
+        """Harvest what has ended, until at most so many batches are waited for."""
         patience = self._session.patience
         seconds = patience.first_poll_seconds
         while len(self._wanted) > down_to:

@@ -174,11 +174,7 @@ class Pace:
                 return result
 
     def wait_for_turn(self) -> None:
-        """Take a token, waiting until there is one.
-
-        Raises:
-            LlmError: another thread has failed for good.
-        """
+        """Take a token, waiting until there is one."""
         while (seconds := self._take_token()) > 0.0:
             self.sleep(seconds)
 
@@ -198,11 +194,7 @@ class Pace:
             self._closed_until = max(self._closed_until, time.monotonic() + seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Wait.
-
-        Raises:
-            LlmError: another thread has failed for good meanwhile.
-        """
+        """Wait; raise LlmError when another thread has failed for good meanwhile."""
         if self._stopped.wait(seconds):
             raise LlmError("gave up because another request failed")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from anthropic import Anthropic
 
 _MAX_ATTEMPTS = 2
+"""The first question and one repair."""
 _MAX_PROBLEMS = 8
 
 
@@ -114,6 +115,7 @@ class Dialogue:
         for pair in answer.pairs:
             instructions[pair.image_0, pair.image_1] = pair.edit_instruction.strip()
             instructions[pair.image_1, pair.image_0] = pair.inverse_instruction.strip()
+        # The last answer is the split; what the one before it cost was spent on it, too.
         paid, last = self._list_paid(), self._answers[-1]
         return GroupSplit(
             background_prompt=answer.background_prompt.strip(),

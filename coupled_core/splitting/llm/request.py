@@ -61,7 +61,7 @@ def write_data(prompts: Sequence[str], variation_kind: str | None) -> str:
     data: dict[str, object] = {"prompts": list(prompts)}
     if variation_kind is not None:
         data["variation_kind"] = variation_kind
-    return json.dumps(data, ensure_ascii=False)
+    return json.dumps(data, ensure_ascii=False)  # escapes would cost more tokens than letters
 
 
 class PairInstructions(BaseModel):
@@ -184,6 +184,7 @@ def build_request(config: SplitConfig, group: PromptGroup) -> LlmRequest:
     )
     params = {
         "model": config.model,
+        # As low as a good answer allows: the worst case of each request is held against the cap.
         "max_tokens": _max_answer_tokens(group.prompts)
         + _THINKING_TOKENS * (config.thinking == "adaptive"),
         "system": INSTRUCTION,

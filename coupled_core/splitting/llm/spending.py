@@ -85,6 +85,7 @@ class Ledger:
                 )
             if self._write({**amounts, name: usd}, etag):
                 return
+            # Those who lost at the same moment must not try again at the same moment.
             time.sleep(random.uniform(0, _MAX_PAUSE_SECONDS))
         raise StorageError(f"{self._store.uri}/{self._key} changes too fast: run it again")
 
