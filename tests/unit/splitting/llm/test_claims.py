@@ -13,7 +13,7 @@ from coupled_core.storage.store import ObjectStore, open_store
 
 QUESTION = "ab" * 32
 NEVER = Lease(beat_seconds=3600.0, lost_after_seconds=0.3, poll_seconds=0.02)
-"""Of a worker that beats once and then no more, as if it were dead."""
+"""A worker with this lease beats once and then no more, as if it were dead."""
 LIVELY = Lease(beat_seconds=0.05, lost_after_seconds=60.0, poll_seconds=0.02)
 
 
