@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tests.messages_server.settings import Settings
 
 HTTP_FAULTS = frozenset({"429", "529", "500", "reset", "lost", "slow"})
-"""What can happen to an online request: `reset` before the answer is made, `lost` after it is paid."""
+"""What can befall an online request: `reset` before the answer is made, `lost` after it is paid."""
 ROW_FAULTS = frozenset({"error", "invalid", "expire", "cancel"})
 """What can happen to a row in a batch."""
 ANSWER_FAULTS = frozenset(

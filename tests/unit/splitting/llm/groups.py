@@ -1,6 +1,6 @@
 """Groups to split, and splitters that do not wait long."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from coupled_core.records import GroupSplit, PromptGroup, Rejection, SplitOutcom
 from coupled_core.splitting.llm.claims import Lease
 from coupled_core.splitting.llm.dialogue import Patience
 from coupled_core.splitting.llm.splitter import LlmSplitter
+from coupled_core.storage.local import LocalStore
 
 SOON = Patience(
     first_poll_seconds=0.02,
@@ -39,3 +40,24 @@ def split_all(outcomes: Sequence[SplitOutcome]) -> list[GroupSplit]:
     rejected = [outcome.message for outcome in outcomes if isinstance(outcome, Rejection)]
     assert not rejected, rejected
     return [outcome for outcome in outcomes if isinstance(outcome, GroupSplit)]
+
+
+class InterruptedStore(LocalStore):
+    """A folder where something happens just before an object is first created below a prefix."""
+
+    def __init__(self, root: Path, prefix: str, happens: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._prefix, self._happens = prefix, happens
+
+    def write_if_absent(self, key: str, data: bytes) -> str:
+        self._interrupt(key)
+        return super().write_if_absent(key, data)
+
+    def write(self, key: str, data: bytes) -> str:
+        self._interrupt(key)
+        return super().write(key, data)
+
+    def _interrupt(self, key: str) -> None:
+        if key.startswith(self._prefix):
+            self._prefix = "nothing more/"
+            self._happens()
