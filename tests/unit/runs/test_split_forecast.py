@@ -9,7 +9,9 @@ from coupled_core.config import ModelPrice, SplitConfig
 from coupled_core.errors import ConfigError, LlmError
 from coupled_core.id_set import IdSet
 from coupled_core.records import PromptGroup
-from coupled_core.runs.forecast import SplitCounter, SplitForecast, name_requests
+from coupled_core.runs.forecast import SplitCounter, SplitForecast
+from coupled_core.runs.plan import name_requests
+from coupled_core.runs.planned import PlannedGroup
 from coupled_core.splitting.llm.answers import list_answered
 from coupled_core.splitting.llm.client import open_client
 from coupled_core.splitting.llm.estimate import GroupSample
@@ -30,8 +32,12 @@ GIVEN = replace(MEADOW, background_prompt="a meadow", entity_prompts=("a kite", 
 def _count(config: SplitConfig, *groups: PromptGroup, cached: IdSet | None = None) -> SplitForecast:
     counter = SplitCounter(config, cached or IdSet(), GroupSample(0))
     for group in groups:
-        counter.count(group)
+        counter.count(_planned(config, group), is_done=False)
     return counter.forecast()
+
+
+def _planned(config: SplitConfig, group: PromptGroup) -> PlannedGroup:
+    return PlannedGroup(group, name_requests(config)[1](group), ())
 
 
 def _cache_of(store: LocalStore, *groups: PromptGroup) -> IdSet:
@@ -101,7 +107,7 @@ def test_with_a_key_the_api_counts_a_sample_of_what_is_left_to_ask(
 ) -> None:
     counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), GroupSample(64))
     for group in (MEADOW, FOREST, GIVEN, HOPELESS):
-        counter.count(group)
+        counter.count(_planned(PAID, group), is_done=False)
     found = counter.forecast()
     assert (found.tokens_counted_on_groups, found.input_tokens_margin) == (2, 0.0)
     billed = messages_server.counters()
@@ -120,8 +126,8 @@ def test_an_api_that_does_not_count_leaves_the_estimate_unless_it_must(
     lax, strict = (
         SplitCounter(PAID, IdSet(), GroupSample(64), must_count=must) for must in (False, True)
     )
-    lax.count(MEADOW)
-    strict.count(MEADOW)
+    lax.count(_planned(PAID, MEADOW), is_done=False)
+    strict.count(_planned(PAID, MEADOW), is_done=False)
     assert lax.forecast().input_tokens == plain.input_tokens
     assert "the API answered" in lax.forecast().count_problem
     with pytest.raises(LlmError):

@@ -69,7 +69,9 @@ USE_OF_REGISTERED = """
 import json
 from coupled_core.config import RunConfig, SplitConfig, fingerprint
 from coupled_core.records import PromptGroup
-from coupled_core.runs.forecast import SplitCounter, name_requests
+from coupled_core.runs.forecast import SplitCounter
+from coupled_core.runs.plan import name_requests
+from coupled_core.runs.planned import PlannedGroup
 from coupled_core.id_set import IdSet
 from coupled_core.splitting.llm.estimate import GroupSample
 from coupled_core.splitting.splitter import build_splitter, describe_splitter, settle_split
@@ -83,9 +85,9 @@ given = PromptGroup("i", ("a fox @ a wood", "an owl"), "set", 2,
 splitter = build_splitter(config.split)
 splitter.prepare(lambda: [group, other, given], 3)
 split, rejection, taken = splitter.split([group, other, given])
-counter = SplitCounter(config.split, IdSet(), GroupSample(0))
+counter, name = SplitCounter(config.split, IdSet(), GroupSample(0)), name_requests(config.split)[1]
 for each in (group, other, given):
-    counter.count(each)
+    counter.count(PlannedGroup(each, name(each), ()), is_done=False)
 forecast = counter.forecast()
 print(json.dumps({
     "identity": splitter.identity,
@@ -96,7 +98,7 @@ print(json.dumps({
     "taken": taken.source,
     "described": describe_splitter(config.split, config.split),
     "spent": spent_usd(config.split, "account"),
-    "named": name_requests(config.split)[1](group) == split.request_sha256,
+    "named": name(group) == split.request_sha256,
     "forecast": [forecast.splitter, forecast.is_paid],
     "counted": [forecast.groups_to_ask, forecast.groups_given],
 }))
