@@ -103,7 +103,7 @@ class Rejection:
     reason: RejectReason
     message: str
     llm_cost_usd: float = 0.0
-    """Paid for answers that could not be used; of a split only."""
+    """What answers cost that could not be used; only the rejection of a split has a cost."""
 
 
 SplitOutcome = GroupSplit | Rejection

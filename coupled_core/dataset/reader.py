@@ -17,12 +17,12 @@ from coupled_core.dataset.columns import (
     MANIFEST_SCHEMA,
     present_names,
 )
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.parts import PART_ERRORS, PartInfo, PartKind, iter_batches, open_part
 from coupled_core.dataset.pointer import POINTER_KEY, Pointer, read_pointer
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, Snapshot, snapshot_key
 from coupled_core.errors import ConfigError, DatasetError, NotFoundError
+from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 _IMAGE_ROWS = 4
@@ -231,10 +231,10 @@ def part_pair_ids(store: ObjectStore, part: PartInfo) -> list[str]:
     return [pair_id for batch in batches for pair_id in batch.column(0).to_pylist()]
 
 
-def committed_pair_ids(store: ObjectStore, snapshot: Snapshot | None) -> PairIdSet:
+def committed_pair_ids(store: ObjectStore, snapshot: Snapshot | None) -> IdSet:
     """Return every pair_id of a snapshot, whatever became of the pair."""
     parts = snapshot.parts_of("manifest") if snapshot else ()
-    return PairIdSet(part_pair_ids(store, part) for part in parts)
+    return IdSet(part_pair_ids(store, part) for part in parts)
 
 
 def _iter_part(

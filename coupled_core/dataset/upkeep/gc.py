@@ -8,7 +8,6 @@ from enum import StrEnum
 from itertools import chain
 
 from coupled_core.dataset.commit.upload import UploadedShard
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
 from coupled_core.dataset.reader import (
     committed_pair_ids,
@@ -19,6 +18,7 @@ from coupled_core.dataset.reader import (
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.work import DONE, WORK_FOLDER, WorkFolder, parse_work_key
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
@@ -183,7 +183,7 @@ class _WorkSurvey:
         """Keys of parts that wait for a commit, once `removals` was called."""
         self._store, self._current = store, current
         self._keys = {part.key for part in current.parts}
-        self._committed: PairIdSet | None = None
+        self._committed: IdSet | None = None
 
     def removals(self, retention: Retention, now: datetime) -> list[Removal]:
         """Return what goes, in an order in which a killed collection can be taken up again.
