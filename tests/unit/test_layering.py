@@ -11,7 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 BASE = frozenset(
-    {"concepts", "config", "errors", "filters", "plugins", "progress", "records", "version"}
+    {
+        "concepts",
+        "config",
+        "errors",
+        "filters",
+        "id_set",
+        "plugins",
+        "progress",
+        "records",
+        "version",
+    }
 )
 """The modules at the core's root that all of it stands on; the others there are its face."""
 _STORED = frozenset({"base", "storage"})
