@@ -1,35 +1,79 @@
-"""`coupled export`: write a snapshot in one format, and say what came of it."""
+"""`coupled export`: the kept pairs of a snapshot in the format of a trainer or reader."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from coupled_core.dataset.reader import current_snapshot, load_snapshot
-from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.errors import DatasetError
-from coupled_core.export.exporter import ExportReport, export_snapshot
-from coupled_core.export.format import ExportFormat
-from coupled_core.export.pair_rows import Selection
-from coupled_core.storage.store import ObjectStore, open_store
+import typer
+
+from coupled_core.export.catalogue import FORMATS
+from flows.cli.command import SNAPSHOTS, Dataset, Snapshot, command
 from flows.cli.terminal import Terminal
 
+if TYPE_CHECKING:  # what imports arrow waits until the command runs
+    from coupled_core.export.exporter import ExportReport
 
-def export_and_report(
-    export_format: ExportFormat,
-    selection: Selection,
-    dataset: str,
-    snapshot_id: str | None,
-    output: Path,
-    *,
+_FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in FORMATS.items())
+
+
+@command(
+    f"[bold]Formats[/]\n\n{_FORMAT_LIST}",
+    SNAPSHOTS,
+    examples="""
+    coupled export huggingface --dataset coupled-dataset --output pairs-hub
+
+    coupled export s3://bucket/pairs ai-toolkit --output /data/pairs --directions forward
+    """,
+)
+def export(
     terminal: Terminal,
+    dataset: Dataset,
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="One of the formats below.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder, new or empty; or an export to continue."),
+    ],
+    snapshot: Snapshot = "current",
+    partition: Annotated[
+        Literal["train", "val", "test", "all"] | None,
+        typer.Option(help="Default: all where a format keeps partitions apart, else train."),
+    ] = None,
+    directions: Annotated[
+        Literal["both", "forward", "backward"],
+        typer.Option(help="Forward edits image 0 into image 1, backward 1 into 0."),
+    ] = "both",
+    include_entity_swap: Annotated[
+        bool, typer.Option("--include-entity-swap", help="In flf2v: swaps of an entity too.")
+    ] = False,
+    max_shard_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Image bytes a shard, or a step of a folder. Default: the format's."
+        ),
+    ] = None,
 ) -> None:
-    """Export a dataset and print what is in the result.
+    """Write the kept pairs of a dataset in the format of a trainer or reader.
 
-    Raises:
-        DatasetError: there is no such snapshot, or it is damaged.
+    Each pair serves both ways. What was written is read back before export.json marks it complete.
+
+    The same command continues an export that was interrupted, and does nothing when it is complete.
     """
+    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.export.exporter import export_snapshot
+    from coupled_core.export.registry import find_format, select_edits
+    from coupled_core.storage.store import open_store
+
+    export_format = find_format(format_name)
+    selection = select_edits(
+        export_format,
+        split=partition,
+        directions=directions,
+        include_entity_swaps=include_entity_swap,
+        max_shard_bytes=max_shard_bytes,
+    )
     store = open_store(dataset)
-    snapshot = _find_snapshot(store, snapshot_id)
+    found = find_snapshot(store, snapshot)
     with terminal.progress():
-        report = export_snapshot(store, snapshot, export_format, selection, output)
+        report = export_snapshot(store, found, export_format, selection, output)
     terminal.say(_describe(report, output))
     terminal.print_json(
         {
@@ -44,21 +88,12 @@ def export_and_report(
     )
 
 
-def _find_snapshot(store: ObjectStore, snapshot_id: str | None) -> Snapshot:
-    if snapshot_id is not None:
-        return load_snapshot(store, snapshot_id)
-    snapshot = current_snapshot(store)
-    if snapshot is None:
-        raise DatasetError(f"{store.uri} holds no dataset: build one, or correct --dataset")
-    return snapshot
-
-
-def _describe(report: ExportReport, output: Path) -> str:
+def _describe(report: "ExportReport", output: Path) -> str:
     marker = report.marker
-    splits = ", ".join(f"{name} {count}" for name, count in marker["splits"].items())
+    counts = ", ".join(f"{name} {count}" for name, count in marker["splits"].items())
     lines = [
         f"{output}: {marker['format']} of snapshot {marker['snapshot_id']}",
-        f"{marker['num_pairs']} pairs ({splits}), directions: {marker['directions']}",
+        f"{marker['num_pairs']} pairs ({counts}), directions: {marker['directions']}",
     ]
     if report.was_complete:
         lines.append("complete already, nothing was done")

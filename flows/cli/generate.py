@@ -2,32 +2,42 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from PIL import Image
+import typer
 
 from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError, CoupledError
-from coupled_core.filtering.decide import decide
-from coupled_core.generation.generator import load_generator
-from coupled_core.generation.provenance import choose_device
-from coupled_core.records import GeneratedSample, PromptGroup, Rejection, Sample
-from coupled_core.runs.identity import sample_seed
-from coupled_core.scoring.pair_scorer import load_scorer
-from coupled_core.splitting.splitter import build_splitter
+from flows.cli.command import SETTINGS, command
+from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
+
+if TYPE_CHECKING:  # what imports numpy or torch waits until the command runs
+    from coupled_core.records import GeneratedSample, Sample
 
 _GAP_PX = 8
 
 
-def generate_and_report(
-    prompts: Sequence[str], picture: Path, config: RunConfig, terminal: Terminal
+@command(
+    SETTINGS,
+    examples="""
+    coupled generate "a red fox in a snowy forest" "a grey owl in a snowy forest" -o pair.png
+    """,
+)
+def generate(
+    terminal: Terminal,
+    prompts: Annotated[
+        list[str], typer.Argument(help="Two or more prompts that share a background.")
+    ],
+    picture: Annotated[
+        Path, typer.Option("--output", "-o", help="PNG with the images side by side.")
+    ],
+    config: Annotated[RunConfig, Offer(only=("split", "generation", "scoring", "filter"))],
 ) -> None:
-    """Generate the images of a group, write them side by side, and print the scores of its pairs.
+    """Make one group of images from prompts given here, and print how its pairs score."""
+    from coupled_core.generation.generator import load_generator
+    from coupled_core.records import Rejection
 
-    Raises:
-        CoupledError: the prompts share no background that could be found, or a model is not there.
-    """
     sample = _split_prompts(prompts, config)
     generated = load_generator(config.generation).generate([sample])[0]
     if isinstance(generated, Rejection):
@@ -43,7 +53,11 @@ def generate_and_report(
     terminal.print_json({"picture": str(picture), "seed": sample.seed, "pairs": pairs})
 
 
-def _split_prompts(prompts: Sequence[str], config: RunConfig) -> Sample:
+def _split_prompts(prompts: Sequence[str], config: RunConfig) -> "Sample":
+    from coupled_core.records import PromptGroup, Rejection, Sample
+    from coupled_core.runs.identity import sample_seed
+    from coupled_core.splitting.splitter import build_splitter
+
     if len(prompts) < 2:
         raise ConfigError(
             f"got {len(prompts)} prompt, expected two or more that share a background"
@@ -56,8 +70,12 @@ def _split_prompts(prompts: Sequence[str], config: RunConfig) -> Sample:
 
 
 def _score_pairs(
-    sample: Sample, generated: GeneratedSample, config: RunConfig
+    sample: "Sample", generated: "GeneratedSample", config: RunConfig
 ) -> list[dict[str, object]]:
+    from coupled_core.filtering.decide import decide
+    from coupled_core.generation.provenance import choose_device
+    from coupled_core.scoring.pair_scorer import load_scorer
+
     scorer = load_scorer(config.scoring, str(choose_device(config.generation.device)))
     masks, scores = scorer.score(sample, generated)
     decisions = {
@@ -77,7 +95,10 @@ def _score_pairs(
     ]
 
 
-def _write_picture(generated: GeneratedSample, path: Path) -> None:
+def _write_picture(generated: "GeneratedSample", path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
     height = generated.images[0].shape[0]
     gap = np.full((height, _GAP_PX, 3), 255, np.uint8)
     columns = [part for image in generated.images for part in (image, gap)][:-1]

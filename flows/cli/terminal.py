@@ -8,13 +8,53 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 from typing import Any
 
-from coupled_core.errors import CoupledError
-from coupled_core.progress import LogProgress, Progress, report_to
+from coupled_core.errors import (
+    ConfigError,
+    CoupledError,
+    DatasetError,
+    LlmError,
+    ModelUnavailableError,
+    PromptSetError,
+    ScheduleError,
+    StorageError,
+)
+from coupled_core.progress import LogProgress, Progress, SilentProgress, report_to
 from flows.cli.interrupts import stop_at_ctrl_c
 
 _COUNTED_IN_PAIRS = ("generate", "score")
+
+
+class ExitCode(IntEnum):
+    """What `coupled` returns to the shell."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    MODEL_UNAVAILABLE = 3
+    STORAGE = 4
+    SHARDS_FAILED = 5
+    LLM = 6
+    INTERRUPTED = 130
+
+
+EXIT_CODES = (
+    "0 done, 1 unexpected, 2 wrong usage or bad input, 3 model unavailable, 4 storage, or a "
+    "dataset that is damaged or forbids it, 5 some shards failed (the others are committed), "
+    "6 language model refused, unreachable or at its cap (what is finished is committed), "
+    "130 interrupted (run it again)."
+)
+_CODES: tuple[tuple[type[CoupledError], ExitCode], ...] = (
+    (ConfigError, ExitCode.USAGE),
+    (PromptSetError, ExitCode.USAGE),
+    (ScheduleError, ExitCode.USAGE),
+    (ModelUnavailableError, ExitCode.MODEL_UNAVAILABLE),
+    (LlmError, ExitCode.LLM),
+    (StorageError, ExitCode.STORAGE),
+    (DatasetError, ExitCode.STORAGE),
+)
 
 
 @dataclass(frozen=True)
@@ -23,8 +63,12 @@ class Terminal:
 
     as_json: bool = False
     """One JSON document is all that goes to standard output."""
+    quiet: bool = False
+    """Beside results only errors are printed."""
     verbose: bool = False
+    """Tasks and libraries log what they do."""
     debug: bool = False
+    """Errors come with their tracebacks."""
 
     def say(self, text: str) -> None:
         """Print a result; with --json only `print_json` does."""
@@ -32,7 +76,12 @@ class Terminal:
             print(text, flush=True)
 
     def note(self, text: str) -> None:
-        """Print something that is not a result."""
+        """Print something that is not a result; with --quiet nothing."""
+        if not self.quiet:
+            self.complain(text)
+
+    def complain(self, text: str) -> None:
+        """Print what went wrong."""
         print(text, file=sys.stderr, flush=True)
 
     def print_json(self, value: Mapping[str, Any]) -> None:
@@ -43,10 +92,13 @@ class Terminal:
     @contextmanager
     def progress(self) -> Iterator[None]:
         """Show what runs inside, bars on a terminal, lines of text elsewhere; stop it at Ctrl-C."""
-        is_plain = self.as_json or self.verbose or not sys.stderr.isatty()
-        shown: AbstractContextManager[Progress] = (
-            nullcontext(LogProgress()) if is_plain else _bars()
-        )
+        shown: AbstractContextManager[Progress]
+        if self.quiet:
+            shown = nullcontext(SilentProgress())
+        elif self.as_json or self.verbose or not sys.stderr.isatty():
+            shown = nullcontext(LogProgress())
+        else:
+            shown = _bars()
         with shown as listener, stop_at_ctrl_c(listener) as progress, report_to(progress):
             yield
 
@@ -54,16 +106,15 @@ class Terminal:
 @contextmanager
 def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
     """Turn errors into one line and an exit code; with --debug the traceback comes first."""
-    from flows.cli.failures import ExitCode, exit_code_of
-
     _configure_logging(terminal)
     try:
         yield terminal
     except CoupledError as error:
         _report(terminal, error, str(error))
-        raise SystemExit(exit_code_of(error)) from error
+        codes = (code for kind, code in _CODES if isinstance(error, kind))
+        raise SystemExit(next(codes, ExitCode.UNEXPECTED)) from error
     except KeyboardInterrupt as error:
-        terminal.note("interrupted")
+        terminal.complain("interrupted")
         raise SystemExit(ExitCode.INTERRUPTED) from error
     except Exception as error:
         hint = "" if terminal.debug else "; run it again with --debug for the traceback"
@@ -81,19 +132,19 @@ def _report(terminal: Terminal, error: BaseException, text: str) -> None:
         import traceback
 
         traceback.print_exception(error)
-    terminal.note(f"error: {text}")
+    terminal.complain(f"error: {text}")
 
 
 def _configure_logging(terminal: Terminal) -> None:
     """Say how much libraries log; they read it from the environment when they are imported."""
-    quiet = not (terminal.verbose or terminal.debug)
+    is_calm = not (terminal.verbose or terminal.debug)
     defaults = {
-        "PREFECT_LOGGING_LEVEL": "CRITICAL" if quiet else "INFO",  # failures are told at the end
+        "PREFECT_LOGGING_LEVEL": "CRITICAL" if is_calm else "INFO",  # failures are told at the end
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    if quiet:
+    if is_calm:
         defaults |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
         defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
     for name, value in defaults.items():
@@ -104,7 +155,8 @@ def _configure_logging(terminal: Terminal) -> None:
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
     )
-    logging.getLogger("coupled_core").setLevel(logging.INFO)
+    level = logging.ERROR if terminal.quiet else logging.INFO
+    logging.getLogger("coupled_core").setLevel(level)
 
 
 @contextmanager

@@ -3,33 +3,53 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
-from coupled_core.dataset.backgrounds import NearBackgrounds
-from coupled_core.dataset.upkeep.history import find_snapshot
-from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
+import typer
+
 from coupled_core.errors import DatasetError
-from coupled_core.filtering.rows import judge_row
-from coupled_core.storage.store import open_store
+from flows.cli.command import SNAPSHOTS, Dataset, Snapshot, command
 from flows.cli.terminal import Terminal
+
+if TYPE_CHECKING:  # what imports arrow waits until the command runs
+    from coupled_core.dataset.backgrounds import NearBackgrounds
+    from coupled_core.dataset.upkeep.verify import VerifyReport
 
 _MAX_SHOWN, _MAX_NEAR_SHOWN, _MAX_LISTED = 50, 10, 1000
 _LISTED = {"damage", "near_backgrounds"}
 
 
-def verify_and_report(
-    dataset: str, snapshot: str, num_threads: int, terminal: Terminal, *, is_strict: bool = False
+@command(SNAPSHOTS)
+def verify(
+    terminal: Terminal,
+    dataset: Dataset,
+    snapshot: Snapshot = "current",
+    threads: Annotated[int, typer.Option(help="Threads that hash and decode images.", min=1)] = 4,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Fail where near-identical backgrounds are in different partitions."
+        ),
+    ] = False,
 ) -> None:
-    """Check a snapshot and print what was found.
+    """Read everything that a snapshot names and name everything that is wrong with it.
 
-    Raises:
-        DatasetError: it is damaged; each piece of damage was printed. Or, if `is_strict`, there are
-            near-identical backgrounds in different splits.
+    Parts: there, size, SHA-256, readable, rows. Rows: unique pair_id, kept within the thresholds of
+    its run, images where the row says. Images: hash, decodable, both of one size, masks as
+    measured. Together: no background and no group in two partitions, duplicates name a pair that is
+    there, the funnel adds up. Backgrounds in two partitions that differ by a word or two are named:
+    they may be a leak, or two places.
     """
+    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.dataset.upkeep.verify import verify_snapshot
+    from coupled_core.filtering.rows import judge_row
+    from coupled_core.storage.store import open_store
+
     store = open_store(dataset)
     target = find_snapshot(store, snapshot)
     started_at = time.monotonic()
     with terminal.progress():
-        report = verify_snapshot(store, target, judge_row, num_threads=num_threads)
+        report = verify_snapshot(store, target, judge_row, num_threads=threads)
     seconds = time.monotonic() - started_at
     for damage in report.damage.listed[:_MAX_SHOWN]:
         terminal.say(str(damage))
@@ -55,7 +75,7 @@ def verify_and_report(
             f"snapshot {report.snapshot_id} of {store.uri} is damaged in {report.damage.total} "
             "places: restore the objects named above, or return with `coupled rollback`"
         )
-    if is_strict and report.near_backgrounds:
+    if strict and report.near_backgrounds:
         raise DatasetError(
             f"snapshot {report.snapshot_id} of {store.uri} has {len(report.near_backgrounds)} "
             "near-identical backgrounds in different splits, named above: drop their pairs with "
@@ -63,7 +83,7 @@ def verify_and_report(
         )
 
 
-def _render_near_backgrounds(found: Sequence[NearBackgrounds]) -> Iterator[str]:
+def _render_near_backgrounds(found: "Sequence[NearBackgrounds]") -> Iterator[str]:
     for near in found[:_MAX_NEAR_SHOWN]:
         yield (
             f"perhaps a leak: {near.other!r} ({near.other_split}, {near.num_pairs:,} pairs) and "
@@ -73,7 +93,7 @@ def _render_near_backgrounds(found: Sequence[NearBackgrounds]) -> Iterator[str]:
         yield f"and {len(found) - _MAX_NEAR_SHOWN:,} more such backgrounds; --json lists 1000"
 
 
-def _summarise(report: VerifyReport, seconds: float) -> str:
+def _summarise(report: "VerifyReport", seconds: float) -> str:
     rate = report.num_compared / max(seconds, 1e-3)
     verdict = "is whole" if report.is_whole else f"has {report.damage.total:,} pieces of damage"
     return (

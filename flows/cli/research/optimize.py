@@ -1,33 +1,59 @@
 """`coupled optimize`: run the flow, then say what came out and how good it is."""
 
+import multiprocessing
+import os
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from coupled_core.research.evaluation.intervals import Interval
 from coupled_core.research.optimization.settings import OptimizeSettings
-from flows.cli.failures import ExitCode
-from flows.cli.prefect_session import prefect_session
-from flows.cli.terminal import Terminal
-from flows.cli.worker_process import end_with_parent
+from flows.cli.command import SETTINGS, command
+from flows.cli.setting import Offer
+from flows.cli.terminal import ExitCode, Terminal
 
 if TYPE_CHECKING:  # these import torch, which can wait until a server is starting
+    from coupled_core.research.evaluation.intervals import Interval
     from coupled_core.research.optimization.judgement import Measured
     from flows.optimize_schedule import OptimizeSummary
 
+_WITHOUT_EFFECT = (
+    "generation.schedule",
+    "generation.coupling_mode",
+    "selection",
+    "content_filter",
+    "duplicates",
+    "output",
+)
+"""Settings of a build that a search does not read."""
 
-def optimize_and_report(settings: OptimizeSettings, terminal: Terminal) -> None:
-    """Find a schedule, write it, and print how it does.
 
-    Raises:
-        SystemExit: 130 when interrupted.
-        CoupledError: nothing could be done.
+@command(
+    SETTINGS,
+    examples="""
+    coupled optimize --prompts train.parquet --budget 60 --num-groups 32 -o schedule.json
+
+    coupled optimize --prompts train.parquet --base-model black-forest-labs/FLUX.1-dev
+    --device cuda --family isotonic --coupling-mode log_bias --budget 120 --num-groups 64
+    -o flux-dev.json
+    """,
+)
+def optimize(
+    terminal: Terminal,
+    settings: Annotated[OptimizeSettings, Offer(section="optimize", without=_WITHOUT_EFFECT)],
+) -> None:
+    """Fit a schedule to prompts: the one with the largest combined metric J that CMA-ES finds.
+
+    Half of the groups are searched on, the others only judge the result. Kill it at any moment and
+    run it again: it goes on.
     """
+    from flows.cli.temporary_server import prefect_session
+
     started_at = time.monotonic()
     try:
         with prefect_session("flows.optimize_schedule"), terminal.progress():
             summary = _run(settings)
     except KeyboardInterrupt as error:
-        terminal.note(
+        terminal.complain(
             f"interrupted: finished evaluations are kept in {settings.state_folder}; run the same "
             "command again to go on"
         )
@@ -35,6 +61,23 @@ def optimize_and_report(settings: OptimizeSettings, terminal: Terminal) -> None:
     wall_seconds = time.monotonic() - started_at
     terminal.say(render(summary, wall_seconds))
     terminal.print_json({**summary.to_dict(), "wall_seconds": round(wall_seconds, 1)})
+
+
+def end_with_parent() -> None:
+    """Let this process end as soon as its parent has; an initializer of a process pool.
+
+    Workers of `concurrent.futures` wait for work on a pipe that they hold open themselves: after a
+    SIGKILL of the parent they would wait for ever, each with a model in the GPU's memory.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait_and_end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, name="end-with-parent", daemon=True).start()
 
 
 def render(summary: "OptimizeSummary", wall_seconds: float) -> str:
@@ -81,5 +124,5 @@ def _describe(measured: "Measured") -> str:
     return "  ".join(parts)
 
 
-def _interval(interval: Interval) -> str:
+def _interval(interval: "Interval") -> str:
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -3,52 +3,55 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-from PIL import Image
+import typer
 from pydantic import ValidationError
 
 from coupled_core.config import GenerationConfig, RunConfig
-from coupled_core.dataset.rows import Row
-from coupled_core.dataset.snapshot import RunInfo
-from coupled_core.dataset.upkeep.history import find_snapshot
-from coupled_core.dataset.upkeep.regen import (
-    ImageDistance,
-    Picture,
-    differing_settings,
-    find_pair,
-    measure_distance,
-    sample_of,
-    stored_images,
-)
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError
-from coupled_core.records import Rejection, Sample
-from coupled_core.storage.store import open_store
+from flows.cli.command import SNAPSHOTS, Dataset, Snapshot, command
 from flows.cli.terminal import Terminal
 
+if TYPE_CHECKING:  # what imports arrow or numpy waits until the command runs
+    from coupled_core.dataset.rows import Row
+    from coupled_core.dataset.snapshot import RunInfo
+    from coupled_core.dataset.upkeep.regen import ImageDistance, Picture
+    from coupled_core.records import Sample
 
-def regenerate_and_report(
-    dataset: str,
-    snapshot: str,
-    pair_id: str,
-    places: Mapping[str, str | None],
-    picture: Path | None,
+
+@command(SNAPSHOTS, examples="coupled regen pairs 3f9a --output again.png")
+def regen(
     terminal: Terminal,
+    dataset: Dataset,
+    pair_id: Annotated[str, typer.Argument(metavar="PAIR_ID", help="The beginning of a pair_id.")],
+    snapshot: Snapshot = "current",
+    base_model: Annotated[
+        str | None, typer.Option(help="Where the base model is now, if it was a folder that moved.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Where the schedule is now, if its file moved.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
+    picture: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="PNG of the new images, below the stored ones."),
+    ] = None,
 ) -> None:
-    """Make a pair again and print how far its images are from those that the row describes.
+    """Make one pair again from its manifest row and say how far the images are from the stored.
 
-    Args:
-        dataset: Folder or s3:// location.
-        snapshot: Name of a state of it.
-        pair_id: Beginning of the pair's id.
-        places: Where base_model and schedule are now, and the device; None: as it was.
-        picture: PNG to write.
-        terminal: Who asks.
-
-    Raises:
-        ModelUnavailableError: the model, its revision, the schedule or a setting is not to be had.
-        CoupledError: the pair is not there or cannot be made.
+    Refused where the same model revision, schedule or settings are not to be had.
     """
+    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.dataset.upkeep.regen import (
+        find_pair,
+        measure_distance,
+        sample_of,
+        stored_images,
+    )
+    from coupled_core.storage.store import open_store
+
+    places = {"base_model": base_model, "schedule": schedule, "device": device}
     store = open_store(dataset)
     target = find_snapshot(store, snapshot)
     row, run = find_pair(store, target, pair_id)
@@ -69,7 +72,7 @@ def regenerate_and_report(
     terminal.print_json({"dataset": store.uri, "pair_id": row["pair_id"], "images": plain})
 
 
-def _settings(row: Row, run: RunInfo, places: Mapping[str, str | None]) -> GenerationConfig:
+def _settings(row: "Row", run: "RunInfo", places: Mapping[str, str | None]) -> GenerationConfig:
     """Return the settings of a run with what its row says about model and number format."""
     try:
         config = RunConfig.model_validate(run.config).generation
@@ -85,8 +88,10 @@ def _settings(row: Row, run: RunInfo, places: Mapping[str, str | None]) -> Gener
     return config.model_copy(update={**facts, "revision": revision, "offload": "none", **given})
 
 
-def _generate(row: Row, sample: Sample, settings: GenerationConfig) -> tuple[Picture, ...]:
+def _generate(row: "Row", sample: "Sample", settings: GenerationConfig) -> "tuple[Picture, ...]":
+    from coupled_core.dataset.upkeep.regen import differing_settings
     from coupled_core.generation.generator import load_generator, resolve_generation
+    from coupled_core.records import Rejection
 
     differing = differing_settings(row, resolve_generation(settings))
     if differing:
@@ -101,14 +106,17 @@ def _generate(row: Row, sample: Sample, settings: GenerationConfig) -> tuple[Pic
     return made.images
 
 
-def _write_picture(path: Path, lines: Sequence[tuple[Picture, ...]]) -> None:
+def _write_picture(path: Path, lines: "Sequence[tuple[Picture, ...]]") -> None:
+    import numpy as np
+    from PIL import Image
+
     try:
         Image.fromarray(np.vstack([np.hstack(images) for images in lines])).save(path, "PNG")
     except OSError as error:
         raise ConfigError(f"cannot write the picture {path}: {error.strerror or error}") from error
 
 
-def _describe(distance: ImageDistance) -> str:
+def _describe(distance: "ImageDistance") -> str:
     if distance.is_identical:
         return f"identical, SHA-256 {distance.sha256}"
     if distance.max_difference is None:

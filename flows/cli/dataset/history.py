@@ -1,0 +1,163 @@
+"""`coupled show`, `snapshots`, `diff` and `rollback`: the states of a dataset."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coupled_core.errors import DatasetError
+from flows.cli.command import SNAPSHOTS, Dataset, Snapshot, command
+from flows.cli.terminal import Terminal
+
+if TYPE_CHECKING:  # what imports arrow waits until the command runs
+    from coupled_core.dataset.upkeep.diff import Change, SnapshotDiff, Verdict
+    from coupled_core.dataset.upkeep.history import SnapshotFacts
+
+
+@command(SNAPSHOTS, examples="coupled show s3://bucket/pairs --snapshot previous")
+def show(terminal: Terminal, dataset: Dataset, snapshot: Snapshot = "current") -> None:
+    """Show what a dataset holds: its funnel and where its parts are."""
+    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.storage.store import open_store
+
+    store = open_store(dataset)
+    found = find_snapshot(store, snapshot)
+    terminal.say(f"{store.uri}\nsnapshot {found.snapshot_id}, {len(found.runs)} runs\n")
+    terminal.say(found.funnel.render() + "\n")
+    for part in found.parts:
+        terminal.say(
+            f"{part.num_rows:>9,} rows {part.size_bytes:>13,} bytes  {store.uri}/{part.key}"
+        )
+    plain = found.model_dump(mode="json")
+    terminal.print_json({"dataset": store.uri, **plain, "funnel": found.funnel.to_dict()})
+
+
+@command(SNAPSHOTS)
+def snapshots(terminal: Terminal, dataset: Dataset) -> None:
+    """List every snapshot: when it was made, by what, from which, how many rows and kept pairs."""
+    from coupled_core.dataset.upkeep.history import list_snapshots
+    from coupled_core.storage.store import open_store
+
+    store = open_store(dataset)
+    found = list_snapshots(store)
+    if not found:
+        raise DatasetError(
+            f"{store.uri} holds no dataset: build one with `coupled build --output {dataset}`"
+        )
+    terminal.say(f"{'':2}{'snapshot':<31}{'made by':<10}{'rows':>10}{'kept':>10}  follows")
+    for facts in found:
+        terminal.say(_line(facts))
+    terminal.print_json({"dataset": store.uri, "snapshots": [asdict(facts) for facts in found]})
+
+
+@command(
+    SNAPSHOTS,
+    examples="""
+    coupled diff pairs
+
+    coupled diff pairs previous current
+    """,
+)
+def diff(
+    terminal: Terminal,
+    dataset: Dataset,
+    before: Annotated[
+        str, typer.Argument(metavar="BEFORE", help="A snapshot. Default: parent.")
+    ] = "parent",
+    after: Annotated[
+        str, typer.Argument(metavar="AFTER", help="A snapshot. Default: current.")
+    ] = "current",
+    examples: Annotated[int, typer.Option(help="Most pairs to name.", min=0)] = 20,
+) -> None:
+    """Compare two snapshots: pairs added and removed, decisions changed, settings that differ.
+
+    Two arguments are the snapshots, one is the dataset, three are all of them.
+    """
+    from coupled_core.dataset.upkeep.diff import diff_snapshots
+    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.storage.store import open_store
+
+    store = open_store(dataset)
+    old, new = find_snapshot(store, before), find_snapshot(store, after)
+    found = diff_snapshots(store, old, new, max_examples=examples)
+    terminal.say(_render(found))
+    terminal.print_json({"dataset": store.uri, **asdict(found), "examples": _plain(found.examples)})
+
+
+@command(
+    SNAPSHOTS,
+    examples="""
+    coupled rollback pairs parent
+
+    coupled rollback pairs previous
+    """,
+)
+def rollback(
+    terminal: Terminal,
+    dataset: Dataset,
+    snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Where to return to.")],
+) -> None:
+    """Let readers see an earlier snapshot again. Nothing is lost: `rollback previous` undoes it.
+
+    When another writer changes the dataset at the same moment, nothing happens.
+    """
+    from coupled_core.dataset.upkeep.history import roll_back
+    from coupled_core.storage.store import open_store
+
+    store = open_store(dataset)
+    target, was = roll_back(store, snapshot)
+    if was == target.snapshot_id:
+        terminal.say(f"{store.uri} shows snapshot {was} already")
+    else:
+        terminal.say(
+            f"{store.uri} shows snapshot {target.snapshot_id} now, "
+            f"{target.funnel.pairs_kept:,} kept pairs\n"
+            f"undo with: coupled rollback {was} --dataset {dataset}"
+        )
+    terminal.print_json({"dataset": store.uri, "snapshot_id": target.snapshot_id, "previous": was})
+
+
+def _line(facts: "SnapshotFacts") -> str:
+    if facts.damage:
+        return f"! {facts.snapshot_id:<31}{facts.damage}"
+    mark = {"current": "*", "history": " "}.get(facts.state, "-")
+    details = "".join(f" {key}={value}" for key, value in (facts.details or {}).items())
+    return (
+        f"{mark} {facts.snapshot_id:<31}{facts.action:<10}{facts.num_rows:>10,}"
+        f"{facts.num_kept:>10,}  {facts.parent or '(first)'}{details}"
+    )
+
+
+def _render(diff: "SnapshotDiff") -> str:
+    lines = [
+        f"{diff.before} -> {diff.after}",
+        f"rows added         {diff.num_added:>10,}",
+        f"rows removed       {diff.num_removed:>10,}",
+        f"now kept           {diff.num_now_kept:>10,}",
+        f"now dropped        {diff.num_now_dropped:>10,}",
+        f"otherwise changed  {diff.num_other_reasons:>10,}",
+    ]
+    lines += [
+        f"{name}: {_values(old)} -> {_values(new)}" for name, (old, new) in diff.settings.items()
+    ]
+    lines += [f"{name}  {_verdict(old)} -> {_verdict(new)}" for name, old, new in diff.examples]
+    if rest := diff.num_changes - len(diff.examples):
+        lines += [f"and {rest:,} more; --examples {diff.num_changes} names all"]
+    return "\n".join(lines)
+
+
+def _values(values: list[object]) -> str:
+    return ", ".join(str(value) for value in values) or "(not set)"
+
+
+def _verdict(verdict: "Verdict | None") -> str:
+    if verdict is None:
+        return "absent"
+    return "kept" if verdict.kept else ", ".join(verdict.reasons)
+
+
+def _plain(changes: "tuple[Change, ...]") -> list[dict[str, object]]:
+    return [
+        {"pair_id": name, "before": old and old._asdict(), "after": new and new._asdict()}
+        for name, old, new in changes
+    ]

@@ -1,0 +1,118 @@
+"""`coupled compare` and `check-scorers`: methods against each other, and how far judges are off."""
+
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from coupled_core.config import RunConfig
+from coupled_core.research.comparison.settings import CompareSettings
+from flows.cli.command import SETTINGS, command
+from flows.cli.setting import Offer
+from flows.cli.terminal import ExitCode, Terminal
+
+_WITHOUT_EFFECT = ("selection", "content_filter", "duplicates", "output")
+"""Settings of a build that a comparison does not read."""
+
+
+@command(
+    SETTINGS,
+    examples="""
+    coupled compare --trade-off --ablations
+
+    coupled compare --prompts test.parquet --train-prompts train.parquet
+    --methods coupled,prompt-switch,p2p --num-groups 100 --device cuda
+    --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
+    --clip-model ViT-L-14:openai --output flux-dev
+
+    coupled compare --redraw --output flux-dev
+    """,
+)
+def compare(
+    terminal: Terminal,
+    settings: Annotated[CompareSettings, Offer(section="compare", without=_WITHOUT_EFFECT)],
+    redraw: Annotated[
+        bool,
+        typer.Option(
+            "--redraw", help="Only draw the results in --output again: no model is loaded."
+        ),
+    ] = False,
+) -> None:
+    """Compare the coupled method with baselines: same noise, prompts, steps and scorers.
+
+    Every method's knobs are first found on other prompts, by one search with one budget. Default
+    prompts: the package's test set of 216 pairs. Kill it at any moment and run it again: it goes
+    on.
+    """
+    from coupled_core.research.comparison.report import (
+        RESULTS,
+        read_facts,
+        render_report,
+        summarise_comparison,
+        to_plain,
+        write_report,
+    )
+    from coupled_core.research.comparison.results import read_results
+
+    started_at = time.monotonic()
+    files = write_report(settings.folder) if redraw else _run(settings, terminal)
+    results, facts = read_results(settings.folder / RESULTS), read_facts(settings.folder)
+    seconds = time.monotonic() - started_at
+    terminal.say(render_report(results, facts))
+    terminal.say("\n".join(f"{kind:<11} {path}" for kind, path in files.items()))
+    terminal.say(f"wall time   {seconds:.0f} s")
+    terminal.print_json(
+        {
+            "files": files,
+            "methods": to_plain(summarise_comparison(results)),
+            "tuned": facts["tuned"],
+            "command": facts["command"],
+            "wall_seconds": round(seconds, 1),
+        }
+    )
+
+
+@command(
+    examples="""
+    coupled check-scorers
+
+    coupled check-scorers --sam-model vit_b:sam_vit_b_01ec64.pth --clip-model ViT-B-32:openai --json
+    """,
+)
+def check_scorers(
+    terminal: Terminal,
+    config: Annotated[RunConfig, Offer(only=("scoring", "generation.device"))],
+    num_renders: Annotated[
+        int, typer.Option(help="Scenes, drawn at random, to measure on.", min=16)
+    ] = 400,
+    scene_seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
+) -> None:
+    """Measure the scorers' own error on drawn scenes, of which entity, mask and place are known."""
+    from coupled_core.generation.provenance import choose_device
+    from coupled_core.research.comparison.scorer_error import measure_scorers
+
+    scoring, device = config.scoring, str(choose_device(config.generation.device))
+    figures = measure_scorers(scoring, num_renders, scene_seed, device)
+    terminal.say(f"Segment Anything {scoring.sam_model}, CLIP {scoring.clip_model}\n")
+    for figure in figures:
+        interval = f"[{figure.low:.3f}, {figure.high:.3f}]  n = {figure.count}"
+        terminal.say(f"{figure.name:54} {figure.value:7.3f}  {interval}")
+    values = [{k: v for k, v in asdict(figure).items() if k != "goal"} for figure in figures]
+    terminal.print_json({"scoring": scoring.model_dump(mode="json"), "figures": values})
+
+
+def _run(settings: CompareSettings, terminal: Terminal) -> dict[str, str]:
+    from flows.cli.temporary_server import prefect_session
+
+    try:
+        with prefect_session("flows.compare_methods"), terminal.progress():
+            from flows.compare_methods import compare_methods
+
+            return compare_methods(settings)
+    except KeyboardInterrupt as error:
+        terminal.complain(
+            f"interrupted: finished sweeps and chunks are kept under {settings.output}; run the "
+            "same command again to go on"
+        )
+        raise SystemExit(ExitCode.INTERRUPTED) from error
