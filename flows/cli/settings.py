@@ -67,10 +67,22 @@ def read_settings(
 
 
 def suggest(name: str, keys: Iterable[str]) -> str:
-    """Return a hint at the key that was perhaps meant, or nothing."""
-    by_name = {key.rpartition(".")[2]: key for key in reversed([*keys])}
-    near = get_close_matches(name, by_name, n=1) or [each for each in by_name if name in each]
+    """Return a hint at the key that was perhaps meant, or nothing.
+
+    `num_steps` means `num_inference_steps`, which has all of its words, before it means what is
+    spelled alike.
+    """
+    by_name: dict[str, str] = {}
+    for key in keys:
+        by_name.setdefault(key.rpartition(".")[2], key)
+    words = _split_words(name)
+    near = [name] if name in by_name else [each for each in by_name if words <= _split_words(each)]
+    near = near or get_close_matches(name, by_name, n=1)
     return f"; did you mean {by_name[near[0]]}?" if near else ""
+
+
+def _split_words(name: str) -> set[str]:
+    return {*name.replace("-", "_").split("_")}
 
 
 def _find_place(model: type[BaseModel], key: Place, section: str) -> Place | None:
@@ -166,8 +178,10 @@ def _describe_problem(
     where, got = _find_origin(path, origins), f"got {problem['input']!r}"
     if problem["type"] == "extra_forbidden":
         return f"{where}: there is no such setting, {got}{_suggest_setting(model, path)}"
-    expected = problem["msg"].removeprefix("Value error, ").partition(", unable to")[0]
-    return f"{where}: {expected.replace('Input should be', 'expected')}, {got}"
+    text = problem["msg"].removeprefix("Value error, ").partition(", unable to")[0]
+    for bound in ("less", "greater"):
+        text = text.replace(f"Input should be {bound}", f"expected a number {bound}")
+    return f"{where}: {text.replace('Input should be', 'expected')}, {got}"
 
 
 def _find_origin(path: Place, origins: Mapping[Place, str]) -> str:
