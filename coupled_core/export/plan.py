@@ -139,4 +139,4 @@ def _nothing_selected(store: ObjectStore, snapshot: Snapshot, selection: Selecti
     )
     if selection.skips_entity_swaps:
         return f"{text} without a swap of entities; --include-entity-swap takes those too"
-    return f"{text}; try --split all or another snapshot"
+    return f"{text}; try --partition all or another snapshot"

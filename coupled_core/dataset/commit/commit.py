@@ -56,7 +56,7 @@ def check_comparable(snapshot: Snapshot, facts: Mapping[str, str | None], where:
             raise DatasetError(
                 f"{where} holds rows of run {run.run_id} that do not go together with this run's: "
                 f"{'; '.join(differing)}. Use these settings there, write to another --output, or "
-                "(where only split_rule differs) run `coupled resplit` on the dataset"
+                "(where only split_rule differs) run `coupled repartition` on the dataset"
             )
 
 

@@ -131,7 +131,7 @@ def test_a_dataset_of_another_rule_is_refused_until_it_is_split_anew(tmp_path: P
     store = LocalStore(tmp_path)
     texts = ["a vibrant meadow at noon", "At noon, the vibrant meadows."]
     old = _commit(store, texts, ["train", "test"])
-    with pytest.raises(DatasetError, match=r"split_rule is '2' here and '1' there.*resplit"):
+    with pytest.raises(DatasetError, match=r"split_rule is '2' here and '1' there.*repartition"):
         refuse_other_scores(RunConfig(), old, store.uri)
     report = resplit(store)
     assert report.snapshot is not None

@@ -1,8 +1,11 @@
 """The grammar that all commands share."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.storage.local import LocalStore
@@ -10,6 +13,7 @@ from flows.cli.main import app
 from tests.sample_shards import describe_run, publish
 from tests.unit.flows.cli.invoke import run, run_json
 
+ROOT = Path(__file__).parents[4]
 COMMANDS = [str(command.name) for command in app.registered_commands]
 ON_DATASETS = (
     "show", "snapshots", "diff", "rollback", "verify", "recut", "dedup", "repartition", "regen",
@@ -98,3 +102,29 @@ def test_a_flag_of_the_environment_can_be_switched_off(monkeypatch: pytest.Monke
     assert code == 2 and "COUPLED_OUTPUT__STORE_DROPPED" in errors
     code, _, errors = run("plan", "--no-store-dropped", "--prompts", "none.parquet")
     assert code == 2 and "none.parquet" in errors
+
+
+def _documented() -> Iterator[tuple[str, str]]:
+    """Yield every option of a command line that a README, or an example of a help page, names."""
+    readmes = [ROOT / "README.md", *(ROOT / "coupled_core").rglob("README.md")]
+    texts = [path.read_text().replace("\\\n", " ") for path in readmes]
+    texts += [str(command.epilog).replace("\n--", " --") for command in app.registered_commands]
+    for text in texts:
+        for command, rest in re.findall(
+            r"(?:^|`)\s*coupled ([a-z-]+)([^`\n#]*)", text, re.MULTILINE
+        ):
+            for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest):
+                yield command, option
+
+
+def test_every_documented_option_exists() -> None:
+    commands = typer.main.get_group(app).commands
+    known = {
+        (name, option)
+        for name, command in commands.items()
+        for param in [*command.params, *command.get_params(typer.Context(command))]
+        for option in (*param.opts, *param.secondary_opts)
+    }
+    documented = set(_documented())
+    assert len(documented) > 30
+    assert documented - known == set()

@@ -41,8 +41,10 @@ def test_options_win_over_the_environment_over_the_file_over_the_defaults(
     ("name", "text"),
     [
         ("run.toml", "[generation]\nseed = 3\n[split.prices.mine]\ninput_usd = 1\noutput_usd = 2"),
-        ("run.yaml", "generation: {seed: 3}\nsplit: {prices: {mine: {input_usd: 1, output_usd: 2}}}"),
-        ("run.yml", "generation:\n  seed: 3\nsplit:\n  prices:\n    mine: {input_usd: 1.0, output_usd: 2}"),
+        ("run.yaml", "generation: {seed: 3}\n"
+                     "split: {prices: {mine: {input_usd: 1, output_usd: 2}}}"),
+        ("run.yml", "generation:\n  seed: 3\n"
+                    "split:\n  prices:\n    mine: {input_usd: 1.0, output_usd: 2}"),
         ("run.json", '{"generation": {"seed": 3}, '
                      '"split": {"prices": {"mine": {"input_usd": 1, "output_usd": 2}}}}'),
     ],
