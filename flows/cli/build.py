@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coupled_core.config import RunConfig
-from flows.cli.command import SETTINGS, command
+from coupled_core.errors import StorageError
+from coupled_core.storage.store import open_store
+from flows.cli.command import command
+from flows.cli.temporary_server import flow_session
 from flows.cli.terminal import ExitCode, Terminal
 
 if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
@@ -15,15 +18,12 @@ if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
 
 
 @command(
-    SETTINGS,
     examples="""
     coupled build
-
     coupled build --prompts prompts.parquet --on-bad-row quarantine --min-combined 1.2 --json
-
     coupled build --prompts s3://bucket/set.parquet --output s3://bucket/pairs --device cuda
-    --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
-    --clip-model ViT-L-14:openai
+      --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
+      --clip-model ViT-L-14:openai
     """,
 )
 def build(terminal: Terminal, config: RunConfig) -> None:
@@ -33,22 +33,13 @@ def build(terminal: Terminal, config: RunConfig) -> None:
     ./coupled-dataset. The same command continues a run that was interrupted, and does nothing when
     nothing is missing.
     """
-    from flows.cli.temporary_server import prefect_session
-
     started_at = time.monotonic()
-    try:
-        with prefect_session("flows.build_dataset"), terminal.progress():
-            summary = _run(config)
-        summary = _place_pictures(config.output.uri, summary)
-    except KeyboardInterrupt as error:
-        terminal.complain(
-            "interrupted: finished batches are kept under "
-            f"{config.output.uri}/work; run the same command again to go on"
-        )
-        raise SystemExit(ExitCode.INTERRUPTED) from error
-    wall_seconds = time.monotonic() - started_at
-    terminal.say(render(summary, wall_seconds))
-    terminal.print_json({**summary.to_dict(), "wall_seconds": round(wall_seconds, 1)})
+    kept = f"finished batches are kept under {config.output.uri}/work"
+    with flow_session(terminal, "flows.build_dataset", kept):
+        summary = _place_pictures(config.output.uri, _run(config))
+    seconds = time.monotonic() - started_at
+    document = {**summary.to_dict(), "wall_seconds": round(seconds, 1)}
+    terminal.answer(render(summary, seconds), document)
     _tell_what_is_missing(summary, terminal)
 
 
@@ -106,7 +97,6 @@ def _tell_what_is_missing(summary: "RunSummary", terminal: Terminal) -> None:
 
 def _place_pictures(dataset: str, summary: "RunSummary") -> "RunSummary":
     from coupled_core.report.report import read_summary
-    from coupled_core.storage.store import open_store
 
     if summary.snapshot_id is None:
         return summary
@@ -127,9 +117,6 @@ def _place(dataset: str, snapshot_id: str, name: str) -> str | None:
     Returns:
         Where it is now; None: the snapshot has none.
     """
-    from coupled_core.errors import StorageError
-    from coupled_core.storage.store import open_store
-
     store, key = open_store(dataset), f"reports/{snapshot_id}/{name}"
     try:
         data = store.read(key)

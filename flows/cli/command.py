@@ -1,8 +1,8 @@
 """Makes commands of functions, so that all of them share one grammar.
 
 A command is a function that is given a `Terminal` first, which brings --json, --quiet, --verbose
-and --debug. Its other parameters say what it needs: a `Dataset` brings --dataset, also accepted as
-the first argument; a pydantic model brings an option for each of its fields; anything else is
+and --debug. Its other parameters say what it needs: an `ObjectStore` brings --dataset, accepted as
+the first argument, too; a pydantic model brings an option for each of its fields; anything else is
 declared as typer does it. The function's docstring is its help.
 """
 
@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NewType, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import BaseModel
@@ -19,18 +19,27 @@ from typer.models import ArgumentInfo
 
 from coupled_core.config import OutputConfig, RunConfig
 from coupled_core.errors import ConfigError
+from coupled_core.storage.store import ObjectStore, open_store
 from flows.cli.setting import Offer, Setting, list_settings
 from flows.cli.settings import read_settings, suggest
 from flows.cli.terminal import EXIT_CODES, Terminal, reported_errors
 
-Dataset = NewType("Dataset", str)
-"""Folder or s3:// location of a dataset; where nobody names it, the one that a build writes to."""
+
+def option(text: str, *names: str, **look: Any) -> Any:
+    """Declare an option: its help, its names where they are not the parameter's."""
+    return typer.Option(*names, help=text, **look)
+
+
+def argument(name: str, text: str) -> Any:
+    """Declare an argument: what stands for it in the usage line, its help."""
+    return typer.Argument(metavar=name, help=text)
+
+
 Snapshot = Annotated[
-    str,
-    typer.Option(
-        "--snapshot", help="Which state: current, parent, previous, or the beginning of an id."
-    ),
+    str, option("Which state: current, parent, previous, or the beginning of an id.")
 ]
+Writing = Annotated[OutputConfig, Offer(section="output", only=("output.single_writer",))]
+"""What a command that changes a dataset has to know about its place."""
 SNAPSHOTS = (
     "[bold]Snapshots[/] are named by the beginning of their id, or: current; parent (what current "
     "followed); previous (what was current before the last move)."
@@ -74,8 +83,9 @@ class _Hinting(TyperCommand):
             if hasattr(error, "possibilities") and hasattr(error, "option_name"):
                 names = [n for param in self.params for n in (*param.opts, *param.secondary_opts)]
                 hint = suggest(error.option_name.strip("-"), [n.strip("-") for n in names])
-                error.message = f"{error.message}{hint.replace('mean ', 'mean --')}"  # type: ignore[attr-defined]
-                error.possibilities = None
+                vars(error).update(
+                    message=f"{error}{hint.replace('mean ', 'mean --')}", possibilities=None
+                )
             raise
 
 
@@ -83,20 +93,23 @@ def command(*notes: str, examples: str = "") -> Callable[[Callable[..., None]], 
     """Make a command of a function; its help ends with examples, notes and the exit codes."""
 
     def decorate(function: Callable[..., None]) -> Command:
-        paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+        callback = _make_callback(function)
         shown = [f"[bold]Examples[/]\n\n{inspect.cleandoc(examples)}"] if examples else []
+        about = {"snapshot": SNAPSHOTS, "config": SETTINGS}
+        fitting = [about[name] for name in inspect.signature(callback).parameters if name in about]
+        paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
         return Command(
             name=function.__name__.replace("_", "-"),
-            callback=_make_callback(function),
+            callback=callback,
             help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
-            epilog="\n\n".join([*shown, *notes, f"[bold]Exit codes[/]: {EXIT_CODES}"]),
+            epilog="\n\n".join([*shown, *notes, *fitting, f"[bold]Exit codes[/]: {EXIT_CODES}"]),
         )
 
     return decorate
 
 
 def _switch(text: str, *names: str) -> Any:
-    return Annotated[bool, typer.Option(*names, help=text, metavar="", rich_help_panel="Run")]
+    return Annotated[bool, option(text, *names, metavar="", rich_help_panel="Run")]
 
 
 _SWITCHES: Mapping[str, Any] = {
@@ -111,7 +124,7 @@ _SWITCHES: Mapping[str, Any] = {
 def _make_callback(function: Callable[..., None]) -> Callable[..., None]:
     _, *wanted = inspect.signature(function).parameters.values()
     words = [each for each in wanted if _is_argument(each)]
-    is_about_a_dataset = any(each.annotation is Dataset for each in wanted)
+    is_about_a_dataset = any(each.annotation is ObjectStore for each in wanted)
     if is_about_a_dataset:  # what is missing shows only once it is known what the first one is
         optional = [_parameter(each.name, each.annotation) for each in words]
         wanted = [*wanted[:1], *optional, *wanted[len(words) + 1 :]]
@@ -153,16 +166,17 @@ def _sort_arguments(given: Mapping[str, Any], words: Sequence[inspect.Parameter]
         dataset, *found = found
     if len(found) > len(words):
         raise ConfigError(f"expected one dataset, got {found[0]!r} and --dataset {dataset}")
-    missing = [w.name for w in words[len(found) :] if w.default is inspect.Parameter.empty]
+    missing = [each for each in words[len(found) :] if each.default is inspect.Parameter.empty]
     if missing:
-        raise ConfigError(f"expected {missing[0].upper()} as an argument, got none: see --help")
+        name = get_args(missing[0].annotation)[1].metavar
+        raise ConfigError(f"expected {name} as an argument, got none: see --help")
     defaults = {word.name: word.default for word in words}
     return {**given, **defaults, **dict(zip(names, found, strict=False)), "dataset": dataset}
 
 
 def _expand(wanted: inspect.Parameter) -> tuple[list[inspect.Parameter], Reader]:
     """Return the options and arguments behind a function's parameter, and how to read them."""
-    if wanted.annotation is Dataset:
+    if wanted.annotation is ObjectStore:
         return _expand_dataset()
     model, *more = get_args(wanted.annotation) or (wanted.annotation,)
     if isinstance(model, type) and issubclass(model, BaseModel):
@@ -172,16 +186,16 @@ def _expand(wanted: inspect.Parameter) -> tuple[list[inspect.Parameter], Reader]
 
 def _expand_dataset() -> tuple[list[inspect.Parameter], Reader]:
     text = "A folder or s3://BUCKET/PREFIX. Default: coupled-dataset."
-    first = typer.Argument(metavar="DATASET", help=text)
-    option = typer.Option("--dataset", metavar="<DATASET>", help="The same as an option.")
+    first = argument("DATASET", text)
+    named = option("The same as an option.", "--dataset", metavar="<DATASET>")
 
-    def read(given: Mapping[str, Any]) -> str:
-        offer = Offer(section="output")
-        return read_settings(OutputConfig, {"output.uri": given["dataset"]}, offer).uri
+    def read(given: Mapping[str, Any]) -> ObjectStore:
+        options = {"output.uri": given["dataset"]}
+        return open_store(read_settings(OutputConfig, options, Offer(section="output")).uri)
 
     return [
         _parameter("first", Annotated[str | None, first]),
-        _parameter("dataset", Annotated[str | None, option]),
+        _parameter("dataset", Annotated[str | None, named]),
     ], read
 
 
@@ -201,27 +215,26 @@ def _expand_model(model: type[BaseModel], offer: Offer) -> tuple[list[inspect.Pa
 
 _CONFIG = Annotated[
     Path | None,
-    typer.Option(
-        "--config",
+    option(
+        "Settings as TOML, YAML or JSON, such as the `config` of a run in a snapshot.",
         metavar="<FILE>",
-        help="Settings as TOML, YAML or JSON, such as the `config` of a run in a snapshot.",
     ),
 ]
 
 
 def _options_of(setting: Setting, offer: Offer) -> Iterator[inspect.Parameter]:
-    look = {
-        "help": setting.describe(shows_default=offer.shows_defaults).replace("[", r"\["),
-        "metavar": "" if setting.is_flag else setting.value_name,
-        "rich_help_panel": setting.panel,
-    }
-    option = typer.Option(*setting.option_names, **look)
+    shown = option(
+        setting.describe(shows_default=offer.shows_defaults).replace("[", r"\["),
+        *setting.option_names,
+        metavar="" if setting.is_flag else setting.value_name,
+        rich_help_panel=setting.panel,
+    )
     # Values stay text here: one place judges what options, environment and file say.
-    kind = Annotated[bool | None, option] if setting.is_flag else Annotated[str | None, option]
+    kind = Annotated[bool | None, shown] if setting.is_flag else Annotated[str | None, shown]
     yield _parameter(_name(setting), kind)
     if setting.is_flag:
         # Shown beside the other it would take half of the page's width.
-        hidden = typer.Option(setting.off_name, hidden=True)
+        hidden = option("", setting.off_name, hidden=True)
         yield _parameter(_name(setting, "no_"), Annotated[bool, hidden], default=False)
 
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from coupled_core.export.catalogue import FORMATS
-from flows.cli.command import SNAPSHOTS, Dataset, Snapshot, command
+from coupled_core.storage.store import ObjectStore
+from flows.cli.command import Snapshot, argument, command, option
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
@@ -17,38 +16,33 @@ _FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in FORMATS.
 
 @command(
     f"[bold]Formats[/]\n\n{_FORMAT_LIST}",
-    SNAPSHOTS,
     examples="""
     coupled export huggingface --dataset coupled-dataset --output pairs-hub
-
     coupled export s3://bucket/pairs ai-toolkit --output /data/pairs --directions forward
     """,
 )
 def export(
     terminal: Terminal,
-    dataset: Dataset,
-    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="One of the formats below.")],
+    store: ObjectStore,
+    name: Annotated[str, argument("FORMAT", "One of the formats below.")],
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder, new or empty; or an export to continue."),
+        Path, option("Folder, new or empty; or an export to continue.", "--output", "-o")
     ],
     snapshot: Snapshot = "current",
     partition: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        typer.Option(help="Default: all where a format keeps partitions apart, else train."),
+        option("Default: all where a format keeps partitions apart, else train."),
     ] = None,
     directions: Annotated[
         Literal["both", "forward", "backward"],
-        typer.Option(help="Forward edits image 0 into image 1, backward 1 into 0."),
+        option("Forward edits image 0 into image 1, backward 1 into 0."),
     ] = "both",
     include_entity_swap: Annotated[
-        bool, typer.Option("--include-entity-swap", help="In flf2v: swaps of an entity too.")
+        bool, option("In flf2v: swaps of an entity too.", "--include-entity-swap")
     ] = False,
     max_shard_bytes: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Image bytes a shard, or a step of a folder. Default: the format's."
-        ),
+        option("Image bytes a shard, or a step of a folder. Default: the format's.", min=1),
     ] = None,
 ) -> None:
     """Write the kept pairs of a dataset in the format of a trainer or reader.
@@ -60,9 +54,8 @@ def export(
     from coupled_core.dataset.upkeep.history import find_snapshot
     from coupled_core.export.exporter import export_snapshot
     from coupled_core.export.registry import find_format, select_edits
-    from coupled_core.storage.store import open_store
 
-    export_format = find_format(format_name)
+    export_format = find_format(name)
     selection = select_edits(
         export_format,
         split=partition,
@@ -70,22 +63,19 @@ def export(
         include_entity_swaps=include_entity_swap,
         max_shard_bytes=max_shard_bytes,
     )
-    store = open_store(dataset)
     found = find_snapshot(store, snapshot)
     with terminal.progress():
         report = export_snapshot(store, found, export_format, selection, output)
-    terminal.say(_describe(report, output))
-    terminal.print_json(
-        {
-            **report.marker,
-            "dataset": store.uri,
-            "output": str(output),
-            "was_complete": report.was_complete,
-            "units_written": report.num_units_written,
-            "units_reused": report.num_units_reused,
-            "edits_checked": report.num_edits_checked,
-        }
-    )
+    document = {
+        **report.marker,
+        "dataset": store.uri,
+        "output": str(output),
+        "was_complete": report.was_complete,
+        "units_written": report.num_units_written,
+        "units_reused": report.num_units_reused,
+        "edits_checked": report.num_edits_checked,
+    }
+    terminal.answer(_describe(report, output), document)
 
 
 def _describe(report: "ExportReport", output: Path) -> str:

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError, CoupledError
-from flows.cli.command import SETTINGS, command
+from flows.cli.command import argument, command, option
+from flows.cli.output import write_picture
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
 
@@ -19,19 +18,14 @@ _GAP_PX = 8
 
 
 @command(
-    SETTINGS,
     examples="""
     coupled generate "a red fox in a snowy forest" "a grey owl in a snowy forest" -o pair.png
-    """,
+    """
 )
 def generate(
     terminal: Terminal,
-    prompts: Annotated[
-        list[str], typer.Argument(help="Two or more prompts that share a background.")
-    ],
-    picture: Annotated[
-        Path, typer.Option("--output", "-o", help="PNG with the images side by side.")
-    ],
+    prompts: Annotated[list[str], argument("PROMPTS...", "Two or more that share a background.")],
+    picture: Annotated[Path, option("PNG with the images side by side.", "--output", "-o")],
     config: Annotated[RunConfig, Offer(only=("split", "generation", "scoring", "filter"))],
 ) -> None:
     """Make one group of images from prompts given here, and print how its pairs score."""
@@ -42,15 +36,13 @@ def generate(
     generated = load_generator(config.generation).generate([sample])[0]
     if isinstance(generated, Rejection):
         raise CoupledError(generated.message)
-    _write_picture(generated, picture)
+    write_picture(picture, [generated.images], _GAP_PX)
     pairs = _score_pairs(sample, generated, config)
-    terminal.say(f"background  {sample.split.background_prompt}")
-    for index, entity in enumerate(sample.split.entity_prompts):
-        terminal.say(f"entity {index}    {entity}")
-    for pair in pairs:
-        terminal.say("  ".join(f"{name} {_short(value)}" for name, value in pair.items()))
-    terminal.say(f"picture     {picture}")
-    terminal.print_json({"picture": str(picture), "seed": sample.seed, "pairs": pairs})
+    lines = [f"background  {sample.split.background_prompt}"]
+    lines += [f"entity {i}    {text}" for i, text in enumerate(sample.split.entity_prompts)]
+    lines += ["  ".join(f"{name} {_short(pair[name])}" for name in pair) for pair in pairs]
+    document = {"picture": str(picture), "seed": sample.seed, "pairs": pairs}
+    terminal.answer("\n".join([*lines, f"picture     {picture}"]), document)
 
 
 def _split_prompts(prompts: Sequence[str], config: RunConfig) -> "Sample":
@@ -78,34 +70,19 @@ def _score_pairs(
 
     scorer = load_scorer(config.scoring, str(choose_device(config.generation.device)))
     masks, scores = scorer.score(sample, generated)
-    decisions = {
-        (i, j): decide(pair, (masks[i], masks[j]), config.filter) for (i, j), pair in scores.items()
-    }
-    return [
-        {
-            "images": [i, j],
-            "combined": pair.combined,
-            "background_similarity": pair.background_similarity,
-            "alignment": pair.alignment,
-            "joint_entity_fraction": pair.joint_entity_fraction,
-            "kept": decisions[i, j].kept,
-            "reject_reasons": [reason.value for reason in decisions[i, j].reject_reasons],
-        }
-        for (i, j), pair in scores.items()
-    ]
-
-
-def _write_picture(generated: "GeneratedSample", path: Path) -> None:
-    import numpy as np
-    from PIL import Image
-
-    height = generated.images[0].shape[0]
-    gap = np.full((height, _GAP_PX, 3), 255, np.uint8)
-    columns = [part for image in generated.images for part in (image, gap)][:-1]
-    try:
-        Image.fromarray(np.concatenate(columns, axis=1)).save(path, "PNG")
-    except OSError as error:
-        raise ConfigError(f"cannot write the picture {path}: {error.strerror or error}") from error
+    found: list[dict[str, object]] = []
+    for (i, j), pair in scores.items():
+        decision = decide(pair, (masks[i], masks[j]), config.filter)
+        names = ("combined", "background_similarity", "alignment", "joint_entity_fraction")
+        found.append(
+            {
+                "images": [i, j],
+                **{name: getattr(pair, name) for name in names},
+                "kept": decision.kept,
+                "reject_reasons": [reason.value for reason in decision.reject_reasons],
+            }
+        )
+    return found
 
 
 def _short(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.build import build
-from flows.cli.command import SETTINGS, Command
+from flows.cli.command import SETTINGS, Command, option
 from flows.cli.dataset.gc import gc
 from flows.cli.dataset.history import diff, rollback, show, snapshots
 from flows.cli.dataset.recut import dedup, recut, repartition
@@ -20,20 +20,11 @@ from flows.cli.research.compare import check_scorers, compare
 from flows.cli.research.optimize import optimize
 from flows.cli.terminal import EXIT_CODES
 
+_LOOKS = (show, snapshots, diff, rollback, verify)
+_CHANGES = (recut, dedup, repartition, regen, gc)
 _COMMANDS: dict[str, tuple[Command, ...]] = {
     "Make a dataset": (validate, plan, build, generate),
-    "Look after a dataset": (
-        show,
-        snapshots,
-        diff,
-        rollback,
-        verify,
-        recut,
-        dedup,
-        repartition,
-        regen,
-        gc,
-    ),
+    "Look after a dataset": (*_LOOKS, *_CHANGES),
     "Hand a dataset on": (report, review, export),
     "Research": (optimize, compare, check_scorers),
 }
@@ -46,11 +37,8 @@ _ENVIRONMENT = (
 _EXAMPLES = """[bold]Examples[/]
 
 coupled build
-
 coupled build --prompts prompts.parquet --output pairs --min-combined 1.2
-
 coupled verify pairs
-
 coupled export huggingface --dataset pairs --output pairs-hub"""
 
 app = typer.Typer(
@@ -81,10 +69,7 @@ def _print_version(is_wanted: bool) -> None:
 @app.callback()
 def _root(
     _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
+        bool, option("Print the version.", "--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     pass

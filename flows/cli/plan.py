@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from coupled_core.config import RunConfig
-from flows.cli.command import SETTINGS, command
+from flows.cli.command import argument, command, option
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
 
@@ -21,27 +19,23 @@ _WIDTH = 16
 def validate(
     terminal: Terminal,
     config: Annotated[RunConfig, Offer(only=("prompts",))],
-    prompts: Annotated[
-        str | None, typer.Argument(metavar="PROMPTS", help="The same as --prompts.")
-    ] = None,
+    prompts: Annotated[str | None, argument("PROMPTS", "The same as --prompts.")] = None,
 ) -> None:
     """Check a prompt set and say what is in it; unusable rows are named by file, row and value."""
     from coupled_core.prompts.prompt_set import check_prompt_set
 
     where = config.prompts.model_copy(update={"uri": prompts or config.prompts.uri})
     summary = check_prompt_set(where)
-    terminal.say(
+    text = (
         f"{where.uri}: {summary.num_groups} groups, {summary.num_prompts} prompts, "
         f"{summary.num_quarantined} unusable rows, {len(summary.files)} files"
     )
-    terminal.print_json(asdict(summary))
+    terminal.answer(text, asdict(summary))
 
 
 @command(
-    SETTINGS,
     examples="""
     coupled plan
-
     coupled plan --prompts s3://bucket/set.parquet --output s3://bucket/pairs --json
     """,
 )
@@ -50,8 +44,8 @@ def plan(
     config: RunConfig,
     count_tokens: Annotated[
         int | None,
-        typer.Option(
-            help="Let the API count the tokens of so many groups, which is free, and scale the "
+        option(
+            "Let the API count the tokens of so many groups, which is free, and scale the "
             "estimate to them. Default: 64 where its key is set; 0: none.",
             min=0,
             max=1000,
@@ -68,8 +62,7 @@ def plan(
 
     with terminal.progress():
         forecast = forecast_build(config, count_tokens)
-    terminal.say(render(config, forecast))
-    terminal.print_json(to_json(config, forecast))
+    terminal.answer(render(config, forecast), to_json(config, forecast))
 
 
 def render(config: RunConfig, forecast: "Forecast") -> str:
@@ -139,13 +132,8 @@ def _describe_splits(config: RunConfig, splits: "SplitForecast") -> Iterator[tup
         yield "splits", f"{splits.groups_to_ask:,} to do, free of charge{given}"
         if splits.groups_failed_offline:
             share = splits.groups_failed_offline / splits.groups_tried_offline
-            yield (
-                "",
-                (
-                    f"{share:.0%} of the first {splits.groups_tried_offline:,} cannot be split by "
-                    "rules and would fail"
-                ),
-            )
+            tried = f"{share:.0%} of the first {splits.groups_tried_offline:,}"
+            yield "", f"{tried} cannot be split by rules and would fail"
         return
     cached = f"{splits.groups_cached:,} in the cache ({splits.cached_share:.1%})"
     yield "splits", f"{splits.groups_to_ask:,} to ask for, {cached}{given}"

@@ -135,9 +135,9 @@ def _load(path: Path) -> Mapping[Any, Any]:
         raise ConfigError(f"cannot read --config {path}: {error.strerror}") from error
     except ValueError as error:  # that text is not UTF-8, or is no such text
         raise ConfigError(f"--config {path} is not {kind}: {error}") from error
-    if not isinstance(values, Mapping):
+    if values is not None and not isinstance(values, Mapping):
         raise ConfigError(f"--config {path}: expected sections with settings, got {values!r}")
-    return values
+    return values or {}
 
 
 def _parse_text(kind: str, text: str) -> Any:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from coupled_core.errors import CoupledError
+from flows.cli.terminal import ExitCode, Terminal
 
 if TYPE_CHECKING:
     import uvicorn
@@ -60,37 +61,43 @@ class ServerProcess:
 
 
 @contextmanager
-def prefect_session(flow_module: str) -> Iterator[None]:
-    """Run flows inside against the configured server, or against a temporary one.
-
-    Args:
-        flow_module: What is imported while a temporary server starts: both take some ten seconds.
+def flow_session(terminal: Terminal, flow_module: str, kept: str) -> Iterator[None]:
+    """Run a flow inside, with its progress shown; after Ctrl-C say what is kept and exit with 130.
 
     Raises:
         ServerUnavailableError: the temporary server does not start.
     """
+    try:
+        with _prefect_session(flow_module), terminal.progress():
+            yield
+    except KeyboardInterrupt as error:
+        terminal.complain(f"interrupted: {kept}; run the same command again to go on")
+        raise SystemExit(ExitCode.INTERRUPTED) from error
+
+
+@contextmanager
+def _prefect_session(flow_module: str) -> Iterator[None]:
+    """Use the configured server, or a temporary one; import the flow while that starts."""
     from prefect import settings
 
     if settings.PREFECT_API_URL.value():
         yield
         return
-    server = start_server()
-    try:
-        import_module(flow_module)
-        timeout_seconds = float(os.environ.get(_STARTUP_TIMEOUT, _DEFAULT_TIMEOUT_SECONDS))
+    timeout_seconds = float(os.environ.get(_STARTUP_TIMEOUT, _DEFAULT_TIMEOUT_SECONDS))
+    with temporary_server(timeout_seconds, flow_module) as url:
         ours = {
-            settings.PREFECT_API_URL: wait_for_server(server, timeout_seconds),
+            settings.PREFECT_API_URL: url,
             settings.PREFECT_LOGGING_TO_API_ENABLED: False,  # gone with the server
             settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # nobody watches; a second a flow
         }
         with settings.temporary_settings(ours):
             yield
-    finally:
-        stop_server(server)
 
 
 @contextmanager
-def temporary_server(startup_timeout_seconds: float) -> Iterator[str]:
+def temporary_server(
+    startup_timeout_seconds: float, flow_module: str | None = None
+) -> Iterator[str]:
     """Start a server, yield the URL of its API when it answers, and stop it.
 
     Raises:
@@ -98,6 +105,8 @@ def temporary_server(startup_timeout_seconds: float) -> Iterator[str]:
     """
     server = start_server()
     try:
+        if flow_module is not None:
+            import_module(flow_module)
         yield wait_for_server(server, startup_timeout_seconds)
     finally:
         stop_server(server)

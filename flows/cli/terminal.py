@@ -11,16 +11,8 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from coupled_core.errors import (
-    ConfigError,
-    CoupledError,
-    DatasetError,
-    LlmError,
-    ModelUnavailableError,
-    PromptSetError,
-    ScheduleError,
-    StorageError,
-)
+from coupled_core import errors
+from coupled_core.errors import CoupledError
 from coupled_core.progress import LogProgress, Progress, SilentProgress, report_to
 from flows.cli.interrupts import stop_at_ctrl_c
 
@@ -47,13 +39,13 @@ EXIT_CODES = (
     "130 interrupted (run it again)."
 )
 _CODES: tuple[tuple[type[CoupledError], ExitCode], ...] = (
-    (ConfigError, ExitCode.USAGE),
-    (PromptSetError, ExitCode.USAGE),
-    (ScheduleError, ExitCode.USAGE),
-    (ModelUnavailableError, ExitCode.MODEL_UNAVAILABLE),
-    (LlmError, ExitCode.LLM),
-    (StorageError, ExitCode.STORAGE),
-    (DatasetError, ExitCode.STORAGE),
+    (errors.ConfigError, ExitCode.USAGE),
+    (errors.PromptSetError, ExitCode.USAGE),
+    (errors.ScheduleError, ExitCode.USAGE),
+    (errors.ModelUnavailableError, ExitCode.MODEL_UNAVAILABLE),
+    (errors.LlmError, ExitCode.LLM),
+    (errors.StorageError, ExitCode.STORAGE),
+    (errors.DatasetError, ExitCode.STORAGE),
 )
 
 
@@ -70,10 +62,9 @@ class Terminal:
     debug: bool = False
     """Errors come with their tracebacks."""
 
-    def say(self, text: str) -> None:
-        """Print a result; with --json only `print_json` does."""
-        if not self.as_json:
-            print(text, flush=True)
+    def answer(self, text: str, document: Mapping[str, Any]) -> None:
+        """Print a result: as text, or with --json as the one document."""
+        print(json.dumps(document, indent=2, default=_plain) if self.as_json else text, flush=True)
 
     def note(self, text: str) -> None:
         """Print something that is not a result; with --quiet nothing."""
@@ -83,11 +74,6 @@ class Terminal:
     def complain(self, text: str) -> None:
         """Print what went wrong."""
         print(text, file=sys.stderr, flush=True)
-
-    def print_json(self, value: Mapping[str, Any]) -> None:
-        """Print the one document of --json."""
-        if self.as_json:
-            print(json.dumps(value, indent=2, default=_plain), flush=True)
 
     @contextmanager
     def progress(self) -> Iterator[None]:
@@ -149,40 +135,29 @@ def _configure_logging(terminal: Terminal) -> None:
         defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    look = "%(asctime)s %(message)s"
+    logging.basicConfig(stream=sys.stderr, level="WARNING", format=look, datefmt="%H:%M:%S")
     level = logging.ERROR if terminal.quiet else logging.INFO
     logging.getLogger("coupled_core").setLevel(level)
 
 
 @contextmanager
 def _bars() -> Iterator[Progress]:
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description:<16}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:>9}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}"),
+        rich.TextColumn("{task.description:<16}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]:>9}"),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("left"),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[remark]}"),
     )
     logging.getLogger("coupled_core").setLevel(logging.WARNING)  # the bars say it
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
         yield _RichProgress(bars)
 
 

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from pydantic import Field
 
 from coupled_core.config import Settings
-from flows.cli.command import Dataset, command
+from coupled_core.storage.store import ObjectStore
+from flows.cli.command import command, option
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
@@ -32,11 +32,10 @@ class Keep(Settings, title="What stays"):
 @command(examples="coupled gc pairs --keep-snapshots 10 --older-than 30 --apply")
 def gc(
     terminal: Terminal,
-    dataset: Dataset,
+    store: ObjectStore,
     keep: Keep,
     apply: Annotated[
-        bool,
-        typer.Option("--apply/--dry-run", help="Remove it, or only say what would be removed."),
+        bool, option("Remove it, or only say what would be removed.", "--apply/--dry-run")
     ] = False,
 ) -> None:
     """Say what nothing names any more, or remove it: parts, finished work, leftovers of crashes.
@@ -46,9 +45,7 @@ def gc(
     both, one goes only if both let it.
     """
     from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
-    from coupled_core.storage.store import open_store
 
-    store = open_store(dataset)
     retention = Retention(
         keep_snapshots=keep.keep_snapshots,
         older_than=_days(keep.older_than),
@@ -59,17 +56,15 @@ def gc(
         plan = plan_gc(store, retention, datetime.now(UTC))
         if apply:
             collect_garbage(store, plan)
-    terminal.say(_render(plan, keep.grace, is_real=apply))
-    terminal.print_json(
-        {
-            "dataset": store.uri,
-            "is_dry_run": not apply,
-            "retained_snapshots": plan.retained,
-            "removed_snapshots": plan.snapshots,
-            "size_bytes": plan.size_bytes,
-            "objects": [asdict(removal) for removal in plan.removals],
-        }
-    )
+    document = {
+        "dataset": store.uri,
+        "is_dry_run": not apply,
+        "retained_snapshots": plan.retained,
+        "removed_snapshots": plan.snapshots,
+        "size_bytes": plan.size_bytes,
+        "objects": [asdict(removal) for removal in plan.removals],
+    }
+    terminal.answer(_render(plan, keep.grace, is_real=apply), document)
 
 
 def _days(days: float | None) -> timedelta | None:

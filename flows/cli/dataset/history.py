@@ -3,10 +3,9 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from coupled_core.errors import DatasetError
-from flows.cli.command import SNAPSHOTS, Dataset, Snapshot, command
+from coupled_core.storage.store import ObjectStore
+from flows.cli.command import SNAPSHOTS, Snapshot, argument, command, option
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
@@ -14,60 +13,50 @@ if TYPE_CHECKING:  # what imports arrow waits until the command runs
     from coupled_core.dataset.upkeep.history import SnapshotFacts
 
 
-@command(SNAPSHOTS, examples="coupled show s3://bucket/pairs --snapshot previous")
-def show(terminal: Terminal, dataset: Dataset, snapshot: Snapshot = "current") -> None:
+@command(examples="coupled show s3://bucket/pairs --snapshot previous")
+def show(terminal: Terminal, store: ObjectStore, snapshot: Snapshot = "current") -> None:
     """Show what a dataset holds: its funnel and where its parts are."""
     from coupled_core.dataset.upkeep.history import find_snapshot
-    from coupled_core.storage.store import open_store
 
-    store = open_store(dataset)
     found = find_snapshot(store, snapshot)
-    terminal.say(f"{store.uri}\nsnapshot {found.snapshot_id}, {len(found.runs)} runs\n")
-    terminal.say(found.funnel.render() + "\n")
-    for part in found.parts:
-        terminal.say(
-            f"{part.num_rows:>9,} rows {part.size_bytes:>13,} bytes  {store.uri}/{part.key}"
-        )
-    plain = found.model_dump(mode="json")
-    terminal.print_json({"dataset": store.uri, **plain, "funnel": found.funnel.to_dict()})
+    lines = [store.uri, f"snapshot {found.snapshot_id}, {len(found.runs)} runs", ""]
+    lines += [found.funnel.render(), ""]
+    lines += [
+        f"{part.num_rows:>9,} rows {part.size_bytes:>13,} bytes  {store.uri}/{part.key}"
+        for part in found.parts
+    ]
+    document = {**found.model_dump(mode="json"), "funnel": found.funnel.to_dict()}
+    terminal.answer("\n".join(lines), {"dataset": store.uri, **document})
 
 
 @command(SNAPSHOTS)
-def snapshots(terminal: Terminal, dataset: Dataset) -> None:
+def snapshots(terminal: Terminal, store: ObjectStore) -> None:
     """List every snapshot: when it was made, by what, from which, how many rows and kept pairs."""
     from coupled_core.dataset.upkeep.history import list_snapshots
-    from coupled_core.storage.store import open_store
 
-    store = open_store(dataset)
     found = list_snapshots(store)
     if not found:
         raise DatasetError(
-            f"{store.uri} holds no dataset: build one with `coupled build --output {dataset}`"
+            f"{store.uri} holds no dataset: build one with `coupled build --output {store.uri}`"
         )
-    terminal.say(f"{'':2}{'snapshot':<31}{'made by':<10}{'rows':>10}{'kept':>10}  follows")
-    for facts in found:
-        terminal.say(_line(facts))
-    terminal.print_json({"dataset": store.uri, "snapshots": [asdict(facts) for facts in found]})
+    title = f"{'':2}{'snapshot':<31}{'made by':<10}{'rows':>10}{'kept':>10}  follows"
+    document = {"dataset": store.uri, "snapshots": [asdict(facts) for facts in found]}
+    terminal.answer("\n".join([title, *(_line(facts) for facts in found)]), document)
 
 
 @command(
     SNAPSHOTS,
     examples="""
     coupled diff pairs
-
     coupled diff pairs previous current
     """,
 )
 def diff(
     terminal: Terminal,
-    dataset: Dataset,
-    before: Annotated[
-        str, typer.Argument(metavar="BEFORE", help="A snapshot. Default: parent.")
-    ] = "parent",
-    after: Annotated[
-        str, typer.Argument(metavar="AFTER", help="A snapshot. Default: current.")
-    ] = "current",
-    examples: Annotated[int, typer.Option(help="Most pairs to name.", min=0)] = 20,
+    store: ObjectStore,
+    before: Annotated[str, argument("BEFORE", "A snapshot. Default: parent.")] = "parent",
+    after: Annotated[str, argument("AFTER", "A snapshot. Default: current.")] = "current",
+    examples: Annotated[int, option("Most pairs to name.", min=0)] = 20,
 ) -> None:
     """Compare two snapshots: pairs added and removed, decisions changed, settings that differ.
 
@@ -75,46 +64,40 @@ def diff(
     """
     from coupled_core.dataset.upkeep.diff import diff_snapshots
     from coupled_core.dataset.upkeep.history import find_snapshot
-    from coupled_core.storage.store import open_store
 
-    store = open_store(dataset)
     old, new = find_snapshot(store, before), find_snapshot(store, after)
     found = diff_snapshots(store, old, new, max_examples=examples)
-    terminal.say(_render(found))
-    terminal.print_json({"dataset": store.uri, **asdict(found), "examples": _plain(found.examples)})
+    document = {"dataset": store.uri, **asdict(found), "examples": _plain(found.examples)}
+    terminal.answer(_render(found), document)
 
 
 @command(
-    SNAPSHOTS,
     examples="""
     coupled rollback pairs parent
-
     coupled rollback pairs previous
-    """,
+    """
 )
 def rollback(
     terminal: Terminal,
-    dataset: Dataset,
-    snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Where to return to.")],
+    store: ObjectStore,
+    snapshot: Annotated[str, argument("SNAPSHOT", "Where to return to.")],
 ) -> None:
     """Let readers see an earlier snapshot again. Nothing is lost: `rollback previous` undoes it.
 
     When another writer changes the dataset at the same moment, nothing happens.
     """
     from coupled_core.dataset.upkeep.history import roll_back
-    from coupled_core.storage.store import open_store
 
-    store = open_store(dataset)
     target, was = roll_back(store, snapshot)
-    if was == target.snapshot_id:
-        terminal.say(f"{store.uri} shows snapshot {was} already")
-    else:
-        terminal.say(
+    text = f"{store.uri} shows snapshot {was} already"
+    if was != target.snapshot_id:
+        text = (
             f"{store.uri} shows snapshot {target.snapshot_id} now, "
             f"{target.funnel.pairs_kept:,} kept pairs\n"
-            f"undo with: coupled rollback {was} --dataset {dataset}"
+            f"undo with: coupled rollback {was} --dataset {store.uri}"
         )
-    terminal.print_json({"dataset": store.uri, "snapshot_id": target.snapshot_id, "previous": was})
+    document = {"dataset": store.uri, "snapshot_id": target.snapshot_id, "previous": was}
+    terminal.answer(text, document)
 
 
 def _line(facts: "SnapshotFacts") -> str:

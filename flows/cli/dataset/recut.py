@@ -2,29 +2,25 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from coupled_core.config import DuplicatesConfig, FilterConfig, OutputConfig
+from coupled_core.config import DuplicatesConfig, FilterConfig
 from coupled_core.errors import ConfigError
-from flows.cli.command import Dataset, command
+from coupled_core.storage.store import ObjectStore
+from flows.cli.command import Writing, command, option
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
     from coupled_core.dataset.snapshot import Snapshot
 
-_Writing = Annotated[OutputConfig, Offer(section="output", only=("output.single_writer",))]
-
 
 @command(examples="coupled recut pairs --min-combined 1.2")
 def recut(
     terminal: Terminal,
-    dataset: Dataset,
+    store: ObjectStore,
     thresholds: Annotated[FilterConfig, Offer(shows_defaults=False)],
-    writing: _Writing,
+    writing: Writing,
     leave_out: Annotated[
-        bool,
-        typer.Option("--leave-out", help="Leave pairs dropped whose images were never stored."),
+        bool, option("Leave pairs dropped whose images were never stored.", "--leave-out")
     ] = False,
 ) -> None:
     """Put other thresholds over all rows: a new snapshot, without generating anything.
@@ -35,37 +31,25 @@ def recut(
     """
     from coupled_core.dataset.upkeep.recut import recut as recut_dataset
     from coupled_core.filtering.rows import judge_row
-    from coupled_core.storage.store import open_store
 
     given = thresholds.model_dump(exclude_unset=True)
     if not given:
         raise ConfigError("no threshold was given: name at least one, such as --min-combined 1.2")
-    store = open_store(dataset)
+    single = writing.single_writer
     with terminal.progress():
-        report = recut_dataset(
-            store, given, judge_row, leave_out=leave_out, single_writer=writing.single_writer
-        )
+        report = recut_dataset(store, given, judge_row, leave_out=leave_out, single_writer=single)
     left = f", {report.num_without_images:,} left out" if report.num_without_images else ""
     done = f"{report.num_dropped:,} pairs dropped, {report.num_kept:,} kept again{left}"
-    terminal.say(_render(report.snapshot, done, dataset))
-    terminal.print_json(
-        {
-            "dataset": store.uri,
-            "thresholds": given,
-            **_plain(report.snapshot),
-            "num_dropped": report.num_dropped,
-            "num_kept": report.num_kept,
-            "num_without_images": report.num_without_images,
-        }
-    )
+    text = _render(store, report.snapshot, done)
+    terminal.answer(text, {"thresholds": given, **_plain(store, report)})
 
 
 @command(examples="coupled dedup pairs --max-phash-distance 4")
 def dedup(
     terminal: Terminal,
-    dataset: Dataset,
+    store: ObjectStore,
     thresholds: Annotated[DuplicatesConfig, Offer(without=("drop",))],
-    writing: _Writing,
+    writing: Writing,
 ) -> None:
     """Drop near-duplicate pairs of the whole dataset: a new snapshot, without generating anything.
 
@@ -75,57 +59,48 @@ def dedup(
     for other thresholds.
     """
     from coupled_core.dataset.upkeep.dedup import drop_duplicates
-    from coupled_core.storage.store import open_store
 
-    store = open_store(dataset)
     with terminal.progress():
         report = drop_duplicates(store, thresholds, single_writer=writing.single_writer)
     done = f"{report.num_dropped:,} pairs dropped as duplicates, {report.num_kept:,} kept again"
-    terminal.say(_render(report.snapshot, done, dataset))
-    terminal.print_json(
-        {
-            "dataset": store.uri,
-            "thresholds": thresholds.model_dump(exclude={"drop"}),
-            **_plain(report.snapshot),
-            "num_dropped": report.num_dropped,
-            "num_kept": report.num_kept,
-        }
-    )
+    used = thresholds.model_dump(exclude={"drop"})
+    text = _render(store, report.snapshot, done)
+    terminal.answer(text, {"thresholds": used, **_plain(store, report)})
 
 
 @command()
-def repartition(terminal: Terminal, dataset: Dataset, writing: _Writing) -> None:
+def repartition(terminal: Terminal, store: ObjectStore, writing: Writing) -> None:
     """Assign every row to train, val or test by this version's rule: a new snapshot.
 
     Builds refuse a dataset that an earlier version partitioned by another rule, and point here.
     """
     from coupled_core.dataset.upkeep.repartition import resplit
-    from coupled_core.storage.store import open_store
 
-    store = open_store(dataset)
     with terminal.progress():
         report = resplit(store, single_writer=writing.single_writer)
-    if report.snapshot is None:
-        terminal.say("every row is in its partition already: the dataset stays as it is")
-    else:
+    text = "every row is in its partition already: the dataset stays as it is"
+    if report.snapshot is not None:
         moved = f"{report.num_moved:,} rows moved to another partition"
-        terminal.say(f"snapshot {report.snapshot.snapshot_id}: {moved}")
-    terminal.print_json(
-        {"dataset": store.uri, **_plain(report.snapshot), "num_moved": report.num_moved}
-    )
+        text = f"snapshot {report.snapshot.snapshot_id}: {moved}"
+    terminal.answer(text, _plain(store, report))
 
 
-def _render(snapshot: "Snapshot | None", done: str, dataset: str) -> str:
+def _render(store: ObjectStore, snapshot: "Snapshot | None", done: str) -> str:
     if snapshot is None:
         return "no decision changes: the dataset stays as it is"
     return (
         f"snapshot {snapshot.snapshot_id}: {done}; {snapshot.funnel.pairs_kept:,} kept in all\n"
-        f"undo with: coupled rollback previous --dataset {dataset}"
+        f"undo with: coupled rollback previous --dataset {store.uri}"
     )
 
 
-def _plain(snapshot: "Snapshot | None") -> dict[str, Any]:
+def _plain(store: ObjectStore, report: Any) -> dict[str, Any]:
+    """Return a report of what was done, its snapshot as id and funnel."""
+    snapshot = report.snapshot
+    counts = {name: value for name, value in vars(report).items() if name != "snapshot"}
     return {
+        "dataset": store.uri,
         "snapshot_id": snapshot.snapshot_id if snapshot else None,
         "funnel": snapshot.funnel.to_dict() if snapshot else None,
+        **counts,
     }

@@ -1,16 +1,17 @@
 """`coupled regen`: one pair again from its manifest row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from pydantic import ValidationError
 
 from coupled_core.config import GenerationConfig, RunConfig
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError
-from flows.cli.command import SNAPSHOTS, Dataset, Snapshot, command
+from coupled_core.storage.store import ObjectStore
+from flows.cli.command import Snapshot, argument, command, option
+from flows.cli.output import write_picture
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow or numpy waits until the command runs
@@ -20,56 +21,46 @@ if TYPE_CHECKING:  # what imports arrow or numpy waits until the command runs
     from coupled_core.records import Sample
 
 
-@command(SNAPSHOTS, examples="coupled regen pairs 3f9a --output again.png")
+@command(examples="coupled regen pairs 3f9a --output again.png")
 def regen(
     terminal: Terminal,
-    dataset: Dataset,
-    pair_id: Annotated[str, typer.Argument(metavar="PAIR_ID", help="The beginning of a pair_id.")],
+    store: ObjectStore,
+    pair_id: Annotated[str, argument("PAIR_ID", "The beginning of a pair_id.")],
     snapshot: Snapshot = "current",
     base_model: Annotated[
-        str | None, typer.Option(help="Where the base model is now, if it was a folder that moved.")
+        str | None, option("Where the base model is now, if it was a folder that moved.")
     ] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="Where the schedule is now, if its file moved.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
+    schedule: Annotated[str | None, option("Where the schedule is now, if its file moved.")] = None,
+    device: Annotated[str, option("auto, cuda, cuda:N, mps or cpu.")] = "auto",
     picture: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="PNG of the new images, below the stored ones."),
+        Path | None, option("PNG of the new images, below the stored ones.", "--output", "-o")
     ] = None,
 ) -> None:
     """Make one pair again from its manifest row and say how far the images are from the stored.
 
     Refused where the same model revision, schedule or settings are not to be had.
     """
+    from coupled_core.dataset.upkeep import regen as pairs
     from coupled_core.dataset.upkeep.history import find_snapshot
-    from coupled_core.dataset.upkeep.regen import (
-        find_pair,
-        measure_distance,
-        sample_of,
-        stored_images,
-    )
-    from coupled_core.storage.store import open_store
 
     places = {"base_model": base_model, "schedule": schedule, "device": device}
-    store = open_store(dataset)
     target = find_snapshot(store, snapshot)
-    row, run = find_pair(store, target, pair_id)
-    sample, chosen = sample_of(store, target, row)
+    row, run = pairs.find_pair(store, target, pair_id)
+    sample, chosen = pairs.sample_of(store, target, row)
     made = _generate(row, sample, _settings(row, run, places))
     new = (made[chosen[0]], made[chosen[1]])
-    old = stored_images(store, target, row)
+    old = pairs.stored_images(store, target, row)
     image_format = run.config.get("output", {}).get("image_format", "png")
     distances = [
-        measure_distance(row, number, new[number], old[number] if old else None, image_format)
+        pairs.measure_distance(row, number, new[number], old[number] if old else None, image_format)
         for number in (0, 1)
     ]
     if picture is not None:
-        _write_picture(picture, [images for images in (old, new) if images])
-    for number, distance in enumerate(distances):
-        terminal.say(f"image {number}: {_describe(distance)}")
+        write_picture(picture, [images for images in (old, new) if images])
+    lines = [f"image {number}: {_describe(each)}" for number, each in enumerate(distances)]
     plain = [asdict(distance) for distance in distances]
-    terminal.print_json({"dataset": store.uri, "pair_id": row["pair_id"], "images": plain})
+    document = {"dataset": store.uri, "pair_id": row["pair_id"], "images": plain}
+    terminal.answer("\n".join(lines), document)
 
 
 def _settings(row: "Row", run: "RunInfo", places: Mapping[str, str | None]) -> GenerationConfig:
@@ -104,16 +95,6 @@ def _generate(row: "Row", sample: "Sample", settings: GenerationConfig) -> "tupl
     if isinstance(made, Rejection):
         raise CoupledError(f"pair {row['pair_id']} was not made: {made.message}")
     return made.images
-
-
-def _write_picture(path: Path, lines: "Sequence[tuple[Picture, ...]]") -> None:
-    import numpy as np
-    from PIL import Image
-
-    try:
-        Image.fromarray(np.vstack([np.hstack(images) for images in lines])).save(path, "PNG")
-    except OSError as error:
-        raise ConfigError(f"cannot write the picture {path}: {error.strerror or error}") from error
 
 
 def _describe(distance: "ImageDistance") -> str:

@@ -4,28 +4,24 @@ import time
 from dataclasses import asdict
 from typing import Annotated
 
-import typer
-
 from coupled_core.config import RunConfig
 from coupled_core.research.comparison.settings import CompareSettings
-from flows.cli.command import SETTINGS, command
+from flows.cli.command import command, option
 from flows.cli.setting import Offer
-from flows.cli.terminal import ExitCode, Terminal
+from flows.cli.temporary_server import flow_session
+from flows.cli.terminal import Terminal
 
 _WITHOUT_EFFECT = ("selection", "content_filter", "duplicates", "output")
 """Settings of a build that a comparison does not read."""
 
 
 @command(
-    SETTINGS,
     examples="""
     coupled compare --trade-off --ablations
-
     coupled compare --prompts test.parquet --train-prompts train.parquet
-    --methods coupled,prompt-switch,p2p --num-groups 100 --device cuda
-    --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
-    --clip-model ViT-L-14:openai --output flux-dev
-
+      --methods coupled,prompt-switch,p2p --num-groups 100 --device cuda
+      --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
+      --clip-model ViT-L-14:openai --output flux-dev
     coupled compare --redraw --output flux-dev
     """,
 )
@@ -33,10 +29,7 @@ def compare(
     terminal: Terminal,
     settings: Annotated[CompareSettings, Offer(section="compare", without=_WITHOUT_EFFECT)],
     redraw: Annotated[
-        bool,
-        typer.Option(
-            "--redraw", help="Only draw the results in --output again: no model is loaded."
-        ),
+        bool, option("Only draw the results in --output again: no model is loaded.", "--redraw")
     ] = False,
 ) -> None:
     """Compare the coupled method with baselines: same noise, prompts, steps and scorers.
@@ -45,48 +38,37 @@ def compare(
     prompts: the package's test set of 216 pairs. Kill it at any moment and run it again: it goes
     on.
     """
-    from coupled_core.research.comparison.report import (
-        RESULTS,
-        read_facts,
-        render_report,
-        summarise_comparison,
-        to_plain,
-        write_report,
-    )
+    from coupled_core.research.comparison import report
     from coupled_core.research.comparison.results import read_results
 
     started_at = time.monotonic()
-    files = write_report(settings.folder) if redraw else _run(settings, terminal)
-    results, facts = read_results(settings.folder / RESULTS), read_facts(settings.folder)
+    files = report.write_report(settings.folder) if redraw else _run(settings, terminal)
+    facts = report.read_facts(settings.folder)
+    results = read_results(settings.folder / report.RESULTS)
     seconds = time.monotonic() - started_at
-    terminal.say(render_report(results, facts))
-    terminal.say("\n".join(f"{kind:<11} {path}" for kind, path in files.items()))
-    terminal.say(f"wall time   {seconds:.0f} s")
-    terminal.print_json(
-        {
-            "files": files,
-            "methods": to_plain(summarise_comparison(results)),
-            "tuned": facts["tuned"],
-            "command": facts["command"],
-            "wall_seconds": round(seconds, 1),
-        }
-    )
+    lines = [report.render_report(results, facts)]
+    lines += [f"{kind:<11} {path}" for kind, path in files.items()]
+    document = {
+        "files": files,
+        "methods": report.to_plain(report.summarise_comparison(results)),
+        "tuned": facts["tuned"],
+        "command": facts["command"],
+        "wall_seconds": round(seconds, 1),
+    }
+    terminal.answer("\n".join([*lines, f"wall time   {seconds:.0f} s"]), document)
 
 
 @command(
     examples="""
     coupled check-scorers
-
     coupled check-scorers --sam-model vit_b:sam_vit_b_01ec64.pth --clip-model ViT-B-32:openai --json
     """,
 )
 def check_scorers(
     terminal: Terminal,
     config: Annotated[RunConfig, Offer(only=("scoring", "generation.device"))],
-    num_renders: Annotated[
-        int, typer.Option(help="Scenes, drawn at random, to measure on.", min=16)
-    ] = 400,
-    scene_seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
+    num_renders: Annotated[int, option("Scenes, drawn at random, to measure on.", min=16)] = 400,
+    scene_seed: Annotated[int, option("Seed of the scenes.")] = 0,
 ) -> None:
     """Measure the scorers' own error on drawn scenes, of which entity, mask and place are known."""
     from coupled_core.generation.provenance import choose_device
@@ -94,25 +76,18 @@ def check_scorers(
 
     scoring, device = config.scoring, str(choose_device(config.generation.device))
     figures = measure_scorers(scoring, num_renders, scene_seed, device)
-    terminal.say(f"Segment Anything {scoring.sam_model}, CLIP {scoring.clip_model}\n")
+    lines = [f"Segment Anything {scoring.sam_model}, CLIP {scoring.clip_model}", ""]
     for figure in figures:
         interval = f"[{figure.low:.3f}, {figure.high:.3f}]  n = {figure.count}"
-        terminal.say(f"{figure.name:54} {figure.value:7.3f}  {interval}")
+        lines.append(f"{figure.name:54} {figure.value:7.3f}  {interval}")
     values = [{k: v for k, v in asdict(figure).items() if k != "goal"} for figure in figures]
-    terminal.print_json({"scoring": scoring.model_dump(mode="json"), "figures": values})
+    document = {"scoring": scoring.model_dump(mode="json"), "figures": values}
+    terminal.answer("\n".join(lines), document)
 
 
 def _run(settings: CompareSettings, terminal: Terminal) -> dict[str, str]:
-    from flows.cli.temporary_server import prefect_session
+    kept = f"finished sweeps and chunks are kept under {settings.output}"
+    with flow_session(terminal, "flows.compare_methods", kept):
+        from flows.compare_methods import compare_methods
 
-    try:
-        with prefect_session("flows.compare_methods"), terminal.progress():
-            from flows.compare_methods import compare_methods
-
-            return compare_methods(settings)
-    except KeyboardInterrupt as error:
-        terminal.complain(
-            f"interrupted: finished sweeps and chunks are kept under {settings.output}; run the "
-            "same command again to go on"
-        )
-        raise SystemExit(ExitCode.INTERRUPTED) from error
+        return compare_methods(settings)

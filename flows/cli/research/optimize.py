@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 from coupled_core.research.optimization.settings import OptimizeSettings
-from flows.cli.command import SETTINGS, command
+from flows.cli.command import command
 from flows.cli.setting import Offer
-from flows.cli.terminal import ExitCode, Terminal
+from flows.cli.temporary_server import flow_session
+from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # these import torch, which can wait until a server is starting
     from coupled_core.research.evaluation.intervals import Interval
@@ -28,13 +29,11 @@ _WITHOUT_EFFECT = (
 
 
 @command(
-    SETTINGS,
     examples="""
     coupled optimize --prompts train.parquet --budget 60 --num-groups 32 -o schedule.json
-
     coupled optimize --prompts train.parquet --base-model black-forest-labs/FLUX.1-dev
-    --device cuda --family isotonic --coupling-mode log_bias --budget 120 --num-groups 64
-    -o flux-dev.json
+      --device cuda --family isotonic --coupling-mode log_bias --budget 120 --num-groups 64
+      -o flux-dev.json
     """,
 )
 def optimize(
@@ -46,21 +45,13 @@ def optimize(
     Half of the groups are searched on, the others only judge the result. Kill it at any moment and
     run it again: it goes on.
     """
-    from flows.cli.temporary_server import prefect_session
-
     started_at = time.monotonic()
-    try:
-        with prefect_session("flows.optimize_schedule"), terminal.progress():
-            summary = _run(settings)
-    except KeyboardInterrupt as error:
-        terminal.complain(
-            f"interrupted: finished evaluations are kept in {settings.state_folder}; run the same "
-            "command again to go on"
-        )
-        raise SystemExit(ExitCode.INTERRUPTED) from error
-    wall_seconds = time.monotonic() - started_at
-    terminal.say(render(summary, wall_seconds))
-    terminal.print_json({**summary.to_dict(), "wall_seconds": round(wall_seconds, 1)})
+    kept = f"finished evaluations are kept in {settings.state_folder}"
+    with flow_session(terminal, "flows.optimize_schedule", kept):
+        summary = _run(settings)
+    seconds = time.monotonic() - started_at
+    document = {**summary.to_dict(), "wall_seconds": round(seconds, 1)}
+    terminal.answer(render(summary, seconds), document)
 
 
 def end_with_parent() -> None:

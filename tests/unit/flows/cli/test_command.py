@@ -68,9 +68,13 @@ def test_two_datasets_are_refused(dataset: str) -> None:
     assert dataset in errors and "other" in errors
 
 
-@pytest.mark.parametrize(("command", "word"), [("rollback", "SNAPSHOT"), ("regen", "PAIR_ID")])
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [("rollback", "SNAPSHOT"), ("regen", "PAIR_ID"), ("export", "FORMAT")],
+)
 def test_a_missing_word_is_named(command: str, word: str) -> None:
-    code, _, errors = run(command)
+    output = ("-o", "somewhere") if command == "export" else ()
+    code, _, errors = run(command, *output)
     assert (code, errors.count("\n")) == (2, 1)
     assert f"expected {word}" in errors
 
