@@ -233,7 +233,7 @@ class DuplicatesConfig(Settings, title="Near-duplicates"):
     """Least cosine of the CLIP codes of near images."""
 
 
-class OutputConfig(Settings, title="Output"):
+class OutputConfig(Settings, title="Dataset"):
     """Where the dataset goes."""
 
     uri: str = "coupled-dataset"
