@@ -11,11 +11,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
+from coupled_core.filters import list_filters
 
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
@@ -165,21 +166,30 @@ class ScoringConfig(Settings, title="Scores"):
     """open_clip: `miniature`, ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER."""
 
 
-class FilterConfig(Settings, title="What is kept"):
-    """What is kept. Dropped pairs stay in the manifest, with the reason."""
+if TYPE_CHECKING:
 
-    min_combined: float = 1.0
-    """Drop pairs whose combined metric J is lower. J scales with the cosines of the CLIP model.
-    Default: 1.0, or 4.4 with the miniature's CLIP."""
-    max_mask_fraction: float = Field(default=0.5, gt=0.0, le=1.0)
-    """Drop pairs of which an entity, or the joint region of both, covers a larger share of the
-    image."""
-    min_mask_fraction: float = Field(default=0.002, ge=0.0, lt=1.0)
-    """Take an entity mask for empty, and drop its pair, where it covers a smaller share of the
-    image."""
-    min_pixel_mse: float = Field(default=4.0, ge=0.0)
-    """Drop pairs whose images differ by a smaller mean squared error, in squares of 0..255: nothing
-    changed."""
+    class FilterConfig(Settings):
+        """What is kept: the bound of each filter, by its setting."""
+
+        def __init__(self, **bounds: float) -> None: ...
+        def __getattr__(self, name: str) -> float: ...
+
+else:
+    # Fields cannot be written out here: the table of filters grows with other packages' entries.
+    FilterConfig = create_model(
+        "FilterConfig",
+        __base__=Settings,
+        __module__=__name__,
+        __cls_kwargs__={"title": "What is kept"},
+        __doc__="What is kept: the bound of each filter, by its setting.",
+        **{
+            each.setting: (
+                float,
+                Field(each.default, description=each.description, **each.limits),
+            )
+            for each in list_filters()
+        },
+    )
 
 
 class SelectionConfig(Settings, title="Best of several seeds"):

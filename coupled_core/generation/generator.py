@@ -12,7 +12,7 @@ from torch import Tensor
 from coupled_core.config import EntityText, GenerationConfig
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError
-from coupled_core.generation.base_model import load_pipeline
+from coupled_core.generation.base_model import load_pipeline, resolve_pipeline
 from coupled_core.generation.batch import Group, PromptEncoder
 from coupled_core.generation.noise import compute_noise_levels, draw_noise, image_ids
 from coupled_core.generation.provenance import (
@@ -70,16 +70,26 @@ __all__ = ["GenerationProvenance", "GroupGenerator", "load_generator", "resolve_
 _Outcome = GeneratedSample | Rejection
 
 
-def load_generator(config: GenerationConfig) -> "GroupGenerator":
+def load_generator(
+    config: GenerationConfig, pipeline: FluxPipeline | None = None
+) -> "GroupGenerator":
     """Load the base model and the schedule.
+
+    Args:
+        config: What to load, and how to use it.
+        pipeline: Used in place of a base model, and left as it is: its attention processors are
+            exchanged for the length of a call alone. None: load one.
 
     Raises:
         ConfigError: settings that do not work on this machine or with this model.
         ModelUnavailableError: the base model is missing, gated, or does not load.
         ScheduleError: the schedule is missing, or is for another mode.
     """
-    resolved = resolve(config)
-    pipeline = load_pipeline(resolved, config.offload)
+    if pipeline is None:
+        resolved = resolve(config)
+        pipeline = load_pipeline(resolved, config.offload)
+    else:
+        resolved = resolve_pipeline(config, pipeline)
     return GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
 
 
@@ -135,7 +145,7 @@ class GroupGenerator:
 
         Args:
             samples: they may differ in number of images and in size; sizes are denoised one after
-            another.
+                another.
             on_step: called after each denoising step with (steps done, steps in all) of its size.
 
         Returns:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from coupled_core.export.catalogue import FORMATS
+from coupled_core.export.format import describe_formats
 from coupled_core.storage.store import ObjectStore
 from flows.cli.command import Snapshot, argument, command, option
 from flows.cli.terminal import Terminal
@@ -11,7 +11,7 @@ from flows.cli.terminal import Terminal
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
     from coupled_core.export.exporter import ExportReport
 
-_FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in FORMATS.items())
+_FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in describe_formats().items())
 
 
 @command(
@@ -51,14 +51,15 @@ def export(
 
     The same command continues an export that was interrupted, and does nothing when it is complete.
     """
-    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.dataset.reader import find_snapshot
     from coupled_core.export.exporter import export_snapshot
-    from coupled_core.export.registry import find_format, select_edits
+    from coupled_core.export.format import find_format
+    from coupled_core.export.plan import select_edits
 
     export_format = find_format(name)
     selection = select_edits(
         export_format,
-        split=partition,
+        partition=partition,
         directions=directions,
         include_entity_swaps=include_entity_swap,
         max_shard_bytes=max_shard_bytes,
@@ -80,7 +81,7 @@ def export(
 
 def _describe(report: "ExportReport", output: Path) -> str:
     marker = report.marker
-    counts = ", ".join(f"{name} {count}" for name, count in marker["splits"].items())
+    counts = ", ".join(f"{name} {count}" for name, count in marker["partitions"].items())
     lines = [
         f"{output}: {marker['format']} of snapshot {marker['snapshot_id']}",
         f"{marker['num_pairs']} pairs ({counts}), directions: {marker['directions']}",

@@ -1,11 +1,9 @@
 """`coupled generate`: one group from prompts on the command line; no Prefect, no dataset."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from coupled_core.config import RunConfig
-from coupled_core.errors import ConfigError, CoupledError
 from flows.cli.command import argument, command, option
 from flows.cli.output import write_picture
 from flows.cli.setting import Offer
@@ -15,6 +13,8 @@ if TYPE_CHECKING:  # what imports numpy or torch waits until the command runs
     from coupled_core.records import GeneratedSample, Sample
 
 _GAP_PX = 8
+_SHOWN = ("combined", "background_similarity", "alignment", "joint_entity_fraction")
+"""Scores that are printed."""
 
 
 @command(
@@ -29,13 +29,10 @@ def generate(
     config: Annotated[RunConfig, Offer(only=("split", "generation", "scoring", "filter"))],
 ) -> None:
     """Make one group of images from prompts given here, and print how its pairs score."""
-    from coupled_core.generation.generator import load_generator
-    from coupled_core.records import Rejection
+    from coupled_core.runs.pair import generate_sample, split_prompts
 
-    sample = _split_prompts(prompts, config)
-    generated = load_generator(config.generation).generate([sample])[0]
-    if isinstance(generated, Rejection):
-        raise CoupledError(generated.message)
+    sample = split_prompts(prompts, config)
+    generated = generate_sample(sample, config)
     write_picture(picture, [generated.images], _GAP_PX)
     pairs = _score_pairs(sample, generated, config)
     lines = [f"background  {sample.split.background_prompt}"]
@@ -45,43 +42,21 @@ def generate(
     terminal.answer("\n".join([*lines, f"picture     {picture}"]), document)
 
 
-def _split_prompts(prompts: Sequence[str], config: RunConfig) -> "Sample":
-    from coupled_core.records import PromptGroup, Rejection, Sample
-    from coupled_core.runs.identity import sample_seed
-    from coupled_core.splitting.splitter import build_splitter
-
-    if len(prompts) < 2:
-        raise ConfigError(
-            f"got {len(prompts)} prompt, expected two or more that share a background"
-        )
-    group = PromptGroup("command-line", tuple(prompts), "command line", 0)
-    split = build_splitter(config.split).split([group])[0]
-    if isinstance(split, Rejection):
-        raise ConfigError(split.message)
-    return Sample(group, sample_seed(config.generation.seed, group.group_id, None, 0), split)
-
-
 def _score_pairs(
     sample: "Sample", generated: "GeneratedSample", config: RunConfig
 ) -> list[dict[str, object]]:
     from coupled_core.filtering.decide import decide
     from coupled_core.generation.provenance import choose_device
-    from coupled_core.scoring.pair_scorer import load_scorer
+    from coupled_core.runs.models import scorer_for
 
-    scorer = load_scorer(config.scoring, str(choose_device(config.generation.device)))
+    scorer = scorer_for(config.scoring, str(choose_device(config.generation.device)))
     masks, scores = scorer.score(sample, generated)
     found: list[dict[str, object]] = []
     for (i, j), pair in scores.items():
         decision = decide(pair, (masks[i], masks[j]), config.filter)
-        names = ("combined", "background_similarity", "alignment", "joint_entity_fraction")
-        found.append(
-            {
-                "images": [i, j],
-                **{name: getattr(pair, name) for name in names},
-                "kept": decision.kept,
-                "reject_reasons": [reason.value for reason in decision.reject_reasons],
-            }
-        )
+        shown = {name: getattr(pair, name) for name in _SHOWN}
+        reasons = list(decision.reject_reasons)
+        found.append({"images": [i, j], **shown, "kept": decision.kept, "reject_reasons": reasons})
     return found
 
 

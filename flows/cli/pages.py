@@ -34,7 +34,7 @@ def report(
 
     One HTML file with everything in it; it loads nothing from anywhere.
     """
-    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.dataset.reader import find_snapshot
     from coupled_core.report.numbers import format_bytes
     from coupled_core.report.report import make_report
 
@@ -84,7 +84,7 @@ def review(
 
 
 def _write_review(terminal: Terminal, store: ObjectStore, output: Path, num_pairs: int) -> None:
-    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.dataset.reader import find_snapshot
     from coupled_core.report.numbers import format_bytes
     from coupled_core.report.review_page import make_review_page
 
@@ -126,6 +126,12 @@ def _apply_decisions(
             f"{done.num_dropped} pairs dropped, {done.num_kept} kept that were dropped, "
             f"{done.num_confirmed} confirmed\n\n{done.snapshot.funnel.render()}"
         )
-    counts = {name: value for name, value in vars(done).items() if name != "snapshot"}
-    snapshot_id = done.snapshot.snapshot_id if done.snapshot else None
-    terminal.answer(text, {"dataset": store.uri, "snapshot_id": snapshot_id, **counts})
+    document = {
+        "dataset": store.uri,
+        "snapshot_id": done.snapshot.snapshot_id if done.snapshot else None,
+        "num_decisions": done.num_decisions,
+        "num_dropped": done.num_dropped,
+        "num_kept": done.num_kept,
+        "num_confirmed": done.num_confirmed,
+    }
+    terminal.answer(text, document)

@@ -12,6 +12,7 @@ from typing import Any
 
 import coupled_core
 from coupled_core.config import RunConfig, ScoringConfig, fingerprint
+from coupled_core.filters import list_filters
 from coupled_core.generation.provenance import resolve_generation
 from coupled_core.miniature.paths import miniature_folder
 from coupled_core.records import Sample
@@ -20,12 +21,13 @@ from coupled_core.research.methods.method import Knobs
 from coupled_core.scoring.metrics import METRIC_VERSION
 
 _DECIDING_PACKAGES = (
-    "comparison/variants.py",
+    "research/comparison/variants.py",
     "coupling",
-    "evaluation/pairs.py",
+    "research/evaluation/pairs.py",
     "filtering/decide.py",
+    "filters.py",
     "generation",
-    "methods",
+    "research/methods",
     "schedules",
     "scoring",
 )
@@ -55,7 +57,9 @@ def find_conditions(config: RunConfig) -> Conditions:
     return Conditions(
         generation={k: v for k, v in generation.items() if k not in _NOT_IN_IMAGES},
         scoring=_describe_scorers(config.scoring),
-        guards=config.filter.model_dump(mode="json", exclude={"min_combined"}),
+        guards=config.filter.model_dump(
+            mode="json", include={each.setting for each in list_filters() if each.is_guard}
+        ),
         code=digest_code(Path(coupled_core.__file__).parent),
     )
 

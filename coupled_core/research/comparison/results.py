@@ -133,7 +133,7 @@ def _describe(sample: Sample, pair: EvaluatedPair) -> dict[str, Any]:
         "entity_prompt_0": sample.split.entity_prompts[i],
         "entity_prompt_1": sample.split.entity_prompts[j],
         **scores,
-        "guards": [guard.value for guard in pair.guards],
+        "guards": [str(guard) for guard in pair.guards],
         "objective": pair.objective,
         "seconds": pair.seconds,
         "model_evaluations": pair.model_evaluations,

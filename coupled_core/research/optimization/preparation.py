@@ -9,6 +9,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from coupled_core.config import CouplingMode, RunConfig, fingerprint
 from coupled_core.errors import ConfigError, ScheduleError
+from coupled_core.filters import list_filters
 from coupled_core.generation.noise import compute_shift
 from coupled_core.generation.provenance import (
     GenerationProvenance,
@@ -82,7 +83,7 @@ def choose_samples(settings: OptimizeSettings) -> tuple[list[Sample], list[Sampl
 _NOT_IN_OBJECTIVES: Mapping[str, set[str]] = {
     "prompts": {"uri"},
     "generation": {"device", "offload", "batch_size", "schedule", "coupling_mode"},
-    "filter": {"min_combined"},
+    "filter": {each.setting for each in list_filters() if not each.is_guard},
 }
 _NOT_IN_IMAGES = {"device_name", "license", "use_restrictions", "schedule_id", "coupling_mode"}
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from coupled_core.config import fingerprint
-from coupled_core.records import PairScores, RejectReason, Sample
+from coupled_core.records import PairScores, Sample
 from coupled_core.research.evaluation.pairs import EvaluatedPair, Evaluator, OnProgress
 from coupled_core.research.methods.ours import CoupledMethod
 from coupled_core.runs.identity import attempt_seed
@@ -108,6 +108,6 @@ def _parse_pair(row: dict[str, Any]) -> EvaluatedPair:
     scores = row["scores"]
     changes = {
         "scores": PairScores(**scores) if scores is not None else None,
-        "guards": tuple(RejectReason(guard) for guard in row["guards"]),
+        "guards": tuple(row["guards"]),
     }
     return EvaluatedPair(**{**row, **changes})

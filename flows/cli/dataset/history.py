@@ -9,14 +9,13 @@ from flows.cli.command import SNAPSHOTS, Snapshot, argument, command, option
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
-    from coupled_core.dataset.upkeep.diff import Change, SnapshotDiff, Verdict
-    from coupled_core.dataset.upkeep.history import SnapshotFacts
+    from coupled_core.dataset.upkeep.history import Change, PairState, SnapshotDiff, SnapshotSummary
 
 
 @command(examples="coupled show s3://bucket/pairs --snapshot previous")
 def show(terminal: Terminal, store: ObjectStore, snapshot: Snapshot = "current") -> None:
     """Show what a dataset holds: its funnel and where its parts are."""
-    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.dataset.reader import find_snapshot
 
     found = find_snapshot(store, snapshot)
     lines = [store.uri, f"snapshot {found.snapshot_id}, {len(found.runs)} runs", ""]
@@ -62,8 +61,8 @@ def diff(
 
     Two arguments are the snapshots, one is the dataset, three are all of them.
     """
-    from coupled_core.dataset.upkeep.diff import diff_snapshots
-    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.dataset.reader import find_snapshot
+    from coupled_core.dataset.upkeep.history import diff_snapshots
 
     old, new = find_snapshot(store, before), find_snapshot(store, after)
     found = diff_snapshots(store, old, new, max_examples=examples)
@@ -100,7 +99,7 @@ def rollback(
     terminal.answer(text, document)
 
 
-def _line(facts: "SnapshotFacts") -> str:
+def _line(facts: "SnapshotSummary") -> str:
     if facts.damage:
         return f"! {facts.snapshot_id:<31}{facts.damage}"
     mark = {"current": "*", "history": " "}.get(facts.state, "-")
@@ -133,7 +132,7 @@ def _values(values: list[object]) -> str:
     return ", ".join(str(value) for value in values) or "(not set)"
 
 
-def _verdict(verdict: "Verdict | None") -> str:
+def _verdict(verdict: "PairState | None") -> str:
     if verdict is None:
         return "absent"
     return "kept" if verdict.kept else ", ".join(verdict.reasons)

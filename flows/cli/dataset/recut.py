@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 from coupled_core.config import DuplicatesConfig, FilterConfig
-from coupled_core.errors import ConfigError
 from coupled_core.storage.store import ObjectStore
 from flows.cli.command import Writing, command, option
 from flows.cli.setting import Offer
@@ -30,18 +29,20 @@ def recut(
     dataset can only be cut more strictly than it was built, and back.
     """
     from coupled_core.dataset.upkeep.recut import recut as recut_dataset
-    from coupled_core.filtering.rows import judge_row
 
-    given = thresholds.model_dump(exclude_unset=True)
-    if not given:
-        raise ConfigError("no threshold was given: name at least one, such as --min-combined 1.2")
-    single = writing.single_writer
+    given, single = thresholds.model_dump(exclude_unset=True), writing.single_writer
     with terminal.progress():
-        report = recut_dataset(store, given, judge_row, leave_out=leave_out, single_writer=single)
+        report = recut_dataset(store, given, leave_out=leave_out, single_writer=single)
     left = f", {report.num_without_images:,} left out" if report.num_without_images else ""
     done = f"{report.num_dropped:,} pairs dropped, {report.num_kept:,} kept again{left}"
-    text = _render(store, report.snapshot, done)
-    terminal.answer(text, {"thresholds": given, **_plain(store, report)})
+    document = {
+        **_plain(store, report.snapshot),
+        "thresholds": given,
+        "num_dropped": report.num_dropped,
+        "num_kept": report.num_kept,
+        "num_without_images": report.num_without_images,
+    }
+    terminal.answer(_render(store, report.snapshot, done), document)
 
 
 @command(examples="coupled dedup pairs --max-phash-distance 4")
@@ -63,9 +64,13 @@ def dedup(
     with terminal.progress():
         report = drop_duplicates(store, thresholds, single_writer=writing.single_writer)
     done = f"{report.num_dropped:,} pairs dropped as duplicates, {report.num_kept:,} kept again"
-    used = thresholds.model_dump(exclude={"drop"})
-    text = _render(store, report.snapshot, done)
-    terminal.answer(text, {"thresholds": used, **_plain(store, report)})
+    document = {
+        **_plain(store, report.snapshot),
+        "thresholds": thresholds.model_dump(exclude={"drop"}),
+        "num_dropped": report.num_dropped,
+        "num_kept": report.num_kept,
+    }
+    terminal.answer(_render(store, report.snapshot, done), document)
 
 
 @command()
@@ -74,15 +79,15 @@ def repartition(terminal: Terminal, store: ObjectStore, writing: Writing) -> Non
 
     Builds refuse a dataset that an earlier version partitioned by another rule, and point here.
     """
-    from coupled_core.dataset.upkeep.repartition import resplit
+    from coupled_core.dataset.upkeep.partition import repartition as partition_dataset
 
     with terminal.progress():
-        report = resplit(store, single_writer=writing.single_writer)
+        report = partition_dataset(store, single_writer=writing.single_writer)
     text = "every row is in its partition already: the dataset stays as it is"
     if report.snapshot is not None:
-        moved = f"{report.num_moved:,} rows moved to another partition"
+        moved = f"{report.num_changed:,} rows moved to another partition"
         text = f"snapshot {report.snapshot.snapshot_id}: {moved}"
-    terminal.answer(text, _plain(store, report))
+    terminal.answer(text, {**_plain(store, report.snapshot), "num_moved": report.num_changed})
 
 
 def _render(store: ObjectStore, snapshot: "Snapshot | None", done: str) -> str:
@@ -94,13 +99,9 @@ def _render(store: ObjectStore, snapshot: "Snapshot | None", done: str) -> str:
     )
 
 
-def _plain(store: ObjectStore, report: Any) -> dict[str, Any]:
-    """Return a report of what was done, its snapshot as id and funnel."""
-    snapshot = report.snapshot
-    counts = {name: value for name, value in vars(report).items() if name != "snapshot"}
+def _plain(store: ObjectStore, snapshot: "Snapshot | None") -> dict[str, Any]:
     return {
         "dataset": store.uri,
         "snapshot_id": snapshot.snapshot_id if snapshot else None,
         "funnel": snapshot.funnel.to_dict() if snapshot else None,
-        **counts,
     }

@@ -40,8 +40,8 @@ def regen(
 
     Refused where the same model revision, schedule or settings are not to be had.
     """
+    from coupled_core.dataset.reader import find_snapshot
     from coupled_core.dataset.upkeep import regen as pairs
-    from coupled_core.dataset.upkeep.history import find_snapshot
 
     places = {"base_model": base_model, "schedule": schedule, "device": device}
     target = find_snapshot(store, snapshot)
@@ -49,7 +49,7 @@ def regen(
     sample, chosen = pairs.sample_of(store, target, row)
     made = _generate(row, sample, _settings(row, run, places))
     new = (made[chosen[0]], made[chosen[1]])
-    old = pairs.stored_images(store, target, row)
+    old = pairs.stored_images(store, row)
     image_format = run.config.get("output", {}).get("image_format", "png")
     distances = [
         pairs.measure_distance(row, number, new[number], old[number] if old else None, image_format)

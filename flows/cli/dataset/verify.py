@@ -36,14 +36,13 @@ def verify(
     there, the funnel adds up. Backgrounds in two partitions that differ by a word or two are named:
     they may be a leak, or two places.
     """
-    from coupled_core.dataset.upkeep.history import find_snapshot
+    from coupled_core.dataset.reader import find_snapshot
     from coupled_core.dataset.upkeep.verify import verify_snapshot
-    from coupled_core.filtering.rows import judge_row
 
     target = find_snapshot(store, snapshot)
     started_at = time.monotonic()
     with terminal.progress():
-        report = verify_snapshot(store, target, judge_row, num_threads=threads)
+        report = verify_snapshot(store, target, num_threads=threads)
     seconds = time.monotonic() - started_at
     document = {
         "dataset": store.uri,
@@ -68,8 +67,8 @@ def _refuse_damage(dataset: str, report: "VerifyReport", *, strict: bool) -> Non
     if strict and report.near_backgrounds:
         raise DatasetError(
             f"snapshot {report.snapshot_id} of {dataset} has {len(report.near_backgrounds)} "
-            "near-identical backgrounds in different splits, named above: drop their pairs with "
-            "`coupled review`, or leave --strict out"
+            "near-identical backgrounds in different partitions, named above: drop their pairs "
+            "with `coupled review`, or leave --strict out"
         )
 
 
@@ -79,8 +78,8 @@ def _render(report: "VerifyReport", seconds: float) -> Iterator[str]:
         yield f"and {report.damage.total - _MAX_SHOWN:,} more; --json lists 1000"
     for near in report.near_backgrounds[:_MAX_NEAR_SHOWN]:
         yield (
-            f"perhaps a leak: {near.other!r} ({near.other_split}, {near.num_pairs:,} pairs) and "
-            f"{near.background!r} ({near.split}) share {near.overlap:.0%} of their words"
+            f"perhaps a leak: {near.other!r} ({near.other_partition}, {near.num_pairs:,} pairs) "
+            f"and {near.background!r} ({near.partition}) share {near.overlap:.0%} of their words"
         )
     if (more := len(report.near_backgrounds) - _MAX_NEAR_SHOWN) > 0:
         yield f"and {more:,} more such backgrounds; --json lists 1000"

@@ -13,7 +13,6 @@ _NULL_WHERE_UNKNOWN |= {
     "duplicate_of",
     "content_concepts",
     "review_status",
-    "base_model_revision",
     "image_part",
     "image_row",
 }

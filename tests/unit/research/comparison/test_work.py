@@ -120,7 +120,12 @@ def test_comments_do_not_change_what_the_code_does_and_formulas_do(tmp_path: Pat
     texts = ("x = 1\n", '"""Say it."""\nx = 1  # why\n', "x = 2\n")
     digests = []
     for index, text in enumerate(texts):
-        for name in ("comparison/variants.py", "evaluation/pairs.py", "filtering/decide.py"):
+        for name in (
+            "research/comparison/variants.py",
+            "research/evaluation/pairs.py",
+            "filtering/decide.py",
+            "filters.py",
+        ):
             path = tmp_path / str(index) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
