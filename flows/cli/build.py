@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coupled_core.config import RunConfig
 from coupled_core.errors import StorageError
@@ -49,14 +49,12 @@ def render(summary: "RunSummary", wall_seconds: float) -> str:
 
     lines = [_headline(summary), "", Funnel.from_dict(summary.funnel).render(), ""]
     if summary.manifest_parts:
-        num_parts = len(summary.manifest_parts)
-        more = f" and {num_parts - 1} more" if num_parts > 1 else ""
+        num_more = len(summary.manifest_parts) - 1
+        more = f" and {num_more} more" if num_more else ""
         lines += [f"snapshot       {summary.snapshot_id}"]
         lines += [f"manifest       {summary.dataset}/{summary.manifest_parts[0]}{more}"]
-    if summary.contact_sheet:
-        lines += [f"contact sheet  {summary.contact_sheet}"]
-    if summary.report:
-        lines += [f"report         {summary.report}"]
+    pictures = {"contact sheet": summary.contact_sheet, "report": summary.report}
+    lines += [f"{name:<15}{place}" for name, place in pictures.items() if place]
     lines += [f"{name:<15}could not be made: {why}" for name, why in summary.not_made.items()]
     lines += _describe_attempts(summary.attempts)
     lines += [f"split by       {summary.splitter}"]
@@ -145,7 +143,9 @@ def _describe_attempts(counts: Mapping[str, int]) -> Iterator[str]:
 
 def _headline(summary: "RunSummary") -> str:
     if summary.is_new:
-        return f"built {summary.dataset}: {_count_rows(summary.funnel)} new rows"
+        funnel = summary.funnel
+        num_rows = int(funnel["pairs_planned"]) + int(funnel["groups_quarantined"])
+        return f"built {summary.dataset}: {num_rows} new rows"
     if summary.stopped:
         return f"nothing was added to {summary.dataset}: no shard could be split as a whole"
     if summary.failed_shards:
@@ -155,7 +155,3 @@ def _headline(summary: "RunSummary") -> str:
         f"nothing to do: all {summary.num_pairs} pairs are in {summary.dataset} already "
         f"(with the {lasting} of their own run; `coupled recut` puts other thresholds over all)"
     )
-
-
-def _count_rows(funnel: Mapping[str, Any]) -> int:
-    return int(funnel["pairs_planned"]) + int(funnel["groups_quarantined"])

@@ -8,7 +8,7 @@ declared as typer does it. The function's docstring is its help.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -108,19 +108,6 @@ def command(*notes: str, examples: str = "") -> Callable[[Callable[..., None]], 
     return decorate
 
 
-def _switch(text: str, *names: str) -> Any:
-    return Annotated[bool, option(text, *names, metavar="", rich_help_panel="Run")]
-
-
-_SWITCHES: Mapping[str, Any] = {
-    "as_json": _switch("Print one JSON document and nothing else on standard output.", "--json"),
-    "quiet": _switch("Print results and errors only, no progress.", "--quiet", "-q"),
-    "verbose": _switch("Show what every task logs.", "--verbose", "-v"),
-    "debug": _switch("Show tracebacks.", "--debug"),
-}
-"""What every command has; the names are those of the fields of `Terminal`."""
-
-
 def _make_callback(function: Callable[..., None]) -> Callable[..., None]:
     _, *wanted = inspect.signature(function).parameters.values()
     words = [each for each in wanted if _is_argument(each)]
@@ -133,11 +120,11 @@ def _make_callback(function: Callable[..., None]) -> Callable[..., None]:
     for each in wanted:
         added, readers[each.name] = _expand(each)
         parameters += added
-    parameters += [_parameter(*each, default=False) for each in _SWITCHES.items()]
+    switches = {each.name: each.type for each in fields(Terminal)}
+    parameters += [_parameter(*each, default=False) for each in switches.items()]
 
     def callback(**given: Any) -> None:
-        switches = {name: given.pop(name) for name in _SWITCHES}
-        with reported_errors(Terminal(**switches)) as terminal:
+        with reported_errors(Terminal(**{name: given.pop(name) for name in switches})) as terminal:
             values = _sort_arguments(given, words) if is_about_a_dataset else given
             function(terminal, **{name: read(values) for name, read in readers.items()})
 

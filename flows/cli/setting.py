@@ -32,6 +32,9 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 _OFF = {"split.refresh": "--no-refresh-split", "duplicates.drop": "--keep-duplicates"}
 """Options that turn a flag off, and are not called --no-NAME."""
 
+OF_DATASETS = ("selection", "content_filter", "duplicates", "output")
+"""Sections about which pairs a dataset holds and where it is: research makes none."""
+
 
 @dataclass(frozen=True)
 class Offer:

@@ -9,7 +9,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from coupled_core import errors
 from coupled_core.errors import CoupledError
@@ -49,18 +51,25 @@ _CODES: tuple[tuple[type[CoupledError], ExitCode], ...] = (
 )
 
 
+def _switch(text: str, *names: str) -> Any:
+    return typer.Option(*names, help=text, metavar="", rich_help_panel="Run")
+
+
 @dataclass(frozen=True)
 class Terminal:
-    """Where a command's words go: results to standard output, the rest to standard error."""
+    """Where a command's words go: results to standard output, the rest to standard error.
 
-    as_json: bool = False
-    """One JSON document is all that goes to standard output."""
-    quiet: bool = False
-    """Beside results only errors are printed."""
-    verbose: bool = False
-    """Tasks and libraries log what they do."""
-    debug: bool = False
-    """Errors come with their tracebacks."""
+    The fields are options of every command.
+    """
+
+    as_json: Annotated[
+        bool, _switch("Print one JSON document and nothing else on standard output.", "--json")
+    ] = False
+    quiet: Annotated[
+        bool, _switch("Print results and errors only, no progress.", "--quiet", "-q")
+    ] = False
+    verbose: Annotated[bool, _switch("Show what every task logs.", "--verbose", "-v")] = False
+    debug: Annotated[bool, _switch("Show tracebacks.", "--debug")] = False
 
     def answer(self, text: str, document: Mapping[str, Any]) -> None:
         """Print a result: as text, or with --json as the one document."""

@@ -7,12 +7,9 @@ from typing import Annotated
 from coupled_core.config import RunConfig
 from coupled_core.research.comparison.settings import CompareSettings
 from flows.cli.command import command, option
-from flows.cli.setting import Offer
+from flows.cli.setting import OF_DATASETS, Offer
 from flows.cli.temporary_server import flow_session
 from flows.cli.terminal import Terminal
-
-_WITHOUT_EFFECT = ("selection", "content_filter", "duplicates", "output")
-"""Settings of a build that a comparison does not read."""
 
 
 @command(
@@ -27,7 +24,7 @@ _WITHOUT_EFFECT = ("selection", "content_filter", "duplicates", "output")
 )
 def compare(
     terminal: Terminal,
-    settings: Annotated[CompareSettings, Offer(section="compare", without=_WITHOUT_EFFECT)],
+    settings: Annotated[CompareSettings, Offer(section="compare", without=OF_DATASETS)],
     redraw: Annotated[
         bool, option("Only draw the results in --output again: no model is loaded.", "--redraw")
     ] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from coupled_core.research.optimization.settings import OptimizeSettings
 from flows.cli.command import command
-from flows.cli.setting import Offer
+from flows.cli.setting import OF_DATASETS, Offer
 from flows.cli.temporary_server import flow_session
 from flows.cli.terminal import Terminal
 
@@ -17,14 +17,7 @@ if TYPE_CHECKING:  # these import torch, which can wait until a server is starti
     from coupled_core.research.optimization.judgement import Measured
     from flows.optimize_schedule import OptimizeSummary
 
-_WITHOUT_EFFECT = (
-    "generation.schedule",
-    "generation.coupling_mode",
-    "selection",
-    "content_filter",
-    "duplicates",
-    "output",
-)
+_WITHOUT_EFFECT = ("generation.schedule", "generation.coupling_mode", *OF_DATASETS)
 """Settings of a build that a search does not read."""
 
 
