@@ -38,6 +38,13 @@ def test_tasks_know_no_flows_and_no_command_line() -> None:
     assert _violations("tasks", ("flows", "typer", "rich")) == []
 
 
+def test_flows_know_no_command_line() -> None:
+    paths = [path for path in (ROOT / "flows").glob("*.py") if path.name != "__init__.py"]
+    imported = {name for path in paths for name in _imports(path)}
+    assert imported, "no flow was found"
+    assert not [name for name in imported if name.startswith(("flows.cli", "typer", "rich"))]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_imports_no_other_stage(stage: str) -> None:
     others = tuple(f"coupled_core.{other}" for other in STAGES if other != stage)
