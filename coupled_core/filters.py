@@ -120,7 +120,7 @@ MIN_COMBINED = Filter(
     is_minimum=True,
     title="Least combined score",
     measure="combined score J",
-    note="J scales with the CLIP model's cosines; for the miniature's there is another default.",
+    note="J scales with the CLIP model's cosines; with the miniature's the default is 4.4.",
 )
 EMPTY_MASK = Filter(
     reason="empty_mask",

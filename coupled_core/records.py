@@ -6,9 +6,9 @@ from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from coupled_core.config import CouplingMode, EntityText
 
 
@@ -156,7 +156,7 @@ class GenerationProvenance:
 class GeneratedSample:
     """The images of one sample. Filled by the generate stage."""
 
-    images: tuple[np.ndarray, ...]
+    images: "tuple[np.ndarray, ...]"
     """uint8, (H, W, 3), RGB; one for each prompt, in order."""
     generate_seconds: float
     """Wall time of the sample's share of its batch."""
@@ -167,7 +167,7 @@ class GeneratedSample:
 class EntityMask:
     """Where the entity of one image is. Filled by the score stage."""
 
-    mask: np.ndarray
+    mask: "np.ndarray"
     """bool, (H, W)."""
     predicted_iou: float
     """Segment Anything's own estimate, about [0, 1]; 0 where no mask was found."""

@@ -58,7 +58,7 @@ def prepare_search(settings: OptimizeSettings) -> Preparation:
     prompt_set = check_prompt_set(run.prompts)
     generation = run.generation.model_copy(update={"schedule": None, "coupling_mode": None})
     resolved = resolve(generation)
-    mode = settings.mode or resolved.files.known.coupling_mode
+    mode = settings.coupling_mode or resolved.files.known.coupling_mode
     against = _choose_against(settings.against, mode, resolved.files.known)
     train, validation = choose_samples(settings)
     name = name_conditions(

@@ -55,7 +55,7 @@ def test_a_person_is_told_the_terms(dataset: str, tmp_path: Path) -> None:
     ("arguments", "code", "word"),
     [
         (("nonsense",), 2, "expected one of"),
-        (("ai-toolkit", "--split", "all"), 2, "would mix the partitions"),
+        (("ai-toolkit", "--partition", "all"), 2, "would mix the partitions"),
         (("ai-toolkit", "--snapshot", "none-such"), 2, "no snapshots begin with 'none-such'"),
         (("ai-toolkit", "--dataset", "empty-folder"), 4, "holds no dataset"),
     ],
@@ -68,3 +68,17 @@ def test_wrong_requests_are_one_line(
     assert (found, output) == (code, "")
     assert errors.startswith("error: ") and errors.count("\n") == 1 and word in errors
     assert not (tmp_path / "out").exists()
+
+
+def test_the_dataset_may_stand_first_and_the_snapshot_be_named_as_people_do(
+    dataset: str, tmp_path: Path
+) -> None:
+    target = str(tmp_path / "out")
+    arguments = (dataset, "webdataset", "-o", target, "--json")
+    code, output, _ = _run(*arguments, "--snapshot", "current")
+    snapshot = json.loads(output)["snapshot_id"]
+    assert code == 0
+    code, output, _ = _run(*arguments, "--snapshot", snapshot[:20])
+    assert (code, json.loads(output)["was_complete"]) == (0, True)
+    code, _, errors = _run(*arguments, "--snapshot", "parent")
+    assert (code, errors.startswith("error: there is no parent snapshot")) == (2, True)
