@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from coupled_core.concepts import SHIPPED, ConceptList
+from coupled_core.filters import list_filters
 
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
@@ -134,19 +135,31 @@ class ScoringConfig(_Settings):
     """open_clip: "miniature", ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER."""
 
 
-class FilterConfig(_Settings):
-    """What is kept."""
+if TYPE_CHECKING:
 
-    min_combined: float = 1.0
-    """Least combined metric J. J scales with the CLIP model's cosines; for the miniature's,
-    `RunConfig` has another
-    default."""
-    max_mask_fraction: float = Field(default=0.5, gt=0.0, le=1.0)
-    """Largest share of an image that an entity, or the pair's joint region, may cover."""
-    min_mask_fraction: float = Field(default=0.002, ge=0.0, lt=1.0)
-    """A smaller mask counts as empty."""
-    min_pixel_mse: float = Field(default=4.0, ge=0.0)
-    """Pairs whose images differ by less (0..255 scale) are near-identical: nothing changed."""
+    class FilterConfig(_Settings):
+        """What is kept: the bound of each filter, by its setting."""
+
+        def __init__(self, **bounds: float) -> None: ...
+        def __getattr__(self, name: str) -> float: ...
+
+else:
+    # Fields cannot be written out here: the table of filters grows with other packages' entries.
+    FilterConfig = create_model(
+        "FilterConfig",
+        __base__=_Settings,
+        __module__=__name__,
+        __doc__="What is kept: the bound of each filter, by its setting.",
+        **{
+            each.setting: (
+                float,
+                Field(
+                    each.default, description=each.description, allow_inf_nan=False, **each.limits
+                ),
+            )
+            for each in list_filters()
+        },
+    )
 
 
 class SelectionConfig(_Settings):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from coupled_core import schedules
 from coupled_core.config import FilterConfig, RunConfig
 from coupled_core.dataset import rows
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import encode_image, encode_mask
-from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.filtering.decide import decide
 from coupled_core.records import EntityMask, GroupSplit, PairScores, PromptGroup
@@ -36,6 +36,8 @@ class SamplePair:
     mask_side: float = 0.3
     """Side of the entities' squares as a share of the image's."""
     pixel_mse: float = 812.0
+    background_ssim: float = 0.95
+    extra_scores: Mapping[str, float] = field(default_factory=dict)
     llm_cost_usd: float = 0.001
     gpu_seconds: float = 2.0
 
@@ -76,7 +78,7 @@ def commit_pairs(
     stored = [rows.image_row(row["pair_id"], looks[i % len(looks)]) for i, row in enumerate(made)]
     kept = [image for image, row in zip(stored, made, strict=True) if row["kept"]]
     dropped = [image for image, row in zip(stored, made, strict=True) if not row["kept"]]
-    shard = publish_shard(
+    shard = upload_shard(
         store,
         made,
         kept,
@@ -127,6 +129,8 @@ def _row(
         SCORES,
         combined=pair.combined,
         pixel_mse=pair.pixel_mse,
+        background_ssim=pair.background_ssim,
+        extra_scores=pair.extra_scores,
         joint_entity_fraction=mask.area_fraction,
         validity_ratio=1 - mask.area_fraction,
     )

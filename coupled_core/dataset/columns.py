@@ -1,6 +1,6 @@
 """Every column of the manifest, with type, stage and meaning; the Arrow schemas made of them.
 
-Schemas only ever grow.
+Columns are only ever added. Where one was renamed, readers find it under its old name too.
 """
 
 # ruff: noqa: E501  (a table reads best with one column a line)
@@ -40,7 +40,7 @@ IDENTITY = (
     Column("image_index_1", _INT, "plan", "Which prompt of the group made image 1."),
     Column("run_id", _TEXT, "plan", "Hash of settings and inputs of the run that made the row.", True),
     Column("shard_index", _INT, "plan", "Shard of that run, from 0.", True),
-    Column("split", _TEXT, "split", "train, val or test by hash of the background prompt: no background is in two."),
+    Column("partition", _TEXT, "split", "train, val or test by hash of the background prompt: no background is in two."),
     Column("source_file", _TEXT, "plan", "File of the prompt set.", True),
     Column("source_row", _LONG, "plan", "Row in that file, from 0.", True),
     Column("extra", _TEXT, "plan", "Unknown columns of the prompt set, as a JSON object; null where there are none."),
@@ -148,9 +148,13 @@ def columns_of(stage: ColumnStage) -> tuple[str, ...]:
     return tuple(column.name for column in COLUMNS if column.stage == stage)
 
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "2.0"
 """major.minor: minor grows with each new column; a new major could not be read by old readers."""
+OLD_NAMES = {"split": "partition"}
+"""Columns as major version 1 called them, and their present names."""
 
+_IMAGES_SCHEMA_VERSION = "1.0"
+"""Image parts have not changed since; so their bytes, and with them their names, stay the same."""
 IMAGE_FIELDS = ("image_0", "image_1", "mask_0", "mask_1")
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
@@ -175,18 +179,24 @@ IMAGES_SCHEMA = pa.schema(
         pa.field("pair_id", pa.string(), nullable=False),
         *(pa.field(n, _IMAGE) for n in IMAGE_FIELDS),
     ],
-    metadata={"schema_version": SCHEMA_VERSION, "huggingface": _hugging_face_features()},
+    metadata={"schema_version": _IMAGES_SCHEMA_VERSION, "huggingface": _hugging_face_features()},
 )
 """One row a kept pair. Masks are 8-bit grey, 255 on the entity. `datasets` decodes all four."""
 
 
 def check_schema_version(found: str, where: str) -> None:
-    """Refuse data of a newer major version.
+    """Refuse data of a newer major version; those before are read.
 
     Raises:
         DatasetError: this package cannot read it.
     """
-    if found.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+    if int(found.partition(".")[0]) > int(SCHEMA_VERSION.partition(".")[0]):
         raise DatasetError(
-            f"{where} has schema version {found}, this package reads {SCHEMA_VERSION}: update it"
+            f"{where} has schema version {found}, this package reads up to {SCHEMA_VERSION}: "
+            "update it"
         )
+
+
+def present_names(found: pa.Schema) -> pa.Schema:
+    """Return the schema of a part with the present names of its columns."""
+    return pa.schema([field.with_name(OLD_NAMES.get(field.name, field.name)) for field in found])

@@ -1,33 +1,39 @@
-"""Parts in the store: immutable, named by their content, verified after the upload."""
+"""Parts: immutable Parquet files of rows or of images, written and read in bounded memory."""
 
-import tempfile
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from coupled_core.dataset.funnel import Funnel, count_rows
-from coupled_core.dataset.part_files import (
-    PartFile,
-    PartKind,
-    write_image_files,
-    write_manifest_file,
+from coupled_core.dataset.columns import (
+    IMAGE_FIELDS,
+    IMAGES_SCHEMA,
+    MANIFEST_SCHEMA,
+    present_names,
 )
-from coupled_core.errors import DatasetError, NotFoundError, StorageError
-from coupled_core.storage.checksum import sha256_of
-from coupled_core.storage.store import ObjectInfo, ObjectStore
 
-_Place = tuple[str, int]
-"""Key of a part and row in it."""
-_REUSABLE_FOR = timedelta(hours=1)
-"""Well below the least grace period of `gc.py`: what is reused must not be garbage to it."""
+PartKind = Literal["manifest", "images", "dropped"]
+"""Rows; images of kept pairs; images of dropped pairs, where the settings store them."""
+Place = tuple[str, int]
+"""Key of a part and row in it, from 0."""
+
+_MANIFEST_ROW_GROUP = 20_000
+_IMAGE_ROW_GROUP_BYTES = 32 << 20
+"""Image bytes at which a row group is closed. Readers hold one at a time."""
+_IMAGE_PART_BYTES = 384 << 20
+"""Image bytes at which the next part begins."""
+
+PART_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises for damage: OSError for bad pages, the last for names that are no text."""
 
 
 class PartInfo(BaseModel):
-    """One immutable Parquet object of a dataset."""
+    """One part of a dataset, as a snapshot names it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,173 +49,155 @@ class PartInfo(BaseModel):
     run_id: str
 
 
-class PublishedShard(BaseModel):
-    """What a finished shard hands to the commit; stands in its `done.json`."""
+@dataclass(frozen=True)
+class PartFile:
+    """A finished part on local disk."""
 
-    model_config = ConfigDict(frozen=True)
-
-    run_id: str
+    path: Path
+    key: str
+    """Where it goes in the dataset."""
+    kind: PartKind
     shard_index: int
-    parts: tuple[PartInfo, ...]
-    """The manifest part, then the image parts."""
-    funnel: Funnel
+    num_rows: int
+    size_bytes: int
+    sha256: str
 
 
-def publish_shard(
-    store: ObjectStore,
+def write_manifest_file(
+    rows: Iterable[Mapping[str, Any]], folder: Path, shard_index: int
+) -> PartFile:
+    """Write manifest rows; equal rows give equal bytes."""
+    path = folder / "manifest.parquet"
+    table = pa.Table.from_pylist(list(rows), schema=MANIFEST_SCHEMA)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        row_group_size=_MANIFEST_ROW_GROUP,
+        write_page_checksum=True,
+    )
+    return _describe(path, "manifest", shard_index, table.num_rows)
+
+
+def write_image_files(
     rows: Iterable[Mapping[str, Any]],
-    image_rows: Iterable[Mapping[str, Any]],
+    folder: Path,
+    shard_index: int,
     *,
-    run_id: str,
-    shard_index: int,
-    dropped_rows: Iterable[Mapping[str, Any]] = (),
-) -> PublishedShard:
-    """Write and upload the parts of a shard; no reader sees them before a commit.
+    kind: PartKind = "images",
+    row_group_bytes: int = _IMAGE_ROW_GROUP_BYTES,
+    part_bytes: int = _IMAGE_PART_BYTES,
+) -> tuple[list[PartFile], dict[str, Place]]:
+    """Write rows of images to as many parts as they need; hold one row group in memory.
 
     Args:
-        store: The dataset.
-        rows: Complete manifest rows, kept and dropped; where their images stand is filled in here.
-        image_rows: Rows of `rows.image_row` of the kept pairs, streamed.
-        run_id: The run.
-        shard_index: The shard.
-        dropped_rows: Rows of `rows.image_row` of dropped pairs whose images are to be stored.
+        rows: As `rows.image_row` makes them.
+        folder: Where the files go.
+        shard_index: Goes into the names of the parts.
+        kind: Images of kept or of dropped pairs.
+        row_group_bytes: Image bytes of a row group.
+        part_bytes: Image bytes of a file.
 
-    Raises:
-        DatasetError: kept rows and image rows are not the same pairs.
-        StorageError: an upload failed, or the temporary folder is full.
+    Returns:
+        The files, and the place of each pair by its pair_id.
     """
-    with temporary_folder() as folder:
-        files, places = _write_images(image_rows, folder, "images", shard_index)
-        dropped_files, dropped_places = _write_images(dropped_rows, folder, "dropped", shard_index)
-        placed = [_place(row, places, dropped_places) for row in rows]
-        _check_same_pairs(placed, places.keys(), dropped_places.keys(), shard_index)
-        files += dropped_files
-        if placed:
-            files.insert(0, write_manifest_file(placed, folder / "manifest.parquet"))
-        parts = tuple(upload_part(store, file, run_id, shard_index) for file in files)
-    return PublishedShard(
-        run_id=run_id, shard_index=shard_index, parts=parts, funnel=count_rows(placed).check()
+    files: list[PartFile] = []
+    places: dict[str, Place] = {}
+    groups = _row_groups(rows, row_group_bytes)
+    pending = next(groups, None)
+    while pending is not None:
+        path = folder / f"{kind}-{len(files):05d}.parquet"
+        written_bytes, pair_ids = 0, []
+        with _image_writer(path) as writer:
+            while pending is not None and written_bytes < part_bytes:
+                pair_ids += [row["pair_id"] for row in pending]
+                written_bytes += sum(map(_image_bytes, pending))
+                table = pa.Table.from_pylist(pending, schema=IMAGES_SCHEMA)
+                writer.write_table(table, row_group_size=len(pending))
+                pending = next(groups, None)
+        files.append(_describe(path, kind, shard_index, len(pair_ids)))
+        places |= {name: (files[-1].key, row) for row, name in enumerate(pair_ids)}
+    return files, places
+
+
+def _image_writer(path: Path) -> pq.ParquetWriter:
+    # Images are compressed already; dictionaries and statistics of them would only cost space.
+    return pq.ParquetWriter(
+        path,
+        IMAGES_SCHEMA,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=["pair_id"],
+        write_page_checksum=True,
     )
 
 
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield a folder for parts on their way to the store.
+def _row_groups(rows: Iterable[Mapping[str, Any]], max_bytes: int) -> Iterator[list[Any]]:
+    group: list[Any] = []
+    group_bytes = 0
+    for row in rows:
+        if group and group_bytes + _image_bytes(row) > max_bytes:
+            yield group
+            group, group_bytes = [], 0
+        group.append(row)
+        group_bytes += _image_bytes(row)
+    if group:
+        yield group
 
-    Raises:
-        StorageError: it could not be made or written; the text says where it is.
+
+def _image_bytes(row: Mapping[str, Any]) -> int:
+    return sum(len(row[name]["bytes"]) for name in IMAGE_FIELDS)
+
+
+def _describe(path: Path, kind: PartKind, shard_index: int, num_rows: int) -> PartFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # At least five digits: shards from 100,000 on have more.
+    key = f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet"
+    return PartFile(path, key, kind, shard_index, num_rows, path.stat().st_size, digest)
+
+
+def open_part(source: Any) -> pq.ParquetFile:
+    """Open a part so that a page which is not what was written is an error, not other rows.
+
+    Compressed text with a flipped bit often still decompresses, to other text.
     """
-    try:
-        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "
-            "space there, or name another folder in TMPDIR"
-        ) from error
+    return pq.ParquetFile(source, page_checksum_verification=True)
 
 
-def _write_images(
-    rows: Iterable[Mapping[str, Any]], folder: Path, kind: PartKind, shard_index: int
-) -> tuple[list[PartFile], dict[str, _Place]]:
-    """Return part files, and key and row of each pair by its id."""
-    files, places = write_image_files(rows, folder, kind=kind)
-    keys = [part_key(file, shard_index) for file in files]
-    return files, {name: (keys[place.file_index], place.row) for name, place in places.items()}
+def iter_batches(
+    file: pq.ParquetFile,
+    batch_rows: int,
+    columns: Iterable[str] | None = None,
+    row_groups: Iterable[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows of a part, holding one row group: over several, pyarrow reads ahead to the end.
 
-
-def _place(
-    row: Mapping[str, Any], kept: Mapping[str, _Place], dropped: Mapping[str, _Place]
-) -> dict[str, Any]:
-    """Return a row that says where its images stand."""
-    name = row["pair_id"]
-    part, index = kept.get(name) or dropped.get(name) or (None, None)
-    return {**row, "image_part": part, "image_row": index}
-
-
-def part_key(file: PartFile, shard_index: int) -> str:
-    """Return the key that a part file gets in the dataset."""
-    return f"{file.kind}/part-{shard_index:05d}-{file.sha256[:8]}.parquet"
-
-
-def verify_part(store: ObjectStore, part: PartInfo, *, rehash: bool = False) -> None:
-    """Check that a part is there and unharmed: size and etag, or the content if the etag differs.
+    Rows are counted, because the header of a page has no checksum and a damaged one can end the
+    rows of its group early without an error of pyarrow's.
 
     Args:
-        store: The dataset.
-        part: What is expected.
-        rehash: Read the content in any case.
+        file: The part.
+        batch_rows: Most rows of a batch.
+        columns: Present names of columns; those that the part lacks are left out. None: all.
+        row_groups: Which of them to read; None: all.
 
     Raises:
-        DatasetError: it is missing, or not what it was.
+        pa.ArrowInvalid: there are not as many rows as the file says.
     """
-    where = f"part {store.uri}/{part.key}"
-    try:
-        info = store.stat(part.key)
-    except NotFoundError as error:
-        raise DatasetError(
-            f"{where} is missing; restore it, or have its shard made again"
-        ) from error
-    if info.size_bytes != part.size_bytes:
-        raise DatasetError(f"{where} has {info.size_bytes} bytes, expected {part.size_bytes}")
-    if not rehash and info.etag == part.etag:
-        return
-    found = sha256_of(store, part.key)
-    if found != part.sha256:
-        raise DatasetError(f"{where} is damaged: SHA-256 {found}, expected {part.sha256}")
+    names = present_names(file.schema_arrow).names
+    stored = dict(zip(names, file.schema_arrow.names, strict=True))
+    wanted = None if columns is None else [stored[name] for name in columns if name in stored]
+    num_said = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    _compare_rows(file.metadata.num_rows, sum(num_said))
+    for group in range(file.num_row_groups) if row_groups is None else row_groups:
+        num_read = 0
+        for batch in file.iter_batches(batch_rows, [group], wanted, use_threads=False):
+            num_read += batch.num_rows
+            yield batch.rename_columns(present_names(batch.schema).names)
+        _compare_rows(num_said[group], num_read)
 
 
-def upload_part(store: ObjectStore, file: PartFile, run_id: str, shard_index: int) -> PartInfo:
-    """Put a part file into the store, unless a twin just did, and check what arrived.
-
-    Raises:
-        StorageError: the upload failed, or the store holds something else.
-    """
-    key = part_key(file, shard_index)
-    info = _find_fresh(store, key) or store.upload_file(key, file.path)
-    is_hash = info.etag == file.sha256  # on a local folder; else reading back is worth its price
-    found = file.sha256 if is_hash else sha256_of(store, key)
-    if found != file.sha256:
-        raise StorageError(
-            f"{store.uri}/{key} holds {info.size_bytes} bytes with SHA-256 {found}, expected "
-            f"{file.size_bytes} with {file.sha256}: check the store, delete the object, run again"
-        )
-    return PartInfo(
-        key=key,
-        kind=file.kind,
-        num_rows=file.num_rows,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
-        etag=info.etag or file.sha256,
-        shard_index=shard_index,
-        run_id=run_id,
-    )
-
-
-def _find_fresh(store: ObjectStore, key: str) -> ObjectInfo | None:
-    """Return an object that is there and recent; an old one may be about to be collected."""
-    info = store.stat(key) if store.exists(key) else None
-    if info is None or info.modified_at is None:
-        return None
-    return info if datetime.now(UTC) - info.modified_at < _REUSABLE_FOR else None
-
-
-def _check_same_pairs(
-    rows: list[dict[str, Any]],
-    with_images: Iterable[str],
-    with_dropped: Iterable[str],
-    shard_index: int,
-) -> None:
-    kept = {row["pair_id"] for row in rows if row["kept"]}
-    if odd := kept.symmetric_difference(with_images):
-        raise DatasetError(
-            f"shard {shard_index}: {len(odd)} pairs are either kept without images or have images "
-            f"without being kept, such as {min(odd)}"
-        )
-    if odd := kept.intersection(with_dropped):
-        raise DatasetError(
-            f"shard {shard_index}: {len(odd)} pairs are kept, but their images came as those of "
-            f"dropped ones, such as {min(odd)}"
-        )
-    if len({row["pair_id"] for row in rows}) != len(rows):
-        raise DatasetError(f"shard {shard_index} has a pair_id twice among {len(rows)} rows")
+def _compare_rows(num_said: int, num_read: int) -> None:
+    if num_read != num_said:
+        raise pa.ArrowInvalid(f"expected {num_said} rows, got {num_read}")

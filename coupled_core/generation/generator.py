@@ -21,6 +21,7 @@ from coupled_core.generation.pipeline import (
     draw_noise,
     image_ids,
     load_pipeline,
+    resolve_pipeline,
 )
 from coupled_core.generation.provenance import GenerationProvenance, check_size, resolve
 from coupled_core.generation.sampler import OnStep, SamplerSettings, sample_groups
@@ -89,16 +90,26 @@ def reject_sample(sample: Sample, message: str) -> Rejection:
     return Rejection(RejectReason.GENERATION_FAILED, f"{name}: {message}")
 
 
-def load_generator(config: GenerationConfig) -> "GroupGenerator":
+def load_generator(
+    config: GenerationConfig, pipeline: FluxPipeline | None = None
+) -> "GroupGenerator":
     """Load the base model and the schedule.
+
+    Args:
+        config: What to load, and how to use it.
+        pipeline: Used in place of a base model, and left as it is: its attention processors are
+            exchanged for the length of a call alone. None: load one.
 
     Raises:
         ConfigError: settings that do not work on this machine or with this model.
         ModelUnavailableError: the base model is missing, gated, or does not load.
         ScheduleError: the schedule is missing, or is for another mode.
     """
-    resolved = resolve(config)
-    pipeline = load_pipeline(resolved, config.offload)
+    if pipeline is None:
+        resolved = resolve(config)
+        pipeline = load_pipeline(resolved, config.offload)
+    else:
+        resolved = resolve_pipeline(config, pipeline)
     return GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
 
 
@@ -156,7 +167,7 @@ class GroupGenerator:
 
         Args:
             samples: they may differ in number of images and in size; sizes are denoised one after
-            another.
+                another.
             on_step: called after each denoising step with (steps done, steps in all) of its size.
 
         Returns:

@@ -11,8 +11,16 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
-from coupled_core.errors import ModelUnavailableError
-from coupled_core.generation.provenance import ResolvedGeneration
+from coupled_core.config import GenerationConfig
+from coupled_core.errors import ConfigError, ModelUnavailableError
+from coupled_core.generation.model_files import (
+    ModelFiles,
+    describe_unknown_model,
+    list_known_models,
+)
+from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
+
+_SETTLED_BY_LOADING = ("revision", "dtype", "device", "offload")
 
 
 def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
@@ -43,6 +51,42 @@ def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
     check_pipeline(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     return _place(pipeline, resolved.device, offload)
+
+
+def resolve_pipeline(config: GenerationConfig, pipeline: FluxPipeline) -> ResolvedGeneration:
+    """Do for a pipeline that somebody else has loaded what `resolve` does before loading one.
+
+    Args:
+        config: `base_model` says which model it is, where that is given; else its own name does.
+        pipeline: It keeps its device and dtype.
+
+    Raises:
+        ConfigError: it is of another class, or settings want to load it otherwise.
+        ModelUnavailableError: its scheduler does not take plain Euler steps.
+    """
+    if not isinstance(pipeline, FluxPipeline):
+        raise ConfigError(f"pipeline: expected a FluxPipeline, got a {type(pipeline).__name__}")
+    if late := config.model_fields_set.intersection(_SETTLED_BY_LOADING):
+        raise ConfigError(
+            f"{', '.join(sorted(late))}: these take effect when a pipeline is loaded, and this one "
+            "was: leave them out, or leave out the pipeline"
+        )
+    check_pipeline(pipeline)
+    is_named = "base_model" in config.model_fields_set
+    name = config.base_model if is_named else pipeline.name_or_path or type(pipeline).__name__
+    transformer, vae = pipeline.transformer.config, pipeline.vae.config
+    files = ModelFiles(
+        name=name,
+        folder=None,
+        revision="loaded by the caller",
+        known=list_known_models().get(name) or describe_unknown_model(name, transformer),
+        guidance_embeds=bool(transformer.guidance_embeds),
+        vae_sample_size_px=int(vae.sample_size),
+        size_multiple_px=2 * pipeline.vae_scale_factor,
+        tokenizer_max_length=int(pipeline.tokenizer_2.model_max_length),
+    )
+    dtype = str(pipeline.transformer.dtype).removeprefix("torch.")
+    return resolve_on(config, files, pipeline._execution_device, dtype)
 
 
 def check_pipeline(pipeline: FluxPipeline) -> None:

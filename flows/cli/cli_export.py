@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from coupled_core.export.catalogue import FORMATS
+from coupled_core.export.format import describe_formats
 from flows.cli.cli_options import AsJson, Debug
 
-_FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in FORMATS.items())
+_FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in describe_formats().items())
 _EPILOG = f"""[bold]Formats[/]
 
 {_FORMAT_LIST}
@@ -35,7 +35,7 @@ def export(
     ] = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        typer.Option(help="Default: all where a format keeps splits apart, else train."),
+        typer.Option(help="Default: all where a format keeps partitions apart, else train."),
     ] = None,
     directions: Annotated[
         Literal["both", "forward", "backward"],
@@ -62,13 +62,14 @@ def export(
     from flows.cli.terminal import Terminal, reported_errors
 
     with reported_errors(Terminal(as_json=as_json, debug=debug)) as terminal:
-        from coupled_core.export.registry import find_format, select_edits
+        from coupled_core.export.format import find_format
+        from coupled_core.export.plan import select_edits
         from flows.cli.export import export_and_report
 
         export_format = find_format(format_name)
         selection = select_edits(
             export_format,
-            split=split,
+            partition=split,
             directions=directions,
             include_entity_swaps=include_entity_swap,
             max_shard_bytes=max_shard_bytes,

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from coupled_core.dataset.reader import current_snapshot, load_snapshot
-from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.errors import DatasetError
+from coupled_core.dataset.reader import find_snapshot
 from coupled_core.export.exporter import ExportReport, export_snapshot
 from coupled_core.export.format import ExportFormat
-from coupled_core.export.pair_rows import Selection
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.export.plan import Selection
+from coupled_core.storage.store import open_store
 from flows.cli.terminal import Terminal
 
 
@@ -27,7 +25,7 @@ def export_and_report(
         DatasetError: there is no such snapshot, or it is damaged.
     """
     store = open_store(dataset)
-    snapshot = _find_snapshot(store, snapshot_id)
+    snapshot = find_snapshot(store, snapshot_id or "current")
     with terminal.progress():
         report = export_snapshot(store, snapshot, export_format, selection, output)
     terminal.say(_describe(report, output))
@@ -44,21 +42,12 @@ def export_and_report(
     )
 
 
-def _find_snapshot(store: ObjectStore, snapshot_id: str | None) -> Snapshot:
-    if snapshot_id is not None:
-        return load_snapshot(store, snapshot_id)
-    snapshot = current_snapshot(store)
-    if snapshot is None:
-        raise DatasetError(f"{store.uri} holds no dataset: build one, or correct --dataset")
-    return snapshot
-
-
 def _describe(report: ExportReport, output: Path) -> str:
     marker = report.marker
-    splits = ", ".join(f"{name} {count}" for name, count in marker["splits"].items())
+    partitions = ", ".join(f"{name} {count}" for name, count in marker["partitions"].items())
     lines = [
         f"{output}: {marker['format']} of snapshot {marker['snapshot_id']}",
-        f"{marker['num_pairs']} pairs ({splits}), directions: {marker['directions']}",
+        f"{marker['num_pairs']} pairs ({partitions}), directions: {marker['directions']}",
     ]
     if report.was_complete:
         lines.append("complete already, nothing was done")

@@ -7,14 +7,12 @@ import numpy as np
 from PIL import Image
 
 from coupled_core.config import RunConfig
-from coupled_core.errors import ConfigError, CoupledError
+from coupled_core.errors import ConfigError
 from coupled_core.filtering.decide import decide
-from coupled_core.generation.generator import load_generator
 from coupled_core.generation.provenance import choose_device
-from coupled_core.records import GeneratedSample, PromptGroup, Rejection, Sample
-from coupled_core.runs.identity import sample_seed
-from coupled_core.scoring.pair_scorer import load_scorer
-from coupled_core.splitting.splitter import build_splitter
+from coupled_core.records import GeneratedSample, Sample
+from coupled_core.runs.models import scorer_for
+from coupled_core.runs.pair import generate_sample, split_prompts
 from flows.cli.terminal import Terminal
 
 _GAP_PX = 8
@@ -28,10 +26,8 @@ def generate_and_report(
     Raises:
         CoupledError: the prompts share no background that could be found, or a model is not there.
     """
-    sample = _split_prompts(prompts, config)
-    generated = load_generator(config.generation).generate([sample])[0]
-    if isinstance(generated, Rejection):
-        raise CoupledError(generated.message)
+    sample = split_prompts(prompts, config)
+    generated = generate_sample(sample, config)
     _write_picture(generated, picture)
     pairs = _score_pairs(sample, generated, config)
     terminal.say(f"background  {sample.split.background_prompt}")
@@ -43,22 +39,10 @@ def generate_and_report(
     terminal.print_json({"picture": str(picture), "seed": sample.seed, "pairs": pairs})
 
 
-def _split_prompts(prompts: Sequence[str], config: RunConfig) -> Sample:
-    if len(prompts) < 2:
-        raise ConfigError(
-            f"got {len(prompts)} prompt, expected two or more that share a background"
-        )
-    group = PromptGroup("command-line", tuple(prompts), "command line", 0)
-    split = build_splitter(config.split).split([group])[0]
-    if isinstance(split, Rejection):
-        raise ConfigError(split.message)
-    return Sample(group, sample_seed(config.generation.seed, group.group_id, None, 0), split)
-
-
 def _score_pairs(
     sample: Sample, generated: GeneratedSample, config: RunConfig
 ) -> list[dict[str, object]]:
-    scorer = load_scorer(config.scoring, str(choose_device(config.generation.device)))
+    scorer = scorer_for(config.scoring, str(choose_device(config.generation.device)))
     masks, scores = scorer.score(sample, generated)
     decisions = {
         (i, j): decide(pair, (masks[i], masks[j]), config.filter) for (i, j), pair in scores.items()
@@ -71,7 +55,7 @@ def _score_pairs(
             "alignment": pair.alignment,
             "joint_entity_fraction": pair.joint_entity_fraction,
             "kept": decisions[i, j].kept,
-            "reject_reasons": [reason.value for reason in decisions[i, j].reject_reasons],
+            "reject_reasons": list(decisions[i, j].reject_reasons),
         }
         for (i, j), pair in scores.items()
     ]

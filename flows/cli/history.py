@@ -2,10 +2,13 @@
 
 from dataclasses import asdict
 
-from coupled_core.dataset.upkeep.diff import Change, SnapshotDiff, Verdict, diff_snapshots
+from coupled_core.dataset.reader import find_snapshot
 from coupled_core.dataset.upkeep.history import (
-    SnapshotFacts,
-    find_snapshot,
+    Change,
+    PairState,
+    SnapshotDiff,
+    SnapshotSummary,
+    diff_snapshots,
     list_snapshots,
     roll_back,
 )
@@ -66,7 +69,7 @@ def roll_back_and_report(dataset: str, name: str, terminal: Terminal) -> None:
     terminal.print_json({"dataset": store.uri, "snapshot_id": target.snapshot_id, "previous": was})
 
 
-def _line(facts: SnapshotFacts) -> str:
+def _line(facts: SnapshotSummary) -> str:
     if facts.damage:
         return f"! {facts.snapshot_id:<31}{facts.damage}"
     mark = {"current": "*", "history": " "}.get(facts.state, "-")
@@ -99,7 +102,7 @@ def _values(values: list[object]) -> str:
     return ", ".join(str(value) for value in values) or "(not set)"
 
 
-def _verdict(verdict: Verdict | None) -> str:
+def _verdict(verdict: PairState | None) -> str:
     if verdict is None:
         return "absent"
     return "kept" if verdict.kept else ", ".join(verdict.reasons)

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from coupled_core.config import DuplicatesConfig
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.dedup import DedupReport, drop_duplicates
-from coupled_core.dataset.upkeep.repartition import resplit
+from coupled_core.dataset.upkeep.dedup import drop_duplicates
+from coupled_core.dataset.upkeep.partition import repartition
+from coupled_core.dataset.upkeep.rewrite import RewriteReport
 from coupled_core.errors import ConfigError
 from coupled_core.storage.store import open_store
 from flows.cli.terminal import Terminal
@@ -45,25 +46,25 @@ def dedup_and_report(
 
 
 def resplit_and_report(dataset: str, terminal: Terminal, *, single_writer: bool) -> None:
-    """Split a dataset anew and print how many rows moved.
+    """Partition a dataset anew and print how many rows moved.
 
     Raises:
         DatasetError: there is no dataset, and other reasons.
     """
     store = open_store(dataset)
     with terminal.progress():
-        report = resplit(store, single_writer=single_writer)
+        report = repartition(store, single_writer=single_writer)
     if report.snapshot is None:
-        terminal.say("every row is in its split already: the dataset stays as it is")
+        terminal.say("every row is in its partition already: the dataset stays as it is")
     else:
-        moved = f"{report.num_moved:,} rows moved to another split"
+        moved = f"{report.num_changed:,} rows moved to another partition"
         terminal.say(f"snapshot {report.snapshot.snapshot_id}: {moved}")
     terminal.print_json(
-        {"dataset": store.uri, **_plain(report.snapshot), "num_moved": report.num_moved}
+        {"dataset": store.uri, **_plain(report.snapshot), "num_moved": report.num_changed}
     )
 
 
-def _render(report: DedupReport) -> str:
+def _render(report: RewriteReport) -> str:
     if report.snapshot is None:
         return "no decision changes: the dataset stays as it is"
     return (

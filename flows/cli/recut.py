@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from coupled_core.config import FilterConfig
 from coupled_core.dataset.upkeep.recut import RecutReport, recut
-from coupled_core.errors import ConfigError
-from coupled_core.filtering.rows import judge_row
 from coupled_core.storage.store import open_store
 from flows.cli.terminal import Terminal
 
@@ -27,25 +22,11 @@ def recut_and_report(
         ConfigError: no threshold was given, or one is out of its range.
         DatasetError: images that would be needed were not stored, and other reasons.
     """
-    _check(thresholds)
     store = open_store(dataset)
     with terminal.progress():
-        report = recut(
-            store, thresholds, judge_row, leave_out=leave_out, single_writer=single_writer
-        )
+        report = recut(store, thresholds, leave_out=leave_out, single_writer=single_writer)
     terminal.say(_render(report, dataset))
     terminal.print_json({"dataset": store.uri, "thresholds": dict(thresholds), **_plain(report)})
-
-
-def _check(thresholds: Mapping[str, float]) -> None:
-    if not thresholds:
-        raise ConfigError("no threshold was given: name at least one, such as --min-combined 1.2")
-    try:
-        FilterConfig.model_validate(thresholds)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        option = f"--{'-'.join(str(problem['loc'][0]).split('_'))}"
-        raise ConfigError(f"{option}: {problem['msg']} (got {problem['input']!r})") from error
 
 
 def _render(report: RecutReport, dataset: str) -> str:

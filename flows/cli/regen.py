@@ -9,9 +9,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from coupled_core.config import GenerationConfig, RunConfig
+from coupled_core.dataset.reader import find_snapshot
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo
-from coupled_core.dataset.upkeep.history import find_snapshot
 from coupled_core.dataset.upkeep.regen import (
     ImageDistance,
     Picture,
@@ -55,7 +55,7 @@ def regenerate_and_report(
     sample, chosen = sample_of(store, target, row)
     made = _generate(row, sample, _settings(row, run, places))
     new = (made[chosen[0]], made[chosen[1]])
-    old = stored_images(store, target, row)
+    old = stored_images(store, row)
     image_format = run.config.get("output", {}).get("image_format", "png")
     distances = [
         measure_distance(row, number, new[number], old[number] if old else None, image_format)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from coupled_core.dataset.reader import current_snapshot, load_snapshot
-from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.errors import ConfigError, DatasetError
+from coupled_core.dataset.reader import find_snapshot
+from coupled_core.errors import ConfigError
 from coupled_core.report.numbers import format_bytes
 from coupled_core.report.report import make_report
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.store import open_store
 from flows.cli.terminal import Terminal
 
 
@@ -27,7 +26,7 @@ def report_and_say(
     """
     store = open_store(dataset)
     with terminal.progress():
-        report = make_report(store, find_snapshot(store, snapshot_id), num_pairs)
+        report = make_report(store, find_snapshot(store, snapshot_id or "current"), num_pairs)
     write_file(output, report.page.encode())
     if survival is not None:
         write_file(survival, report.survival_picture)
@@ -44,20 +43,6 @@ def report_and_say(
             "survival_picture": None if survival is None else str(survival.absolute()),
         }
     )
-
-
-def find_snapshot(store: ObjectStore, snapshot_id: str | None = None) -> Snapshot:
-    """Return a snapshot by its id, or the current one.
-
-    Raises:
-        DatasetError: there is none.
-    """
-    if snapshot_id is not None:
-        return load_snapshot(store, snapshot_id)
-    snapshot = current_snapshot(store)
-    if snapshot is None:
-        raise DatasetError(f"{store.uri} holds no dataset: build one with `coupled build`")
-    return snapshot
 
 
 def write_file(path: Path, data: bytes) -> None:

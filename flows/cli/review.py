@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from coupled_core.dataset.reader import find_snapshot
 from coupled_core.dataset.upkeep.review import apply_decisions, parse_decisions
 from coupled_core.errors import ConfigError
 from coupled_core.report.numbers import format_bytes
 from coupled_core.report.review_page import make_review_page
 from coupled_core.storage.store import open_store
-from flows.cli.report import find_snapshot, write_file
+from flows.cli.report import write_file
 from flows.cli.terminal import Terminal
 
 

@@ -4,11 +4,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from coupled_core.dataset.backgrounds import NearBackgrounds
-from coupled_core.dataset.upkeep.history import find_snapshot
+from coupled_core.dataset.reader import find_snapshot
+from coupled_core.dataset.upkeep.partition import NearBackgrounds
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
 from coupled_core.errors import DatasetError
-from coupled_core.filtering.rows import judge_row
 from coupled_core.storage.store import open_store
 from flows.cli.terminal import Terminal
 
@@ -23,13 +22,13 @@ def verify_and_report(
 
     Raises:
         DatasetError: it is damaged; each piece of damage was printed. Or, if `is_strict`, there are
-            near-identical backgrounds in different splits.
+            near-identical backgrounds in different partitions.
     """
     store = open_store(dataset)
     target = find_snapshot(store, snapshot)
     started_at = time.monotonic()
     with terminal.progress():
-        report = verify_snapshot(store, target, judge_row, num_threads=num_threads)
+        report = verify_snapshot(store, target, num_threads=num_threads)
     seconds = time.monotonic() - started_at
     for damage in report.damage.listed[:_MAX_SHOWN]:
         terminal.say(str(damage))
@@ -58,16 +57,16 @@ def verify_and_report(
     if is_strict and report.near_backgrounds:
         raise DatasetError(
             f"snapshot {report.snapshot_id} of {store.uri} has {len(report.near_backgrounds)} "
-            "near-identical backgrounds in different splits, named above: drop their pairs with "
-            "`coupled review`, or leave --strict out"
+            "near-identical backgrounds in different partitions, named above: drop their pairs "
+            "with `coupled review`, or leave --strict out"
         )
 
 
 def _render_near_backgrounds(found: Sequence[NearBackgrounds]) -> Iterator[str]:
     for near in found[:_MAX_NEAR_SHOWN]:
         yield (
-            f"perhaps a leak: {near.other!r} ({near.other_split}, {near.num_pairs:,} pairs) and "
-            f"{near.background!r} ({near.split}) share {near.overlap:.0%} of their words"
+            f"perhaps a leak: {near.other!r} ({near.other_partition}, {near.num_pairs:,} pairs) "
+            f"and {near.background!r} ({near.partition}) share {near.overlap:.0%} of their words"
         )
     if len(found) > _MAX_NEAR_SHOWN:
         yield f"and {len(found) - _MAX_NEAR_SHOWN:,} more such backgrounds; --json lists 1000"

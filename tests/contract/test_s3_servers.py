@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from coupled_core.dataset.commit.commit import commit_shards, ensure_conditional_writes
+from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.dataset.work import WorkFolder

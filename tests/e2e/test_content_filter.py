@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from coupled_core.dataset.part_files import PartKind
+from coupled_core.dataset.parts import PartKind
 from coupled_core.dataset.reader import current_snapshot, iter_images
 from coupled_core.storage.store import open_store
 from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts

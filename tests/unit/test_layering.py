@@ -11,7 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 BASE = frozenset(
-    {"concepts", "config", "errors", "filters", "plugins", "progress", "records", "version"}
+    {
+        "concepts",
+        "config",
+        "errors",
+        "filters",
+        "keywords",
+        "plugins",
+        "progress",
+        "records",
+        "version",
+    }
 )
 """The modules at the core's root that all of it stands on; the others there are its face."""
 _STORED = frozenset({"base", "storage"})
@@ -25,7 +35,7 @@ _STAGES: dict[str, frozenset[str]] = {
     "generation": frozenset({"base", "schedules", "coupling", "miniature"}),
     "scoring": frozenset({"base", "miniature"}),
     "filtering": frozenset({"base"}),
-    "dataset": _STORED,
+    "dataset": _STORED | {"filtering"},
     "export": _STORED | {"dataset"},
     "report": _STORED | {"dataset", "schedules"},
 }

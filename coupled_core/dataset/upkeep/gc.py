@@ -1,108 +1,36 @@
 """Remove what nothing names any more: first a plan, which changes nothing, then the removal."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.pair_ids import PairIdSet
-from coupled_core.dataset.parts import PublishedShard
 from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
-from coupled_core.dataset.reader import committed_pair_ids, load_snapshot, part_pair_ids
+from coupled_core.dataset.reader import (
+    committed_pair_ids,
+    list_snapshot_files,
+    load_snapshot,
+    part_pair_ids,
+)
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.work import WorkFolder
+from coupled_core.dataset.work import (
+    DONE,
+    WORK_FOLDER,
+    WorkFolder,
+    WorkObject,
+    parse_work_key,
+    planned_run,
+)
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
-_SHARD = re.compile(r"work/(?P<run>[^/]+)/(?P<shard>\d{5})/")
-_PROBE = "work/probe-"
-
-
-@dataclass(frozen=True)
-class WorkState:
-    """Everything below `work/`, each shard's objects together, the marker `done.json` last."""
-
-    finished: tuple[tuple[ObjectInfo, ...], ...]
-    """Of shards whose pairs are all in the dataset."""
-    unfinished: tuple[tuple[ObjectInfo, ...], ...]
-    """Of all others."""
-    probes: tuple[ObjectInfo, ...]
-    """Left by writers that died while they tried the store out."""
-    named_parts: frozenset[str]
-    """Parts that wait for a commit."""
-
-
-def survey_work(store: ObjectStore, current: Snapshot) -> WorkState:
-    """Look at all work and tell which of it the current snapshot has made superfluous.
-
-    Raises:
-        StorageError: a marker is damaged, so that nobody knows which parts it names.
-    """
-    shards, probes = _list_work(store)
-    judge = _Judge(store, current)
-    finished, unfinished = [], []
-    named: set[str] = set()
-    for (run_id, shard_index), objects in shards.items():
-        done = WorkFolder(store, run_id, int(shard_index)).read_done()
-        published = None if done is None else PublishedShard.model_validate(done)
-        if published is not None and judge.is_committed(published):
-            finished.append(objects)
-            continue
-        unfinished.append(objects)
-        if published is not None:
-            named.update(part.key for part in published.parts)
-    return WorkState(tuple(finished), tuple(unfinished), probes, frozenset(named))
-
-
-def _list_work(
-    store: ObjectStore,
-) -> tuple[dict[tuple[str, str], tuple[ObjectInfo, ...]], tuple[ObjectInfo, ...]]:
-    shards: dict[tuple[str, str], list[ObjectInfo]] = defaultdict(list)
-    probes = []
-    for info in store.list("work/"):
-        if match := _SHARD.match(info.key):
-            shards[match["run"], match["shard"]].append(info)
-        elif info.key.startswith(_PROBE):
-            probes.append(info)
-    ordered = {name: tuple(sorted(found, key=_is_marker)) for name, found in shards.items()}
-    return ordered, tuple(probes)
-
-
-def _is_marker(info: ObjectInfo) -> bool:
-    return info.key.endswith("/done.json")
-
-
-class _Judge:
-    """Says whether the pairs of a finished shard are in the dataset."""
-
-    def __init__(self, store: ObjectStore, current: Snapshot) -> None:
-        self._store, self._current = store, current
-        self._keys = {part.key for part in current.parts}
-        self._committed: PairIdSet | None = None
-
-    def is_committed(self, shard: PublishedShard) -> bool:
-        """Compare parts first; ids only where a commit or a re-cut wrote the parts anew."""
-        if all(part.key in self._keys for part in shard.parts):
-            return True
-        try:
-            ids = list(self._pair_ids(shard))
-        except DatasetError:  # its parts are gone: whoever goes on with the shard finds out
-            return False
-        if self._committed is None:
-            self._committed = committed_pair_ids(self._store, self._current)
-        return bool(self._committed.contains(ids).all())
-
-    def _pair_ids(self, shard: PublishedShard) -> Iterator[str]:
-        for part in shard.parts:
-            if part.kind == "manifest":
-                yield from part_pair_ids(self._store, part)
-
-
 LEAST_GRACE = timedelta(hours=2)
-"""Writers refresh what they reuse when it is an hour old: see `parts.upload_part`."""
+"""Writers refresh what they reuse when it is an hour old: see `upload.upload_part`."""
+_PROBE = f"{WORK_FOLDER}probe-"
 _PART_FOLDERS = ("manifest/", "images/", "dropped/")
 
 
@@ -116,6 +44,9 @@ class Garbage(StrEnum):
     ABANDONED_WORK = "abandoned work"
     PROBE = "probe"
     UNFINISHED_WRITE = "unfinished write"
+
+
+_FINISHED, _ABANDONED = Garbage.FINISHED_WORK, Garbage.ABANDONED_WORK
 
 
 @dataclass(frozen=True)
@@ -188,14 +119,14 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     if pointer is None:
         raise DatasetError(f"{store.uri} has no current snapshot: all of it could be garbage")
     retained, going = _choose_snapshots(store, pointer, retention, now)
-    work = survey_work(store, load_snapshot(store, pointer.snapshot_id))
-    named = work.named_parts.union(*(_named_by(store, name) for name in retained))
+    work, waiting = _survey_work(store, load_snapshot(store, pointer.snapshot_id), retention, now)
+    named = waiting.union(*(_named_by(store, name) for name in retained))
     until = now - retention.grace
     removals = [
         *(Removal(info.key, info.size_bytes, Garbage.SNAPSHOT) for info in going.values()),
         *_reports(store, going),
         *_unnamed_parts(store, named, until),
-        *_removable_work(work, retention, now),
+        *work,
         *_select(store.list_unfinished(), until, Garbage.UNFINISHED_WRITE),
     ]
     return GarbagePlan(pointer, tuple(retained), tuple(going), tuple(removals))
@@ -250,11 +181,89 @@ class _NamedSince:
         return self._keys
 
 
+@dataclass(frozen=True)
+class _Work:
+    """Everything below `work/`."""
+
+    shards: dict[tuple[str, int], list[WorkObject]]
+    """By run and shard."""
+    plans: dict[str, list[ObjectInfo]]
+    """By run."""
+    probes: list[ObjectInfo]
+    """Left by writers that died while they tried the store out."""
+
+
+def _list_all_work(store: ObjectStore) -> _Work:
+    work = _Work(defaultdict(list), defaultdict(list), [])
+    for info in store.list(WORK_FOLDER):
+        if found := parse_work_key(info):
+            work.shards[found.run_id, found.shard_index].append(found)
+        elif run_id := planned_run(info):
+            work.plans[run_id].append(info)
+        elif info.key.startswith(_PROBE):
+            work.probes.append(info)
+    return work
+
+
+def _survey_work(
+    store: ObjectStore, current: Snapshot, retention: Retention, now: datetime
+) -> tuple[list[Removal], set[str]]:
+    """Return the work that goes, the marker of a shard last, and the parts that wait for a commit.
+
+    Raises:
+        StorageError: a marker is damaged, so that nobody knows which parts it names.
+    """
+    work, judge, until = _list_all_work(store), _Judge(store, current), now - retention.grace
+    finished: list[list[ObjectInfo]] = []
+    unfinished: list[list[ObjectInfo]] = []
+    named: set[str] = set()
+    at_work = set(work.plans) - set(current.run_ids)
+    for (run_id, shard_index), objects in work.shards.items():
+        done = WorkFolder(store, run_id, shard_index).read_done()
+        uploaded = None if done is None else UploadedShard.model_validate(done)
+        is_finished = uploaded is not None and judge.is_committed(uploaded)
+        infos = [each.info for each in sorted(objects, key=lambda each: each.name == DONE)]
+        (finished if is_finished else unfinished).append(infos)
+        if not is_finished:
+            at_work.add(run_id)
+            named.update(part.key for part in (uploaded.parts if uploaded else ()))
+    for run_id, infos in work.plans.items():  # one that is needed after all is made again
+        (unfinished if run_id in at_work else finished).append(infos)
+    removals = [r for infos in finished for r in _select_whole(infos, until, _FINISHED)]
+    removals += _select(work.probes, until, Garbage.PROBE)
+    if retention.abandoned_work is not None:
+        until = min(until, now - retention.abandoned_work)
+        removals += [r for infos in unfinished for r in _select_whole(infos, until, _ABANDONED)]
+    return removals, named
+
+
+class _Judge:
+    """Says whether the pairs of a finished shard are in the dataset."""
+
+    def __init__(self, store: ObjectStore, current: Snapshot) -> None:
+        self._store, self._current = store, current
+        self._keys = {part.key for part in current.parts}
+        self._committed: PairIdSet | None = None
+
+    def is_committed(self, shard: UploadedShard) -> bool:
+        """Compare parts first; ids only where a commit or a re-cut wrote the parts anew."""
+        if all(part.key in self._keys for part in shard.parts):
+            return True
+        manifest = (part for part in shard.parts if part.kind == "manifest")
+        try:
+            ids = [pair_id for part in manifest for pair_id in part_pair_ids(self._store, part)]
+        except DatasetError:  # its parts are gone: whoever goes on with the shard finds out
+            return False
+        if self._committed is None:
+            self._committed = committed_pair_ids(self._store, self._current)
+        return bool(self._committed.contains(ids).all())
+
+
 def _choose_snapshots(
     store: ObjectStore, pointer: Pointer, retention: Retention, now: datetime
 ) -> tuple[list[str], dict[str, ObjectInfo]]:
     """Return the ids that stay, newest first, and the files of those that go."""
-    found = {_id_of(info): info for info in store.list("snapshots/")}
+    found = list_snapshot_files(store)
     newest = sorted(found, key=lambda name: (found[name].modified_at or now, name), reverse=True)
     keep = {pointer.snapshot_id, pointer.previous} | {
         name for name, info in found.items() if not _is_old(info, now - retention.grace)
@@ -270,10 +279,6 @@ def _choose_snapshots(
     return retained, {name: found[name] for name in newest if name not in keep}
 
 
-def _id_of(info: ObjectInfo) -> str:
-    return info.key.removeprefix("snapshots/").removesuffix(".json")
-
-
 def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:
     return {part.key for part in load_snapshot(store, snapshot_id).parts}
 
@@ -284,19 +289,10 @@ def _reports(store: ObjectStore, going: Iterable[str]) -> Iterator[Removal]:
             yield Removal(info.key, info.size_bytes, Garbage.REPORT)
 
 
-def _unnamed_parts(store: ObjectStore, named: frozenset[str], until: datetime) -> Iterator[Removal]:
+def _unnamed_parts(store: ObjectStore, named: set[str], until: datetime) -> Iterator[Removal]:
     for folder in _PART_FOLDERS:
         unnamed = (info for info in store.list(folder) if info.key not in named)
         yield from _select(unnamed, until, Garbage.PART)
-
-
-def _removable_work(work: WorkState, retention: Retention, now: datetime) -> Iterator[Removal]:
-    until = now - retention.grace
-    yield from _select_whole(work.finished, until, Garbage.FINISHED_WORK)
-    yield from _select(work.probes, until, Garbage.PROBE)
-    if retention.abandoned_work is not None:
-        limit = min(until, now - retention.abandoned_work)
-        yield from _select_whole(work.unfinished, limit, Garbage.ABANDONED_WORK)
 
 
 def _select(infos: Iterable[ObjectInfo], until: datetime, why: Garbage) -> Iterator[Removal]:
@@ -306,12 +302,11 @@ def _select(infos: Iterable[ObjectInfo], until: datetime, why: Garbage) -> Itera
 
 
 def _select_whole(
-    shards: Iterable[Sequence[ObjectInfo]], until: datetime, why: Garbage
+    objects: Sequence[ObjectInfo], until: datetime, why: Garbage
 ) -> Iterator[Removal]:
-    """Yield the objects of shards of which none was written since."""
-    for objects in shards:
-        if all(_is_old(info, until) for info in objects):
-            yield from _select(objects, until, why)
+    """Yield the objects of a shard if none of them was written since."""
+    if all(_is_old(info, until) for info in objects):
+        yield from _select(objects, until, why)
 
 
 def _is_old(info: ObjectInfo, until: datetime) -> bool:

@@ -4,15 +4,13 @@ from collections import defaultdict
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from coupled_core.dataset.backgrounds import NearBackgrounds
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.damage import Check, DamageLog
-from coupled_core.dataset.upkeep.recut import Judge
-from coupled_core.dataset.upkeep.row_ledger import RowLedger
+from coupled_core.dataset.upkeep.damage import Check, DamageLog, hashed_part
+from coupled_core.dataset.upkeep.partition import NearBackgrounds
 from coupled_core.dataset.upkeep.verify_images import expected_images, verify_images
-from coupled_core.dataset.upkeep.verify_parts import ManifestChecks, hashed_part, image_places
+from coupled_core.dataset.upkeep.verify_rows import ManifestChecks, RowLedger
 from coupled_core.errors import DatasetError
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectStore
@@ -28,12 +26,12 @@ class VerifyReport:
     snapshot_id: str
     num_parts: int
     num_bytes: int
-    """Hashed."""
+    """Bytes of the parts that are there; all of them were hashed."""
     num_rows: int
     num_compared: int
     """Pairs whose images and masks were decoded and compared with their manifest rows."""
     near_backgrounds: tuple[NearBackgrounds, ...] = ()
-    """In different splits, though they differ by a word or two: not damage, but perhaps a leak."""
+    """Pairs of backgrounds in different partitions: not damage, but perhaps a leak."""
     damage: DamageLog = field(default_factory=DamageLog)
 
     @property
@@ -43,7 +41,7 @@ class VerifyReport:
 
 
 def verify_snapshot(
-    store: ObjectStore, snapshot: Snapshot, judge: Judge, *, num_threads: int = 4
+    store: ObjectStore, snapshot: Snapshot, *, num_threads: int = 4
 ) -> VerifyReport:
     """Check a snapshot byte by byte; damage is reported, not raised.
 
@@ -53,37 +51,37 @@ def verify_snapshot(
     Args:
         store: The dataset.
         snapshot: What to check.
-        judge: Applies thresholds to the numbers of a row.
         num_threads: Threads that hash and decode images.
 
     Raises:
         StorageError: the store does not answer; that says nothing about the dataset.
     """
-    return _Verification(store, snapshot, judge).run(num_threads)
+    return _Verification(store, snapshot).run(num_threads)
 
 
 class _Verification:
     """One pass over a snapshot: manifest parts, what they say together, images against them."""
 
-    def __init__(self, store: ObjectStore, snapshot: Snapshot, judge: Judge) -> None:
-        self._store, self._snapshot, self._judge = store, snapshot, judge
+    def __init__(self, store: ObjectStore, snapshot: Snapshot) -> None:
+        self._store, self._snapshot = store, snapshot
+        self._manifest = snapshot.parts_of("manifest")
+        self._others = [part for part in snapshot.parts if part.kind != "manifest"]
         self._log = DamageLog()
         self._ledger = RowLedger()
         self._funnels: dict[str, Funnel] = defaultdict(Funnel)
+        self._num_images = {part.key: part.num_rows for part in self._others}
         self._num_bytes = self._num_compared = 0
 
     def run(self, num_threads: int) -> VerifyReport:
-        manifest = self._snapshot.parts_of("manifest")
-        others = [part for part in self._snapshot.parts if part.kind != "manifest"]
         progress = current_progress()
-        progress.begin("rows", sum(part.num_rows for part in manifest))
-        progress.begin("images", sum(part.num_rows for part in others))
-        for part in manifest:
+        progress.begin("rows", sum(part.num_rows for part in self._manifest))
+        progress.begin("images", sum(part.num_rows for part in self._others))
+        for part in self._manifest:
             self._verify_manifest(part)
         self._ledger.report(self._log)
         self._compare_funnels()
         with ThreadPoolExecutor(num_threads) as pool:
-            for part in others:
+            for part in self._others:
                 self._verify_images(part, pool)
         num_parts = len(self._snapshot.parts)
         counts = (num_parts, self._num_bytes, self._ledger.num_rows, self._num_compared)
@@ -91,14 +89,13 @@ class _Verification:
         return VerifyReport(self._snapshot.snapshot_id, *counts, near, self._log)
 
     def _verify_manifest(self, part: PartInfo) -> None:
-        run = next((run for run in self._snapshot.runs if run.run_id == part.run_id), None)
+        run = self._snapshot.run_of(part)
         if run is None:
             self._log.add(
                 Check.SNAPSHOT, part.key, expected=f"run {part.run_id}", got="no such run"
             )
         thresholds = run.thresholds if run else {}
-        places = image_places(self._snapshot)
-        checks = ManifestChecks(part, places, lambda row: self._judge(row, thresholds), self._log)
+        checks = ManifestChecks(part, self._num_images, thresholds, self._log)
         with hashed_part(self._store, part, self._log) as path:
             if path is not None:
                 self._num_bytes += path.stat().st_size
@@ -122,7 +119,7 @@ class _Verification:
 
     def _verify_images(self, part: PartInfo, pool: Executor) -> None:
         holders = self._ledger.holders_of(part.key)
-        manifest = [each for each in self._snapshot.parts_of("manifest") if each.key in holders]
+        manifest = [each for each in self._manifest if each.key in holders]
         with hashed_part(self._store, part, self._log) as path:
             if path is None:
                 current_progress().advance("images", part.num_rows)

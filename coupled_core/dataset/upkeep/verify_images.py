@@ -1,4 +1,4 @@
-"""The part of `verify` that opens images: are they those that the manifest rows describe."""
+"""Rows of images against manifest rows: are they those that the manifest describes."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,10 +12,9 @@ from PIL import Image
 
 from coupled_core.dataset.images import decode_image, decode_mask
 from coupled_core.dataset.parts import PartInfo
-from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.reader import iter_manifest, iter_rows
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.upkeep.damage import Check, Damage, DamageLog
-from coupled_core.dataset.upkeep.verify_parts import read_batches
+from coupled_core.dataset.upkeep.damage import Check, Damage, DamageLog, read_batches
 from coupled_core.errors import DatasetError
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectStore
@@ -38,7 +37,8 @@ def expected_images(
     expected: dict[int, Row] = {}
     for manifest in manifest_parts:
         try:
-            for index, row in enumerate(_rows(store, manifest)):
+            rows = iter_rows(iter_manifest(store, [manifest], _COLUMNS))
+            for index, row in enumerate(rows):
                 if row["image_part"] == part.key:
                     _enter(expected, row | {_SAYS: f"{manifest.key} row {index}"}, log)
         except DatasetError:  # damage that was written down when the manifest part was read
@@ -86,11 +86,6 @@ def _enter(expected: dict[int, Row], row: Row, log: DamageLog) -> None:
         key = row["image_part"]
         log.add(Check.PLACE, key, place, expected=first, got=got, pair_id=row["pair_id"])
     expected[place] = row
-
-
-def _rows(store: ObjectStore, part: PartInfo) -> Iterator[Row]:
-    for batch in iter_manifest(store, [part], _COLUMNS):
-        yield from batch.to_pylist()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.config import RunConfig, ScoringConfig, fingerprint
+from coupled_core.filters import list_filters
 from coupled_core.generation.provenance import resolve_generation
 from coupled_core.miniature import miniature_folder
 from coupled_core.plugins import find_plugins
@@ -23,6 +24,7 @@ from coupled_core.scoring.metrics import METRIC_VERSION
 DECIDING_CODE = (
     "coupling",
     "filtering",
+    "filters.py",
     "generation",
     "research/comparison/variants.py",
     "research/evaluation/pairs.py",
@@ -57,7 +59,9 @@ def find_conditions(config: RunConfig) -> Conditions:
     return Conditions(
         generation={k: v for k, v in generation.items() if k not in _NOT_IN_IMAGES},
         scoring=_describe_scorers(config.scoring),
-        guards=config.filter.model_dump(mode="json", exclude={"min_combined"}),
+        guards=config.filter.model_dump(
+            mode="json", include={each.setting for each in list_filters() if each.is_guard}
+        ),
         code=digest_code(Path(__file__).parents[2]),
     )
 

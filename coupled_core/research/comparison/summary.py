@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from coupled_core.records import RejectReason
+from coupled_core.filters import EMPTY_MASK
 from coupled_core.research.evaluation.intervals import (
     Interval,
     bootstrap_difference,
@@ -108,7 +108,7 @@ def _summarise_cell(
         guarded=bootstrap_mean(by_group(rows, _objective_of)),
         guarded_difference=_difference(rows, reference, _objective_of),
         guard_share=_share(bool(fired) for fired in guards),
-        lost_share=_share(RejectReason.EMPTY_MASK.value in fired for fired in guards),
+        lost_share=_share(EMPTY_MASK.reason in fired for fired in guards),
         seconds=_mean(row["seconds"] for row in rows),
         model_evaluations=_mean(row["model_evaluations"] for row in rows),
     )

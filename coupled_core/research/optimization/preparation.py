@@ -9,6 +9,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from coupled_core.config import CouplingMode, fingerprint
 from coupled_core.errors import ScheduleError
+from coupled_core.filters import list_filters
 from coupled_core.generation.model_files import KnownModel
 from coupled_core.generation.pipeline import compute_shift
 from coupled_core.generation.provenance import (
@@ -28,7 +29,7 @@ from coupled_core.splitting.splitter import build_splitter
 _NOT_IN_OBJECTIVES: Mapping[str, set[str]] = {
     "prompts": {"uri"},
     "generation": {"device", "offload", "batch_size", "schedule", "coupling_mode"},
-    "filter": {"min_combined"},
+    "filter": {each.setting for each in list_filters() if not each.is_guard},
 }
 _NOT_IN_IMAGES = {"device_name", "license", "use_restrictions", "schedule_id", "coupling_mode"}
 

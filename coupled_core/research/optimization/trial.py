@@ -11,7 +11,7 @@ from typing import Any, Literal
 from coupled_core.config import RunConfig, fingerprint
 from coupled_core.errors import ConfigError
 from coupled_core.generation.provenance import choose_device
-from coupled_core.records import PairScores, RejectReason, Sample
+from coupled_core.records import PairScores, Sample
 from coupled_core.research.evaluation.pairs import EvaluatedPair, Evaluator, OnProgress
 from coupled_core.research.evaluation.samples import (
     build_samples,
@@ -161,6 +161,6 @@ def _parse_pair(row: dict[str, Any]) -> EvaluatedPair:
     scores = row["scores"]
     changes = {
         "scores": PairScores(**scores) if scores is not None else None,
-        "guards": tuple(RejectReason(guard) for guard in row["guards"]),
+        "guards": tuple(row["guards"]),
     }
     return EvaluatedPair(**{**row, **changes})

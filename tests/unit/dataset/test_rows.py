@@ -14,7 +14,6 @@ _NULL_WHERE_UNKNOWN |= {
     "extra_scores",
     "content_concepts",
     "review_status",
-    "base_model_revision",
     "image_part",
     "image_row",
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from coupled_core.dataset.work import WorkFolder
+from coupled_core.dataset.work import DONE, WorkFolder, list_work
 from coupled_core.errors import StorageError
 from coupled_core.storage.local import LocalStore
 
@@ -53,3 +53,20 @@ def test_a_damaged_object_is_named(work: WorkFolder, tmp_path: Path) -> None:
         work.read_json("split.json")
     with pytest.raises(StorageError, match=r"batch-00000\.parquet is damaged"):
         work.read_table("generated", 0)
+
+
+def test_the_work_of_a_run_is_listed_by_shard_and_name(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    for run_id, shard_index in (("run", 3), ("run", 123_456), ("runner", 4)):
+        work = WorkFolder(store, run_id, shard_index)
+        work.write_table("generated", 100_000, pa.table({"key": ["a"]}))
+        work.write_done({})
+        assert work.batches("generated") == [100_000]
+    store.write("work/run/probe", b"no shard's")
+    assert [(each.run_id, each.shard_index, each.name) for each in list_work(store, "run")] == [
+        ("run", 3, DONE),
+        ("run", 3, "generated/batch-100000.parquet"),
+        ("run", 123_456, DONE),
+        ("run", 123_456, "generated/batch-100000.parquet"),
+    ]
+    assert [each.stage for each in list_work(store, "run")] == ["", "generated"] * 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coupled_core.export.licenses import license_url
+from coupled_core.export.terms import license_url
 from coupled_core.generation.model_files import KNOWN_MODELS, describe_unknown_model
 
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,9 @@ from coupled_core.config import ModelPrice, SplitConfig
 from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.errors import ConfigError, LlmError
 from coupled_core.records import PromptGroup
-from coupled_core.runs.forecast import SplitCounter, SplitForecast, list_cached, name_requests
+from coupled_core.runs.forecast import SplitCounter, SplitForecast, list_cached
+from coupled_core.runs.plan import name_requests
+from coupled_core.runs.planned import PlannedGroup
 from coupled_core.splitting.llm.client import open_client
 from coupled_core.splitting.llm.estimate import Sample
 from coupled_core.splitting.llm.request import build_request
@@ -31,8 +33,12 @@ def _count(
 ) -> SplitForecast:
     counter = SplitCounter(config, cached or PairIdSet(), Sample(0))
     for group in groups:
-        counter.count(group)
+        counter.count(_planned(config, group), is_done=False)
     return counter.forecast()
+
+
+def _planned(config: SplitConfig, group: PromptGroup) -> PlannedGroup:
+    return PlannedGroup(group, name_requests(config)[1](group), ())
 
 
 def _cache_of(store: LocalStore, *groups: PromptGroup) -> PairIdSet:
@@ -100,7 +106,7 @@ def test_with_a_key_the_api_counts_a_sample_of_what_is_left_to_ask(
 ) -> None:
     counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), Sample(64))
     for group in (MEADOW, FOREST, GIVEN, HOPELESS):
-        counter.count(group)
+        counter.count(_planned(PAID, group), is_done=False)
     found = counter.forecast()
     assert (found.tokens_counted_on_groups, found.input_tokens_margin) == (2, 0.0)
     billed = messages_server.counters()
@@ -119,8 +125,8 @@ def test_an_api_that_does_not_count_leaves_the_estimate_unless_it_must(
     lax, strict = (
         SplitCounter(PAID, PairIdSet(), Sample(64), must_count=must) for must in (False, True)
     )
-    lax.count(MEADOW)
-    strict.count(MEADOW)
+    lax.count(_planned(PAID, MEADOW), is_done=False)
+    strict.count(_planned(PAID, MEADOW), is_done=False)
     assert lax.forecast().input_tokens == plain.input_tokens
     assert "the API answered" in lax.forecast().count_problem
     with pytest.raises(LlmError):

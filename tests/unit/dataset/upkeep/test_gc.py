@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.pointer import read_pointer
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.dataset.snapshot import Snapshot
@@ -97,17 +97,21 @@ def test_what_is_younger_than_the_grace_period_stays(store: LocalStore) -> None:
     assert _kinds(_plan(store)) == {Garbage.PART}
 
 
-def test_parts_that_wait_for_their_commit_stay_however_old(store: LocalStore) -> None:
+@pytest.mark.parametrize("index", [7, 123_456])
+def test_parts_that_wait_for_their_commit_stay_however_old(store: LocalStore, index: int) -> None:
     _commit(store, 0)
-    waiting = publish(store, "other", 7)
-    WorkFolder(store, "other", 7).write_done(waiting.model_dump(mode="json"))
+    waiting = publish(store, "other", index)
+    WorkFolder(store, "other", index).write_done(waiting.model_dump(mode="json"))
     assert _plan(store).removals == ()
 
 
-def test_work_whose_pairs_are_in_the_dataset_goes_with_its_marker_last(store: LocalStore) -> None:
-    shard = publish(store, "run", 0)
+@pytest.mark.parametrize("index", [0, 123_456])
+def test_work_whose_pairs_are_in_the_dataset_goes_with_its_marker_last(
+    store: LocalStore, index: int
+) -> None:
+    shard = publish(store, "run", index)
     commit_shards(store, [shard], describe_run("run"))
-    work = WorkFolder(store, "run", 0)
+    work = WorkFolder(store, "run", index)
     work.write_json("split.json", {})
     work.write_done(shard.model_dump(mode="json"))
     plan = _plan(store)
@@ -122,9 +126,36 @@ def test_finished_work_is_recognised_by_its_pairs_when_its_parts_were_rewritten(
     store: LocalStore,
 ) -> None:
     _commit(store, 0, run="rival")  # the same pairs in other parts
-    shard: PublishedShard = publish(store, "run", 0)
+    shard: UploadedShard = publish(store, "run", 0)
     WorkFolder(store, "run", 0).write_done(shard.model_dump(mode="json"))
     assert Garbage.FINISHED_WORK in _kinds(_plan(store))
+
+
+def _plan_of(store: LocalStore, run: str) -> set[str]:
+    keys = {f"work/{run}/plan.json", f"work/{run}/plan/00000.parquet"}
+    for key in keys:
+        store.write(key, b"{}")
+    return keys
+
+
+def test_the_plan_of_a_run_goes_with_its_last_work(store: LocalStore) -> None:
+    shard = publish(store, "run", 0)
+    commit_shards(store, [shard], describe_run("run"))
+    WorkFolder(store, "run", 0).write_done(shard.model_dump(mode="json"))
+    keys = _plan_of(store, "run")
+    assert keys < {removal.key for removal in _plan(store).removals}
+    WorkFolder(store, "run", 1).write_json("split.json", {})
+    assert keys.isdisjoint(removal.key for removal in _plan(store).removals)
+
+
+def test_the_plan_of_a_run_that_has_no_rows_yet_goes_only_as_abandoned_work(
+    store: LocalStore,
+) -> None:
+    _commit(store, 0, run="other")
+    keys = _plan_of(store, "run")
+    assert _plan(store).removals == ()
+    retention = Retention(abandoned_work=timedelta(days=2))
+    assert {removal.key for removal in _plan(store, retention).removals} == keys
 
 
 def test_unfinished_work_goes_only_when_asked_for(store: LocalStore) -> None:

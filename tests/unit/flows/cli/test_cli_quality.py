@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from coupled_core.concepts import SHIPPED
-from coupled_core.dataset.backgrounds import split_of_background
+from coupled_core.dataset.backgrounds import partition_of_background
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import publish_shard
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.errors import ConfigError
 from coupled_core.storage.local import LocalStore
 from flows.cli.options import read_config
@@ -22,13 +22,13 @@ def dataset(tmp_path: Path) -> str:
     """A dataset of three kept pairs; two look the same, and a background differs by a word."""
     place = "a vibrant meadow"
     longer = (f"{place} with word{number}" for number in range(1000))
-    other = next(t for t in longer if split_of_background(t) != split_of_background(place))
+    other = next(t for t in longer if partition_of_background(t) != partition_of_background(place))
     made = make_rows("run", 0, num_kept=3)
     made.rows[1].update({name: made.rows[0][name] for name in LOOKS})
     for row, background in zip(made.rows, (place, place, other), strict=False):
-        row.update(background_prompt=background, split=split_of_background(background))
+        row.update(background_prompt=background, partition=partition_of_background(background))
     store = LocalStore(tmp_path / "pairs")
-    shard = publish_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
+    shard = upload_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
     assert commit_shards(store, [shard], describe_run("run"))
     return store.uri
 

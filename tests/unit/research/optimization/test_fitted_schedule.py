@@ -49,7 +49,7 @@ def _run(trial: Trial) -> list[EvaluatedPair]:
     worse = 0.5 * (trial.schedule == BEFORE) + 0.1 * (trial.side == "validation")
     worse += 0.2 * (trial.num_inference_steps is not None)
     pairs = [make_pair(i, 4.0 + 0.01 * i - worse) for i in range(9)]
-    return [*pairs, make_pair(9, 6.0, RejectReason.EMPTY_MASK)]
+    return [*pairs, make_pair(9, 6.0, "empty_mask")]
 
 
 @pytest.fixture(scope="module")
