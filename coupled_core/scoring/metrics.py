@@ -64,6 +64,7 @@ def background_similarity(images: Sequence[np.ndarray], region: np.ndarray) -> f
         return float("-inf")
     masked = [_blank(image, region) for image in images]
     errors = [float(np.mean((a - b) ** 2)) for a, b in combinations(masked, 2)]
+    # A plain minus would make equal backgrounds -0.0.
     return 0.0 - float(np.mean(errors)) / (100.0 * ratio)
 
 

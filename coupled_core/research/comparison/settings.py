@@ -44,7 +44,7 @@ class CompareSettings(BaseModel):
 
     @property
     def folder(self) -> Path:
-        """Where everything goes."""
+        """The folder of everything that the comparison writes."""
         return Path(self.output)
 
     @property
