@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from coupled_core.concepts import SHIPPED, ConceptList
 from coupled_core.filters import list_filters
+from coupled_core.plugins import find_plugins
 
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
@@ -43,7 +44,7 @@ class ModelPrice(_Settings):
     input_usd: float = Field(ge=0.0)
     output_usd: float = Field(ge=0.0)
     batch_factor: float = Field(default=0.5, ge=0.0)
-    """Of both, where requests go through Message Batches."""
+    """Share of both that is paid where requests go through Message Batches."""
 
 
 DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
@@ -59,11 +60,17 @@ DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
 """List prices of November 2026 for prompts of ordinary length."""
 
 
+SPLITTERS = ("auto", "offline", "anthropic")
+
+
 class SplitConfig(_Settings):
     """How groups are split into background and entities. The API key is never a setting."""
 
-    splitter: Literal["auto", "offline", "anthropic"] = "auto"
-    """auto: anthropic where ANTHROPIC_API_KEY is set, else offline."""
+    splitter: str = "auto"
+    """offline, anthropic, or the name that another package registered.
+
+    auto: anthropic where ANTHROPIC_API_KEY is set, else offline.
+    """
     model: str = "claude-haiku-5-5"
     thinking: Literal["disabled", "adaptive"] = "disabled"
     """adaptive for models that cannot answer without thinking; thoughts are paid as output."""
@@ -74,7 +81,7 @@ class SplitConfig(_Settings):
     max_concurrency: int = Field(default=16, ge=1, le=512)
     """Most online requests at a time."""
     max_requests_per_minute: float | None = Field(default=None, gt=0.0)
-    """Of online requests. None: as fast as the API's own limit lets us."""
+    """Bound of online requests. None: as fast as the API's own limit lets us."""
     cache_uri: str | None = None
     """Folder or s3:// prefix that keeps every answer. None: with the dataset."""
     max_llm_usd: float | None = Field(default=None, ge=0.0)
@@ -82,7 +89,15 @@ class SplitConfig(_Settings):
     refresh: bool = False
     """Ask again where the cache has an answer that another run paid for."""
     prices: Mapping[str, ModelPrice] = Field(default_factory=lambda: dict(DEFAULT_PRICES))
-    """By model; models that are not named keep their list price."""
+    """The price of each model; models that are not named keep their list price."""
+
+    @field_validator("splitter")
+    @classmethod
+    def _check_splitter(cls, name: str) -> str:
+        if name not in SPLITTERS and name not in find_plugins("splitters"):
+            known = ", ".join((*SPLITTERS, *sorted(find_plugins("splitters"))))
+            raise ValueError(f"there is no such splitter: expected one of {known}")
+        return name
 
     @field_validator("prices")
     @classmethod

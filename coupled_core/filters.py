@@ -8,7 +8,7 @@ entry here is all that a new filter takes. Other packages add theirs by an entry
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from math import isfinite, nan
 from types import MappingProxyType
@@ -16,11 +16,10 @@ from typing import Any, Literal
 
 from coupled_core.errors import ConfigError
 from coupled_core.plugins import find_plugins, list_plugin_names
-from coupled_core.records import EntityMask, PairScores, RejectReason
+from coupled_core.records import METRIC_NAMES, EntityMask, PairScores, RejectReason
 
-SCORES = tuple(score.name for score in fields(PairScores) if score.type is float)
 NUMBERS = (
-    *SCORES,
+    *METRIC_NAMES,
     "mask_0_area_fraction",
     "mask_1_area_fraction",
     "mask_0_predicted_iou",
@@ -135,7 +134,7 @@ MIN_COMBINED = Filter(
     setting="min_combined",
     default=1.0,
     columns=("combined",),
-    finite_columns=SCORES,
+    finite_columns=METRIC_NAMES,
     is_minimum=True,
     title="Least combined score",
     measure="combined score J",
@@ -222,7 +221,7 @@ def list_filters() -> tuple[Filter, ...]:
 
 def name_numbers(scores: PairScores, masks: tuple[EntityMask, EntityMask]) -> dict[str, Any]:
     """Return `NUMBERS` and `extra_scores` of a pair in memory, as in its manifest row."""
-    numbers: dict[str, Any] = {name: getattr(scores, name) for name in SCORES}
+    numbers: dict[str, Any] = {name: getattr(scores, name) for name in METRIC_NAMES}
     numbers["extra_scores"] = write_extra_scores(scores.extra_scores)
     for index, mask in enumerate(masks):
         numbers[f"mask_{index}_area_fraction"] = mask.area_fraction

@@ -1,7 +1,7 @@
 """The records that pass between stages: what they mean, who fills them, when a field is None."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ class Rejection:
     reason: RejectReason
     message: str
     llm_cost_usd: float = 0.0
-    """Paid for answers that could not be used; of a split only."""
+    """What answers cost that could not be used; only the rejection of a split has a cost."""
 
 
 SplitOutcome = GroupSplit | Rejection
@@ -224,6 +224,10 @@ class PairScores:
     """
     extra_scores: Mapping[str, float] = field(default_factory=dict)
     """What other packages registered as scores, by name; empty where there are none."""
+
+
+METRIC_NAMES = tuple(f.name for f in fields(PairScores) if f.name != "extra_scores")
+"""The numbers of `PairScores` that are ours: each is a column of the manifest."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Parts: immutable Parquet files of rows or of images, written and read in bounded memory."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from coupled_core.dataset.columns import (
     MANIFEST_SCHEMA,
     present_names,
 )
+from coupled_core.errors import StorageError
 
 PartKind = Literal["manifest", "images", "dropped"]
 """Rows; images of kept pairs; images of dropped pairs, where the settings store them."""
@@ -32,8 +34,8 @@ PART_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What pyarrow raises for damage: OSError for bad pages, the last for names that are no text."""
 
 
-class PartInfo(BaseModel):
-    """One part of a dataset, as a snapshot names it."""
+class _Part(BaseModel):
+    """What is known of a part wherever it lies."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,24 +45,38 @@ class PartInfo(BaseModel):
     num_rows: int
     size_bytes: int
     sha256: str
+    shard_index: int
+
+
+class PartFile(_Part):
+    """A finished part on local disk, on its way to where its key says."""
+
+    path: Path
+
+
+class PartInfo(_Part):
+    """One part of a dataset, as a snapshot names it."""
+
     etag: str
     """The store's tag when `sha256` was last compared; while it stays, so does the content."""
-    shard_index: int
     run_id: str
 
 
-@dataclass(frozen=True)
-class PartFile:
-    """A finished part on local disk."""
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder for parts on their way to the store.
 
-    path: Path
-    key: str
-    """Where it goes in the dataset."""
-    kind: PartKind
-    shard_index: int
-    num_rows: int
-    size_bytes: int
-    sha256: str
+    Raises:
+        StorageError: it could not be made or written; the text says where it is.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "
+            "space there, or name another folder in TMPDIR"
+        ) from error
 
 
 def write_manifest_file(
@@ -91,12 +107,9 @@ def write_image_files(
     """Write rows of images to as many parts as they need; hold one row group in memory.
 
     Args:
-        rows: As `rows.image_row` makes them.
-        folder: Where the files go.
-        shard_index: Goes into the names of the parts.
-        kind: Images of kept or of dropped pairs.
-        row_group_bytes: Image bytes of a row group.
-        part_bytes: Image bytes of a file.
+        rows: What `rows.image_row` makes.
+        row_group_bytes: Most image bytes of a row group, if it has two rows or more.
+        part_bytes: Image bytes at which a file is closed.
 
     Returns:
         The files, and the place of each pair by its pair_id.
@@ -106,6 +119,7 @@ def write_image_files(
     groups = _row_groups(rows, row_group_bytes)
     pending = next(groups, None)
     while pending is not None:
+        # A part ends with a row group, so it may exceed its bound by one of them.
         path = folder / f"{kind}-{len(files):05d}.parquet"
         written_bytes, pair_ids = 0, []
         with _image_writer(path) as writer:
@@ -136,6 +150,7 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], max_bytes: int) -> Iterator[l
     group: list[Any] = []
     group_bytes = 0
     for row in rows:
+        # A single row may be larger than a group should be; it still has to go somewhere.
         if group and group_bytes + _image_bytes(row) > max_bytes:
             yield group
             group, group_bytes = [], 0
@@ -152,9 +167,16 @@ def _image_bytes(row: Mapping[str, Any]) -> int:
 def _describe(path: Path, kind: PartKind, shard_index: int, num_rows: int) -> PartFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    # At least five digits: shards from 100,000 on have more.
-    key = f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet"
-    return PartFile(path, key, kind, shard_index, num_rows, path.stat().st_size, digest)
+    return PartFile(
+        path=path,
+        # At least five digits: shards from 100,000 on have more.
+        key=f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet",
+        kind=kind,
+        num_rows=num_rows,
+        size_bytes=path.stat().st_size,
+        sha256=digest,
+        shard_index=shard_index,
+    )
 
 
 def open_part(source: Any) -> pq.ParquetFile:
@@ -177,14 +199,13 @@ def iter_batches(
     rows of its group early without an error of pyarrow's.
 
     Args:
-        file: The part.
-        batch_rows: Most rows of a batch.
         columns: Present names of columns; those that the part lacks are left out. None: all.
         row_groups: Which of them to read; None: all.
 
     Raises:
         pa.ArrowInvalid: there are not as many rows as the file says.
     """
+    # The file may call columns what an earlier version called them.
     names = present_names(file.schema_arrow).names
     stored = dict(zip(names, file.schema_arrow.names, strict=True))
     wanted = None if columns is None else [stored[name] for name in columns if name in stored]

@@ -17,12 +17,12 @@ from coupled_core.dataset.columns import (
     MANIFEST_SCHEMA,
     present_names,
 )
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.parts import PART_ERRORS, PartInfo, PartKind, iter_batches, open_part
 from coupled_core.dataset.pointer import POINTER_KEY, Pointer, read_pointer
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, Snapshot, snapshot_key
 from coupled_core.errors import ConfigError, DatasetError, NotFoundError
+from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 _IMAGE_ROWS = 4
@@ -55,7 +55,6 @@ def find_snapshot(store: ObjectStore, name: str = "current") -> Snapshot:
     """Return the snapshot that a person means.
 
     Args:
-        store: The dataset.
         name: An id or the beginning of one, "current", "parent" (what current followed) or
             "previous" (what the pointer named before it was last moved).
 
@@ -103,6 +102,7 @@ def iter_history(store: ObjectStore) -> Iterator[Snapshot]:
     while snapshot is not None:
         yield snapshot
         parent = snapshot.parent
+        # A collection of garbage removes old ancestors, and nothing of what follows from them.
         is_kept = parent is not None and store.exists(snapshot_key(parent))
         snapshot = load_snapshot(store, parent) if parent and is_kept else None
 
@@ -116,10 +116,8 @@ def iter_manifest(
     """Yield manifest rows part by part in the present schema; columns that old parts lack are null.
 
     Args:
-        store: The dataset.
         parts: Such as `snapshot.parts`; other kinds are passed over.
         columns: Names to read; None: all.
-        batch_rows: Most rows in memory at a time.
     """
     names = list(columns or MANIFEST_SCHEMA.names)
     schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
@@ -159,9 +157,7 @@ def iter_stored_images(
     The images are those that the manifest describes: their SHA-256 is compared.
 
     Args:
-        store: The dataset.
         rows: Rows whose images are stored: pair_id, image_part, image_row and both hashes of each.
-        with_masks: Read the masks, too.
 
     Raises:
         DatasetError: a part is missing or damaged, two rows name one place, or a place holds
@@ -169,6 +165,7 @@ def iter_stored_images(
     """
     columns = ["pair_id", *(IMAGE_FIELDS if with_masks else IMAGE_FIELDS[:2])]
     placed = sorted(rows, key=itemgetter("image_part", "image_row"))
+    # Each part is opened once, and read from its beginning to its end.
     for part, group in groupby(placed, key=itemgetter("image_part")):
         where = f"{store.uri}/{part}"
         wanted = _by_place(group, where)
@@ -234,10 +231,10 @@ def part_pair_ids(store: ObjectStore, part: PartInfo) -> list[str]:
     return [pair_id for batch in batches for pair_id in batch.column(0).to_pylist()]
 
 
-def committed_pair_ids(store: ObjectStore, snapshot: Snapshot | None) -> PairIdSet:
+def committed_pair_ids(store: ObjectStore, snapshot: Snapshot | None) -> IdSet:
     """Return every pair_id of a snapshot, whatever became of the pair."""
     parts = snapshot.parts_of("manifest") if snapshot else ()
-    return PairIdSet(part_pair_ids(store, part) for part in parts)
+    return IdSet(part_pair_ids(store, part) for part in parts)
 
 
 def _iter_part(
@@ -283,6 +280,7 @@ def _check_outside(where: str, part: PartInfo, size_bytes: int, file: pq.Parquet
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    # Parts of earlier versions lack columns that came later.
     columns: list[Any] = [
         batch.column(field.name).cast(field.type)
         if field.name in batch.schema.names

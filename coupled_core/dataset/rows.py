@@ -92,6 +92,7 @@ def failed_row(
 ) -> Row:
     """Return the row of a pair that the split stage (`split` is None) or a later one gave up."""
     known: Row = {} if split is None else split_columns(split, pair)
+    # Answers that could not be used were paid for all the same.
     if rejection.llm_cost_usd:
         known = {**known, "llm_cost_usd": _llm_share(rejection.llm_cost_usd, pair)}
     return complete_row(plan_columns(pair, run), known, _refusal(Status.FAILED, rejection))
@@ -113,6 +114,7 @@ def quarantined_row(bad: QuarantinedRow, pair_id: str, shard_index: int, run: Ru
 def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
     """Return what is known before anything ran."""
     group, (first, second) = pair.group, pair.image_indices
+    # Sorted keys, since equal rows must give equal bytes and so parts of the same name.
     extra = json.dumps(dict(group.extra), default=str, sort_keys=True) if group.extra else None
     return {
         "pair_id": pair.pair_id,
@@ -161,12 +163,12 @@ def generation_columns(
     """Return how the images of a pair were made.
 
     Args:
-        provenance: How the generator makes images, unless a group asks for something else.
-        size_px: (width, height) of the images, which a group may set for itself.
+        provenance: How the generator makes images, unless a group asks for another size.
+        size_px: (width, height) of the images.
         generate_seconds: Wall time of the sample.
-        device_name: Where it ran.
         num_pairs: Pairs of the sample, which share its cost.
     """
+    # A group may ask for a size of its own, and another machine may have made a batch.
     return {
         **vars(provenance),
         "width": size_px[0],
@@ -194,12 +196,13 @@ def score_columns(
     seen: tuple[ImageDescriptor, ...] = (),
 ) -> Row:
     """Return how a pair was measured; `seen` describes both images, or is empty."""
-    row: Row = {**name_numbers(scores, masks)}
+    row: Row = name_numbers(scores, masks)
     for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
         row[f"{name}_touches_border"] = mask.touches_border
     row |= {name: getattr(run, name) for name in _SCORING_FACTS}
     for number, descriptor in enumerate(seen):
         row[f"image_{number}_clip_code"] = descriptor.clip_code
+    # An empty list says that a filter ran and found nothing; null says that none ran.
     if run.content_filter_version is not None:
         row["content_concepts"] = sorted({c for each in seen for c in each.concepts})
     return row

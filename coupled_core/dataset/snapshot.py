@@ -94,6 +94,7 @@ class Snapshot(BaseModel):
             action=action,
             details=details or {},
             runs=runs,
+            # Sorted, so that it does not matter which shard was finished first.
             parts=tuple(sorted(parts, key=lambda part: part.key)),
         )
         digest = _content_sha256(draft.model_dump(mode="json"))
@@ -109,6 +110,7 @@ class Snapshot(BaseModel):
         """
         try:
             plain = json.loads(data)
+            # The id ends with a hash of the content: a damaged or exchanged file does not fit it.
             if not snapshot_id.endswith("-" + _content_sha256(plain)[:12]):
                 raise ValueError("its content does not match its checksum")
             check_schema_version(plain["schema_version"], f"snapshot {snapshot_id}")
@@ -132,9 +134,16 @@ class Snapshot(BaseModel):
         """The runs that have rows here."""
         return tuple(run.run_id for run in self.runs)
 
-    def run_of(self, part: PartInfo) -> RunInfo | None:
-        """Return the run that made the rows of a part; None: the snapshot is damaged."""
-        return next((run for run in self.runs if run.run_id == part.run_id), None)
+    def run_of(self, part: PartInfo) -> RunInfo:
+        """Return the run that made the rows of a part.
+
+        Raises:
+            DatasetError: the snapshot names none; no commit writes such a one.
+        """
+        found = [run for run in self.runs if run.run_id == part.run_id]
+        if not found:
+            raise DatasetError(f"{self.key} names no run {part.run_id}, of its part {part.key}")
+        return found[0]
 
     @property
     def funnel(self) -> Funnel:

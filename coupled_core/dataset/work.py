@@ -10,30 +10,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.errors import NotFoundError, StorageError
-from coupled_core.storage.store import ObjectInfo, ObjectStore
+from coupled_core.storage.store import ObjectStore
 
+WORK_FOLDER = "work/"
 GENERATED, SCORED = "generated", "scored"
 """The stages that keep batches, and the folders of their work."""
-WORK_FOLDER = "work/"
 DONE = "done.json"
 """The marker of a finished shard; the last thing that it writes and the last that is removed."""
-_KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/(?P<shard>\d{{5,}})/(?P<name>.+)")
-_PLAN = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/plan(?:\.json|/.+)")
+_KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/((?P<shard>\d{{5,}})/)?(?P<name>.+)")
 
 
-class WorkObject(NamedTuple):
-    """One object below `work/<run_id>/<shard>/`."""
+class WorkKey(NamedTuple):
+    """Where an object below `work/` belongs."""
 
     run_id: str
+    shard_index: int | None
+    """None: to the run as a whole."""
+    name: str
+    """What its owner calls it, such as `done.json` or `generated/batch-00000.parquet`."""
+
+
+class ShardObject(NamedTuple):
+    """One object that a shard of a run has stored."""
+
     shard_index: int
     name: str
-    """What the shard calls it, such as `done.json` or `generated/batch-00000.parquet`."""
-    info: ObjectInfo
-
-    @property
-    def stage(self) -> str:
-        """The stage that stored it as one of its batches; empty for what belongs to none."""
-        return self.name.rpartition("/")[0]
 
 
 def work_prefix(run_id: str, shard_index: int) -> str:
@@ -44,27 +45,21 @@ def work_prefix(run_id: str, shard_index: int) -> str:
     return f"{WORK_FOLDER}{run_id}/{shard_index:05d}/"
 
 
-def plan_prefix(run_id: str) -> str:
-    """Return what the keys of a run's plan begin with: its marker, and the folder of its items."""
-    return f"{WORK_FOLDER}{run_id}/plan"
+def parse_work_key(key: str) -> WorkKey | None:
+    """Return where an object below `work/` belongs; None: to no run."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        return None
+    shard = match["shard"]
+    return WorkKey(match["run"], None if shard is None else int(shard), match["name"])
 
 
-def planned_run(info: ObjectInfo) -> str | None:
-    """Return the run whose plan an object belongs to; None: it belongs to none."""
-    match = _PLAN.fullmatch(info.key)
-    return match and match["run"]
-
-
-def parse_work_key(info: ObjectInfo) -> WorkObject | None:
-    """Return what an object below `work/` belongs to; None: to no shard."""
-    match = _KEY.fullmatch(info.key)
-    return match and WorkObject(match["run"], int(match["shard"]), match["name"], info)
-
-
-def list_work(store: ObjectStore, run_id: str) -> Iterator[WorkObject]:
-    """Yield the work of all shards of a run, from one listing."""
-    found = map(parse_work_key, store.list(f"{WORK_FOLDER}{run_id}/"))
-    yield from (each for each in found if each is not None)
+def list_work(store: ObjectStore, run_id: str) -> Iterator[ShardObject]:
+    """Yield everything that the shards of a run have stored, from one listing."""
+    for info in store.list(f"{WORK_FOLDER}{run_id}/"):
+        found = parse_work_key(info.key)
+        if found is not None and found.shard_index is not None:
+            yield ShardObject(found.shard_index, found.name)
 
 
 class WorkFolder:
@@ -99,6 +94,7 @@ class WorkFolder:
         """Return the keys of a batch's samples, without reading their images; None: no batch."""
         name = _batch_name(stage, batch)
         try:
+            # Parquet keeps columns apart: the images beside the keys are not fetched.
             with self._store.open_input(self.prefix + name) as source:
                 keys: list[str] = pq.read_table(source, columns=["key"]).column(0).to_pylist()
                 return keys
@@ -130,13 +126,6 @@ class WorkFolder:
     def write_done(self, value: Any) -> None:
         """Mark the shard finished; the last thing that it writes."""
         self.write_json(DONE, value)
-
-    def clear(self) -> None:
-        """Remove everything, the marker last: a half-cleared shard still counts as finished."""
-        done = self.prefix + DONE
-        keys = [info.key for info in self._store.list(self.prefix)]
-        for key in sorted(keys, key=lambda key: key == done):
-            self._store.delete(key)
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -20,8 +20,6 @@ from coupled_core.generation.model_files import (
 )
 from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
 
-_SETTLED_BY_LOADING = ("revision", "dtype", "device", "offload")
-
 
 def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
     """Load the weights and place them.
@@ -52,6 +50,9 @@ def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
     check_pipeline(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     return _place(pipeline, resolved.device, offload)
+
+
+_SETTLED_BY_LOADING = ("revision", "dtype", "device", "offload")
 
 
 def resolve_pipeline(config: GenerationConfig, pipeline: FluxPipeline) -> ResolvedGeneration:

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
+from coupled_core.id_set import IdSet
 from coupled_core.prompts.files import InputFile, list_input_files, open_parquet
 from coupled_core.prompts.rows import RawGroup, read_raw_groups, table_raw_groups
-from coupled_core.prompts.seen_groups import SeenGroups
 from coupled_core.prompts.validate import shorten, validate_group
 from coupled_core.records import PromptGroup, QuarantinedRow
 
@@ -128,7 +128,7 @@ def _records(
 def _judge(
     raws: Iterable[RawGroup], file_names: Sequence[str], max_prompt_chars: int
 ) -> Iterator[PromptGroup | QuarantinedRow]:
-    seen = SeenGroups()
+    seen = IdSet()
     is_empty = True
     for raw in raws:
         is_empty = False
@@ -144,17 +144,25 @@ def _judge(
         raise PromptSetError(f"the prompt set holds no rows: {file_names[0]}{more}")
 
 
-def _find_duplicate(raw: RawGroup, seen: SeenGroups, file_names: Sequence[str]) -> list[str]:
+def _find_duplicate(raw: RawGroup, seen: IdSet, file_names: Sequence[str]) -> list[str]:
+    """Return what is wrong with a group whose id came before; else remember the id, and where.
+
+    Of a million different ids two share their 8 bytes with a chance of 3 in 100 million; the later
+    one would then be called a duplicate.
+    """
     group_id = raw.values["group_id"]
     if not group_id:
         return []
-    first = seen.remember(group_id, raw.file_index, raw.source_row)
+    digest = hashlib.blake2b(group_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    first = seen.find(digest)
     if first is None:
+        seen.add(digest + raw.file_index.to_bytes(3) + raw.source_row.to_bytes(5))
         return []
+    file_name, row = file_names[int.from_bytes(first[8:11])], int.from_bytes(first[11:])
     return [
         (
-            f"column group_id: got {shorten(group_id)}, which stands in {file_names[first[0]]}, "
-            f"row {first[1]} already; expected unique ids (and, with a row a prompt, "
+            f"column group_id: got {shorten(group_id)}, which stands in {file_name}, "
+            f"row {row} already; expected unique ids (and, with a row a prompt, "
             "the rows of a group side by side)"
         )
     ]

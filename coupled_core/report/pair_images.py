@@ -11,6 +11,8 @@ from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder, list_work
 from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore
 
+_IMAGES = f"{GENERATED}/"
+
 
 @dataclass(frozen=True)
 class PairImages:
@@ -38,8 +40,8 @@ class ShardWorks:
     def has(self, run_id: str, shard_index: int) -> bool:
         """Say whether generated images of a shard are still there."""
         if run_id not in self._shards:
-            left = (each for each in list_work(self._store, run_id) if each.stage == GENERATED)
-            self._shards[run_id] = {each.shard_index for each in left}
+            left = list_work(self._store, run_id)
+            self._shards[run_id] = {shard for shard, name in left if name.startswith(_IMAGES)}
         return shard_index in self._shards[run_id]
 
 
@@ -56,7 +58,7 @@ def iter_pair_images(
     Raises:
         DatasetError: stored images are not those that the manifest describes.
     """
-    stored = [row for row in rows if row["image_part"] is not None]
+    stored = (row for row in rows if row["image_part"] is not None)
     for _, found in iter_stored_images(store, stored):
         yield PairImages.from_row(found)
     by_shard: dict[tuple[str, int], list[Row]] = defaultdict(list)
@@ -64,8 +66,7 @@ def iter_pair_images(
         if row["image_part"] is None and has_images(row, works):
             by_shard[row["run_id"], row["shard_index"]].append(row)
     for (run_id, shard_index), inside in by_shard.items():
-        if works.has(run_id, shard_index):
-            yield from _from_work(WorkFolder(store, run_id, shard_index), inside)
+        yield from _from_work(WorkFolder(store, run_id, shard_index), inside)
 
 
 def has_images(row: Row, works: ShardWorks) -> bool:

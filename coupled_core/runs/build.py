@@ -14,11 +14,11 @@ from coupled_core.dataset.opened import Dataset, open_dataset
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.generation.provenance import choose_device
-from coupled_core.keywords import config_from_keywords
 from coupled_core.progress import current_progress
 from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
 from coupled_core.records import PromptGroup
 from coupled_core.runs.facts import describe_inputs, describe_run
+from coupled_core.runs.keywords import config_from_keywords
 from coupled_core.runs.models import (
     content_filter_for,
     generation_of,

@@ -21,8 +21,8 @@ from coupled_core.dataset.images import (
 )
 from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
 from coupled_core.errors import StorageError
-from coupled_core.filters import SCORES
 from coupled_core.records import (
+    METRIC_NAMES,
     EntityMask,
     GeneratedSample,
     GroupSplit,
@@ -161,7 +161,7 @@ _PAIR = pa.struct(
     [
         ("i", pa.int32()),
         ("j", pa.int32()),
-        *((name, pa.float64()) for name in SCORES),
+        *((name, pa.float64()) for name in METRIC_NAMES),
         ("extra_scores", pa.map_(pa.string(), pa.float64())),
     ]
 )
@@ -222,14 +222,14 @@ def _parse_scored_row(row: dict[str, Any]) -> ScoredSample:
         EntityMask(decode_mask(mask["mask"]), mask["predicted_iou"], mask["touches_border"])
         for mask in row["masks"]
     )
-    scores = {(pair.pop("i"), pair.pop("j")): _parse_scores(pair) for pair in row["pairs"]}
+    scores = {
+        (pair.pop("i"), pair.pop("j")): PairScores(
+            **{**pair, "extra_scores": dict(pair.get("extra_scores") or ())}
+        )
+        for pair in row["pairs"]
+    }
     descriptors = tuple(
         ImageDescriptor(each["clip_code"], tuple(each["concepts"]))
         for each in row.get("descriptors") or ()
     )
     return ScoredSample(masks, scores, descriptors)
-
-
-def _parse_scores(plain: dict[str, Any]) -> PairScores:
-    extra = dict(plain.get("extra_scores") or ())  # work of early versions has none
-    return PairScores(**{**plain, "extra_scores": extra})

@@ -11,7 +11,6 @@ from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError, CoupledError
 from coupled_core.filtering.decide import decide
 from coupled_core.generation.provenance import choose_device
-from coupled_core.keywords import config_from_keywords
 from coupled_core.records import (
     Decision,
     EntityMask,
@@ -23,6 +22,7 @@ from coupled_core.records import (
     Sample,
 )
 from coupled_core.runs.identity import sample_seed
+from coupled_core.runs.keywords import config_from_keywords
 from coupled_core.runs.models import generator_for, scorer_for
 from coupled_core.splitting.splitter import build_splitter
 

@@ -6,11 +6,11 @@ from itertools import combinations, islice
 
 from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.dataset.work import DONE, list_work
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.prompts.prompt_set import (
     GivenPrompts,
@@ -37,7 +37,7 @@ from coupled_core.runs.planned import (
 from coupled_core.scoring.model_files import require_scorers
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.splitting.splitter import GivenFirstSplitter
+from coupled_core.splitting.splitter import GivenFirstSplitter, build_splitter, is_given
 from coupled_core.storage.store import ObjectStore, open_store
 
 PromptItem = PromptGroup | QuarantinedRow
@@ -135,19 +135,15 @@ def name_requests(config: SplitConfig) -> tuple[str, Callable[[PromptGroup], str
     Args:
         config: Settled settings: they name a splitter, not "auto".
     """
-    offline = GivenFirstSplitter(OfflineSplitter())
-    if config.splitter == "offline":
-        return offline.identity, offline.request_sha256
+    if config.splitter != "anthropic":
+        splitter = build_splitter(config)
+        return splitter.identity, splitter.request_sha256
+    given = GivenFirstSplitter(OfflineSplitter())
 
     def request_of(group: PromptGroup) -> str:
-        return offline.request_sha256(group) if is_given(group) else request_sha256(config, group)
+        return given.request_sha256(group) if is_given(group) else request_sha256(config, group)
 
     return splitter_identity(config), request_of
-
-
-def is_given(group: PromptGroup) -> bool:
-    """Say whether the prompt set brings the split of a group along."""
-    return group.background_prompt is not None and group.entity_prompts is not None
 
 
 def plan_run(
@@ -225,7 +221,7 @@ def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterat
 class _Tally:
     """Goes through the shards of a run and keeps what is new of each."""
 
-    def __init__(self, name: str, committed: PairIdSet, watch: Watch | None) -> None:
+    def __init__(self, name: str, committed: IdSet, watch: Watch | None) -> None:
         self._name, self._committed, self._watch = name, committed, watch
         self.plans: list[ShardPlan] = []
         self._num_groups = self._num_bad_rows = self._num_pairs = self._num_open = 0

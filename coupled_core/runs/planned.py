@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from coupled_core.dataset.commit.upload import temporary_folder
-from coupled_core.dataset.work import plan_prefix
+from coupled_core.dataset.parts import temporary_folder
+from coupled_core.dataset.work import WORK_FOLDER
 from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.records import PromptGroup, QuarantinedRow
 from coupled_core.storage.store import ObjectStore
@@ -94,7 +94,7 @@ class PlanFiles:
     """The stored items of one run."""
 
     def __init__(self, store: ObjectStore, run_id: str, shard_size: int) -> None:
-        self._store, self._folder = store, plan_prefix(run_id)
+        self._store, self._folder = store, f"{WORK_FOLDER}{run_id}/plan"
         self._shards_a_file = max(1, _ITEMS_A_FILE // shard_size)
 
     @property

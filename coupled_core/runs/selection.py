@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from coupled_core.config import FilterConfig, SelectionConfig
-from coupled_core.filtering.best_pairs import Candidate, Edit, choose_best
+from coupled_core.dataset.best_pairs import Candidate, Edit, choose_best
 from coupled_core.filtering.decide import decide
 from coupled_core.records import Decision, RejectReason, Sample
 from coupled_core.runs.checkpoints import ScoredSample

@@ -6,9 +6,9 @@ from functools import cached_property
 from itertools import islice
 
 from coupled_core.config import RunConfig
+from coupled_core.dataset.best_pairs import Edit, unmet_edits
 from coupled_core.dataset.work import SCORED, WorkFolder, list_work
 from coupled_core.errors import StorageError
-from coupled_core.filtering.best_pairs import Edit, unmet_edits
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.records import GroupSplit, Rejection, Sample, SplitOutcome
 from coupled_core.runs.checkpoints import (

@@ -47,7 +47,7 @@ def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
     """
     rows = [row for batch in _read_batches(work) for row in _batch_rows(work, batch, run)]
     dropped = _made_pairs(work) if work.config.output.store_dropped else ()
-    published = upload_shard(
+    uploaded = upload_shard(
         work.store,
         [*rows, *_refused_rows(work, run)],
         (made.image_row for made in _made_pairs(work) if made.decision.kept),
@@ -55,8 +55,8 @@ def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
         run_id=run.run_id,
         shard_index=work.plan.shard_index,
     )
-    work.folder.write_done(published.model_dump(mode="json"))
-    return published
+    work.folder.write_done(uploaded.model_dump(mode="json"))
+    return uploaded
 
 
 @dataclass(frozen=True)

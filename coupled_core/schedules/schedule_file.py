@@ -85,9 +85,7 @@ def _check_fields(path: Path, content: dict[str, Any]) -> None:
             raise ScheduleError(f"{path}: {name} expects {expected}; got {value!r}")
 
 
-def load_shipped_schedule(
-    name: str, mode: CouplingMode, folder: Path = SHIPPED_FOLDER
-) -> Schedule:
+def load_shipped_schedule(name: str, mode: CouplingMode, folder: Path = SHIPPED_FOLDER) -> Schedule:
     """Return the schedule shipped for a model.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from coupled_core.config import fingerprint
-from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
+from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason, SplitOutcome
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
 from coupled_core.splitting.phrases import Surroundings, find_scene
 from coupled_core.splitting.split_checks import find_problem
@@ -112,14 +112,14 @@ class OfflineSplitter:
             }
         )
 
-    def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
+    def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:
         """Return a split or a rejection for each group, in order."""
         return [self._split_group(group) for group in groups]
 
     def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
         """Do nothing: a group is split in no time."""
 
-    def _split_group(self, group: PromptGroup) -> GroupSplit | Rejection:
+    def _split_group(self, group: PromptGroup) -> SplitOutcome:
         result = separate(group.prompts)
         if isinstance(result, Rejection):
             return result

@@ -91,7 +91,9 @@ def _describe_attempts(forecast: Forecast) -> Iterator[tuple[str, str]]:
 def _describe_splits(config: RunConfig, splits: SplitForecast) -> Iterator[tuple[str, str]]:
     given = f", {splits.groups_given:,} given with the prompts" if splits.groups_given else ""
     if not splits.is_paid:
-        yield "splits", f"{splits.groups_to_ask:,} to do, free of charge{given}"
+        # What a splitter of another package costs is not known here.
+        price = ", free of charge" if splits.splitter.startswith("offline/") else ""
+        yield "splits", f"{splits.groups_to_ask:,} to do{price}{given}"
         if splits.groups_failed_offline:
             share = splits.groups_failed_offline / splits.groups_tried_offline
             yield (

@@ -16,7 +16,7 @@ BASE = frozenset(
         "config",
         "errors",
         "filters",
-        "keywords",
+        "id_set",
         "plugins",
         "progress",
         "records",
@@ -35,7 +35,7 @@ _STAGES: dict[str, frozenset[str]] = {
     "generation": frozenset({"base", "schedules", "coupling", "miniature"}),
     "scoring": frozenset({"base", "miniature"}),
     "filtering": frozenset({"base"}),
-    "dataset": _STORED | {"filtering"},
+    "dataset": _STORED,
     "export": _STORED | {"dataset"},
     "report": _STORED | {"dataset", "schedules"},
 }

@@ -7,10 +7,10 @@ from coupled_core.dataset.commit.new_duplicates import DuplicateDropper
 from coupled_core.dataset.commit.publish import publish_rebased
 from coupled_core.dataset.commit.upload import UploadedShard, upload_shard, verify_part
 from coupled_core.dataset.funnel import Funnel
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import iter_images, iter_manifest, iter_rows, part_pair_ids
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.errors import DatasetError
+from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectStore
 
 _FIRST_PARTITION_RULE = "1"
@@ -31,7 +31,6 @@ def commit_shards(
     that duplicate others (`duplicates` of the run's settings) are added as dropped ones.
 
     Args:
-        store: The dataset.
         shards: Finished shards of one run.
         run: Who wrote them; its funnel is filled in here.
         single_writer: Nothing else writes here: a store without conditional writes will do.
@@ -65,7 +64,6 @@ def check_comparable(snapshot: Snapshot, facts: Mapping[str, str | None], where:
     """Refuse to add rows that do not go together with those that a dataset holds.
 
     Args:
-        snapshot: What the dataset holds.
         facts: What `what_must_agree` returns for the run that wants to add rows.
         where: Names the dataset.
 
@@ -133,15 +131,13 @@ class _Commit:
         if not self._seen <= parts.keys():  # somebody rolled back: nothing that we know still holds
             self._fresh, self._seen = self._shards, frozenset()
         unseen = [part for key, part in parts.items() if key not in self._seen]
-        committed = PairIdSet(part_pair_ids(self._store, part) for part in unseen)
+        committed = IdSet(part_pair_ids(self._store, part) for part in unseen)
         trimmed = (_trim_shard(self._store, shard, committed) for shard in self._fresh)
         self._fresh = tuple(shard for shard in trimmed if shard is not None)
         self._seen = frozenset(parts)
 
 
-def _trim_shard(
-    store: ObjectStore, shard: UploadedShard, committed: PairIdSet
-) -> UploadedShard | None:
+def _trim_shard(store: ObjectStore, shard: UploadedShard, committed: IdSet) -> UploadedShard | None:
     """Return the shard without committed pairs: itself, a smaller one, or None if nothing is left.
 
     The common cases cost one read of a column: nothing overlaps, or everything does because a twin
@@ -175,6 +171,7 @@ def _trim_shard(
 
 def _merge_run(runs: tuple[RunInfo, ...], run: RunInfo, added: Funnel) -> tuple[RunInfo, ...]:
     """Count rows for a run that is known already, or append the run."""
+    # A run that was interrupted, or whose shards failed, commits more than once.
     before = next((known.funnel for known in runs if known.run_id == run.run_id), Funnel())
     merged = run.model_copy(update={"funnel": (before + added).check()})
     others = tuple(known for known in runs if known.run_id != run.run_id)

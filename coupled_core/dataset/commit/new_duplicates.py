@@ -62,6 +62,7 @@ class DuplicateDropper:
             return shard
         images = iter_rows(iter_images(self._store, shard.parts))
         dropped = iter_rows(iter_images(self._store, shard.parts, kind="dropped"))
+        # Images of pairs that are dropped now move over to those of dropped ones, or go.
         if self._stores_dropped:
             kept_before = iter_rows(iter_images(self._store, shard.parts))
             gone = (row for row in kept_before if row["pair_id"] in duplicate_of)

@@ -42,11 +42,10 @@ def publish_rebased(
     """Publish what follows the current snapshot, and follow the winner's when a rival was faster.
 
     Args:
-        store: The dataset.
         follow: Takes the current snapshot (None: there is none) and returns the one to publish,
             its parts uploaded and verified; None: there is nothing to change. Called anew for each
             attempt, after the pointer was read.
-        what: What failed if rivals win every attempt, as in "could not commit run x".
+        what: Completes "could not", for the error when rivals win every attempt.
         single_writer: Nothing else writes here: a store without conditional writes will do.
 
     Returns:
@@ -73,17 +72,15 @@ def publish_snapshot(store: ObjectStore, snapshot: Snapshot, pointer: Pointer | 
     """Make a snapshot the one that readers see.
 
     Args:
-        store: The dataset; every part of the snapshot is there and verified.
-        snapshot: What follows the snapshot that `pointer` names.
-        pointer: As it was read before the snapshot was made; None: there was none.
+        snapshot: What follows the snapshot that `pointer` names; its parts are there and verified.
+        pointer: What was read before the snapshot was made; None: there was none.
 
     Returns:
         False: another writer was faster, nothing of this snapshot is left.
     """
     _write_file(store, snapshot)
-    if move_pointer(store, pointer, snapshot.snapshot_id, action=snapshot.action):
-        return True
-    if _was_current(store, snapshot, pointer):
+    has_moved = move_pointer(store, pointer, snapshot.snapshot_id, action=snapshot.action)
+    if has_moved or _was_current(store, snapshot, pointer):
         return True
     store.delete(snapshot.key)  # the pointer has left the one etag that could have named it
     return False

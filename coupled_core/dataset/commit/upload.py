@@ -1,16 +1,19 @@
 """The first step of a commit: parts in the store, verified there, that no reader sees yet."""
 
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from coupled_core.dataset.funnel import Funnel, count_rows
-from coupled_core.dataset.parts import PartFile, PartInfo, write_image_files, write_manifest_file
+from coupled_core.dataset.parts import (
+    PartFile,
+    PartInfo,
+    temporary_folder,
+    write_image_files,
+    write_manifest_file,
+)
 from coupled_core.dataset.rows import Row
 from coupled_core.errors import DatasetError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
@@ -44,11 +47,8 @@ def upload_shard(
     """Write and upload the parts of a shard; no reader sees them before a commit.
 
     Args:
-        store: The dataset.
         rows: Complete manifest rows, kept and dropped; where their images stand is filled in here.
         image_rows: Rows of `rows.image_row` of the kept pairs, streamed.
-        run_id: The run.
-        shard_index: The shard.
         dropped_rows: Rows of `rows.image_row` of dropped pairs whose images are to be stored.
 
     Raises:
@@ -56,14 +56,15 @@ def upload_shard(
         StorageError: an upload failed, or the temporary folder is full.
     """
     with temporary_folder() as folder:
+        # Images first: a part's name follows from its content, and manifest rows state it.
         files, kept = write_image_files(image_rows, folder, shard_index)
         dropped_files, dropped = write_image_files(
             dropped_rows, folder, shard_index, kind="dropped"
         )
-        nowhere = (None, None)
+        places = {**dropped, **kept}
         placed: list[Row] = []
         for row in rows:
-            part, place = kept.get(row["pair_id"]) or dropped.get(row["pair_id"]) or nowhere
+            part, place = places.get(row["pair_id"], (None, None))
             placed.append({**row, "image_part": part, "image_row": place})
         _check_same_pairs(placed, kept.keys(), dropped.keys(), shard_index)
         files += dropped_files
@@ -72,23 +73,6 @@ def upload_shard(
         parts = tuple(upload_part(store, file, run_id) for file in files)
     funnel = count_rows(placed).check()
     return UploadedShard(run_id=run_id, shard_index=shard_index, parts=parts, funnel=funnel)
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield a folder for parts on their way to the store.
-
-    Raises:
-        StorageError: it could not be made or written; the text says where it is.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "
-            "space there, or name another folder in TMPDIR"
-        ) from error
 
 
 def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:
@@ -105,16 +89,8 @@ def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:
             f"{store.uri}/{file.key} holds {info.size_bytes} bytes with SHA-256 {found}, expected "
             f"{file.size_bytes} with {file.sha256}: check the store, delete the object, run again"
         )
-    return PartInfo(
-        key=file.key,
-        kind=file.kind,
-        num_rows=file.num_rows,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
-        etag=info.etag or file.sha256,
-        shard_index=file.shard_index,
-        run_id=run_id,
-    )
+    facts = file.model_dump(exclude={"path"})
+    return PartInfo(**facts, etag=info.etag or file.sha256, run_id=run_id)
 
 
 def verify_part(store: ObjectStore, part: PartInfo) -> None:
@@ -142,6 +118,7 @@ def verify_part(store: ObjectStore, part: PartInfo) -> None:
 def _find_fresh(store: ObjectStore, key: str) -> ObjectInfo | None:
     """Return an object that is there and recent; an old one may be about to be collected."""
     info = store.stat(key) if store.exists(key) else None
+    # Parts are named by their content, so a twin's upload will do if it is sure to stay.
     if info is None or info.modified_at is None:
         return None
     return info if datetime.now(UTC) - info.modified_at < _REUSABLE_FOR else None

@@ -47,12 +47,12 @@ class Damage:
     """One thing that is not as it should be."""
 
     check: Check
-    part: str | None
-    """Key of the object; None: the snapshot as a whole."""
-    row: int | None
-    """Row in it, from 0; None: the object as a whole."""
     expected: str
     got: str
+    part: str | None
+    """Key of the object; None: the snapshot as a whole."""
+    row: int | None = None
+    """Row in it, from 0; None: the object as a whole."""
     pair_id: str | None = None
 
     def __str__(self) -> str:
@@ -60,6 +60,10 @@ class Damage:
         where += "" if self.row is None else f" row {self.row}"
         where += "" if self.pair_id is None else f" (pair {self.pair_id})"
         return f"{self.check}: {where}: expected {self.expected}, got {self.got}"
+
+
+Finding = tuple[Check, str, Any]
+"""What was looked at in a row, what was expected, and what was found."""
 
 
 @dataclass
@@ -73,21 +77,16 @@ class DamageLog:
     def add(
         self,
         check: Check,
+        expected: str,
+        got: Any,
         part: str | None,
         row: int | None = None,
-        *,
-        expected: Any,
-        got: Any,
         pair_id: str | None = None,
     ) -> None:
         """Write down one thing."""
-        self.record(Damage(check, part, row, str(expected), str(got), pair_id))
-
-    def record(self, damage: Damage) -> None:
-        """Write down one thing that was found elsewhere, such as in another thread."""
-        self.counts[damage.check] = self.counts.get(damage.check, 0) + 1
+        self.counts[check] = self.counts.get(check, 0) + 1
         if len(self.listed) < self.max_listed:
-            self.listed.append(damage)
+            self.listed.append(Damage(check, expected, str(got), part, row, pair_id))
 
     @property
     def total(self) -> int:
@@ -106,8 +105,7 @@ def hashed_part(store: ObjectStore, part: PartInfo, log: DamageLog) -> Iterator[
         try:
             path = stack.enter_context(store.local_copy(part.key))
         except NotFoundError:
-            expected = f"{part.size_bytes} bytes"
-            log.add(Check.PART_MISSING, part.key, expected=expected, got="no object")
+            log.add(Check.PART_MISSING, f"{part.size_bytes} bytes", "no object", part.key)
         else:
             _compare_bytes(path, part, log)
         yield path
@@ -121,17 +119,17 @@ def read_batches(
     try:
         with pq.ParquetFile(path) as file:
             if damage := _schema_damage(present_names(file.schema_arrow), part):
-                log.add(Check.PART_FORMAT, part.key, expected=damage[0], got=damage[1])
+                log.add(Check.PART_FORMAT, *damage, part.key)
                 return
             for batch in iter_batches(file, batch_rows, columns):
                 batch.validate(full=True)  # damaged text may be none
                 yield batch
                 num_rows += batch.num_rows
     except PART_ERRORS as error:
-        log.add(Check.PART_FORMAT, part.key, num_rows, expected="a readable row", got=error)
+        log.add(Check.PART_FORMAT, "a readable row", error, part.key, num_rows)
         return
     if num_rows != part.num_rows:
-        log.add(Check.PART_ROWS, part.key, expected=f"{part.num_rows} rows", got=num_rows)
+        log.add(Check.PART_ROWS, f"{part.num_rows} rows", num_rows, part.key)
 
 
 def _schema_damage(found: pa.Schema, part: PartInfo) -> tuple[str, str] | None:
@@ -156,8 +154,8 @@ def _describe_column(column: pa.Field) -> str:
 def _compare_bytes(path: Path, part: PartInfo, log: DamageLog) -> None:
     size_bytes = path.stat().st_size
     if size_bytes != part.size_bytes:
-        log.add(Check.PART_SIZE, part.key, expected=f"{part.size_bytes} bytes", got=size_bytes)
+        log.add(Check.PART_SIZE, f"{part.size_bytes} bytes", size_bytes, part.key)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != part.sha256:
-        log.add(Check.PART_HASH, part.key, expected=f"SHA-256 {part.sha256}", got=found)
+        log.add(Check.PART_HASH, f"SHA-256 {part.sha256}", found, part.key)

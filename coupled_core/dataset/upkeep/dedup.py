@@ -50,6 +50,7 @@ class _Search:
             for are in (_is_settled, _is_open)
         )
         self._duplicate_of = find_duplicates(settled, open_, self._config)
+        # What was decided about a part for an earlier base may be wrong for this one.
         return True
 
     def change(self, rows: Sequence[Row], _run: RunInfo) -> list[Row]:

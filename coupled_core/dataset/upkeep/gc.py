@@ -1,13 +1,13 @@
 """Remove what nothing names any more: first a plan, which changes nothing, then the removal."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 
 from coupled_core.dataset.commit.upload import UploadedShard
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
 from coupled_core.dataset.reader import (
     committed_pair_ids,
@@ -16,15 +16,9 @@ from coupled_core.dataset.reader import (
     part_pair_ids,
 )
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.work import (
-    DONE,
-    WORK_FOLDER,
-    WorkFolder,
-    WorkObject,
-    parse_work_key,
-    planned_run,
-)
+from coupled_core.dataset.work import DONE, WORK_FOLDER, WorkFolder, parse_work_key
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
@@ -44,9 +38,6 @@ class Garbage(StrEnum):
     ABANDONED_WORK = "abandoned work"
     PROBE = "probe"
     UNFINISHED_WRITE = "unfinished write"
-
-
-_FINISHED, _ABANDONED = Garbage.FINISHED_WORK, Garbage.ABANDONED_WORK
 
 
 @dataclass(frozen=True)
@@ -119,9 +110,12 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     if pointer is None:
         raise DatasetError(f"{store.uri} has no current snapshot: all of it could be garbage")
     retained, going = _choose_snapshots(store, pointer, retention, now)
-    work, waiting = _survey_work(store, load_snapshot(store, pointer.snapshot_id), retention, now)
-    named = waiting.union(*(_named_by(store, name) for name in retained))
+    survey = _WorkSurvey(store, load_snapshot(store, pointer.snapshot_id))
+    work = survey.removals(retention, now)
+    named = survey.waiting_parts.union(*(_named_by(store, name) for name in retained))
     until = now - retention.grace
+    # Snapshots go before the parts that only they name: a killed collection leaves no snapshot
+    # that names a part which is gone.
     removals = [
         *(Removal(info.key, info.size_bytes, Garbage.SNAPSHOT) for info in going.values()),
         *_reports(store, going),
@@ -181,71 +175,69 @@ class _NamedSince:
         return self._keys
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Everything below `work/`."""
-
-    shards: dict[tuple[str, int], list[WorkObject]]
-    """By run and shard."""
-    plans: dict[str, list[ObjectInfo]]
-    """By run."""
-    probes: list[ObjectInfo]
-    """Left by writers that died while they tried the store out."""
-
-
-def _list_all_work(store: ObjectStore) -> _Work:
-    work = _Work(defaultdict(list), defaultdict(list), [])
-    for info in store.list(WORK_FOLDER):
-        if found := parse_work_key(info):
-            work.shards[found.run_id, found.shard_index].append(found)
-        elif run_id := planned_run(info):
-            work.plans[run_id].append(info)
-        elif info.key.startswith(_PROBE):
-            work.probes.append(info)
-    return work
-
-
-def _survey_work(
-    store: ObjectStore, current: Snapshot, retention: Retention, now: datetime
-) -> tuple[list[Removal], set[str]]:
-    """Return the work that goes, the marker of a shard last, and the parts that wait for a commit.
-
-    Raises:
-        StorageError: a marker is damaged, so that nobody knows which parts it names.
-    """
-    work, judge, until = _list_all_work(store), _Judge(store, current), now - retention.grace
-    finished: list[list[ObjectInfo]] = []
-    unfinished: list[list[ObjectInfo]] = []
-    named: set[str] = set()
-    at_work = set(work.plans) - set(current.run_ids)
-    for (run_id, shard_index), objects in work.shards.items():
-        done = WorkFolder(store, run_id, shard_index).read_done()
-        uploaded = None if done is None else UploadedShard.model_validate(done)
-        is_finished = uploaded is not None and judge.is_committed(uploaded)
-        infos = [each.info for each in sorted(objects, key=lambda each: each.name == DONE)]
-        (finished if is_finished else unfinished).append(infos)
-        if not is_finished:
-            at_work.add(run_id)
-            named.update(part.key for part in (uploaded.parts if uploaded else ()))
-    for run_id, infos in work.plans.items():  # one that is needed after all is made again
-        (unfinished if run_id in at_work else finished).append(infos)
-    removals = [r for infos in finished for r in _select_whole(infos, until, _FINISHED)]
-    removals += _select(work.probes, until, Garbage.PROBE)
-    if retention.abandoned_work is not None:
-        until = min(until, now - retention.abandoned_work)
-        removals += [r for infos in unfinished for r in _select_whole(infos, until, _ABANDONED)]
-    return removals, named
-
-
-class _Judge:
-    """Says whether the pairs of a finished shard are in the dataset."""
+class _WorkSurvey:
+    """All work, and which of it the current snapshot has made superfluous."""
 
     def __init__(self, store: ObjectStore, current: Snapshot) -> None:
+        self.waiting_parts: set[str] = set()
+        """Keys of parts that wait for a commit, once `removals` was called."""
         self._store, self._current = store, current
         self._keys = {part.key for part in current.parts}
-        self._committed: PairIdSet | None = None
+        self._committed: IdSet | None = None
 
-    def is_committed(self, shard: UploadedShard) -> bool:
+    def removals(self, retention: Retention, now: datetime) -> list[Removal]:
+        """Return what goes, in an order in which a killed collection can be taken up again.
+
+        Raises:
+            StorageError: a marker is damaged, so that nobody knows which parts it names.
+        """
+        runs: dict[str, dict[int | None, list[ObjectInfo]]] = defaultdict(lambda: defaultdict(list))
+        probes = []
+        for info in self._store.list(WORK_FOLDER):
+            if found := parse_work_key(info.key):
+                runs[found.run_id][found.shard_index].append(info)
+            elif info.key.startswith(_PROBE):
+                probes.append(info)
+        until = {why: now - retention.grace for why in (Garbage.FINISHED_WORK, Garbage.PROBE)}
+        abandoned = retention.abandoned_work
+        if abandoned is not None:
+            until[Garbage.ABANDONED_WORK] = min(now - retention.grace, now - abandoned)
+        going = [each for run_id in runs for each in self._in_run(run_id, runs[run_id], until)]
+        return [*going, *_select(probes, until[Garbage.PROBE], Garbage.PROBE)]
+
+    def _in_run(
+        self,
+        run_id: str,
+        work: Mapping[int | None, list[ObjectInfo]],
+        until: Mapping[Garbage, datetime],
+    ) -> Iterator[Removal]:
+        shards: list[list[Removal]] = []
+        # A plan that no shard has begun with may wait for the splitter's answers.
+        has_begun = run_id in self._current.run_ids or any(index is not None for index in work)
+        why_plan = Garbage.FINISHED_WORK if has_begun else Garbage.ABANDONED_WORK
+        for shard_index, objects in work.items():
+            if shard_index is not None:
+                is_done = self._is_committed(run_id, shard_index)
+                why = Garbage.FINISHED_WORK if is_done else Garbage.ABANDONED_WORK
+                why_plan = why_plan if is_done else why
+                marker_last = sorted(objects, key=lambda info: info.key.endswith(f"/{DONE}"))
+                shards.append(_select_whole(marker_last, until.get(why), why))
+        if all(shards):
+            yield from _select_whole(work.get(None, []), until.get(why_plan), why_plan)
+        yield from chain.from_iterable(shards)
+
+    def _is_committed(self, run_id: str, shard_index: int) -> bool:
+        """Say whether a shard is finished and all its pairs are in the dataset."""
+        done = WorkFolder(self._store, run_id, shard_index).read_done()
+        if done is None:
+            return False
+        shard = UploadedShard.model_validate(done)
+        if self._holds(shard):
+            return True
+        self.waiting_parts.update(part.key for part in shard.parts)
+        return False
+
+    def _holds(self, shard: UploadedShard) -> bool:
         """Compare parts first; ids only where a commit or a re-cut wrote the parts anew."""
         if all(part.key in self._keys for part in shard.parts):
             return True
@@ -274,7 +266,8 @@ def _choose_snapshots(
     if retention.older_than is not None:
         until = now - retention.older_than
         keep |= {name for name, info in found.items() if not _is_old(info, until)}
-    keep -= set(pointer.removing)  # a collection that was killed had begun with them
+    # A collection that was killed had begun with these: some of their parts may be gone.
+    keep -= set(pointer.removing)
     retained = [name for name in newest if name in keep]
     return retained, {name: found[name] for name in newest if name not in keep}
 
@@ -302,11 +295,12 @@ def _select(infos: Iterable[ObjectInfo], until: datetime, why: Garbage) -> Itera
 
 
 def _select_whole(
-    objects: Sequence[ObjectInfo], until: datetime, why: Garbage
-) -> Iterator[Removal]:
-    """Yield the objects of a shard if none of them was written since."""
-    if all(_is_old(info, until) for info in objects):
-        yield from _select(objects, until, why)
+    objects: Sequence[ObjectInfo], until: datetime | None, why: Garbage
+) -> list[Removal]:
+    """Return the objects of a shard, or of a plan, if none of them was written since."""
+    if until is None or not all(_is_old(info, until) for info in objects):
+        return []
+    return list(_select(objects, until, why))
 
 
 def _is_old(info: ObjectInfo, until: datetime) -> bool:

@@ -51,6 +51,7 @@ def list_snapshots(store: ObjectStore) -> list[SnapshotSummary]:
     pointer = read_pointer(store)
     found = {name: _describe(store, name) for name in list_snapshot_files(store)}
     name, state = pointer.snapshot_id if pointer else None, "current"
+    # A damaged file does not say what it followed, so the history that is known ends there.
     while name in found:
         if found[name].damage is None:
             found[name] = replace(found[name], state=state)
@@ -90,7 +91,6 @@ def roll_back(store: ObjectStore, name: str) -> tuple[Snapshot, str]:
     rival commits meanwhile is never taken away unseen: then nothing is changed.
 
     Args:
-        store: The dataset.
         name: An id or another name that `find_snapshot` knows.
 
     Returns:
@@ -123,6 +123,7 @@ def roll_back(store: ObjectStore, name: str) -> tuple[Snapshot, str]:
 
 def _check_parts(store: ObjectStore, snapshot: Snapshot) -> None:
     """Check that all parts are there, from one listing a folder; `verify` checks their content."""
+    # One listing a folder instead of one request a part, of which there may be thousands.
     folders = {part.key.partition("/")[0] for part in snapshot.parts}
     sizes = {info.key: info.size_bytes for name in folders for info in store.list(f"{name}/")}
     for part in snapshot.parts:

@@ -98,6 +98,7 @@ def _iter_near(wordings: list[_Wording]) -> Iterator[tuple[_Wording, _Wording]]:
     frequency = Counter(word for words, _ in wordings for word in words)
     holders: dict[str, list[int]] = defaultdict(list)
     for index, (words, partition) in enumerate(wordings):
+        # Near sets share one of the rarest words of each, and few sets have a rare word.
         rarest = sorted(words, key=lambda word: (frequency[word], word))
         prefix = rarest[: len(words) - -(-2 * len(words) // 3) + 1]
         for other in sorted({other for word in prefix for other in holders[word]}):

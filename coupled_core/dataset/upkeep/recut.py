@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from coupled_core.config import FilterConfig
+from coupled_core.dataset.best_pairs import Candidate, Edit, choose_best
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
 from coupled_core.errors import ConfigError, DatasetError
-from coupled_core.filtering.best_pairs import Candidate, Edit, choose_best
 from coupled_core.filters import find_objections, list_filters, order_reasons
 from coupled_core.records import RejectReason, Status
 from coupled_core.storage.store import ObjectStore
@@ -42,7 +42,6 @@ def recut(
     that are dropped now stay in their parts, so the same dataset can be re-cut back.
 
     Args:
-        store: The dataset.
         thresholds: Bounds by the setting of their filter.
         leave_out: Leave pairs dropped whose images were never stored, instead of refusing.
         single_writer: Nothing else writes here.
@@ -94,6 +93,7 @@ class _Recut:
         chosen = choose_best(map(_candidate, stored), quotas)
         beaten = {row["pair_id"] for row in passing} - chosen
         decided = judged | {name: [_NOT_BEST] for name in beaten}
+        # Their rows stay as they are; `change_run` refuses all of it unless they may be left out.
         self.without_images |= missing
         for name in missing:
             del decided[name]

@@ -78,10 +78,7 @@ def find_pair(store: ObjectStore, snapshot: Snapshot, pair_id: str) -> tuple[Row
             f"pair {row['pair_id']} was never made: its status is {row['status']} "
             f"({row['error_message']})"
         )
-    run = snapshot.run_of(part)
-    if run is None:
-        raise DatasetError(f"snapshot {snapshot.snapshot_id} names no run {part.run_id}")
-    return row, run
+    return row, snapshot.run_of(part)
 
 
 def sample_of(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Sample, tuple[int, int]]:
@@ -131,6 +128,7 @@ def _same_sample(store: ObjectStore, snapshot: Snapshot, row: Row) -> Iterator[R
 def differing_settings(row: Row, generation: Any) -> dict[str, tuple[Any, Any]]:
     """Return what a generator has otherwise than a row asks for: by name, wanted and found."""
     pairs = {name: (row[name], getattr(generation, name)) for name in REPRODUCED}
+    # Early versions did not write every column down; what is not known cannot differ.
     return {name: (old, new) for name, (old, new) in pairs.items() if old not in (None, new)}
 
 

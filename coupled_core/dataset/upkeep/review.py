@@ -115,6 +115,7 @@ class _Review:
         if verdict is None:
             return row
         self._unknown.discard(row["pair_id"])
+        # All decisions are looked at before any is refused, so that a person sees all of them.
         if verdict == KEEP and row["image_part"] is None:
             self._without_images.add(row["pair_id"])
             return row

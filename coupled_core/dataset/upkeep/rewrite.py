@@ -1,14 +1,20 @@
 """A new snapshot from changed rows: manifest parts are written anew, images stay where they are."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from coupled_core.dataset.commit.publish import publish_rebased
-from coupled_core.dataset.commit.upload import temporary_folder, upload_part, verify_part
+from coupled_core.dataset.commit.upload import upload_part, verify_part
 from coupled_core.dataset.funnel import Funnel, count_rows
-from coupled_core.dataset.parts import PartInfo, write_image_files, write_manifest_file
+from coupled_core.dataset.parts import (
+    PartInfo,
+    temporary_folder,
+    write_image_files,
+    write_manifest_file,
+)
 from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
@@ -64,7 +70,8 @@ def rewrite_rows(
     rewriting = _Rewriting(store, rewrite)
     what = f"{rewrite.action} {store.uri}"
     snapshot = publish_rebased(store, rewriting.follow, what, single_writer=single_writer)
-    return rewriting.report(snapshot)
+    changes = sum((part.changes for part in rewriting.parts), Counter[str]())
+    return RewriteReport(snapshot, changes["dropped"], changes["kept"], changes["all"])
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,8 @@ class _RewrittenPart:
     parts: tuple[PartInfo, ...]
     """The manifest part, and parts of images that came back among the kept ones."""
     funnel: Funnel
-    num_dropped: int = 0
-    num_kept: int = 0
-    num_changed: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
+    """The numbers of a `RewriteReport`."""
 
 
 class _Rewriting:
@@ -87,7 +93,7 @@ class _Rewriting:
         self._store, self._rewrite = store, rewrite
         self._done: dict[str, _RewrittenPart] = {}
         """By key of the part as it was."""
-        self._rewritten: list[_RewrittenPart] = []
+        self.parts: list[_RewrittenPart] = []
         """The manifest parts of the last snapshot that was followed."""
 
     def follow(self, base: Snapshot | None) -> Snapshot | None:
@@ -99,10 +105,11 @@ class _Rewriting:
         if self._rewrite.prepare(base):
             self._done.clear()
         self._rewrite_parts(base)
-        self._rewritten = [self._done[part.key] for part in base.parts_of("manifest")]
+        self.parts = [self._done[part.key] for part in base.parts_of("manifest")]
         others = tuple(part for part in base.parts if part.kind != "manifest")
+        # Images that came back may lie in a part that an earlier re-cut has made already.
         known = {part.key for part in others}
-        new = tuple(p for each in self._rewritten for p in each.parts if p.key not in known)
+        new = tuple(p for each in self.parts for p in each.parts if p.key not in known)
         runs = tuple(self._recount(run) for run in base.runs)
         snapshot = Snapshot.create(
             parent=base.snapshot_id,
@@ -113,27 +120,12 @@ class _Rewriting:
         )
         return None if (snapshot.parts, runs) == (base.parts, base.runs) else snapshot
 
-    def report(self, snapshot: Snapshot | None) -> RewriteReport:
-        """Return what was done to the rows of the snapshot that was followed."""
-        return RewriteReport(
-            snapshot,
-            num_dropped=sum(part.num_dropped for part in self._rewritten),
-            num_kept=sum(part.num_kept for part in self._rewritten),
-            num_changed=sum(part.num_changed for part in self._rewritten),
-        )
-
     def _rewrite_parts(self, base: Snapshot) -> None:
         todo = [part for part in base.parts_of("manifest") if part.key not in self._done]
         progress, action = current_progress(), self._rewrite.action
         progress.begin(action, sum(part.num_rows for part in todo))
         for part in todo:
-            run = base.run_of(part)
-            if run is None:
-                raise DatasetError(
-                    f"snapshot {base.snapshot_id} names no run {part.run_id} of its part "
-                    f"{part.key}: run `coupled verify`"
-                )
-            self._done[part.key] = self._rewrite_part(part, run)
+            self._done[part.key] = self._rewrite_part(part, base.run_of(part))
             progress.advance(action, part.num_rows)
 
     def _rewrite_part(self, part: PartInfo, run: RunInfo) -> _RewrittenPart:
@@ -141,22 +133,20 @@ class _Rewriting:
         verify_part(self._store, part)
         before = list(iter_rows(iter_manifest(self._store, [part])))
         after = self._rewrite.change([dict(row) for row in before], run)
+        # An unchanged part keeps its name, and readers need not fetch it again.
         if after == before:
             return _RewrittenPart(part.run_id, (part,), count_rows(before))
-        changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+        changes: Counter[str] = Counter()
+        for old, new in zip(before, after, strict=True):
+            changes["all"] += old != new
+            changes["dropped"] += old["kept"] and not new["kept"]
+            changes["kept"] += new["kept"] and not old["kept"]
         _refuse_without_images(after, self._rewrite.action)
         with temporary_folder() as folder:
             images = self._bring_back(part, after, folder)
             file = write_manifest_file(after, folder, part.shard_index)
-            manifest = upload_part(self._store, file, part.run_id)
-        return _RewrittenPart(
-            part.run_id,
-            (manifest, *images),
-            count_rows(after).check(),
-            num_dropped=sum(old["kept"] and not new["kept"] for old, new in changed),
-            num_kept=sum(new["kept"] and not old["kept"] for old, new in changed),
-            num_changed=len(changed),
-        )
+            parts = (upload_part(self._store, file, part.run_id), *images)
+        return _RewrittenPart(part.run_id, parts, count_rows(after).check(), changes)
 
     def _bring_back(
         self, part: PartInfo, rows: Sequence[Row], folder: Path
@@ -170,7 +160,7 @@ class _Rewriting:
         return tuple(upload_part(self._store, file, part.run_id) for file in files)
 
     def _recount(self, run: RunInfo) -> RunInfo:
-        funnels = (part.funnel for part in self._rewritten if part.run_id == run.run_id)
+        funnels = (part.funnel for part in self.parts if part.run_id == run.run_id)
         funnel = sum(funnels, Funnel()).check()
         return self._rewrite.change_run(run).model_copy(update={"funnel": funnel})
 

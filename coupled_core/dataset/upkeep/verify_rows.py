@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from coupled_core.dataset.backgrounds import PARTITIONS, canonical_background
 from coupled_core.dataset.funnel import FUNNEL_COLUMNS, Funnel, count_rows
 from coupled_core.dataset.parts import PartInfo, Place
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.upkeep.damage import Check, DamageLog, read_batches
+from coupled_core.dataset.upkeep.damage import Check, DamageLog, Finding, read_batches
 from coupled_core.dataset.upkeep.partition import NearBackgrounds, find_near_backgrounds
 from coupled_core.filters import NUMBERS, find_objections
 from coupled_core.records import RejectReason, Status
@@ -66,6 +66,7 @@ class RowLedger:
             if row["kept"] and partition and background is not None:
                 self._backgrounds[background, name] += 1
             block[index] = (high, low, _hash(row["group_id"]), _hash(plain), partition, *place)
+            # So that `verify` reads an image part's manifest parts again, and no others.
             if row["image_part"] is not None:
                 self._holders[row["image_part"]].add(part)
         self._blocks.append(block)
@@ -84,18 +85,16 @@ class RowLedger:
             return
         rows = np.concatenate(self._blocks)
         for first, again in _repeats(rows):
-            got = f"the id of {self._name(first)}"
-            self._log_row(log, Check.PAIR_ID, again, expected="an id of its own", got=got)
+            finding = (Check.PAIR_ID, "an id of its own", f"the id of {self._name(first)}")
+            self._log_row(log, finding, again)
         self._report_lost_keepers(rows, log)
-        crossings = {
-            "background": Check.BACKGROUND_PARTITION,
-            "group": Check.GROUP_PARTITION,
-        }
-        for field, check in crossings.items():
+        for field, check in (
+            ("background", Check.BACKGROUND_PARTITION),
+            ("group", Check.GROUP_PARTITION),
+        ):
             for first, other in _crossings(rows, field):
                 expected = f"{_PARTITIONS[first['partition']]}, as in {self._name(first)}"
-                got = _PARTITIONS[other["partition"]]
-                self._log_row(log, check, other, expected=expected, got=got)
+                self._log_row(log, (check, expected, _PARTITIONS[other["partition"]]), other)
 
     def _report_lost_keepers(self, rows: NDArray[Any], log: DamageLog) -> None:
         keepers = np.array([_halves(each[3]) for each in self._duplicates], np.uint64)
@@ -103,13 +102,11 @@ class RowLedger:
         there = np.isin(_mix(keepers[:, 0], keepers[:, 1]), _mix(rows["id_high"], rows["id_low"]))
         for (part, row, pair_id, keeper), is_there in zip(self._duplicates, there, strict=True):
             if not is_there:
-                place = (self._parts[part], row)
                 expected = f"pair {keeper}, which it duplicates"
-                log.add(Check.DUPLICATE_OF, *place, expected=expected, got="none", pair_id=pair_id)
+                log.add(Check.DUPLICATE_OF, expected, "none", self._parts[part], row, pair_id)
 
-    def _log_row(self, log: DamageLog, check: Check, row: Any, *, expected: str, got: str) -> None:
-        pair_id = f"{row['id_high']:016x}{row['id_low']:016x}"
-        log.add(check, *self._place(row), expected=expected, got=got, pair_id=pair_id)
+    def _log_row(self, log: DamageLog, finding: Finding, row: Any) -> None:
+        log.add(*finding, *self._place(row), f"{row['id_high']:016x}{row['id_low']:016x}")
 
     def _place(self, row: Any) -> Place:
         return self._parts[row["part"]], int(row["row"])
@@ -171,70 +168,65 @@ _COLUMNS = sorted(
 _MADE = ("image_0_sha256", "image_1_sha256", *NUMBERS)
 
 
-@dataclass(frozen=True)
-class ManifestChecks:
-    """Checks the rows of one manifest part."""
+def verify_rows(
+    path: Path,
+    part: PartInfo,
+    ledger: RowLedger,
+    log: DamageLog,
+    *,
+    thresholds: Mapping[str, float],
+    num_images: Mapping[str, int],
+) -> Funnel:
+    """Check the rows of a manifest part one by one, and return their funnel.
 
-    part: PartInfo
-    places: Mapping[str, int]
-    """Number of rows of each image part of the snapshot."""
-    thresholds: Mapping[str, float]
-    """The bounds that decided about the rows of the part, by the setting of their filter."""
-    log: DamageLog
+    Args:
+        path: The part as a local file.
+        ledger: Takes the rows, to compare them with all others.
+        thresholds: The bounds that decided about the rows, by the setting of their filter.
+        num_images: Rows of each part of the snapshot that holds images.
+    """
+    seen: list[Row] = []
+    absent = dict.fromkeys(_COLUMNS)
+    for batch in read_batches(path, part, log, columns=_COLUMNS, batch_rows=_BATCH_ROWS):
+        rows = [absent | row for row in batch.to_pylist()]
+        ledger.add(part.key, len(seen), rows)
+        for index, row in enumerate(rows, len(seen)):
+            for finding in chain(_check_decision(row, thresholds), _check_place(row, num_images)):
+                log.add(*finding, part.key, index, row["pair_id"])
+        seen += [{name: row[name] for name in FUNNEL_COLUMNS} for row in rows]
+    return count_rows(seen)
 
-    def verify(self, path: Path, ledger: RowLedger) -> Funnel:
-        """Check all rows, hand them to the ledger, and return their funnel."""
-        rows_seen: list[Row] = []
-        for batch in read_batches(
-            path, self.part, self.log, columns=_COLUMNS, batch_rows=_BATCH_ROWS
-        ):
-            absent = dict.fromkeys(_COLUMNS)
-            rows = [absent | row for row in batch.to_pylist()]
-            ledger.add(self.part.key, len(rows_seen), rows)
-            for index, row in enumerate(rows, len(rows_seen)):
-                self._check_decision(index, row)
-                self._check_place(index, row)
-            rows_seen += [{name: row[name] for name in FUNNEL_COLUMNS} for row in rows]
-        return count_rows(rows_seen)
 
-    def _check_decision(self, index: int, row: Row) -> None:
-        if row["kept"] and row["status"] != Status.OK:
-            self._add(Check.DECISION, index, row, "status ok of a kept pair", row["status"])
-            return
-        if row["kept"] == bool(row["reject_reasons"]):
-            expected = "no reasons of a kept pair" if row["kept"] else "a reason why it is not kept"
-            self._add(Check.DECISION, index, row, expected, row["reject_reasons"])
-        if row["kept"] and row["review_status"] == "drop":
-            self._add(Check.DECISION, index, row, "a pair that a person dropped not kept", "kept")
-        if RejectReason.DUPLICATE in row["reject_reasons"] and row["duplicate_of"] is None:
-            self._add(Check.DUPLICATE_OF, index, row, "the pair that it duplicates", "none")
-        if row["status"] == Status.OK:
-            self._check_thresholds(index, row)
+def _check_decision(row: Row, thresholds: Mapping[str, float]) -> Iterator[Finding]:
+    kept, review = row["kept"], row["review_status"]
+    if kept and row["status"] != Status.OK:
+        yield Check.DECISION, "status ok of a kept pair", row["status"]
+        return
+    if kept == bool(row["reject_reasons"]):
+        expected = "no reasons of a kept pair" if kept else "a reason why it is not kept"
+        yield Check.DECISION, expected, row["reject_reasons"]
+    if kept and review == "drop":
+        yield Check.DECISION, "a pair that a person dropped not kept", "kept"
+    if RejectReason.DUPLICATE in row["reject_reasons"] and row["duplicate_of"] is None:
+        yield Check.DUPLICATE_OF, "the pair that it duplicates", "none"
+    if row["status"] != Status.OK:
+        return
+    if empty := [name for name in _MADE if row[name] is None]:
+        yield Check.DECISION, "every image and score of a made pair", empty
+    elif kept and review != "keep":
+        found = [f"{reason} ({why})" for reason, why in find_objections(row, thresholds)]
+        if found:
+            yield Check.THRESHOLDS, "a kept pair within the thresholds", "; ".join(found)
 
-    def _check_thresholds(self, index: int, row: Row) -> None:
-        empty = [name for name in _MADE if row[name] is None]
-        if empty:
-            self._add(Check.DECISION, index, row, "every image and score of a made pair", empty)
-        elif row["kept"] and row["review_status"] != "keep":
-            found = [f"{reason} ({why})" for reason, why in find_objections(row, self.thresholds)]
-            if found:
-                expected, got = "a kept pair within the thresholds", "; ".join(found)
-                self._add(Check.THRESHOLDS, index, row, expected, got)
 
-    def _check_place(self, index: int, row: Row) -> None:
-        part, place = row["image_part"], row["image_row"]
-        if part is None:
-            if row["kept"]:
-                self._add(Check.PLACE, index, row, "images of a kept pair", "none stored")
-        elif part not in self.places:
-            self._add(Check.PLACE, index, row, "an image part of the snapshot", part)
-        elif place is None or not 0 <= place < self.places[part]:
-            expected = f"a row of {part} below {self.places[part]}"
-            self._add(Check.PLACE, index, row, expected, place)
-        elif row["kept"] and not part.startswith("images/"):
-            self._add(Check.PLACE, index, row, "images of a kept pair below images/", part)
-
-    def _add(self, check: Check, index: int, row: Row, expected: str, got: Any) -> None:
-        self.log.add(
-            check, self.part.key, index, expected=expected, got=got, pair_id=row["pair_id"]
-        )
+def _check_place(row: Row, num_images: Mapping[str, int]) -> Iterator[Finding]:
+    part, place = row["image_part"], row["image_row"]
+    if part is None:
+        if row["kept"]:
+            yield Check.PLACE, "images of a kept pair", "none stored"
+    elif part not in num_images:
+        yield Check.PLACE, "an image part of the snapshot", part
+    elif place is None or not 0 <= place < num_images[part]:
+        yield Check.PLACE, f"a row of {part} below {num_images[part]}", place
+    elif row["kept"] and not part.startswith("images/"):
+        yield Check.PLACE, "images of a kept pair below images/", part

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 
 from coupled_core.dataset.images import encode_image
 from coupled_core.errors import StorageError
-from coupled_core.filters import SCORES
-from coupled_core.records import Sample
+from coupled_core.records import METRIC_NAMES, Sample
 from coupled_core.research.evaluation.pairs import EvaluatedPair
 from coupled_core.research.methods.method import Knobs
 
@@ -32,7 +31,7 @@ SCHEMA = pa.schema(
         ("background_prompt", pa.string()),
         ("entity_prompt_0", pa.string()),
         ("entity_prompt_1", pa.string()),
-        *((name, pa.float64()) for name in SCORES),  # null where there are no images
+        *((name, pa.float64()) for name in METRIC_NAMES),  # null where there are no images
         ("guards", pa.list_(pa.string())),
         ("objective", pa.float64()),  # J, or the floor where a guard fired; never null
         ("seconds", pa.float64()),
@@ -118,7 +117,7 @@ def key_of(sample: Sample) -> str:
 
 
 def _describe(sample: Sample, pair: EvaluatedPair) -> dict[str, Any]:
-    scores = {n: getattr(pair.scores, n) if pair.scores else None for n in SCORES}
+    scores = {n: getattr(pair.scores, n) if pair.scores else None for n in METRIC_NAMES}
     i, j = pair.image_i, pair.image_j
     return {
         "method": pair.method,

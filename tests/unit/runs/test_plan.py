@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.id_set import IdSet
 from coupled_core.prompts import prompt_set
 from coupled_core.runs import plan as module
 from coupled_core.runs.plan import RunPlan, plan_run
@@ -52,7 +52,7 @@ def _plan(
     monkeypatch: pytest.MonkeyPatch | None = None,
 ) -> RunPlan:
     if monkeypatch is not None:
-        held = PairIdSet([list(committed)] if committed else [])
+        held = IdSet([list(committed)] if committed else [])
         monkeypatch.setattr(module, "committed_pair_ids", lambda *_: held)
     return plan_run(config, generation)
 

@@ -131,33 +131,6 @@ def test_finished_work_is_recognised_by_its_pairs_when_its_parts_were_rewritten(
     assert Garbage.FINISHED_WORK in _kinds(_plan(store))
 
 
-def _plan_of(store: LocalStore, run: str) -> set[str]:
-    keys = {f"work/{run}/plan.json", f"work/{run}/plan/00000.parquet"}
-    for key in keys:
-        store.write(key, b"{}")
-    return keys
-
-
-def test_the_plan_of_a_run_goes_with_its_last_work(store: LocalStore) -> None:
-    shard = publish(store, "run", 0)
-    commit_shards(store, [shard], describe_run("run"))
-    WorkFolder(store, "run", 0).write_done(shard.model_dump(mode="json"))
-    keys = _plan_of(store, "run")
-    assert keys < {removal.key for removal in _plan(store).removals}
-    WorkFolder(store, "run", 1).write_json("split.json", {})
-    assert keys.isdisjoint(removal.key for removal in _plan(store).removals)
-
-
-def test_the_plan_of_a_run_that_has_no_rows_yet_goes_only_as_abandoned_work(
-    store: LocalStore,
-) -> None:
-    _commit(store, 0, run="other")
-    keys = _plan_of(store, "run")
-    assert _plan(store).removals == ()
-    retention = Retention(abandoned_work=timedelta(days=2))
-    assert {removal.key for removal in _plan(store, retention).removals} == keys
-
-
 def test_unfinished_work_goes_only_when_asked_for(store: LocalStore) -> None:
     _commit(store, 0)
     WorkFolder(store, "open", 3).write_json("split.json", {})
@@ -167,6 +140,41 @@ def test_unfinished_work_goes_only_when_asked_for(store: LocalStore) -> None:
     assert _kinds(_plan(store, Retention(abandoned_work=timedelta(days=2)))) == {
         Garbage.ABANDONED_WORK
     }
+
+
+PLAN = ["work/run/plan.json", "work/run/plan/00000.parquet"]
+
+
+def _plan_run(store: LocalStore) -> None:
+    for key in PLAN:
+        store.write(key, b"what the shards of the run are made of")
+
+
+def test_a_plan_goes_with_the_last_of_its_shards_and_its_marker_first(store: LocalStore) -> None:
+    _plan_run(store)
+    shards = [publish(store, "run", index) for index in range(2)]
+    for shard in shards:
+        WorkFolder(store, "run", shard.shard_index).write_done(shard.model_dump(mode="json"))
+    commit_shards(store, shards[:1], describe_run("run"))
+    assert [removal.key for removal in _plan(store).removals] == ["work/run/00000/done.json"]
+    commit_shards(store, shards, describe_run("run"))
+    removals = [(r.key, r.why) for r in _plan(store).removals if r.key.startswith("work/")]
+    done = ["work/run/00000/done.json", "work/run/00001/done.json"]
+    assert removals == [(key, Garbage.FINISHED_WORK) for key in (*PLAN, *done)]
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_plan_of_an_unfinished_run_goes_only_when_asked_for(
+    store: LocalStore, has_begun: bool
+) -> None:
+    _commit(store, 0, run="another")
+    _plan_run(store)
+    if has_begun:
+        WorkFolder(store, "run", 3).write_json("split.json", {})
+    assert _plan(store).removals == ()
+    plan = _plan(store, Retention(abandoned_work=timedelta(days=2)))
+    assert _kinds(plan) == {Garbage.ABANDONED_WORK}
+    assert [removal.key for removal in plan.removals][:2] == PLAN
 
 
 def test_leftovers_of_killed_writers_go(store: LocalStore) -> None:

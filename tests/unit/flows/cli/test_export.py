@@ -56,7 +56,7 @@ def test_a_person_is_told_the_terms(dataset: str, tmp_path: Path) -> None:
     [
         (("nonsense",), 2, "expected one of"),
         (("ai-toolkit", "--split", "all"), 2, "would mix the partitions"),
-        (("ai-toolkit", "--snapshot", "none-such"), 4, "snapshot none-such"),
+        (("ai-toolkit", "--snapshot", "none-such"), 2, "no snapshots begin with 'none-such'"),
         (("ai-toolkit", "--dataset", "empty-folder"), 4, "holds no dataset"),
     ],
 )

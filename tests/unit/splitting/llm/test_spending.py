@@ -55,3 +55,13 @@ def test_a_request_that_turns_out_cheaper_makes_room_for_one_that_waits(ledger: 
         waiting.result(timeout=20)
     budget.settle()
     assert ledger.total() == pytest.approx(0.35)
+
+
+def test_who_settles_leaves_what_others_have_on_its_way_set_aside(ledger: Ledger) -> None:
+    budget = OnlineBudget(ledger, cap_usd=0.7)
+    with budget.reserve(0.6) as purchase:
+        budget.settle()
+        assert ledger.total() == pytest.approx(0.6)
+        purchase.cost_usd = 0.1
+    budget.settle()
+    assert ledger.total() == pytest.approx(0.1)

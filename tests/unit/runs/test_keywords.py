@@ -6,7 +6,7 @@ import pytest
 
 from coupled_core.config import FilterConfig, GenerationConfig, OutputConfig, RunConfig
 from coupled_core.errors import ConfigError
-from coupled_core.keywords import config_from_keywords
+from coupled_core.runs.keywords import config_from_keywords
 
 
 def test_nothing_given_is_the_default() -> None:

@@ -1,6 +1,6 @@
 """Of several attempts at an edit the best are kept."""
 
-from coupled_core.filtering.best_pairs import Candidate, choose_best, unmet_edits
+from coupled_core.dataset.best_pairs import Candidate, choose_best, unmet_edits
 
 
 def test_equal_scores_go_to_the_earlier_attempt_and_then_to_the_earlier_place() -> None:
