@@ -58,7 +58,6 @@ def read_methods(text: str | None) -> tuple[str, ...]:
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ConfigError(
-            f"unknown method {', '.join(map(repr, unknown))}; expected some of "
-            f"{', '.join(known)}"
+            f"unknown method {', '.join(map(repr, unknown))}; expected some of {', '.join(known)}"
         )
     return tuple(dict.fromkeys((OURS, *wanted)))
