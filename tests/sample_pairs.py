@@ -76,16 +76,11 @@ def commit_pairs(
         for index, pair in enumerate(pairs)
     ]
     stored = [rows.image_row(row["pair_id"], looks[i % len(looks)]) for i, row in enumerate(made)]
-    kept = [image for image, row in zip(stored, made, strict=True) if row["kept"]]
-    dropped = [image for image, row in zip(stored, made, strict=True) if not row["kept"]]
-    shard = upload_shard(
-        store,
-        made,
-        kept,
-        dropped_rows=dropped if store_dropped else [],
-        run_id=run_id,
-        shard_index=0,
-    )
+    pairs_made = [
+        (row, image if row["kept"] or store_dropped else None)
+        for row, image in zip(made, stored, strict=True)
+    ]
+    shard = upload_shard(store, pairs_made, run_id=run_id, shard_index=0)
     snapshot = commit_shards(store, [shard], _describe_run(run_id, config))
     assert snapshot is not None
     return snapshot

@@ -1,5 +1,6 @@
 """Small but complete shards, made by the real row builders."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -96,7 +97,16 @@ def make_rows(
 def publish(store: ObjectStore, run_id: str, shard_index: int, **sizes: int) -> UploadedShard:
     """Upload the parts of a sample shard."""
     made = make_rows(run_id, shard_index, **sizes)
-    return upload_shard(store, made.rows, made.image_rows, run_id=run_id, shard_index=shard_index)
+    pairs = with_images(made.rows, made.image_rows)
+    return upload_shard(store, pairs, run_id=run_id, shard_index=shard_index)
+
+
+def with_images(
+    made: Sequence[rows.Row], image_rows: Sequence[rows.Row]
+) -> list[tuple[rows.Row, rows.Row | None]]:
+    """Return manifest rows, each with the row of its images where there is one."""
+    found = {image["pair_id"]: image for image in image_rows}
+    return [(row, found.get(row["pair_id"])) for row in made]
 
 
 def describe_run(run_id: str) -> RunInfo:

@@ -95,43 +95,77 @@ def write_manifest_file(
     return _describe(path, "manifest", shard_index, table.num_rows)
 
 
-def write_image_files(
-    rows: Iterable[Mapping[str, Any]],
-    folder: Path,
-    shard_index: int,
-    *,
-    kind: PartKind = "images",
-    row_group_bytes: int = _IMAGE_ROW_GROUP_BYTES,
-    part_bytes: int = _IMAGE_PART_BYTES,
-) -> tuple[list[PartFile], dict[str, Place]]:
-    """Write rows of images to as many parts as they need; hold one row group in memory.
+class ImageFiles:
+    """Part files of images under way, as many as the rows need; one row group is in memory."""
 
-    Args:
-        rows: What `rows.image_row` makes.
-        row_group_bytes: Most image bytes of a row group, if it has two rows or more.
-        part_bytes: Image bytes at which a file is closed.
+    def __init__(
+        self,
+        folder: Path,
+        shard_index: int,
+        *,
+        kind: PartKind = "images",
+        row_group_bytes: int = _IMAGE_ROW_GROUP_BYTES,
+        part_bytes: int = _IMAGE_PART_BYTES,
+    ) -> None:
+        """Begin.
 
-    Returns:
-        The files, and the place of each pair by its pair_id.
-    """
-    files: list[PartFile] = []
-    places: dict[str, Place] = {}
-    groups = _row_groups(rows, row_group_bytes)
-    pending = next(groups, None)
-    while pending is not None:
+        Args:
+            folder: Where the files go.
+            shard_index: Goes into the names of the parts.
+            kind: Images of kept or of dropped pairs.
+            row_group_bytes: Most image bytes of a row group, if it has two rows or more.
+            part_bytes: Image bytes at which a file is closed.
+        """
+        self.places: dict[str, Place] = {}
+        """Where each pair's images stand, by its pair_id; complete once `finish` has returned."""
+        self._folder, self._shard_index, self._kind = folder, shard_index, kind
+        self._row_group_bytes, self._part_bytes = row_group_bytes, part_bytes
+        self._files: list[PartFile] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._group: list[Mapping[str, Any]] = []
+        self._group_bytes = self._file_bytes = 0
+        self._pair_ids: list[str] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row that `rows.image_row` made."""
+        num_bytes = sum(len(row[name]["bytes"]) for name in IMAGE_FIELDS)
+        # A single row may be larger than a group should be; it still has to go somewhere.
+        if self._group and self._group_bytes + num_bytes > self._row_group_bytes:
+            self._write_group()
+        self._group.append(row)
+        self._group_bytes += num_bytes
+
+    def finish(self) -> list[PartFile]:
+        """Write what is left and return the files."""
+        if self._group:
+            self._write_group()
+        self._close_file()
+        return self._files
+
+    def _write_group(self) -> None:
+        if self._writer is None:
+            self._writer = _image_writer(self._path)
+        self._pair_ids += [row["pair_id"] for row in self._group]
+        table = pa.Table.from_pylist(self._group, schema=IMAGES_SCHEMA)
+        self._writer.write_table(table, row_group_size=len(self._group))
+        self._file_bytes += self._group_bytes
+        self._group, self._group_bytes = [], 0
         # A part ends with a row group, so it may exceed its bound by one of them.
-        path = folder / f"{kind}-{len(files):05d}.parquet"
-        written_bytes, pair_ids = 0, []
-        with _image_writer(path) as writer:
-            while pending is not None and written_bytes < part_bytes:
-                pair_ids += [row["pair_id"] for row in pending]
-                written_bytes += sum(map(_image_bytes, pending))
-                table = pa.Table.from_pylist(pending, schema=IMAGES_SCHEMA)
-                writer.write_table(table, row_group_size=len(pending))
-                pending = next(groups, None)
-        files.append(_describe(path, kind, shard_index, len(pair_ids)))
-        places |= {name: (files[-1].key, row) for row, name in enumerate(pair_ids)}
-    return files, places
+        if self._file_bytes >= self._part_bytes:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        file = _describe(self._path, self._kind, self._shard_index, len(self._pair_ids))
+        self.places |= {name: (file.key, row) for row, name in enumerate(self._pair_ids)}
+        self._files.append(file)
+        self._writer, self._file_bytes, self._pair_ids = None, 0, []
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._kind}-{len(self._files):05d}.parquet"
 
 
 def _image_writer(path: Path) -> pq.ParquetWriter:
@@ -144,24 +178,6 @@ def _image_writer(path: Path) -> pq.ParquetWriter:
         write_statistics=["pair_id"],
         write_page_checksum=True,
     )
-
-
-def _row_groups(rows: Iterable[Mapping[str, Any]], max_bytes: int) -> Iterator[list[Any]]:
-    group: list[Any] = []
-    group_bytes = 0
-    for row in rows:
-        # A single row may be larger than a group should be; it still has to go somewhere.
-        if group and group_bytes + _image_bytes(row) > max_bytes:
-            yield group
-            group, group_bytes = [], 0
-        group.append(row)
-        group_bytes += _image_bytes(row)
-    if group:
-        yield group
-
-
-def _image_bytes(row: Mapping[str, Any]) -> int:
-    return sum(len(row[name]["bytes"]) for name in IMAGE_FIELDS)
 
 
 def _describe(path: Path, kind: PartKind, shard_index: int, num_rows: int) -> PartFile:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
 from coupled_core.dataset.images import encode_mask
@@ -45,16 +46,8 @@ def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
     Raises:
         StorageError: a batch is missing, or an upload failed.
     """
-    rows = [row for batch in _read_batches(work) for row in _batch_rows(work, batch, run)]
-    dropped = _made_pairs(work) if work.config.output.store_dropped else ()
-    uploaded = upload_shard(
-        work.store,
-        [*rows, *_refused_rows(work, run)],
-        (made.image_row for made in _made_pairs(work) if made.decision.kept),
-        dropped_rows=(made.image_row for made in dropped if _may_be_stored(made.decision)),
-        run_id=run.run_id,
-        shard_index=work.plan.shard_index,
-    )
+    pairs = chain(_made_rows(work, run), ((row, None) for row in _refused_rows(work, run)))
+    uploaded = upload_shard(work.store, pairs, run_id=run.run_id, shard_index=work.plan.shard_index)
     work.folder.write_done(uploaded.model_dump(mode="json"))
     return uploaded
 
@@ -90,10 +83,6 @@ class _MadePair:
             extension="webp" if image_0.data.startswith(b"RIFF") else "png",
         )
 
-    @property
-    def image_row(self) -> Row:
-        return image_row(self.planned.pair_id, self.images)
-
 
 def _read_batches(work: ShardWork) -> Iterator[_StoredBatch]:
     for attempt in work.attempts():
@@ -106,9 +95,17 @@ def _read_batches(work: ShardWork) -> Iterator[_StoredBatch]:
             yield _StoredBatch(attempt, parse_generated(generated), parse_scored(scored))
 
 
-def _made_pairs(work: ShardWork) -> Iterator[_MadePair]:
+def _made_rows(work: ShardWork, run: RunFacts) -> Iterator[tuple[Row, Row | None]]:
+    """Yield the row of every pair that was begun, with its images where they are to be stored."""
     for batch in _read_batches(work):
-        yield from _batch_pairs(work, batch)
+        yield from ((row, None) for row in _failed_rows(work, batch, run))
+        for made in _batch_pairs(work, batch):
+            is_stored = made.decision.kept or (
+                work.config.output.store_dropped
+                and RejectReason.UNSAFE not in made.decision.reject_reasons
+            )
+            row = _made_row(made, run, work.generation)
+            yield row, image_row(made.planned.pair_id, made.images) if is_stored else None
 
 
 def _batch_pairs(work: ShardWork, batch: _StoredBatch) -> Iterator[_MadePair]:
@@ -121,14 +118,12 @@ def _batch_pairs(work: ShardWork, batch: _StoredBatch) -> Iterator[_MadePair]:
             yield _MadePair(planned, sample, generated, scored, decision)
 
 
-def _batch_rows(work: ShardWork, batch: _StoredBatch, run: RunFacts) -> Iterator[Row]:
+def _failed_rows(work: ShardWork, batch: _StoredBatch, run: RunFacts) -> Iterator[Row]:
     for key, generated in batch.generated.items():
         if isinstance(generated, Rejection):
             sample = batch.attempt.samples[key]
             for planned in _planned_pairs(work, sample, batch.attempt.pair_ids[key]):
                 yield failed_row(planned, run, generated, sample.split)
-    for made in _batch_pairs(work, batch):
-        yield _made_row(made, run, work.generation)
 
 
 def _refused_rows(work: ShardWork, run: RunFacts) -> Iterator[Row]:
@@ -170,7 +165,3 @@ def _made_row(made: _MadePair, run: RunFacts, generation: GenerationProvenance) 
         ),
         decision_columns(made.decision),
     )
-
-
-def _may_be_stored(decision: Decision) -> bool:
-    return not decision.kept and RejectReason.UNSAFE not in decision.reject_reasons

@@ -50,8 +50,7 @@ def write_dataset(root: Path, num_bytes: int) -> int:
     store = LocalStore(root)
     shard = upload_shard(
         store,
-        (_row(index, images) for index in range(num_pairs)),
-        (_image_row(index, images) for index in range(num_pairs)),
+        ((_row(index, images), _image_row(index, images)) for index in range(num_pairs)),
         run_id="run",
         shard_index=0,
     )

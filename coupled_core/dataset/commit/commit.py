@@ -5,9 +5,9 @@ from typing import Any
 
 from coupled_core.dataset.commit.new_duplicates import DuplicateDropper
 from coupled_core.dataset.commit.publish import publish_rebased
-from coupled_core.dataset.commit.upload import UploadedShard, upload_shard, verify_part
+from coupled_core.dataset.commit.upload import UploadedShard, read_shard, upload_shard, verify_part
 from coupled_core.dataset.funnel import Funnel
-from coupled_core.dataset.reader import iter_images, iter_manifest, iter_rows, part_pair_ids
+from coupled_core.dataset.reader import part_pair_ids
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.id_set import IdSet
@@ -151,22 +151,8 @@ def _trim_shard(store: ObjectStore, shard: UploadedShard, committed: IdSet) -> U
     if not taken.any():
         return shard
     fresh = {pair_id for pair_id, is_taken in zip(ids, taken, strict=True) if not is_taken}
-    rows, images, dropped = (
-        (row for row in iter_rows(batches) if row["pair_id"] in fresh)
-        for batches in (
-            iter_manifest(store, shard.parts),
-            iter_images(store, shard.parts),
-            iter_images(store, shard.parts, kind="dropped"),
-        )
-    )
-    return upload_shard(
-        store,
-        rows,
-        images,
-        dropped_rows=dropped,
-        run_id=shard.run_id,
-        shard_index=shard.shard_index,
-    )
+    pairs = (pair for pair in read_shard(store, shard) if pair[0]["pair_id"] in fresh)
+    return upload_shard(store, pairs, run_id=shard.run_id, shard_index=shard.shard_index)
 
 
 def _merge_run(runs: tuple[RunInfo, ...], run: RunInfo, added: Funnel) -> tuple[RunInfo, ...]:

@@ -1,14 +1,13 @@
 """The commit's last look at new pairs: those that duplicate another stay rows, but are not kept."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from coupled_core.config import DuplicatesConfig, OutputConfig
-from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
+from coupled_core.dataset.commit.upload import UploadedShard, read_shard, upload_shard
 from coupled_core.dataset.duplicates import LOOKS_COLUMNS, PairLooks, find_duplicates, read_looks
 from coupled_core.dataset.parts import PartInfo
-from coupled_core.dataset.reader import iter_images, iter_manifest, iter_rows
+from coupled_core.dataset.reader import iter_manifest, part_pair_ids
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.filters import order_reasons
@@ -57,24 +56,24 @@ class DuplicateDropper:
         return PairLooks.concatenate(self._looks[part.key] for part in manifest)
 
     def _without(self, shard: UploadedShard, duplicate_of: Mapping[str, str]) -> UploadedShard:
-        rows = list(iter_rows(iter_manifest(self._store, shard.parts)))
-        if not any(row["pair_id"] in duplicate_of for row in rows):
+        manifest = [part for part in shard.parts if part.kind == "manifest"]
+        ids = (pair_id for part in manifest for pair_id in part_pair_ids(self._store, part))
+        if duplicate_of.keys().isdisjoint(ids):
             return shard
-        images = iter_rows(iter_images(self._store, shard.parts))
-        dropped = iter_rows(iter_images(self._store, shard.parts, kind="dropped"))
-        # Images of pairs that are dropped now move over to those of dropped ones, or go.
-        if self._stores_dropped:
-            kept_before = iter_rows(iter_images(self._store, shard.parts))
-            gone = (row for row in kept_before if row["pair_id"] in duplicate_of)
-            dropped = chain(dropped, gone)
-        return upload_shard(
-            self._store,
-            [mark_duplicate(row, duplicate_of.get(row["pair_id"])) for row in rows],
-            (row for row in images if row["pair_id"] not in duplicate_of),
-            dropped_rows=dropped,
-            run_id=shard.run_id,
-            shard_index=shard.shard_index,
+        pairs = (
+            self._mark(row, images, duplicate_of.get(row["pair_id"]))
+            for row, images in read_shard(self._store, shard)
         )
+        return upload_shard(self._store, pairs, run_id=shard.run_id, shard_index=shard.shard_index)
+
+    def _mark(self, row: Row, images: Row | None, keeper: str | None) -> tuple[Row, Row | None]:
+        """Return a pair as it stands beside the one that it duplicates; None: it duplicates none.
+
+        Images of a pair that is dropped now move over to those of dropped ones, or go.
+        """
+        if keeper is None:
+            return row, images
+        return mark_duplicate(row, keeper), images if self._stores_dropped else None
 
 
 def mark_duplicate(row: Row, keeper: str | None) -> Row:

@@ -1,19 +1,21 @@
 """The first step of a commit: parts in the store, verified there, that no reader sees yet."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
 
 from pydantic import BaseModel, ConfigDict
 
 from coupled_core.dataset.funnel import Funnel, count_rows
 from coupled_core.dataset.parts import (
+    ImageFiles,
     PartFile,
     PartInfo,
     temporary_folder,
-    write_image_files,
     write_manifest_file,
 )
+from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
 from coupled_core.dataset.rows import Row
 from coupled_core.errors import DatasetError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
@@ -36,43 +38,65 @@ class UploadedShard(BaseModel):
 
 
 def upload_shard(
-    store: ObjectStore,
-    rows: Iterable[Mapping[str, Any]],
-    image_rows: Iterable[Mapping[str, Any]],
-    *,
-    run_id: str,
-    shard_index: int,
-    dropped_rows: Iterable[Mapping[str, Any]] = (),
+    store: ObjectStore, pairs: Iterable[tuple[Row, Row | None]], *, run_id: str, shard_index: int
 ) -> UploadedShard:
     """Write and upload the parts of a shard; no reader sees them before a commit.
 
     Args:
-        rows: Complete manifest rows, kept and dropped; where their images stand is filled in here.
-        image_rows: Rows of `rows.image_row` of the kept pairs, streamed.
-        dropped_rows: Rows of `rows.image_row` of dropped pairs whose images are to be stored.
+        store: The dataset.
+        pairs: Complete manifest rows, kept and dropped, each with the row of its images if they
+            are to be stored. They are taken once, one after the other. Where images stand is
+            filled in here.
+        run_id: The run.
+        shard_index: The shard.
 
     Raises:
-        DatasetError: kept rows and image rows are not the same pairs.
+        DatasetError: a kept pair has no images, or a pair comes twice.
         StorageError: an upload failed, or the temporary folder is full.
     """
+    rows: list[Row] = []
     with temporary_folder() as folder:
+        kept = ImageFiles(folder, shard_index)
+        dropped = ImageFiles(folder, shard_index, kind="dropped")
+        for row, images in pairs:
+            rows.append(row)
+            if images is not None:
+                (kept if row["kept"] else dropped).add(images)
         # Images first: a part's name follows from its content, and manifest rows state it.
-        files, kept = write_image_files(image_rows, folder, shard_index)
-        dropped_files, dropped = write_image_files(
-            dropped_rows, folder, shard_index, kind="dropped"
-        )
-        places = {**dropped, **kept}
-        placed: list[Row] = []
-        for row in rows:
-            part, place = places.get(row["pair_id"], (None, None))
-            placed.append({**row, "image_part": part, "image_row": place})
-        _check_same_pairs(placed, kept.keys(), dropped.keys(), shard_index)
-        files += dropped_files
+        files = [*kept.finish(), *dropped.finish()]
+        places = kept.places | dropped.places
+        nowhere = (None, None)
+        placed = [
+            {**row, "image_part": part, "image_row": place}
+            for row in rows
+            for part, place in [places.get(row["pair_id"], nowhere)]
+        ]
+        _check_pairs(placed, shard_index)
         if placed:
             files.insert(0, write_manifest_file(placed, folder, shard_index))
         parts = tuple(upload_part(store, file, run_id) for file in files)
     funnel = count_rows(placed).check()
     return UploadedShard(run_id=run_id, shard_index=shard_index, parts=parts, funnel=funnel)
+
+
+def read_shard(store: ObjectStore, shard: UploadedShard) -> Iterator[tuple[Row, Row | None]]:
+    """Yield the rows of an uploaded shard with their images, as `upload_shard` took them.
+
+    Raises:
+        DatasetError: a part is missing or damaged, or rows and images do not go together.
+    """
+    rows = list(iter_rows(iter_manifest(store, shard.parts)))
+    images = {kind: _images_in_order(store, rows, kind) for kind in ("images", "dropped")}
+    for row in rows:
+        kind, _, _ = (row["image_part"] or "").partition("/")
+        yield row, next(images[kind]) if kind else None
+
+
+def _images_in_order(store: ObjectStore, rows: Sequence[Row], kind: str) -> Iterator[Row]:
+    """Yield the stored images of a kind in the order of their manifest rows."""
+    of_kind = (row for row in rows if (row["image_part"] or "").startswith(f"{kind}/"))
+    for _, inside in groupby(of_kind, key=itemgetter("image_part")):
+        yield from (found for _, found in iter_stored_images(store, inside))
 
 
 def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:
@@ -124,19 +148,11 @@ def _find_fresh(store: ObjectStore, key: str) -> ObjectInfo | None:
     return info if datetime.now(UTC) - info.modified_at < _REUSABLE_FOR else None
 
 
-def _check_same_pairs(
-    rows: list[Row], with_images: Iterable[str], with_dropped: Iterable[str], shard_index: int
-) -> None:
-    kept = {row["pair_id"] for row in rows if row["kept"]}
-    if odd := kept.symmetric_difference(with_images):
+def _check_pairs(rows: list[Row], shard_index: int) -> None:
+    bare = [row["pair_id"] for row in rows if row["kept"] and row["image_part"] is None]
+    if bare:
         raise DatasetError(
-            f"shard {shard_index}: {len(odd)} pairs are either kept without images or have images "
-            f"without being kept, such as {min(odd)}"
-        )
-    if odd := kept.intersection(with_dropped):
-        raise DatasetError(
-            f"shard {shard_index}: {len(odd)} pairs are kept, but their images came as those of "
-            f"dropped ones, such as {min(odd)}"
+            f"shard {shard_index}: {len(bare)} pairs are kept without images, such as {bare[0]}"
         )
     if len({row["pair_id"] for row in rows}) != len(rows):
         raise DatasetError(f"shard {shard_index} has a pair_id twice among {len(rows)} rows")

@@ -10,9 +10,9 @@ from coupled_core.dataset.commit.publish import publish_rebased
 from coupled_core.dataset.commit.upload import upload_part, verify_part
 from coupled_core.dataset.funnel import Funnel, count_rows
 from coupled_core.dataset.parts import (
+    ImageFiles,
     PartInfo,
     temporary_folder,
-    write_image_files,
     write_manifest_file,
 )
 from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
@@ -153,10 +153,12 @@ class _Rewriting:
     ) -> tuple[PartInfo, ...]:
         """Copy images of kept rows out of the dropped parts; let the rows name their new place."""
         returning = [row for row in rows if row["kept"] and _is_among_dropped(row)]
-        images = (image for _, image in iter_stored_images(self._store, returning))
-        files, places = write_image_files(images, folder, part.shard_index)
+        images = ImageFiles(folder, part.shard_index)
+        for _, found in iter_stored_images(self._store, returning):
+            images.add(found)
+        files = images.finish()
         for row in returning:
-            row["image_part"], row["image_row"] = places[row["pair_id"]]
+            row["image_part"], row["image_row"] = images.places[row["pair_id"]]
         return tuple(upload_part(self._store, file, part.run_id) for file in files)
 
     def _recount(self, run: RunInfo) -> RunInfo:

@@ -14,7 +14,7 @@ from coupled_core.dataset.reader import iter_images
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.errors import ConfigError, DatasetError
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import describe_run, make_rows, publish
+from tests.sample_shards import describe_run, make_rows, publish, with_images
 
 
 @pytest.fixture
@@ -94,9 +94,8 @@ def test_a_pair_that_a_recut_took_back_has_the_images_that_were_stored_of_it(
     store, made = LocalStore(tmp_path), make_rows("run", 0, num_kept=2, num_dropped=0)
     made.rows[1].update(combined=0.7, kept=False, reject_reasons=["below_min_combined"])
     kept, dropped = made.image_rows
-    shard = upload_shard(
-        store, made.rows, [kept], dropped_rows=[dropped], run_id="run", shard_index=0
-    )
+    pairs = with_images(made.rows, [kept, dropped])
+    shard = upload_shard(store, pairs, run_id="run", shard_index=0)
     commit_shards(store, [shard], describe_run("run"))
     assert len(open_dataset(tmp_path).files()["dropped"]) == 1
     recut(store, {"min_combined": 0.5})

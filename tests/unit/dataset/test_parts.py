@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from coupled_core.dataset import parts
-from coupled_core.dataset.columns import IMAGES_SCHEMA, SCHEMA_VERSION
+from coupled_core.dataset.columns import IMAGE_FIELDS, IMAGES_SCHEMA, SCHEMA_VERSION
+from coupled_core.dataset.parts import ImageFiles
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import make_rows, publish
 
@@ -36,16 +36,13 @@ def test_files_carry_the_schema_version_and_suit_their_content(store: LocalStore
 
 def test_row_groups_and_parts_are_bounded_by_bytes(tmp_path: Path) -> None:
     made = make_rows("run", 0, num_kept=10)
-    row_bytes = parts._image_bytes(made.image_rows[0])
-    files, places = parts.write_image_files(
-        iter(made.image_rows),
-        tmp_path,
-        0,
-        row_group_bytes=row_bytes * 2 + 100,
-        part_bytes=row_bytes * 5,
-    )
+    row_bytes = sum(len(made.image_rows[0][name]["bytes"]) for name in IMAGE_FIELDS)
+    images = ImageFiles(tmp_path, 0, row_group_bytes=row_bytes * 2 + 100, part_bytes=row_bytes * 5)
+    for row in made.image_rows:
+        images.add(row)
+    files = images.finish()
     groups = [pq.ParquetFile(file.path).metadata.num_row_groups for file in files]
     assert [file.num_rows for file in files] == [6, 4]
     assert groups == [3, 2]
-    assert places[made.image_rows[-1]["pair_id"]] == (files[1].key, 3)
+    assert images.places[made.image_rows[-1]["pair_id"]] == (files[1].key, 3)
     assert pq.read_schema(files[0].path).equals(IMAGES_SCHEMA)

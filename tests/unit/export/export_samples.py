@@ -15,7 +15,7 @@ from coupled_core.export.exporter import ExportReport, export_snapshot
 from coupled_core.export.format import find_format
 from coupled_core.export.plan import select_edits
 from coupled_core.storage.store import ObjectStore
-from tests.sample_shards import describe_run, make_rows
+from tests.sample_shards import describe_run, make_rows, with_images
 
 PARTITIONS = ("train", "train", "val", "train", "test")
 KINDS = ("entity_swap", "pose", "entity_swap", "position", "pose")
@@ -61,7 +61,12 @@ def commit_pairs(
                 image_row[name] = {"bytes": image.data, "path": f"{row['pair_id']}_{name}.webp"}
                 row[f"{name}_sha256"], row[f"{name}_bytes"] = image.sha256, len(image.data)
         shards.append(
-            upload_shard(store, made.rows, made.image_rows, run_id="run", shard_index=shard_index)
+            upload_shard(
+                store,
+                with_images(made.rows, made.image_rows),
+                run_id="run",
+                shard_index=shard_index,
+            )
         )
     snapshot = commit_shards(store, shards, describe_run("run"))
     assert snapshot is not None

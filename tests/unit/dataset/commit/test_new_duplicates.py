@@ -97,13 +97,7 @@ def _publish(
 ) -> UploadedShard:
     """Upload kept pairs: number -> pictures and combined metric."""
     made = [_row(run_id, number, *pair) for number, pair in pairs.items()]
-    return upload_shard(
-        store,
-        [row for row, _ in made],
-        [image for _, image in made],
-        run_id=run_id,
-        shard_index=shard_index,
-    )
+    return upload_shard(store, made, run_id=run_id, shard_index=shard_index)
 
 
 def _describe(run_id: str, **stages: Mapping[str, Any]) -> RunInfo:

@@ -11,7 +11,7 @@ from coupled_core.dataset.commit.upload import upload_shard, verify_part
 from coupled_core.dataset.images import decode_image
 from coupled_core.errors import DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import make_rows, publish
+from tests.sample_shards import make_rows, publish, with_images
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def test_parts_are_named_by_shard_and_content(store: LocalStore) -> None:
 
 def test_a_manifest_row_points_to_its_images(store: LocalStore) -> None:
     made = make_rows("run", 0, num_kept=3)
-    shard = upload_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
+    shard = upload_shard(
+        store, with_images(made.rows, made.image_rows), run_id="run", shard_index=0
+    )
     manifest = pq.read_table(store.root / shard.parts[0].key)
     assert manifest.schema.equals(MANIFEST_SCHEMA)
     for row in manifest.to_pylist():
@@ -51,10 +53,17 @@ def test_a_shard_without_kept_pairs_has_no_image_part(store: LocalStore) -> None
 
 def test_kept_pairs_and_images_must_be_the_same(store: LocalStore) -> None:
     made = make_rows("run", 0)
-    with pytest.raises(DatasetError, match="shard 0: 1 pairs are either kept without images"):
-        upload_shard(store, made.rows, made.image_rows[1:], run_id="run", shard_index=0)
+    with pytest.raises(DatasetError, match="shard 0: 1 pairs are kept without images"):
+        upload_shard(
+            store, with_images(made.rows, made.image_rows[1:]), run_id="run", shard_index=0
+        )
     with pytest.raises(DatasetError, match="has a pair_id twice"):
-        upload_shard(store, made.rows + made.rows[:1], made.image_rows, run_id="run", shard_index=0)
+        upload_shard(
+            store,
+            with_images(made.rows + made.rows[:1], made.image_rows),
+            run_id="run",
+            shard_index=0,
+        )
     assert list(store.list("")) == []
 
 

@@ -26,7 +26,7 @@ from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import describe_run, make_rows
+from tests.sample_shards import describe_run, make_rows, with_images
 
 
 def test_near_backgrounds_are_those_that_comparing_all_with_all_finds() -> None:
@@ -63,7 +63,9 @@ def _commit(store: LocalStore, backgrounds: list[str], partitions: list[str]) ->
     made = make_rows("run", 0, num_kept=len(backgrounds), num_dropped=0)
     for row, background, partition in zip(made.rows, backgrounds, partitions, strict=False):
         row.update(background_prompt=background, partition=partition)
-    shard = upload_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
+    shard = upload_shard(
+        store, with_images(made.rows, made.image_rows), run_id="run", shard_index=0
+    )
     snapshot = commit_shards(store, [shard], describe_run("run"))
     assert snapshot is not None
     return snapshot

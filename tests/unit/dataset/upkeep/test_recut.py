@@ -14,7 +14,7 @@ from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import describe_run, make_rows
+from tests.sample_shards import describe_run, make_rows, with_images
 
 STRICT, LOOSE = 1.5, 0.5
 SCORES = (2.0, 1.2, 0.7)
@@ -32,14 +32,8 @@ def _build(store: LocalStore, *, store_dropped: bool = False, **changes: object)
         row.update(combined=combined, kept=combined >= 1)
         row["reject_reasons"] = [] if row["kept"] else ["below_min_combined"]
     made.rows[2].update(changes)
-    shard = upload_shard(
-        store,
-        made.rows,
-        made.image_rows[:2],
-        dropped_rows=made.image_rows[2:] if store_dropped else (),
-        run_id="run",
-        shard_index=0,
-    )
+    stored = made.image_rows if store_dropped else made.image_rows[:2]
+    shard = upload_shard(store, with_images(made.rows, stored), run_id="run", shard_index=0)
     snapshot = commit_shards(store, [shard], describe_run("run"))
     assert snapshot is not None
     return snapshot
@@ -136,7 +130,7 @@ def test_a_rival_that_commits_meanwhile_is_recut_too(tmp_path: Path) -> None:
                 rival = make_rows("rival", 5, num_dropped=0)
                 facts = {"run_id": "rival", "shard_index": 5}
                 other = LocalStore(self.root)
-                shard = upload_shard(other, rival.rows, rival.image_rows, **facts)  # type: ignore[arg-type]
+                shard = upload_shard(other, with_images(rival.rows, rival.image_rows), **facts)  # type: ignore[arg-type]
                 assert commit_shards(other, [shard], describe_run("rival"))
             return super().write_if_match(key, data, etag)
 
@@ -188,14 +182,8 @@ def _build_attempts(store: LocalStore, *, store_dropped: bool) -> None:
     for row, combined, why, attempt in zip(made.rows, SCORES, reasons, (1, 2, 3), strict=False):
         row.update(group_id="group", attempt=attempt, combined=combined, pixel_mse=100.0 * attempt)
         row.update(kept=not why, reject_reasons=why)
-    shard = upload_shard(
-        store,
-        made.rows,
-        made.image_rows[:1],
-        dropped_rows=made.image_rows[1:] if store_dropped else (),
-        run_id="run",
-        shard_index=0,
-    )
+    stored = made.image_rows if store_dropped else made.image_rows[:1]
+    shard = upload_shard(store, with_images(made.rows, stored), run_id="run", shard_index=0)
     assert commit_shards(store, [shard], describe_run("run"))
 
 

@@ -20,7 +20,7 @@ from coupled_core.dataset.upkeep.regen import (
 )
 from coupled_core.errors import ConfigError, DatasetError
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import ShardRows, describe_run, make_rows
+from tests.sample_shards import ShardRows, describe_run, make_rows, with_images
 
 
 @pytest.fixture
@@ -29,7 +29,9 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def _commit(store: LocalStore, made: ShardRows) -> Snapshot:
-    shard = upload_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
+    shard = upload_shard(
+        store, with_images(made.rows, made.image_rows), run_id="run", shard_index=0
+    )
     snapshot = commit_shards(store, [shard], describe_run("run"))
     assert snapshot is not None
     return snapshot

@@ -19,7 +19,7 @@ from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.dataset.upkeep.damage import Check, Damage
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import ShardRows, describe_run, make_rows, publish
+from tests.sample_shards import ShardRows, describe_run, make_rows, publish, with_images
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -31,7 +31,9 @@ def store(tmp_path: Path) -> LocalStore:
 
 def _commit(store: LocalStore, made: ShardRows, run: RunInfo | None = None) -> Snapshot:
     """Commit rows as they are, with images that their hashes fit, whatever else they say."""
-    shard = upload_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
+    shard = upload_shard(
+        store, with_images(made.rows, made.image_rows), run_id="run", shard_index=0
+    )
     snapshot = commit_shards(store, [shard], run or describe_run("run"))
     assert snapshot is not None
     return snapshot
