@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import combinations
 
 from coupled_core.splitting.llm.request import RULES, Answer
-from coupled_core.splitting.words import (
+from coupled_core.wording.words import (
     ADJECTIVES,
     BE,
     CONJUNCTIONS,
