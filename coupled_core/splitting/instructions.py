@@ -4,6 +4,7 @@ Where the rules are not certain of good English they write nothing, and say why.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 from coupled_core.records import EditInstruction
@@ -119,7 +120,8 @@ def _write_swap(before: EntityPhrase, after: EntityPhrase) -> str:
     coming = [f"{after.article} {after.name}".strip()]
     if (after.predicate, after.place) != (before.predicate, before.place):
         coming += [after.predicate, after.place]
-    return f"Replace {_definite(before)} with {' '.join(filter(None, coming))}."
+    going = _definite(replace(before, attachment="") if _wear_alike(before, after) else before)
+    return f"Replace {going} with {' '.join(filter(None, coming))}."
 
 
 def _write_attachment(before: EntityPhrase, after: EntityPhrase) -> tuple[str, str]:
@@ -147,6 +149,10 @@ def _write_pose(before: EntityPhrase, after: EntityPhrase) -> tuple[str, str]:
     if not new:
         return "", f"the rules cannot say what comes when {old!r} goes"
     return (f"Show {thing} {new} instead of {old}." if old else f"Show {thing} {new}."), ""
+
+
+def _wear_alike(before: EntityPhrase, after: EntityPhrase) -> bool:
+    return before.attachment == after.attachment
 
 
 def _details(phrase: EntityPhrase) -> tuple[str, str, str]:

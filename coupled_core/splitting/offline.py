@@ -34,7 +34,7 @@ _QUOTE = re.compile(r"[\"“”„«»‹›]|(?<!\w)['‘’]|['’](?!\w)")
 _MARKUP = re.compile(r"--|[^\w\s,.!?;:'’\"“”„«»‹›\-—–]|_")
 _SENTENCE_MARK = re.compile(r"[.!?;:—–\n]")
 _PLAIN_MEDIA = frozenset({"photo", "photograph", "picture", "image"})
-_OWN_PLACES = LANDSCAPES | INTERIORS | LIGHTS
+_OWN_PLACES = LANDSCAPES | INTERIORS | LIGHTS | {"wall", "walls", "floor", "ground", "ceiling"}
 """What is a scene of its own: no entity in front of one."""
 _DIRECTIONS = frozenset(
     {"at", "to", "into", "onto", "out", "over", "up", "down", "through", "across", "toward",

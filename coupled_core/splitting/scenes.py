@@ -54,6 +54,8 @@ _PATHS = frozenset(
         "towards",
     }
 )
+_LEADING_AWAY = frozenset({"off", "into", "onto", "toward", "towards"})
+"""Prepositions that say where something goes, which is what it does, not where it is."""
 _COMMA = Token(",", has_space_before=False)
 
 
@@ -168,7 +170,7 @@ class _Reader:
             if self.skip(*lead):
                 return " ".join(lead)
         key = self._key()
-        if key not in LOCATIVES:
+        if key not in LOCATIVES - _LEADING_AWAY:
             return ""
         self.at += 1
         return key
@@ -198,6 +200,8 @@ class _Reader:
 
     def _read_detail(self) -> Kind:
         self.read_nouns(SCENERY | LIGHTS | PLACES)
+        self.skip("in", "the", "background")
+        self.skip("in", "the", "distance")
         return "detail"
 
     def read_nouns(self, known: frozenset[str], kind: Kind | None = None) -> Kind:

@@ -11,6 +11,7 @@ from coupled_core.wording.comparison import content_words, main_script, plain_wo
 from coupled_core.wording.lexicon import ADJECTIVES, NOUNS_TOO
 from coupled_core.wording.phrases import (
     Unreadable,
+    is_participle,
     is_plural_noun,
     parse_entity,
     participle_of,
@@ -33,10 +34,9 @@ _ENGLISH = word_set(
 )
 _OTHER_LANGUAGES = word_set(
     """
-    ein eine einer einem einen der die das dem den im am auf bei unter mit und über vor zum zur
-    un une le la les des du de dans sur sous avec au aux et el los las una unos en con bajo sobre
-    y del al il lo gli uno di da della nel nella su um uma os na numa num dos das em
-    een het op van met ett och på
+    ein eine einer einem einen der das dem im auf bei unter mit und über vor zum zur ist
+    un une le la les des du de dans sur sous avec aux et el los las una unos con bajo sobre
+    del al il gli uno di della nel nella su um uma na numa num em een het op ett och på
     """
 )
 """Articles and prepositions of German, French, Spanish, Italian, Portuguese, Dutch, Swedish."""
@@ -108,13 +108,12 @@ def _find_other_language(text: str, prompts: Sequence[str]) -> Iterator[str]:
     said = " ".join(prompts)
     script, expected = main_script(text), main_script(said)
     speaks_english = _count(text, _ENGLISH) > _count(text, _OTHER_LANGUAGES)
+    is_foreign = [_count(t, _OTHER_LANGUAGES) > max(_count(t, _ENGLISH), 1) for t in (text, said)]
     if script and expected and script != expected:
         yield f"is in {script.title()} letters, the prompts are in {expected.title()}"
-    elif speaks_english and (
-        expected != "LATIN" or _count(said, _OTHER_LANGUAGES) > _count(said, _ENGLISH)
-    ):
+    elif speaks_english and (expected != "LATIN" or is_foreign[1]):
         yield "is in English, the prompts are not"
-    elif _count(text, _OTHER_LANGUAGES) > _count(text, _ENGLISH) < _count(said, _ENGLISH):
+    elif is_foreign[0] and _count(said, _ENGLISH) > _count(said, _OTHER_LANGUAGES):
         yield "is not in English, the prompts are"
 
 
@@ -173,7 +172,7 @@ def _find_bad_noun_phrase(slot: str) -> str | None:
     tokens = [token.key for token in tokenise(slot) if token.is_word]
     article = tokens[0] if tokens and (tokens[0] in ARTICLES or tokens[0] in NUMBERS) else ""
     rest = tokens[bool(article) :]
-    is_end = [w in FUNCTION_WORDS or (i > 0 and bool(participle_of(w))) for i, w in enumerate(rest)]
+    is_end = [w in FUNCTION_WORDS or (i > 0 and is_participle(w)) for i, w in enumerate(rest)]
     end = is_end.index(True) if True in is_end else len(rest)
     words = rest[:end]
     if not words:

@@ -169,7 +169,7 @@ NOUNS_IN_ING = word_set(
     """
     king ring wing string spring building painting ceiling wedding sibling duckling gosling
     starling pudding earring clothing swing sling thing evening morning drawing carving dumpling
-    awning railing sapling herring viking being offering dressing crossing landing gathering
+    awning railing sapling herring viking being offering gathering
     stocking darling fledgling nestling yearling lightning lighting lettering bedding
     """
 )
@@ -241,8 +241,9 @@ VERBS = word_set(
 )
 LOOKING = word_set(
     "look stare gaze point wave aim shoot bark howl shout smile laugh scream growl talk listen"
+    " swoop throw jump leap climb hop skip"
 )
-"""Verbs whose "at" or "to" leads to their object, not to a place."""
+"""Verbs whose "at", "to" or "over" leads to their object, not to where they are."""
 STATES = word_set(
     """
     parked perched seated dressed curled tied chained mounted stacked piled placed displayed
@@ -261,7 +262,9 @@ MEDIA = word_set(
     """
     picture image photo photograph painting drawing sketch illustration render rendering portrait
     shot view scene watercolor watercolour close-up closeup snapshot poster print mural mosaic
-    sculpture statue figurine screenshot polaroid still diagram cartoon comic icon logo model
+    sculpture statue figurine screenshot polaroid diagram cartoon comic icon logo selfie
+    rendition depiction graphic wallpaper banner collage composition clipart clip video film
+    footage panorama vignette
     """
 )
 SCENE_PARTICIPLES = word_set(

@@ -14,6 +14,7 @@ from coupled_core.wording.lexicon import (
     CONTAINERS,
     IRREGULAR_FORMS,
     IRREGULAR_PLURALS,
+    MEDIA,
     NOUNS_BEFORE_NOUNS_IN_S,
     NOUNS_IN_ING,
     NOUNS_TOO,
@@ -153,6 +154,11 @@ def participle_of(word: str) -> str | None:
     return None if base is None else _add_ing(base)
 
 
+def is_participle(word: str) -> bool:
+    """Say whether a word says what something does or how it is: "flying", "parked", "asleep"."""
+    return (word.endswith("ing") or word in STATES | PREDICATIVE) and bool(participle_of(word))
+
+
 _SPOKEN_WITH_Y_OR_W = ("uni", "use", "usu", "euro", "one", "once", "ufo", "ukulele", "ewe", "utop")
 _WITH_SILENT_H = ("hour", "honest", "honor", "honour", "heir")
 _NOUNS_IN_LY = word_set(
@@ -228,7 +234,7 @@ class _Reader:
             words.append(self._tokens[self.at].text)
             self.at += 1
         if not words:
-            raise Unreadable("a missing noun")
+            raise unexpected(self._key())
         return words
 
     def _take_particle(self) -> list[str]:
@@ -261,8 +267,7 @@ class _Reader:
         start = end = self.at + 1 + (self._key(1) in ARTICLES)
         while end < len(self._tokens) and self._tokens[end].is_word:
             key = self._tokens[end].key
-            is_verb = end > start and participle_of(key) is not None and key not in WEARABLES
-            if is_verb or key in FUNCTION_WORDS:
+            if key in FUNCTION_WORDS or (end > start and is_participle(key)):
                 break
             end += 1
         return end if end > start and self._tokens[end - 1].key in WEARABLES else None
@@ -272,12 +277,10 @@ class _Reader:
         if not words or not _may_be_noun(words[-1].casefold()):
             return False
         key = self._key()
-        if key in BE or key in STATES | PREDICATIVE:
+        if key in BE or is_participle(key):
             return True
         if participle_of(key) is None:
             return False
-        if key.endswith("ing"):
-            return True
         if key in VERBS:
             return is_plural_noun(words[-1]) and NUMBERS.get(article, 2) > 1 and article != "a"
         if article == "the" and words[-1].casefold() not in BEINGS:
@@ -296,21 +299,27 @@ class _Reader:
 
 def _check_noun_phrase(article: str, words: Sequence[str]) -> None:
     """Raise Unreadable unless words are adjectives and a noun that agree with the article."""
-    _check_words(words)
     if not words:
-        raise Unreadable("a missing noun")
+        raise unexpected("")
+    _check_words(words)
     noun = words[-1].casefold()
+    if noun in MEDIA:
+        raise Unreadable(f"{noun!r}, a kind of picture, in the place of a thing")
     if not _may_be_noun(noun) and noun not in NOUNS_TOO:
         raise Unreadable(f"{noun!r}, which is not known as a noun")
+    for word in map(str.casefold, words[:-1]):
+        if _ends_in_plural_s(word) and word not in NOUNS_BEFORE_NOUNS_IN_S:
+            raise unexpected(word)
+    _check_number(article, words, noun)
+
+
+def _check_number(article: str, words: Sequence[str], noun: str) -> None:
     is_plural = is_plural_noun(noun)
     if article in ("a", "an", "one"):
         if is_plural and singular_of(noun) != noun:
             raise Unreadable(f"'{article}' before {noun!r}")
         if not agrees_with_article(article, words[0]):
             raise Unreadable(f"'{article} {words[0]}'")
-        for word in map(str.casefold, words[:-1]):
-            if _ends_in_plural_s(word) and word not in NOUNS_BEFORE_NOUNS_IN_S:
-                raise unexpected(word)
     elif article != "the" and not is_plural:
         raise Unreadable(f"{noun!r} without an article" if not article else f"'{article} {noun}'")
     if not article and not {word.casefold() for word in words[:-1]} <= ADJECTIVES:
@@ -324,7 +333,8 @@ def _check_words(words: Sequence[str]) -> None:
         if not all(part.isalpha() for part in word.split("-")):
             raise unexpected(word)
     for before, word in pairwise(map(str.casefold, words)):
-        if word.endswith("ing") and word not in NOUNS_IN_ING and _may_be_noun(before):
+        is_thing = word in NOUNS_IN_ING and before not in BEINGS
+        if word.endswith("ing") and not is_thing and _may_be_noun(before):
             raise Unreadable(f"{word!r}, which may be a verb")
 
 

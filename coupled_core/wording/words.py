@@ -46,7 +46,8 @@ AUXILIARIES = word_set("has have had do does did can could will would may might 
 ADVERBS = word_set(
     """
     not too very quite rather just only also even already again never always often almost
-    away back together apart nearby ahead aside far now soon once twice about out
+    away back upside upside-down sideways overhead upstairs downstairs
+    together apart nearby ahead aside far now soon once twice about out
     """
 )
 BREAKS = frozenset(",;:.!?()—–")
