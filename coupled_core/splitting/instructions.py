@@ -70,6 +70,8 @@ def _write_one(before: EntityPhrase, after: EntityPhrase) -> tuple[str, str]:
     if _singular_core(before) == _singular_core(after) and before.article != after.article:
         return _write_count(before, after)
     if before.core != after.core:
+        if _name_each_other(before, after):
+            return "", "each of the two is named with what the other one does"
         return _write_appearance(before, after) or _write_swap(before, after), ""
     if before.article not in ("a", "an", "the", "one") and before.article != after.article:
         return "", "the rules cannot name how many there are"
@@ -149,6 +151,14 @@ def _write_pose(before: EntityPhrase, after: EntityPhrase) -> tuple[str, str]:
     if not new:
         return "", f"the rules cannot say what comes when {old!r} goes"
     return (f"Show {thing} {new} instead of {old}." if old else f"Show {thing} {new}."), ""
+
+
+def _name_each_other(before: EntityPhrase, after: EntityPhrase) -> bool:
+    """Say whether "a knight fighting a dragon" stands against "a dragon fighting a knight"."""
+    return any(
+        singular_of(one.head) in {singular_of(word) for word in " ".join(_details(other)).split()}
+        for one, other in ((before, after), (after, before))
+    )
 
 
 def _wear_alike(before: EntityPhrase, after: EntityPhrase) -> bool:

@@ -126,9 +126,10 @@ def _find_sides(text: str, source: str, target: str) -> Iterator[str]:
     new, gone = changed_words(source, target), changed_words(target, source)
     for sentence in re.split(r"[.;!?]", text):
         if found := _INSTEAD.search(sentence):
-            left, right = map(_side, found.groups())
-            if right and left[-len(right) :] == right:
-                yield f"has {' '.join(right)!r} on both sides of 'instead of'"
+            ends = [[w for w in plain_words(part) if w not in ARTICLES] for part in found.groups()]
+            if ends[1] and ends[0][-len(ends[1]) :] == ends[1]:
+                yield f"has {' '.join(ends[1])!r} on both sides of 'instead of'"
+            right = _side(found.group(2))
             if not plain_words(found.group(2)):
                 yield "names nothing after 'instead of'"
             if names_any(right, new) and not names_any(right, gone):

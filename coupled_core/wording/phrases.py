@@ -18,6 +18,7 @@ from coupled_core.wording.lexicon import (
     NOUNS_BEFORE_NOUNS_IN_S,
     NOUNS_IN_ING,
     NOUNS_TOO,
+    POSITIONS,
     PREDICATIVE,
     SCENE_WORDS,
     SINGULARS_IN_S,
@@ -254,6 +255,8 @@ class _Reader:
             _check_noun_phrase(self._tokens[start].key, words)
         else:
             _check_words(words)
+            if any(is_participle(word.casefold()) for word in words):
+                raise unexpected(words[0])
         if words and words[-1].casefold() in SCENE_WORDS:
             raise Unreadable(f"{words[-1]!r}, a place, as the object of a verb")
         if not self._is_at_end():
@@ -333,13 +336,13 @@ def _check_words(words: Sequence[str]) -> None:
         if not all(part.isalpha() for part in word.split("-")):
             raise unexpected(word)
     for before, word in pairwise(map(str.casefold, words)):
-        is_thing = word in NOUNS_IN_ING and before not in BEINGS
-        if word.endswith("ing") and not is_thing and _may_be_noun(before):
+        is_thing = word in NOUNS_IN_ING | _NOUNS_IN_ED and before not in BEINGS
+        if word.endswith(("ing", "ed")) and not is_thing and _may_be_noun(before):
             raise Unreadable(f"{word!r}, which may be a verb")
 
 
 def _may_be_noun(word: str) -> bool:
-    if word in ADJECTIVES or word in IRREGULAR_FORMS or word.endswith(_ADJECTIVE_ENDINGS):
+    if word in ADJECTIVES | POSITIONS | IRREGULAR_FORMS or word.endswith(_ADJECTIVE_ENDINGS):
         return False
     if word.endswith("ing"):
         return word in NOUNS_IN_ING
