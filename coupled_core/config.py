@@ -33,6 +33,8 @@ class PromptSetConfig(_Settings):
     are its sets for tuning and for comparing methods.
     """
     on_bad_row: Literal["fail", "quarantine"] = "fail"
+    trust_splits: bool = False
+    """Given splits are not compared with their prompts, as for splits in another language."""
     max_prompt_chars: int = Field(default=2000, ge=1)
 
 

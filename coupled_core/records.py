@@ -54,8 +54,8 @@ class PromptGroup:
     background_prompt: str | None = None
     """Given together with `entity_prompts` in sets that are split already, else None."""
     entity_prompts: tuple[str, ...] | None = None
-    edit_instructions: Mapping[tuple[int, int], str] = field(default_factory=dict)
-    """Those that the set brings along, by (from, to); the others are written."""
+    edit_instructions: tuple[tuple[int, int, str], ...] = ()
+    """Those that the set brings along: image before, image after, text. The others are written."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Columns we do not know, carried through to the manifest."""
 

@@ -11,6 +11,7 @@ from coupled_core.dataset.parts import PublishedShard, publish_shard
 from coupled_core.dataset.snapshot import InputInfo, RunInfo
 from coupled_core.records import (
     Decision,
+    EditInstruction,
     EntityMask,
     GroupSplit,
     ImageDescriptor,
@@ -142,7 +143,10 @@ def _scored_row(
     split = GroupSplit(
         background_prompt="a lake",
         entity_prompts=("an owl", "a fox"),
-        edit_instructions={(0, 1): "Replace the owl with a fox.", (1, 0): "Replace the fox."},
+        edit_instructions={
+            (0, 1): EditInstruction("Replace the owl with a fox.", "rule"),
+            (1, 0): EditInstruction("Replace the fox with an owl.", "rule"),
+        },
         variation_kind="entity_swap",
         source="offline",
         request_sha256="e" * 64,

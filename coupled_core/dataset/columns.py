@@ -51,8 +51,12 @@ TEXT = (
     Column("background_prompt", _TEXT, "split", "What both images share, in words."),
     Column("entity_0", _TEXT, "split", "What only image 0 shows."),
     Column("entity_1", _TEXT, "split", "What only image 1 shows."),
-    Column("edit_instruction", _TEXT, "split", "Turns image 0 into image 1."),
-    Column("inverse_instruction", _TEXT, "split", "Turns image 1 into image 0."),
+    Column("edit_instruction", _TEXT, "split", "Turns image 0 into image 1; null where none could be trusted."),
+    Column("inverse_instruction", _TEXT, "split", "Turns image 1 into image 0; null where none could be trusted."),
+    Column("instruction_source", _TEXT, "split", "Who wrote edit_instruction: rule, model or given (by the prompt set); null without one."),
+    Column("inverse_source", _TEXT, "split", "Who wrote inverse_instruction; null without one."),
+    Column("instruction_missing", _TEXT, "split", "Why edit_instruction is null; null where there is one."),
+    Column("inverse_missing", _TEXT, "split", "Why inverse_instruction is null; null where there is one."),
     Column("variation_kind", _TEXT, "split", "entity_swap, pose, position or appearance."),
     Column("split_source", _TEXT, "split", "Where the split came from: batch, online, cache, offline or given."),
     Column("split_model", _TEXT, "split", "Language model that split; null for offline and given splits."),
@@ -147,7 +151,7 @@ def columns_of(stage: ColumnStage) -> tuple[str, ...]:
     return tuple(column.name for column in COLUMNS if column.stage == stage)
 
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """major.minor: minor grows with each new column; a new major could not be read by old readers."""
 
 IMAGE_FIELDS = ("image_0", "image_1", "mask_0", "mask_1")

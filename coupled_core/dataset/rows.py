@@ -13,6 +13,7 @@ from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.images import EncodedImage
 from coupled_core.records import (
     Decision,
+    EditInstruction,
     EntityMask,
     GroupSplit,
     ImageDescriptor,
@@ -90,6 +91,7 @@ class GenerationFacts(Protocol):
     def use_restrictions(self) -> str: ...
 
 
+_UNWRITTEN = EditInstruction(None, missing="the splitter wrote none")
 _GENERATION_COLUMNS = (
     "base_model",
     "base_model_revision",
@@ -181,13 +183,20 @@ def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
 def split_columns(split: GroupSplit, pair: PlannedPair) -> Row:
     """Return what the splitter said about a pair."""
     first, second = pair.image_indices
+    written = split.edit_instructions
+    forth = written.get((first, second), _UNWRITTEN)
+    back = written.get((second, first), _UNWRITTEN)
     return {
         "split": split_of_background(split.background_prompt),
         "background_prompt": split.background_prompt,
         "entity_0": split.entity_prompts[first],
         "entity_1": split.entity_prompts[second],
-        "edit_instruction": split.edit_instructions[first, second],
-        "inverse_instruction": split.edit_instructions[second, first],
+        "edit_instruction": forth.text,
+        "inverse_instruction": back.text,
+        "instruction_source": forth.source,
+        "inverse_source": back.source,
+        "instruction_missing": forth.missing,
+        "inverse_missing": back.missing,
         "variation_kind": split.variation_kind,
         "split_source": split.source,
         "split_model": split.model,

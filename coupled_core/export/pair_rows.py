@@ -1,6 +1,6 @@
 """The manifest rows of the pairs to export, in the order of their images, window by window."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import DatasetError
-from coupled_core.export.edits import Directions
+from coupled_core.export.edits import DIRECTIONS, INSTRUCTIONS, Direction, Directions
 from coupled_core.storage.store import ObjectStore
 
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ COLUMNS = (
 """What exports read of the manifest."""
 _REQUIRED = (
     "split", "image_part", "image_row", "image_0_sha256", "image_1_sha256", "width", "height",
-    "prompt_0", "prompt_1", "edit_instruction", "inverse_instruction",
+    "prompt_0", "prompt_1",
 )  # fmt: skip
 _WINDOW_ROWS = 4096
 
@@ -42,10 +42,15 @@ class Selection:
     skips_entity_swaps: bool = False
     max_shard_bytes: int = 500_000_000
     """Image bytes at which a shard, or a step of a resumable export, is closed."""
+    needs_instructions: bool = True
+    """Edits without an instruction are left out."""
 
-    def edits_per_pair(self) -> int:
-        """Return 2 for both directions, else 1."""
-        return 2 if self.directions == "both" else 1
+    def directions_of(self, row: Mapping[str, Any]) -> tuple[Direction, ...]:
+        """Return the directions in which a pair is exported; none: it is left out."""
+        wanted = DIRECTIONS[self.directions]
+        if not self.needs_instructions:
+            return wanted
+        return tuple(d for d in wanted if row[INSTRUCTIONS[d]] is not None)
 
 
 def iter_windows(

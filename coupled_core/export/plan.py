@@ -1,12 +1,11 @@
 """Cut an export into units: shards, or steps of a folder, each written and checked as a whole."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import DatasetError
+from coupled_core.export.edits import DIRECTIONS
 from coupled_core.export.pair_rows import Row, Selection, iter_windows
 from coupled_core.storage.store import ObjectStore
 
@@ -30,12 +29,12 @@ class UnitAssigner:
 
     def __init__(self, selection: Selection) -> None:
         self._max_bytes = selection.max_shard_bytes
-        self._edits_per_pair = selection.edits_per_pair()
+        self._selection = selection
         self._state: dict[str, tuple[int, int, int]] = {}
 
     def assign(self, row: Row) -> UnitId:
-        """Return the unit of the next pair."""
-        num_bytes = pair_bytes(row) * self._edits_per_pair
+        """Return the unit of the next pair that has an edit to export."""
+        num_bytes = pair_bytes(row) * len(self._selection.directions_of(row))
         index, num_pairs, filled = self._state.get(row["split"], (0, 0, 0))
         is_full = filled + num_bytes > self._max_bytes or num_pairs >= _MAX_UNIT_PAIRS
         if num_pairs and is_full:
@@ -49,6 +48,10 @@ class DatasetFacts:
     """What the cards say about the exported pairs; grows with kinds of values, not with pairs."""
 
     num_pairs: int = 0
+    num_edits: int = 0
+    """Directions of those pairs that are exported."""
+    num_edits_without_instruction: int = 0
+    """Edits that are left out, because nobody could say in words what to change."""
     num_image_bytes: int = 0
     pairs_by_split: Counter[str] = field(default_factory=Counter)
     pairs_by_variation: Counter[str] = field(default_factory=Counter)
@@ -58,6 +61,13 @@ class DatasetFacts:
     """Pairs by (base model, its licence, its use restrictions)."""
     content_filters: Counter[str] = field(default_factory=Counter)
     reviews: Counter[str] = field(default_factory=Counter)
+
+    def count_edits(self, row: Row, selection: Selection) -> int:
+        """Count the edits of a pair, and those that it would have with more instructions."""
+        num_edits = len(selection.directions_of(row))
+        self.num_edits += num_edits
+        self.num_edits_without_instruction += len(DIRECTIONS[selection.directions]) - num_edits
+        return num_edits
 
     def count(self, row: Row) -> None:
         """Take a pair into account."""
@@ -92,7 +102,7 @@ class ExportPlan:
     @property
     def num_edits(self) -> int:
         """Edits of all units."""
-        return self.facts.num_pairs * self.selection.edits_per_pair()
+        return self.facts.num_edits
 
     def num_units(self, split: str) -> int:
         """Return how many units a split is cut into."""
@@ -113,9 +123,12 @@ def plan_export(store: ObjectStore, snapshot: Snapshot, selection: Selection) ->
     assigner, facts = UnitAssigner(selection), DatasetFacts()
     units: Counter[UnitId] = Counter()
     for window in iter_windows(store, snapshot, selection):
-        _count_window(window, assigner, units, facts)
+        for row in window:
+            if facts.count_edits(row, selection):
+                units[assigner.assign(row)] += 1
+                facts.count(row)
     if not units:
-        raise DatasetError(_nothing_selected(store, snapshot, selection))
+        raise DatasetError(_nothing_selected(store, snapshot, selection, facts))
     return ExportPlan(snapshot, selection, dict(sorted(units.items())), facts)
 
 
@@ -124,15 +137,14 @@ def pair_bytes(row: Row) -> int:
     return int(row["image_0_bytes"] or 0) + int(row["image_1_bytes"] or 0)
 
 
-def _count_window(
-    window: Iterable[Row], assigner: UnitAssigner, units: Counter[Any], facts: DatasetFacts
-) -> None:
-    for row in window:
-        units[assigner.assign(row)] += 1
-        facts.count(row)
-
-
-def _nothing_selected(store: ObjectStore, snapshot: Snapshot, selection: Selection) -> str:
+def _nothing_selected(
+    store: ObjectStore, snapshot: Snapshot, selection: Selection, facts: DatasetFacts
+) -> str:
+    if num_edits := facts.num_edits_without_instruction:
+        return (
+            f"nothing to export: none of the {num_edits} edits has an instruction (the manifest's "
+            "column instruction_missing says why); only flf2v needs none"
+        )
     text = (
         f"nothing to export: snapshot {snapshot.snapshot_id} of {store.uri} has "
         f"{snapshot.funnel.pairs_kept} kept pairs, none of them in {' or '.join(selection.splits)}"

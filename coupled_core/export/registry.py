@@ -34,6 +34,8 @@ _FORMATS: tuple[ExportFormat, ...] = (
     CARD_ONLY,
     CROISSANT_ONLY,
 )
+_WITHOUT_INSTRUCTIONS = {"flf2v", "croissant"}
+"""Frames go from caption to caption; Croissant describes the dataset's own parts."""
 EXPORT_FORMATS: Mapping[str, ExportFormat] = {entry.name: entry for entry in _FORMATS}
 
 
@@ -81,5 +83,6 @@ def select_edits(
         splits=SPLITS if wanted == "all" else (wanted,),
         directions=directions,
         skips_entity_swaps=export_format.name == "flf2v" and not include_entity_swaps,
+        needs_instructions=export_format.name not in _WITHOUT_INSTRUCTIONS,
         max_shard_bytes=max_shard_bytes or export_format.max_shard_bytes,
     )

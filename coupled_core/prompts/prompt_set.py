@@ -44,7 +44,7 @@ def read_prompt_set(config: PromptSetConfig) -> Iterator[PromptGroup | Quarantin
             rows that the config does not quarantine. The rows come up while reading: run
             `check_prompt_set` first to have them before any work is done.
     """
-    records = _read_records(list_input_files(config.uri), config.max_prompt_chars)
+    records = _read_records(list_input_files(config.uri), config)
     for record in records:
         if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
             raise _bad_rows_error(record, records)
@@ -69,13 +69,13 @@ def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
 
 
 def _read_records(
-    files: Sequence[InputFile], max_prompt_chars: int
+    files: Sequence[InputFile], config: PromptSetConfig
 ) -> Iterator[PromptGroup | QuarantinedRow]:
     seen = SeenGroups()
     is_empty = True
     for raw in read_raw_groups(files):
         is_empty = False
-        result = validate_group(raw, max_prompt_chars)
+        result = validate_group(raw, config.max_prompt_chars, trust_splits=config.trust_splits)
         problems = [] if isinstance(result, PromptGroup) else result
         problems += _find_duplicate(raw, seen, files)
         if isinstance(result, PromptGroup) and not problems:

@@ -23,7 +23,12 @@ from coupled_core.splitting.llm.estimate import Sample, Scale, Tokens, count_sam
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.llm.spending import cost_usd, price_of
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.splitting.splitter import GivenFirstSplitter, choose_splitter, settle_split
+from coupled_core.splitting.splitter import (
+    GivenFirstSplitter,
+    choose_splitter,
+    name_request,
+    settle_split,
+)
 from coupled_core.storage.store import ObjectStore, open_store
 
 _HASH_DIGITS = 32
@@ -74,7 +79,9 @@ def name_requests(config: SplitConfig) -> tuple[str, Callable[[PromptGroup], str
         return offline.identity, offline.request_sha256
 
     def request_of(group: PromptGroup) -> str:
-        return offline.request_sha256(group) if is_given(group) else request_sha256(config, group)
+        if is_given(group):
+            return offline.request_sha256(group)
+        return name_request(group, request_sha256(config, group))
 
     return splitter_identity(config), request_of
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import permutations
 
 from coupled_core.records import EditInstruction
-from coupled_core.wording.instruction_checks import find_instruction_problem
+from coupled_core.wording.instruction_checks import are_same_instruction, find_instruction_problem
 from coupled_core.wording.lexicon import ADJECTIVES, ALIKE, POSITIONS
 from coupled_core.wording.phrases import EntityPhrase, Unreadable, parse_entity, singular_of
 from coupled_core.wording.words import NUMBERS, tokenise
@@ -43,7 +43,21 @@ def write_instructions(
         instructions[i, j] = (
             EditInstruction(text, "rule") if text else EditInstruction(None, missing=why)
         )
-    return instructions, next(kind for kind in _BY_WEIGHT if kind in kinds)
+    return tell_directions_apart(instructions), next(k for k in _BY_WEIGHT if k in kinds)
+
+
+def tell_directions_apart(instructions: Instructions) -> Instructions:
+    """Take both instructions of a pair away where they ask for one and the same.
+
+    What the prompt set says stays: it is checked where the set is read.
+    """
+    kept = dict(instructions)
+    for (i, j), one in instructions.items():
+        other = instructions[j, i]
+        is_same = one.text and other.text and are_same_instruction(one.text, other.text)
+        if is_same and one.source != "given":
+            kept[i, j] = EditInstruction(None, missing=f"both directions say {one.text!r}")
+    return kept
 
 
 def find_variation_kind(before: EntityPhrase, after: EntityPhrase) -> str:

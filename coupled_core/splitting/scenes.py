@@ -115,13 +115,19 @@ def write_background(segments: Sequence[Segment], num_leading: int) -> str:
         num_leading: How many of them stand before the entity there.
     """
     written: list[Token] = []
+    path = next((s for s in segments[: num_leading + 1] if s.keys[0] in _PATHS), None)
+    if path is not None:  # "At night, over a beach" becomes "A beach at night"
+        segments, num_leading = [path, *(s for s in segments if s is not path)], 0
     for number, segment in enumerate(segments):
         words = list(segment.tokens)
-        if number == 0 and words[0].key in _PATHS | {"of"}:
+        if segment is path:
             words = words[1:]  # "over a beach" is where a kite flies; the scene is a beach
-        elif segment.follows_comma or (number == num_leading and _needs_comma(segments, number)):
+        elif (number and segment.follows_comma) or (
+            number == num_leading and _needs_comma(segments, number)
+        ):
             written.append(_COMMA)
-        written.append(Token(words[0].text, has_space_before=True))
+        first = words[0].key if words[0].key in LOCATIVES else words[0].text
+        written.append(Token(first, has_space_before=True))
         written += words[1:]
     return write_sentence(written)
 

@@ -2,11 +2,16 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from coupled_core.config import RunConfig, SplitConfig, fingerprint
-from coupled_core.records import GroupSplit, PromptGroup, Rejection
-from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
+from coupled_core.records import EditInstruction, GroupSplit, PromptGroup, Rejection
+from coupled_core.splitting.instructions import (
+    INSTRUCTIONS_VERSION,
+    tell_directions_apart,
+    write_instructions,
+)
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.storage.store import open_store
 
@@ -54,7 +59,7 @@ class GivenFirstSplitter:
     def request_sha256(self, group: PromptGroup) -> str:
         """Return the hash of the texts of a given split, or of what the fallback is asked."""
         if group.background_prompt is None or group.entity_prompts is None:
-            return self._fallback.request_sha256(group)
+            return name_request(group, self._fallback.request_sha256(group))
         return _given_request_sha256(group, group.background_prompt, group.entity_prompts)
 
     def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
@@ -62,7 +67,8 @@ class GivenFirstSplitter:
         given = [_take_given_split(group) for group in groups]
         open_groups = [g for g, split in zip(groups, given, strict=True) if split is None]
         found = iter(self._fallback.split(open_groups) if open_groups else [])
-        return [next(found) if split is None else split for split in given]
+        splits = [next(found) if split is None else split for split in given]
+        return [_take_given(group, split) for group, split in zip(groups, splits, strict=True)]
 
     def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
         """Let the fallback prepare for the groups that have no split of their own."""
@@ -102,7 +108,7 @@ def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
 def _take_given_split(group: PromptGroup) -> GroupSplit | None:
     if group.background_prompt is None or group.entity_prompts is None:
         return None
-    edit_instructions, kind = write_instructions(group.entity_prompts)
+    edit_instructions, kind = write_instructions(group.entity_prompts, group.prompts)
     return GroupSplit(
         background_prompt=group.background_prompt,
         entity_prompts=group.entity_prompts,
@@ -114,7 +120,7 @@ def _take_given_split(group: PromptGroup) -> GroupSplit | None:
 
 
 def _given_request_sha256(group: PromptGroup, background: str, entities: Sequence[str]) -> str:
-    return fingerprint(
+    sha256 = fingerprint(
         {
             "splitter": f"given/instructions-{INSTRUCTIONS_VERSION}",
             "prompts": list(group.prompts),
@@ -122,6 +128,32 @@ def _given_request_sha256(group: PromptGroup, background: str, entities: Sequenc
             "entity_prompts": list(entities),
             "variation_kind": group.variation_kind,
         }
+    )
+    return name_request(group, sha256)
+
+
+def name_request(group: PromptGroup, sha256: str) -> str:
+    """Return the hash of a request together with the instructions that the set brings along.
+
+    With other instructions of its own a group is another one, and gets new rows.
+    """
+    if not group.edit_instructions:
+        return sha256
+    given = [list(instruction) for instruction in group.edit_instructions]
+    return fingerprint({"split": sha256, "edit_instructions": given})
+
+
+def _take_given(group: PromptGroup, split: GroupSplit | Rejection) -> GroupSplit | Rejection:
+    """Put the instructions of the prompt set in the place of those that were written."""
+    if isinstance(split, Rejection) or not group.edit_instructions:
+        return split
+    given = {(i, j): EditInstruction(text, "given") for i, j, text in group.edit_instructions}
+    edit_instructions = tell_directions_apart({**split.edit_instructions, **given})
+    request = split.request_sha256
+    return replace(
+        split,
+        edit_instructions=edit_instructions,
+        request_sha256=request if split.source == "given" else name_request(group, request),
     )
 
 

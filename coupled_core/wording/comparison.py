@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Collection
 from functools import lru_cache
 
+from coupled_core.wording.phrases import participle_of, singular_of
 from coupled_core.wording.words import BE, CONJUNCTIONS, DETERMINERS, PREPOSITIONS, tokenise
 
 _FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | CONJUNCTIONS | BE | {"there"}
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Thai, Lao, Burmese, Khmer, Kana, Han: scripts without spaces, of which every sign is a word."""
-_MIN_STEM, _MAX_ENDING = 3, 4
+_MIN_STEM, _MAX_ENDING, _MAX_SHORT_ENDING = 3, 4, 2
 
 
 @lru_cache(maxsize=512)  # the checks ask for the words of one group's texts again and again
@@ -44,6 +45,25 @@ def weigh_words(words: Collection[str]) -> float:
 def is_among(word: str, words: Collection[str]) -> bool:
     """Say whether a word, or another form of it (leap, leaping), is among others."""
     return word in words or any(_same_stem(word, other) for other in words)
+
+
+def are_forms(one: str, other: str) -> bool:
+    """Say whether two words are forms of one, such as "cat" and "cats", "old" and "older".
+
+    Stricter than `is_among`: "kite" and "kitten" are not.
+    """
+    if word_form(one) == word_form(other):
+        return True
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) >= _MIN_STEM and longer.startswith(shorter):
+        return len(longer) - len(shorter) <= _MAX_SHORT_ENDING
+    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    return same > _MIN_STEM and max(len(one), len(other)) - same < _MAX_ENDING
+
+
+def word_form(word: str) -> str:
+    """Return what the forms of an English word have in common: participle, or singular."""
+    return participle_of(word) or singular_of(word)
 
 
 def missing_from(text: str, source: Collection[str]) -> list[str]:

@@ -7,7 +7,13 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, pairwise
 
-from coupled_core.wording.comparison import content_words, main_script, plain_words
+from coupled_core.wording.comparison import (
+    are_forms,
+    content_words,
+    main_script,
+    plain_words,
+    word_form,
+)
 from coupled_core.wording.lexicon import ADJECTIVES, NOUNS_TOO
 from coupled_core.wording.phrases import (
     Unreadable,
@@ -27,7 +33,7 @@ from coupled_core.wording.words import (
 )
 
 _MIN_NAMED = 0.5
-"""Share of the changed words to be named where it is not known which of them is the thing."""
+"""Share of the words that only the target has, which an instruction must name beside the thing."""
 _BRACKETS = ("()", "[]", "{}", "“”", "«»", "（）", "「」")
 _ENGLISH = word_set(
     "the of with at by under and from near through beside is are instead make replace show"
@@ -74,7 +80,7 @@ def find_instruction_problem(
     if not words:
         return "is empty"
     problems = chain(
-        _find_bad_form(text, prompts),
+        find_bad_form(text, prompts),
         _find_other_language(text, prompts),
         _find_sides(text, source, target),
         _find_unnamed(words, source, target),
@@ -88,7 +94,8 @@ def are_same_instruction(one: str, other: str) -> bool:
     return plain_words(one) == plain_words(other)
 
 
-def _find_bad_form(text: str, prompts: Sequence[str]) -> Iterator[str]:
+def find_bad_form(text: str, prompts: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with an instruction whatever it is about: open quotes, doubled words."""
     if text.count('"') % 2 or any(text.count(a) != text.count(b) for a, b in _BRACKETS):
         yield "has a quotation mark or bracket that is not closed"
     elif len(re.findall(r"(?<!\w)['‘]\w", text)) > len(re.findall(r"['’](?!\w)", text)):
@@ -196,66 +203,39 @@ def _side(text: str) -> tuple[str, ...]:
 def changed_words(source: str, target: str) -> set[str]:
     """Return the words that only the target has; prepositions and numbers if it has no others."""
     for words_of in (content_words, plain_words):
-        there = {_form(word) for word in words_of(source)}
-        changed = {word for word in words_of(target) if _form(word) not in there}
-        gone = {_form(word) for word in words_of(target)}
-        if changed or any(_form(word) not in gone for word in words_of(source)):
+        there = {word_form(word) for word in words_of(source)}
+        changed = {word for word in words_of(target) if word_form(word) not in there}
+        gone = {word_form(word) for word in words_of(target)}
+        if changed or any(word_form(word) not in gone for word in words_of(source)):
             return changed - ARTICLES
     return set()
 
 
 def names_any(words: Collection[str], wanted: Collection[str]) -> bool:
     """Say whether some of the wanted words, or another form of it, is among words."""
-    return any(_is_named(word, words) for word in wanted)
-
-
-def _is_named(wanted: str, words: Collection[str]) -> bool:
-    return wanted in words or any(_are_forms(wanted, word) for word in words)
-
-
-def _are_forms(one: str, other: str) -> bool:
-    """Say whether two words are forms of one: "cat" and "cats", "old" and "older"."""
-    if _form(one) == _form(other):
-        return True
-    shorter, longer = sorted((one, other), key=len)
-    if len(shorter) >= 3 and longer.startswith(shorter):
-        return len(longer) - len(shorter) <= 2
-    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
-    return same >= 4 and max(len(one), len(other)) - same <= 3
-
-
-def _form(word: str) -> str:
-    return participle_of(word) or singular_of(word)
+    return any(are_forms(word, other) for word in wanted for other in words)
 
 
 def _find_unnamed(words: Sequence[str], source: str, target: str) -> Iterator[str]:
     new, gone = changed_words(source, target), changed_words(target, source)
-    if not new and not gone:
-        return
-    if new & NUMBERS.keys() == new and new:
+    if new and new <= NUMBERS.keys():
         if not names_any(words, new) and not _COUNT_WORDS & set(words):
-            yield f"does not say that there are to be {' '.join(sorted(new))}"
-        return
-    if not new:
-        if not (names_any(words, gone) and _NEGATIONS & set(words)):
-            yield f"does not say what is to go: {_list(gone)}"
-        return
-    required = _required(target, new)
-    unnamed = {word for word in required if not _is_named(word, words)}
-    if required and unnamed:
-        yield f"does not name {_list(unnamed)}, which is to come"
-    num_named = sum(_is_named(word, words) for word in new)
-    if not required and num_named < _MIN_NAMED * len(new):
-        yield f"does not name what is to come: {_list(new)}"
+            yield f"does not say what changes: that there are to be {_list(new)}"
+    elif new:
+        unnamed = {word for word in new if not names_any(words, [word])}
+        is_thing_unnamed = _head_of(target) in unnamed
+        if is_thing_unnamed or len(unnamed) > (1 - _MIN_NAMED) * len(new):
+            yield f"does not say what changes: it does not name {_list(unnamed)}"
+    elif gone and not (names_any(words, gone) and _NEGATIONS & set(words)):
+        yield f"does not say what changes: that {_list(gone)} is to go"
 
 
-def _required(target: str, new: set[str]) -> set[str]:
-    """Return the changed words of the thing; empty: unknown, or only what it does changes."""
+def _head_of(entity: str) -> str:
+    """Return the noun of an entity; empty: it cannot be told."""
     try:
-        phrase = parse_entity(target)
+        return parse_entity(entity).head.casefold()
     except Unreadable:
-        return set()
-    return new & {*plain_words(phrase.name)}
+        return ""
 
 
 def _find_claims(text: str, source: str, target: str) -> Iterator[str]:

@@ -30,7 +30,9 @@ LANDSCAPES = word_set(
     space moon planet orbit galaxy nebula universe world underwater snowbank snowdrift puddle mud
     water waters surf waves court pitch ring rodeo lot corner curb roundabout cul-de-sac patio
     terrace lawns ditch gully basin meander shallows depths wasteland badlands dreamscape
-    cityscape seascape townscape dirt gravel
+    cityscape seascape townscape dirt gravel dam reservoir maze labyrinth moat sandbox undergrowth
+    underbrush treetops bank banks paddy stop junction outpost settlement colony spaceport helipad
+    viaduct aqueduct
     """
 )
 BUILDINGS = word_set(
@@ -45,7 +47,9 @@ BUILDINGS = word_set(
     museum gallery library archive bank courthouse prison jail dungeon crypt tomb pyramid pyramids
     observatory aquarium gym studio workshop smithy forge mill brewery winery spaceship submarine
     train subway metro bus tram ferry yacht spacecraft airplane aeroplane arcade treehouse kiosk
-    stall booth lodge chalet bungalow igloo tent palace
+    stall booth lodge chalet bungalow igloo tent amphitheatre amphitheater colosseum drawbridge dojo
+    bathhouse teahouse boathouse courthouse penthouse cloister sanctuary mausoleum silo granary
+    henhouse kennel firehouse
     """
 )
 INTERIORS = word_set(
@@ -55,7 +59,7 @@ INTERIORS = word_set(
     ward chamber laundromat locker cockpit galley den closet pantry porch veranda balcony
     doorway entrance foyer conservatory throne-room showroom boardroom playroom bunker vault stage
     auditorium gymnasium cafeteria canteen salon barbershop spa sauna interior inside
-    crypt morgue waiting-room workroom darkroom storeroom
+    crypt morgue cell workroom darkroom storeroom nave catacombs
     """
 )
 PLACES = LANDSCAPES | BUILDINGS | INTERIORS
@@ -69,7 +73,8 @@ SURFACES = word_set(
     pedestal plinth platform podium tray plate board door doorstep
     step steps railing bookcase sideboard piano blackboard chalkboard lamppost streetlamp column
     pillar arch well haystack bonfire campfire fountain statue flower flowers bush bushes
-    sunflowers hammock deck pot pan tablecloth
+    sunflowers hammock deck pot pan tablecloth altar
+    throne reed doormat beam rafters ceiling roots
     """
 )
 """Things that something stands on, at or beside: part of a scene where every prompt has them."""
@@ -85,13 +90,14 @@ SCENERY = word_set(
     skyscrapers houses windows walls columns pillars arches lights lanterns lamps candles
     streetlights streetlamps billboards signs neon fireworks bookshelves shelves tiles bricks
     bookcases curtains furniture waves icicles snowflakes raindrops puddles reflections petals
+    graffiti banners flags umbrellas awnings chairs tables benches boats ships cars
     canopy crops wheat corn hay autumn skyscraper towers ruins steam dust smoke
     """
 )
 TIMES = word_set(
     """
     noon midday dawn daybreak sunrise dusk sunset twilight night nighttime nightfall midnight
-    daytime
+    daytime christmas halloween
     """
 )
 LIGHTS = TIMES | word_set(
@@ -101,7 +107,8 @@ LIGHTS = TIMES | word_set(
     thunderstorm snowstorm blizzard snowfall clouds cloud shade shadow shadows darkness dark summer
     autumn fall winter spring january february march april may june july august september october
     november december weather breeze wind spotlight spotlights lanterns rainbow lightning aurora
-    tide hour sunbeams rays heat frost smoke dust overcast
+    tide hour sunbeams rays heat frost smoke dust overcast sandstorm hailstorm downpour christmas
+    halloween
     """
 )
 STYLES = word_set(
@@ -236,7 +243,11 @@ VERBS = word_set(
     camp hike trek explore travel cruise speed park idle blow flow drip melt glow flicker blaze
     smoke smolder steam bubble boil swirl rotate open close wave point clap strum drum dangle
     swing sway bend curl howl rear buck snore blink vacuum serve sell buy deliver talk chat read
-    listen text photograph film record lay sunbathe munch sip taste conduct direct
+    listen text photograph film record lay sunbathe munch sip taste conduct direct strut preen mend
+    peck circle pedal sprint hurry copy count peel knock tumble flip rattle parade examine hide
+    peer glance chirp neigh hiss salute plunge wilt glitter gleam sparkle shimmer pet tend mow rake
+    shovel chop slice grill roast fry inspect measure polish tune practice rehearse teach pray chant
+    recline cross take use steal
     """
 )
 LOOKING = word_set(

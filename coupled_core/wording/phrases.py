@@ -270,7 +270,9 @@ class _Reader:
         start = end = self.at + 1 + (self._key(1) in ARTICLES)
         while end < len(self._tokens) and self._tokens[end].is_word:
             key = self._tokens[end].key
-            if key in FUNCTION_WORDS or (end > start and is_participle(key)):
+            is_worn = end > start and self._tokens[end - 1].key in WEARABLES
+            is_verb = is_participle(key) or (is_worn and participle_of(key) is not None)
+            if key in FUNCTION_WORDS or (end > start and is_verb):
                 break
             end += 1
         return end if end > start and self._tokens[end - 1].key in WEARABLES else None

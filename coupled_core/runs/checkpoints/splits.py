@@ -2,10 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
-from coupled_core.records import GroupSplit, PromptGroup, QuarantinedRow, Rejection, RejectReason
+from coupled_core.records import (
+    EditInstruction,
+    GroupSplit,
+    PromptGroup,
+    QuarantinedRow,
+    Rejection,
+    RejectReason,
+)
 from coupled_core.runs.checkpoints.folder import ShardFolder
 
 _NAME = "split.json"
@@ -62,6 +69,7 @@ def _group(plain: dict[str, Any]) -> PromptGroup:
             **plain,
             "prompts": tuple(plain["prompts"]),
             "entity_prompts": None if entities is None else tuple(entities),
+            "edit_instructions": tuple(map(tuple, plain.get("edit_instructions", ()))),
         }
     )
 
@@ -69,7 +77,9 @@ def _group(plain: dict[str, Any]) -> PromptGroup:
 def _plain_outcome(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Rejection):
         return {"rejected": asdict(outcome)}
-    instructions = [[*pair, text] for pair, text in outcome.edit_instructions.items()]
+    instructions = [
+        [*pair, *astuple(instruction)] for pair, instruction in outcome.edit_instructions.items()
+    ]
     return {"split": {**vars(outcome), "edit_instructions": instructions}}
 
 
@@ -82,6 +92,8 @@ def _outcome(plain: dict[str, Any]) -> Outcome:
         **{
             **fields,
             "entity_prompts": tuple(fields["entity_prompts"]),
-            "edit_instructions": {(i, j): text for i, j, text in fields["edit_instructions"]},
+            "edit_instructions": {
+                (i, j): EditInstruction(*rest) for i, j, *rest in fields["edit_instructions"]
+            },
         }
     )

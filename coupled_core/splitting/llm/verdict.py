@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from coupled_core.config import SplitConfig
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
 from coupled_core.splitting.llm.answers import AnswerCache, StoredAnswer
-from coupled_core.splitting.llm.checks import find_problems
+from coupled_core.splitting.llm.checks import find_problems, take_instructions
 from coupled_core.splitting.llm.request import (
     Answer,
     LlmRequest,
@@ -43,7 +43,8 @@ class Judge:
             if answer is None:
                 return request
             answers.append(answer)
-            result = _read_answer(answer, group.prompts)
+            is_last = attempt == _MAX_ATTEMPTS - 1
+            result = _read_answer(answer, group.prompts, needs_instructions=not is_last)
             if isinstance(result, Answer):
                 return self._split(group, result, answers)
             if isinstance(result, Rejection):
@@ -56,15 +57,11 @@ class Judge:
     def _split(
         self, group: PromptGroup, answer: Answer, answers: Sequence[StoredAnswer]
     ) -> GroupSplit:
-        instructions = {}
-        for pair in answer.pairs:
-            instructions[pair.image_0, pair.image_1] = pair.edit_instruction.strip()
-            instructions[pair.image_1, pair.image_0] = pair.inverse_instruction.strip()
         paid = self._paid(group, answers)
         return GroupSplit(
             background_prompt=answer.background_prompt.strip(),
             entity_prompts=tuple(entity.strip() for entity in answer.entity_prompts),
-            edit_instructions=instructions,
+            edit_instructions=take_instructions(answer, group.prompts),
             variation_kind=group.variation_kind or answer.variation_kind,
             source=paid[-1].transport if paid else "cache",
             request_sha256=request_sha256(self.config, group),
@@ -92,7 +89,9 @@ def one_line(text: str) -> str:
     return plain if len(plain) <= _MAX_REASON_CHARS else plain[: _MAX_REASON_CHARS - 1] + "…"
 
 
-def _read_answer(answer: StoredAnswer, prompts: Sequence[str]) -> Answer | Rejection | list[str]:
+def _read_answer(
+    answer: StoredAnswer, prompts: Sequence[str], *, needs_instructions: bool
+) -> Answer | Rejection | list[str]:
     """Return a usable answer, why there will be none, or what to have repaired."""
     failed = RejectReason.SPLIT_FAILED
     if answer.error is not None:
@@ -109,7 +108,8 @@ def _read_answer(answer: StoredAnswer, prompts: Sequence[str]) -> Answer | Rejec
         return Rejection(RejectReason.UNSAFE, f"flagged: {parsed.flag_reason or 'no reason'}")
     if not parsed.shares_background:
         return Rejection(failed, "the prompts share no background")
-    return find_problems(parsed, prompts)[:_MAX_PROBLEMS] or parsed
+    problems = find_problems(parsed, prompts, needs_instructions=needs_instructions)
+    return problems[:_MAX_PROBLEMS] or parsed
 
 
 def _describe_parse_errors(error: ValidationError) -> list[str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from coupled_core.splitting.instructions import write_instructions
-from coupled_core.splitting.phrases import parse_entity
+from coupled_core.wording.phrases import parse_entity
 
 
 @pytest.mark.parametrize(
