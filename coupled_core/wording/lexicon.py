@@ -189,7 +189,6 @@ COLOURS = word_set(
 ALIKE = (
     COLOURS,
     word_set("small large big tiny huge giant little enormous massive"),
-    word_set("wooden metal glass stone plastic marble bronze"),
     word_set("old young new ancient modern"),
     word_set("tall short"), word_set("wet dry"), word_set("open closed"), word_set("empty full"),
     word_set("clean dirty dusty muddy"), word_set("ripe rotten"), word_set("hot cold"),

@@ -92,7 +92,7 @@ def write_answers(checked_groups: Sequence[CheckedGroup]) -> Iterator[tuple[Prom
     """Yield the groups that the offline rules can split, with the model's answer to that effect."""
     groups = [checked.group for checked in checked_groups]
     for group, split in zip(groups, OfflineSplitter().split(groups), strict=True):
-        if isinstance(split, GroupSplit):
+        if isinstance(split, GroupSplit) and all(e.text for e in split.edit_instructions.values()):
             yield group, _write_answer(split)
 
 
@@ -102,8 +102,8 @@ def _write_answer(split: GroupSplit) -> str:
         {
             "image_0": i,
             "image_1": j,
-            "edit_instruction": edits[i, j],
-            "inverse_instruction": edits[j, i],
+            "edit_instruction": edits[i, j].text,
+            "inverse_instruction": edits[j, i].text,
         }
         for i, j in combinations(range(len(split.entity_prompts)), 2)
     ]
