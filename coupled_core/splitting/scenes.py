@@ -56,6 +56,7 @@ _PATHS = frozenset(
 )
 _LEADING_AWAY = frozenset({"off", "into", "onto", "toward", "towards"})
 """Prepositions that say where something goes, which is what it does, not where it is."""
+_INNER = frozenset({"in", "inside", "inside of", "within"})
 _COMMA = Token(",", has_space_before=False)
 
 
@@ -115,7 +116,8 @@ def write_background(segments: Sequence[Segment], num_leading: int) -> str:
         num_leading: How many of them stand before the entity there.
     """
     written: list[Token] = []
-    path = next((s for s in segments[: num_leading + 1] if s.keys[0] in _PATHS), None)
+    leading = segments[: num_leading + 1]
+    path = next((s for s in leading if s.kind == "place" and s.keys[0] in _PATHS), None)
     if path is not None:  # "At night, over a beach" becomes "A beach at night"
         segments, num_leading = [path, *(s for s in segments if s is not path)], 0
     for number, segment in enumerate(segments):
@@ -184,9 +186,11 @@ class _Reader:
     def _read_place(self, lead: str) -> Kind:
         if (kind := self._read_position()) is not None:
             return kind
-        surfaces = (
-            ENTERED if lead in ("in", "inside", "inside of", "within", "through") else SURFACES
-        )
+        surfaces = SURFACES
+        if lead in _PATHS - {"above"}:  # over a gate, around a tree: that is what something does
+            surfaces = frozenset()
+        elif lead in _INNER:
+            surfaces = ENTERED
         return self.read_nouns(PLACES | surfaces | _LED_BY.get(lead, LIGHTS))
 
     def _read_position(self) -> Kind | None:
