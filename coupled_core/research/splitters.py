@@ -193,6 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for splitter in _open_splitters(options):
             _report(splitter, lists_problems=options.problems)
+            if isinstance(splitter, OfflineSplitter):
+                _report_precision(splitter)
     except CoupledError as error:
         raise SystemExit(f"error: {error}") from None
 
@@ -242,6 +244,18 @@ def _report(splitter: Splitter, *, lists_problems: bool) -> None:
     for finding in sorted(findings, key=lambda f: f.verdict, reverse=True):
         if lists_problems and finding.verdict != Verdict.RIGHT:
             print(f"{finding.verdict:6} {finding.group_id}: {finding.problem}")
+
+
+def _report_precision(splitter: Splitter) -> None:
+    from coupled_core.research.split_precision import (
+        measure_precision,
+        read_wild_groups,
+        write_precision,
+    )
+
+    groups = read_wild_groups()
+    print("\nOf prompts in the wild's wording, judged by reading them:")
+    print(write_precision(groups, measure_precision(splitter, groups)))
 
 
 if __name__ == "__main__":

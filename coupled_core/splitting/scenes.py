@@ -57,6 +57,8 @@ _PATHS = frozenset(
 _LEADING_AWAY = frozenset({"off", "into", "onto", "toward", "towards"})
 """Prepositions that say where something goes, which is what it does, not where it is."""
 _INNER = frozenset({"in", "inside", "inside of", "within"})
+_MAX_WORDS = 6
+"""Of a noun and what stands before it: more are several phrases without a mark."""
 _COMMA = Token(",", has_space_before=False)
 
 
@@ -168,6 +170,8 @@ class _Reader:
             kind = self._read_detail()
         elif follows_comma:
             kind = self.read_nouns(LIGHTS | STYLES, kind="light")
+            if self.skip("through"):
+                self.read_nouns(SCENERY | SURFACES)
         else:
             raise self._unexpected()
         return kind
@@ -233,8 +237,9 @@ class _Reader:
         if self.at == start:
             raise self._unexpected()
         words = [token.key for token in self._tokens[start : self.at]]
-        if words[-1] not in known or words[-1] in WEARABLES:
-            raise Unreadable(f"{' '.join(words)!r}, which is not known as part of a scene there")
+        if len(words) > _MAX_WORDS or words[-1] not in known or words[-1] in WEARABLES:
+            shown = " ".join(words[:_MAX_WORDS])
+            raise Unreadable(f"{shown!r}, which is not known as part of a scene there")
         return words[-1]
 
     def _unexpected(self) -> Unreadable:
