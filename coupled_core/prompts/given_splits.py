@@ -26,7 +26,8 @@ def find_split_problems(
         [word for word in _named(entity) if not _is_in(word, words[index])]
         for index, entity in enumerate(entities)
     ]
-    if all(len(m) == len(_named(entity)) for m, entity in zip(missing, entities, strict=True)):
+    everything = [word for prompt in words for word in prompt]
+    if not any(_is_in(word, everything) for entity in entities for word in _named(entity)):
         yield (
             f"column entity_prompts: got {list(entities)!r}, of which no word is in the prompts; "
             f"{_ADVICE}, such as translated ones"

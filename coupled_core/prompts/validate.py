@@ -65,7 +65,7 @@ def _find_problems(raw: RawGroup, max_chars: int) -> Iterator[str]:
             yield from _split_problems(values, max_chars)
     if not unread & set(INSTRUCTIONS):
         for i, j, text in read_instructions(values):
-            yield from _text_problem(f"of the instruction from image {i} to {j}", text, max_chars)
+            yield from _text_problem(f"edit_instructions ({i} to {j})", text, max_chars)
     if "variation_kind" not in unread:
         yield from _kind_problem(values.get("variation_kind"))
     yield from _number_problems(values)

@@ -20,7 +20,7 @@ ROW_FAULTS = frozenset({"error", "invalid", "expire", "cancel"})
 """Of rows in a batch."""
 ANSWER_FAULTS = frozenset(
     ["refuse", "truncate", "malformed", "count", "empty", "swap", "mixed", "obey", "leak"]
-    + ["flag", "unsplittable"]
+    + ["flag", "unsplittable", "alike"]
 )
 ALL_FAULTS = HTTP_FAULTS | ROW_FAULTS | ANSWER_FAULTS
 _ALWAYS = ANSWER_FAULTS | {"slow", "invalid"}

@@ -59,7 +59,12 @@ def _row(
     group = PromptGroup(f"{run_id}-{number}", ("an owl", "a fox"), "prompts.parquet", number)
     pair = rows.PlannedPair(f"{sum(run_id.encode()):016x}{number:016x}", group, (0, 1), 7, 0)
     split = GroupSplit(
-        "a lake", ("an owl", "a fox"), {(0, 1): EditInstruction("a"), (1, 0): EditInstruction("b")}, "pose", "given", "e"
+        "a lake",
+        ("an owl", "a fox"),
+        {(0, 1): EditInstruction("a"), (1, 0): EditInstruction("b")},
+        "pose",
+        "given",
+        "e",
     )
     area = np.zeros((48, 48), bool)
     area[:9, :9] = True
