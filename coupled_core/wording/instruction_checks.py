@@ -58,7 +58,11 @@ _IN_CLAUSES = word_set("that so where while which who whose sure until if as it 
 _NEVER_LAST = word_set("of with from at into to by for and the a an")
 _FINITE = BE | word_set("shows features depicts contains has holds")
 _INSTEAD = re.compile(r"^(.*)\b(?:instead of|rather than)\b(.*)$", re.I)
-_FROM_TO = re.compile(r"^(.*)\bfrom\b(.*)\b(?:to|into)\b(.*)$", re.I)
+_FROM_TO = re.compile(
+    r"\b(change|turn|transform|convert|morph|move|shift|switch|go|make)\b.*?"
+    r"\bfrom\b(.*)\b(?:to|into)\b(.*)$",
+    re.I,
+)
 _SWAP = re.compile(r"\b(?:replace|swap|exchange|substitute|switch)\b(.*)$", re.I)
 _TURN = re.compile(r"\b(?:change|turn|transform|convert|morph)\b(.*)$", re.I)
 _SWAP_DIVIDER = re.compile(r"\b(?:with|by|for)\b", re.I)
