@@ -8,9 +8,16 @@ from dataclasses import replace
 from itertools import permutations
 
 from coupled_core.records import EditInstruction
+from coupled_core.wording.forms import (
+    singular_of,
+)
 from coupled_core.wording.instruction_checks import are_same_instruction, find_instruction_problem
 from coupled_core.wording.lexicon import ADJECTIVES, ALIKE, POSITIONS
-from coupled_core.wording.phrases import EntityPhrase, Unreadable, parse_entity, singular_of
+from coupled_core.wording.phrases import (
+    EntityPhrase,
+    Unreadable,
+    parse_entity,
+)
 from coupled_core.wording.words import NUMBERS, tokenise
 
 INSTRUCTIONS_VERSION = "2"
@@ -76,7 +83,7 @@ def _parse(entity_prompt: str) -> EntityPhrase | str:
     try:
         return parse_entity(entity_prompt)
     except Unreadable as why:
-        return f"the rules cannot read {entity_prompt!r}: {why}"
+        return f"the rules, which know plain English only, cannot read {entity_prompt!r}: {why}"
 
 
 def _write_one(before: EntityPhrase, after: EntityPhrase) -> tuple[str, str]:

@@ -8,13 +8,15 @@ from coupled_core.config import fingerprint
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
 from coupled_core.splitting.scenes import Segment, parse_scene, read_scene_noun, write_background
+from coupled_core.wording.forms import (
+    participle_of,
+    singular_of,
+)
 from coupled_core.wording.lexicon import INTERIORS, LANDSCAPES, LIGHTS, LOOKING
 from coupled_core.wording.phrases import (
     EntityPhrase,
     Unreadable,
     parse_subject,
-    participle_of,
-    singular_of,
 )
 from coupled_core.wording.words import (
     ARTICLES,

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Collection
 from functools import lru_cache
 
-from coupled_core.wording.phrases import participle_of, singular_of
+from coupled_core.wording.forms import (
+    participle_of,
+    singular_of,
+)
 from coupled_core.wording.words import BE, CONJUNCTIONS, DETERMINERS, PREPOSITIONS, tokenise
 
 _FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | CONJUNCTIONS | BE | {"there"}

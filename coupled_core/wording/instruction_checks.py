@@ -14,14 +14,16 @@ from coupled_core.wording.comparison import (
     plain_words,
     word_form,
 )
+from coupled_core.wording.forms import (
+    is_participle,
+    is_plural_noun,
+    participle_of,
+    singular_of,
+)
 from coupled_core.wording.lexicon import ADJECTIVES, NOUNS_TOO
 from coupled_core.wording.phrases import (
     Unreadable,
-    is_participle,
-    is_plural_noun,
     parse_entity,
-    participle_of,
-    singular_of,
 )
 from coupled_core.wording.words import (
     ARTICLES,
@@ -34,7 +36,7 @@ from coupled_core.wording.words import (
 
 _MIN_NAMED = 0.5
 """Share of the words that only the target has, which an instruction must name beside the thing."""
-_BRACKETS = ("()", "[]", "{}", "“”", "«»", "（）", "「」")
+_BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ("“", "”"), ("«", "»"), ("（", "）"), ("「", "」"))
 _ENGLISH = word_set(
     "the of with at by under and from near through beside is are instead make replace show"
 )

@@ -3,17 +3,23 @@
 The grammar is small and strict. Where a word could be read in two ways, the phrase is not read.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from coupled_core.wording.forms import (
+    agrees_with_article,
+    ends_in_plural_s,
+    is_participle,
+    is_plural_noun,
+    participle_of,
+    singular_of,
+)
 from coupled_core.wording.lexicon import (
     ADJECTIVES,
     BEINGS,
     CONTAINERS,
     IRREGULAR_FORMS,
-    IRREGULAR_PLURALS,
     MEDIA,
     NOUNS_BEFORE_NOUNS_IN_S,
     NOUNS_IN_ING,
@@ -21,8 +27,6 @@ from coupled_core.wording.lexicon import (
     POSITIONS,
     PREDICATIVE,
     SCENE_WORDS,
-    SINGULARS_IN_S,
-    STATES,
     VERBS,
     WEARABLES,
 )
@@ -46,6 +50,10 @@ from coupled_core.wording.words import (
 _MAX_WORDS = 4
 """Of adjectives and noun together; longer ones are rarely what they seem."""
 _ADJECTIVE_ENDINGS = ("ful", "less", "ous", "ish", "able", "ible", "ical", "esque")
+_NOUNS_IN_LY = word_set(
+    "butterfly fly firefly dragonfly family lily jelly belly grizzly holly ally gully bully"
+)
+_NOUNS_IN_ED = word_set("bed sled bobsled shed seed weed reed steed moped thoroughbred")
 
 
 class Unreadable(Exception):  # noqa: N818  (it says what a text is, nothing failed)
@@ -78,7 +86,7 @@ class EntityPhrase:
         """It names several things."""
         if self.article in NUMBERS:
             return NUMBERS[self.article] > 1
-        return not self.article or (self.article == "the" and _ends_in_plural_s(self.head))
+        return not self.article or (self.article == "the" and ends_in_plural_s(self.head))
 
     @property
     def name(self) -> str:
@@ -117,55 +125,6 @@ def parse_subject(tokens: Sequence[Token]) -> tuple[EntityPhrase, int]:
     phrase = EntityPhrase(article, core, attachment)
     predicate = reader.take_predicate(phrase)
     return replace(phrase, predicate=predicate), reader.at
-
-
-def is_plural_noun(noun: str) -> bool:
-    """Say whether a noun may name several things: by its ending, or by a list."""
-    noun = noun.casefold()
-    return noun in IRREGULAR_PLURALS or _ends_in_plural_s(noun)
-
-
-def singular_of(noun: str) -> str:
-    """Return the singular of a plural noun: "foxes" -> "fox", "children" -> "child"."""
-    noun = noun.casefold()
-    if noun in IRREGULAR_PLURALS:
-        return IRREGULAR_PLURALS[noun]
-    if noun.endswith("ies"):
-        return noun[:-3] + "y"
-    if noun.endswith(("ches", "shes", "sses", "xes", "zzes", "oes")):
-        return noun[:-2]
-    return noun[:-1] if _ends_in_plural_s(noun) else noun
-
-
-def agrees_with_article(article: str, word: str) -> bool:
-    """Say whether "a" or "an" is right before a word, by its letters and the known exceptions."""
-    word = word.casefold()
-    has_vowel = word[0] in "aeiou" and not word.startswith(_SPOKEN_WITH_Y_OR_W)
-    takes_an = has_vowel or word.startswith(_WITH_SILENT_H)
-    return article not in ("a", "an") or takes_an == (article == "an")
-
-
-def participle_of(word: str) -> str | None:
-    """Return the participle of a known verb in any form: "flies" -> "flying"; None: not known."""
-    if word in STATES | PREDICATIVE:
-        return word
-    if word.endswith("ing"):
-        return None if word in NOUNS_IN_ING or _base_of_ing(word) is None else word
-    base = word if word in VERBS else _base_of_third_person(word)
-    return None if base is None else _add_ing(base)
-
-
-def is_participle(word: str) -> bool:
-    """Say whether a word says what something does or how it is: "flying", "parked", "asleep"."""
-    return (word.endswith("ing") or word in STATES | PREDICATIVE) and bool(participle_of(word))
-
-
-_SPOKEN_WITH_Y_OR_W = ("uni", "use", "usu", "euro", "one", "once", "ufo", "ukulele", "ewe", "utop")
-_WITH_SILENT_H = ("hour", "honest", "honor", "honour", "heir")
-_NOUNS_IN_LY = word_set(
-    "butterfly fly firefly dragonfly family lily jelly belly grizzly holly ally gully bully"
-)
-_NOUNS_IN_ED = word_set("bed sled bobsled shed seed weed reed steed moped thoroughbred")
 
 
 class _Reader:
@@ -313,7 +272,7 @@ def _check_noun_phrase(article: str, words: Sequence[str]) -> None:
     if not _may_be_noun(noun) and noun not in NOUNS_TOO:
         raise Unreadable(f"{noun!r}, which is not known as a noun")
     for word in map(str.casefold, words[:-1]):
-        if _ends_in_plural_s(word) and word not in NOUNS_BEFORE_NOUNS_IN_S:
+        if ends_in_plural_s(word) and word not in NOUNS_BEFORE_NOUNS_IN_S:
             raise unexpected(word)
     _check_number(article, words, noun)
 
@@ -372,34 +331,3 @@ def _read_place(tokens: Sequence[Token]) -> str:
     if keys and keys[-1] in FUNCTION_WORDS:
         raise unexpected("")
     return join_tokens(tokens)
-
-
-def _ends_in_plural_s(word: str) -> bool:
-    is_one = word.endswith(("ss", "us", "is")) or word in SINGULARS_IN_S
-    return word.endswith("s") and not is_one
-
-
-def _base_of_ing(word: str) -> str | None:
-    stem = word[:-3]
-    return _first_verb(stem, stem + "e", stem[:-1], stem[:-1] + "ie")
-
-
-def _base_of_third_person(word: str) -> str | None:
-    if not _ends_in_plural_s(word):
-        return None
-    return _first_verb(word[:-1], word[:-2], word[:-3] + "y")
-
-
-def _first_verb(*candidates: str) -> str | None:
-    return next((base for base in candidates if base in VERBS), None)
-
-
-def _add_ing(base: str) -> str:
-    if base.endswith("ie"):
-        return base[:-2] + "ying"
-    if base.endswith("e") and not base.endswith(("ee", "oe", "ye")):
-        return base[:-1] + "ing"
-    is_short = len(re.findall("[aeiou]+", base)) == 1
-    if is_short and re.search("[^aeiou][aeiou][^aeiouwxy]$", base):
-        return f"{base}{base[-1]}ing"
-    return base + "ing"

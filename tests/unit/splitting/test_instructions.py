@@ -134,10 +134,10 @@ def test_what_only_goes_is_not_asked_for() -> None:
 @pytest.mark.parametrize(
     ("entities", "why"),
     [
-        (("...", "A red fox."), "the rules cannot read '...'"),
-        (("A tall, thin man.", "A short, old woman."), "the rules cannot read"),
-        (("一只红色风筝", "一个蓝色气球"), "the rules cannot read"),
-        (("Ein roter Ballon.", "Ein blauer Ballon."), "the rules cannot read"),
+        (("...", "A red fox."), "cannot read '...'"),
+        (("A tall, thin man.", "A short, old woman."), "plain English only, cannot read"),
+        (("一只红色风筝", "一个蓝色气球"), "plain English only, cannot read"),
+        (("Ein roter Ballon.", "Ein blauer Ballon."), "plain English only, cannot read"),
         (("One child.", "Children."), "cannot name how many"),
         (
             ("A knight fighting a dragon.", "A dragon fighting a knight."),
