@@ -18,7 +18,7 @@ from coupled_core.wording.phrases import (
     Unreadable,
     parse_entity,
 )
-from coupled_core.wording.words import NUMBERS, tokenise
+from coupled_core.wording.words import ARTICLES, NUMBERS, tokenise
 
 INSTRUCTIONS_VERSION = "2"
 ENTITY_SWAP, APPEARANCE, POSE, POSITION = "entity_swap", "appearance", "pose", "position"
@@ -34,7 +34,7 @@ def write_instructions(
 
     The kind is the weightiest that some pair needs: entity_swap, appearance, pose, position.
     """
-    phrases = [_parse(prompt) for prompt in entity_prompts]
+    phrases = [_parse(entity, prompts[index]) for index, entity in enumerate(entity_prompts)]
     instructions, kinds = {}, set()
     for i, j in permutations(range(len(phrases)), 2):
         before, after = phrases[i], phrases[j]
@@ -79,11 +79,22 @@ def find_variation_kind(before: EntityPhrase, after: EntityPhrase) -> str:
     return ENTITY_SWAP
 
 
-def _parse(entity_prompt: str) -> EntityPhrase | str:
+def _parse(entity_prompt: str, prompt: str) -> EntityPhrase | str:
+    """Read an entity; one without an article ("red kite") gets the one of its prompt."""
     try:
-        return parse_entity(entity_prompt)
+        return parse_entity(f"{_find_article(entity_prompt, prompt)} {entity_prompt}")
     except Unreadable as why:
         return f"the rules, which know plain English only, cannot read {entity_prompt!r}: {why}"
+
+
+def _find_article(entity_prompt: str, prompt: str) -> str:
+    """Return the article before an entity's words in its prompt; empty: there is none."""
+    words = [token.key for token in tokenise(entity_prompt) if token.is_word]
+    said = [token.key for token in tokenise(prompt)]
+    for start in range(1, len(said) - len(words) + 1):
+        if said[start : start + len(words)] == words and said[start - 1] in {*ARTICLES, *NUMBERS}:
+            return said[start - 1]
+    return ""
 
 
 def _write_one(before: EntityPhrase, after: EntityPhrase) -> tuple[str, str]:
@@ -144,7 +155,10 @@ def _write_swap(before: EntityPhrase, after: EntityPhrase) -> str:
     if (after.predicate, after.place) != (before.predicate, before.place):
         coming += [after.predicate, after.place]
     going = _definite(replace(before, attachment="") if _wear_alike(before, after) else before)
-    return f"Replace {going} with {' '.join(filter(None, coming))}."
+    shown = " ".join(filter(None, coming))
+    if " with " in going:
+        return f"Show {shown} instead of {going}."
+    return f"Replace {going} with {shown}."
 
 
 def _write_attachment(before: EntityPhrase, after: EntityPhrase) -> tuple[str, str]:

@@ -38,6 +38,12 @@ _SENTENCE_MARK = re.compile(r"[.!?;:—–\n]")
 _PLAIN_MEDIA = frozenset({"photo", "photograph", "picture", "image"})
 _OWN_PLACES = LANDSCAPES | INTERIORS | LIGHTS | {"wall", "walls", "floor", "ground", "ceiling"}
 """What is a scene of its own: no entity in front of one."""
+_ALSO_THINGS = frozenset(
+    {"square", "ring", "court", "track", "tracks", "pitch", "corner", "bank", "banks", "moon",
+     "planet", "stop", "pool", "path", "trail", "puddle", "mud", "dirt", "sand", "snow", "grass",
+     "water", "mine", "port", "peak", "wood", "world", "locker", "cell", "closet", "slope"}
+)  # fmt: skip
+"""Places that may also be a shape or a thing, which could have the entity on it."""
 _DIRECTIONS = frozenset(
     {"at", "to", "into", "onto", "out", "over", "up", "down", "through", "across", "toward",
      "towards", "off", "past"}
@@ -159,8 +165,9 @@ def _check_plain(prompt: str) -> None:
 def _skip_announcement(tokens: list[Token]) -> list[Token]:
     """Drop "a photo of", which all pictures are, and "there is"."""
     keys = [token.key for token in tokens]
-    if keys[0] in ARTICLES and keys[1:2] and keys[1] in _PLAIN_MEDIA and keys[2:3] == ["of"]:
-        tokens, keys = tokens[3:], keys[3:]
+    start = 1 if keys[0] in ARTICLES else 0
+    if keys[start : start + 1] and keys[start] in _PLAIN_MEDIA and keys[start + 1 :][:1] == ["of"]:
+        tokens, keys = tokens[start + 2 :], keys[start + 2 :]
     if keys[:1] == ["there"] and keys[1:2] and keys[1] in BE:
         return tokens[2:]
     return tokens
@@ -203,9 +210,8 @@ def _read_scene_with(tokens: Sequence[Token]) -> _Reading | None:
         end = read_scene_noun(tokens)
     except Unreadable:
         return None
-    if tokens[end - 1].key not in LANDSCAPES | INTERIORS or end + 1 >= len(tokens):
-        return None
-    if tokens[end].key != "with":
+    is_scene = tokens[end - 1].key in (LANDSCAPES | INTERIORS) - _ALSO_THINGS
+    if not is_scene or end + 1 >= len(tokens) or tokens[end].key != "with":
         return None
     place = Segment(tuple(tokens[:end]), "place", follows_comma=False)
     return _read_entity(tokens[end + 1 :], (place,))

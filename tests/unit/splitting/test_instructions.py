@@ -125,6 +125,19 @@ def test_a_pair_is_instructed_both_ways(
     assert write(*entities) == (forth, back, kind)
 
 
+def test_what_is_had_is_not_mixed_up_with_what_replaces_it() -> None:
+    assert write("A dog with a red collar.", "A cat with a blue collar.")[0] == (
+        "Show a cat with a blue collar instead of the dog with a red collar."
+    )
+
+
+def test_an_entity_without_an_article_takes_the_one_of_its_prompt() -> None:
+    prompts = ["An old mill by a creek", "Two grey herons by a creek"]
+    instructions, _ = write_instructions(["old mill", "grey herons"], prompts)
+    assert instructions[0, 1].text == "Replace the old mill with two grey herons."
+    assert instructions[1, 0].text == "Replace the two grey herons with an old mill."
+
+
 def test_what_only_goes_is_not_asked_for() -> None:
     assert write("A fox.", "A fox runs.") == ("Show the fox running.", None, "pose")
     assert write("A fox.", "A red fox.") == ("Replace the fox with a red fox.", None, "appearance")

@@ -109,7 +109,7 @@ VARIED = [
         ("A kite flies.", "A gull soars."),
     ),
     (
-        ["A photo of a dog in a park", "A photo of a cat in a park"],
+        ["A photo of a dog in a park", "photo of a cat in a park"],
         "In a park.",
         ("A dog.", "A cat."),
     ),
@@ -177,6 +177,7 @@ REFUSED = [
         ["In a park, a boy sits on a wall", "In a park, a cat sits on a wall"],
         "another one after it",
     ),
+    (["A square with a face", "A square with a star"], "'square', a scene of its own"),
     (["A forest under a red sky", "A desert under a red sky"], "'forest', a scene of its own"),
     # what stands beside the entity may belong to it
     (["A man sings in a suit", "A woman dances in a suit"], "'suit', which is not known"),
