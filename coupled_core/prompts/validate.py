@@ -25,7 +25,9 @@ def validate_group(
 ) -> PromptGroup | list[str]:
     """Return the group, or its problems: column, value and what was expected, one each."""
     problems = [*raw.problems, *_find_problems(raw, max_prompt_chars)]
-    problems = problems or list(_find_contradictions(raw.values, trust_splits))
+    if not problems:
+        found = _find_contradictions(raw.values, trust_splits)
+        problems = [f"group {shorten(raw.values['group_id'])}: {problem}" for problem in found]
     if problems:
         return problems
     values = raw.values

@@ -97,7 +97,7 @@ def read_trusting(tmp_path: Path, row: dict[str, Any]) -> bool:
 def test_a_contradiction_stops_a_run_that_quarantines_nothing(tmp_path: Path) -> None:
     read(tmp_path, split(entities=ENTITIES[::-1]))
     config = PromptSetConfig(uri=str(tmp_path / "set.parquet"))
-    with pytest.raises(PromptSetError, match=r"row 0: .*'wooden', 'whale'"):
+    with pytest.raises(PromptSetError, match=r"row 0: group 'g': .*'wooden', 'whale'"):
         list(read_prompt_set(config))
 
 
