@@ -16,6 +16,10 @@ from coupled_core.wording.phrases import Unreadable, parse_entity
 GivenInstructions = tuple[tuple[int, int, str], ...]
 _ADVICE = "correct the split, or trust the splits of this set (--trust-splits)"
 
+_INSTRUCTION_ADVICE = (
+    "correct it, leave it out to have one written, or trust what this set says (--trust-splits)"
+)
+
 
 def find_split_problems(
     prompts: Sequence[str], background: str, entities: Sequence[str]
@@ -86,7 +90,7 @@ def find_instruction_problems(values: dict[str, Any], *, trust_splits: bool) -> 
             if trust_splits
             else find_instruction_problem(text, entities[i], entities[j], prompts)
         ):
-            yield f"{name}: got {text!r}, which {problem}"
+            yield f"{name}: got {text!r}, which {problem}; {_INSTRUCTION_ADVICE}"
         elif are_same_instruction(text, seen.get((j, i), "")):
             yield f"{name}: got {text!r}, which the other direction says, too"
         seen.setdefault((i, j), text)

@@ -57,6 +57,9 @@ _NEGATIONS = word_set(
 )
 _KEEPING = word_set("keep leave preserve retain")
 _IN_CLAUSES = word_set("that so where while which who whose sure until if as it they")
+_MARKUP = re.compile(r"[<>{}|]|&\s?\w+\s?;|&\s?amp\b|--\w|\w:\d")
+_TWICE = re.compile(r"\b((?:[^\W\d_]+ ){0,2}[^\W\d_]+) \1\b")
+"""One to three words that follow themselves."""
 _NEVER_LAST = word_set("of with from at into to by for and the a an")
 _FINITE = BE | word_set("shows features depicts contains has holds")
 _INSTEAD = re.compile(r"^(.*)\b(?:instead of|rather than)\b(.*)$", re.I)
@@ -106,27 +109,29 @@ def find_bad_form(text: str, prompts: Sequence[str]) -> Iterator[str]:
         yield "has a quotation mark or bracket that is not closed"
     elif len(re.findall(r"(?<!\w)['‘]\w", text)) > len(re.findall(r"['’](?!\w)", text)):
         yield "has a quotation mark that is not closed"
+    if found := _MARKUP.search(text):
+        yield f"has the markup {found.group()!r}"
     tokens = [token.key for token in tokenise(text)]
-    said = {pair for prompt in prompts for pair in pairwise(t.key for t in tokenise(prompt))}
-    for first, second in pairwise(tokens):
-        if first == second and first[0].isalnum() and (first, second) not in said:
-            yield f"says {first!r} twice"
-        if first in ARTICLES and second in ARTICLES:
+    said = " ".join(token.key for prompt in prompts for token in tokenise(prompt))
+    for first, second in pairwise([*tokens, "."]):
+        if first in ARTICLES and (second in ARTICLES or (first != "the" and second in NUMBERS)):
             yield f"has two articles, '{first} {second}'"
-        if first in _NEVER_LAST and second in ".,":
+        if first in _NEVER_LAST and second in ".,;!":
             yield f"breaks off after {first!r}"
+    if (found := _TWICE.search(" ".join(tokens))) and found.group() not in said:
+        yield f"says {found.group(1)!r} twice"
 
 
 def _find_other_language(text: str, prompts: Sequence[str]) -> Iterator[str]:
     said = " ".join(prompts)
     script, expected = main_script(text), main_script(said)
-    speaks_english = _count(text, _ENGLISH) > _count(text, _OTHER_LANGUAGES)
-    is_foreign = [_count(t, _OTHER_LANGUAGES) > max(_count(t, _ENGLISH), 1) for t in (text, said)]
+    english, other = (_count(text, words) for words in (_ENGLISH, _OTHER_LANGUAGES))
+    said_english, said_other = (_count(said, words) for words in (_ENGLISH, _OTHER_LANGUAGES))
     if script and expected and script != expected:
         yield f"is in {script.title()} letters, the prompts are in {expected.title()}"
-    elif speaks_english and (expected != "LATIN" or is_foreign[1]):
+    elif english > other and (expected != "LATIN" or said_other > max(said_english, 1)):
         yield "is in English, the prompts are not"
-    elif is_foreign[0] and _count(said, _ENGLISH) > _count(said, _OTHER_LANGUAGES):
+    elif other > english * 2 and said_english > said_other:
         yield "is not in English, the prompts are"
 
 
@@ -139,22 +144,30 @@ def _find_sides(text: str, source: str, target: str) -> Iterator[str]:
     new, gone = changed_words(source, target), changed_words(target, source)
     for sentence in re.split(r"[.;!?]", text):
         if found := _INSTEAD.search(sentence):
-            ends = [[w for w in plain_words(part) if w not in ARTICLES] for part in found.groups()]
-            if ends[1] and ends[0][-len(ends[1]) :] == ends[1]:
-                yield f"has {' '.join(ends[1])!r} on both sides of 'instead of'"
-            right = _side(found.group(2))
-            if not plain_words(found.group(2)):
-                yield "names nothing after 'instead of'"
-            if names_any(right, new) and not names_any(right, gone):
-                yield f"says 'instead of {' '.join(right)}', which is to come"
-        if found := _FROM_TO.search(sentence):
-            if _side(found.group(2)) == _side(found.group(3)):
-                yield "has the same on both sides of 'from ... to'"
-            elif names_any(_side(found.group(2)), new) and names_any(_side(found.group(3)), gone):
-                yield "goes from what is to come to what is there"
+            yield from _find_instead(*found.groups(), new, gone)
         yield from _find_slots(_SWAP.search(sentence), _SWAP_DIVIDER, new, gone)
-        if not _FROM_TO.search(sentence):
+        if found := _FROM_TO.search(sentence):
+            before, after = _side(found.group(2)), _side(found.group(3))
+            if before == after:
+                yield "has the same on both sides of 'from ... to'"
+            elif names_any(before, new) and names_any(after, gone):
+                yield "goes from what is to come to what is there"
+        else:
             yield from _find_slots(_TURN.search(sentence), _TURN_DIVIDER, new, gone)
+
+
+def _find_instead(left: str, right: str, new: set[str], gone: set[str]) -> Iterator[str]:
+    before, after = ([w for w in plain_words(side) if w not in ARTICLES] for side in (left, right))
+    if not after:
+        yield "names nothing after 'instead of'"
+    elif before[-len(after) :] == after:
+        yield f"has {' '.join(after)!r} on both sides of 'instead of'"
+    elif is_participle(after[-1]) and before[-1:] == after[-1:]:
+        yield f"has {after[-1]!r} on both sides of 'instead of'"
+    elif after[0] in BE:
+        yield f"has 'instead of {after[0]}', which is no English"
+    elif names_any(_side(right), new) and not names_any(_side(right), gone):
+        yield f"says 'instead of {' '.join(after)}', which is to come"
 
 
 def _find_slots(
@@ -186,6 +199,8 @@ def _find_bad_noun_phrase(slot: str) -> str | None:
     tokens = [token.key for token in tokenise(slot) if token.is_word]
     article = tokens[0] if tokens and (tokens[0] in ARTICLES or tokens[0] in NUMBERS) else ""
     rest = tokens[bool(article) :]
+    if article == "the" and rest and rest[0] in NUMBERS:
+        article, rest = rest[0], rest[1:]
     is_end = [w in FUNCTION_WORDS or (i > 0 and is_participle(w)) for i, w in enumerate(rest)]
     end = is_end.index(True) if True in is_end else len(rest)
     words = rest[:end]
