@@ -144,7 +144,7 @@ def _find_sides(text: str, source: str, target: str) -> Iterator[str]:
     new, gone = changed_words(source, target), changed_words(target, source)
     for sentence in re.split(r"[.;!?]", text):
         if found := _INSTEAD.search(sentence):
-            yield from _find_instead(*found.groups(), new, gone)
+            yield from _find_instead(found.group(1), found.group(2), new, gone)
         yield from _find_slots(_SWAP.search(sentence), _SWAP_DIVIDER, new, gone)
         if found := _FROM_TO.search(sentence):
             before, after = _side(found.group(2)), _side(found.group(3))
