@@ -16,12 +16,10 @@ from coupled_core.errors import (
 )
 from coupled_core.progress import current_progress
 from coupled_core.runs.plan import RunPlan, ShardPlan
-from coupled_core.runs.summary import RunSummary, summarise_run
+from coupled_core.runs.summary import RunSummary, ShardsFailedError, summarise_run
 from coupled_core.splitting.splitter import settle_split
 from flows.build_shard import build_shard
-from flows.cli.failures import ShardsFailedError
-from tasks.run import commit, draw_sheet, plan, write_report
-from tasks.shard import prepare_splits
+from tasks.run import commit, draw_sheet, plan, prepare_splits, write_report
 
 _DEFAULTS = RunConfig()
 _HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)
@@ -67,7 +65,7 @@ def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> dict[
     """
     not_made = {}
     pictures: dict[str, Callable[[], None]] = {
-        "contact sheet": lambda: draw_sheet(config, run, snapshot),
+        "contact sheet": lambda: draw_sheet(config, snapshot, run.run_id),
         "report": lambda: write_report(config, snapshot),
     }
     for name, make in pictures.items():

@@ -8,7 +8,9 @@ a twin of it only repeats the batch that both were at. No image travels through 
 from prefect import flow
 
 from coupled_core.config import RunConfig
+from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import ShardPlan
+from coupled_core.runs.shard import ShardWork
 from tasks.shard import filter_pairs, generate, score, split, write
 
 
@@ -20,11 +22,12 @@ def build_shard(config: RunConfig, shard: ShardPlan) -> None:
         config: All settings of the run.
         shard: Which rows of the prompt set, and what of them is new.
     """
-    split(config, shard)  # prompts -> background, entities, edit instructions
+    work = ShardWork(config, shard, generation_of(config.generation))
+    split(work)  # prompts -> background, entities, edit instructions
     for attempt in range(1, config.selection.attempts + 1):
         # groups, later only those that lack kept pairs -> images that share a background
-        if not generate(config, shard, attempt):
+        if not generate(work, attempt):
             break
-        score(config, shard, attempt)  # images -> entity masks, metrics of every pair
-    filter_pairs(config, shard)  # metrics -> kept or dropped, with reasons
-    write(config, shard)  # all of it -> immutable, verified parts
+        score(work, attempt)  # images -> entity masks, metrics of every pair
+    filter_pairs(work)  # metrics -> kept or dropped, with reasons
+    write(work)  # all of it -> immutable, verified parts

@@ -17,7 +17,7 @@ DIRECTIONS: Mapping[str, tuple[Direction, ...]] = {
 
 
 @dataclass(frozen=True)
-class EncodedImage:
+class ImageFile:
     """One image of a pair as a file."""
 
     name: str
@@ -30,10 +30,10 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class ExportedPair:
-    """A kept pair: its manifest row (the columns of `pair_rows.COLUMNS`) and its images."""
+    """A kept pair: its manifest row (the columns of `plan.COLUMNS`) and its images."""
 
     row: Mapping[str, Any]
-    images: tuple[EncodedImage, EncodedImage]
+    images: tuple[ImageFile, ImageFile]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class DirectedEdit:
     """One training example: turn `source` into `target` by `instruction`."""
 
     direction: Direction
-    source: EncodedImage
-    target: EncodedImage
+    source: ImageFile
+    target: ImageFile
     instruction: str
     source_caption: str
     target_caption: str

@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.config import fingerprint
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError
 from coupled_core.export.card import CARD, render_card
 from coupled_core.export.edits import edits_of, seen_edit
 from coupled_core.export.folder import CHECKSUMS, MARKER, ExportFolder, FileInfo, UnitReport
 from coupled_core.export.format import ExportFormat, UnitWriter
-from coupled_core.export.marker import describe_export
 from coupled_core.export.pair_images import read_pairs
-from coupled_core.export.pair_rows import Row, Selection, iter_windows
 from coupled_core.export.pairing import check_pairing
-from coupled_core.export.plan import ExportPlan, UnitAssigner, UnitId, plan_export
+from coupled_core.export.plan import (
+    ExportPlan,
+    Selection,
+    UnitAssigner,
+    UnitId,
+    iter_windows,
+    plan_export,
+)
+from coupled_core.export.terms import describe_export
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectStore
 from coupled_core.version import package_version
@@ -80,14 +87,14 @@ def export_identity(snapshot: Snapshot, export_format: ExportFormat, selection: 
         {
             "snapshot_id": snapshot.snapshot_id,
             "format": export_format.name,
-            "selection": {**vars(selection), "splits": list(selection.splits)},
+            "selection": {**vars(selection), "partitions": list(selection.partitions)},
             "package_version": package_version(),
         }
     )
 
 
 class _UnitPass:
-    """Streams the pairs once and feeds each to the writer of its unit; splits run side by side."""
+    """Streams the pairs once, each to the writer of its unit; partitions run side by side."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 Nothing is judged here.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
@@ -155,8 +155,25 @@ def read_raw_groups(files: Sequence[InputFile]) -> Iterator[RawGroup]:
     """
     form = _common_form(files)
     rows = (row for index in range(len(files)) for row in _read_rows(files[index], index, form))
+    return _join_groups(rows, form)
+
+
+def table_raw_groups(table: pa.Table, name: str) -> Iterator[RawGroup]:
+    """Yield every group of a table, which is called `name` in errors and in `source_file`.
+
+    Raises:
+        PromptSetError: it has wrong columns.
+    """
+    form = find_form(name, table.schema)
+    rows: list[RawGroup] = []
+    for batch in table.to_batches():
+        rows += _raw_rows(batch, name, 0, len(rows), form)
+    return _join_groups(rows, form)
+
+
+def _join_groups(rows: Iterable[RawGroup], form: Form) -> Iterator[RawGroup]:
     if form == "wide":
-        return rows
+        return iter(rows)
     return (_join_rows(list(same)) for _, same in groupby(rows, key=_group_key))
 
 
@@ -176,15 +193,21 @@ def _common_form(files: Sequence[InputFile]) -> Form:
 
 
 def _read_rows(file: InputFile, file_index: int, form: Form) -> Iterator[RawGroup]:
-    known = known_columns(form)
     with open_parquet(file) as parquet:
         first_row = 0
         for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
-            for offset, (row, problems) in enumerate(_decode(batch)):
-                values = {name: value for name, value in row.items() if name in known}
-                extra = {name: value for name, value in row.items() if name not in known}
-                yield RawGroup(file.name, file_index, first_row + offset, values, extra, problems)
+            yield from _raw_rows(batch, file.name, file_index, first_row, form)
             first_row += batch.num_rows
+
+
+def _raw_rows(
+    batch: pa.RecordBatch, file_name: str, file_index: int, first_row: int, form: Form
+) -> Iterator[RawGroup]:
+    known = known_columns(form)
+    for row_number, (row, problems) in enumerate(_decode(batch), start=first_row):
+        values = {name: value for name, value in row.items() if name in known}
+        extra = {name: value for name, value in row.items() if name not in known}
+        yield RawGroup(file_name, file_index, row_number, values, extra, problems)
 
 
 def _decode(batch: pa.RecordBatch) -> list[tuple[dict[str, Any], tuple[str, ...]]]:

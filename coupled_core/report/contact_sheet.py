@@ -2,7 +2,7 @@
 
 import io
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from coupled_core.dataset.images import decode_image, decode_mask
-from coupled_core.dataset.parts import PartInfo
-from coupled_core.dataset.reader import iter_images, iter_manifest
+from coupled_core.dataset.reader import iter_manifest, iter_rows
+from coupled_core.dataset.rows import Row
+from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.report.pair_images import PairImages, ShardWorks, has_images, iter_pair_images
 from coupled_core.storage.store import ObjectStore
 
 Picture = NDArray[np.uint8]
@@ -124,14 +126,29 @@ def describe_pair(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def choose_rows(rows: Iterable[SheetRow], max_rows: int = 24, seed: int = 0) -> list[SheetRow]:
-    """Pick a mix of kept and dropped pairs from a stream; at most twice `max_rows` are in memory.
+def make_contact_sheet(store: ObjectStore, snapshot: Snapshot, run_id: str) -> bytes:
+    """Return a sheet of some pairs that a run has in a snapshot, as PNG.
+
+    Kept pairs have their images in the dataset; dropped ones as long as the work of their shard is
+    left, as it is right after a build.
+    """
+    works = ShardWorks(store)
+    parts = [part for part in snapshot.parts if part.run_id == run_id]
+    rows = iter_rows(iter_manifest(store, parts))
+    chosen = choose_rows(row for row in rows if has_images(row, works))
+    found = {images.pair_id: images for images in iter_pair_images(store, chosen, works)}
+    shown = [(row, found[row["pair_id"]]) for row in chosen if row["pair_id"] in found]
+    return draw_contact_sheet([_sheet_row(row, images) for row, images in shown])
+
+
+def choose_rows(rows: Iterable[Row], max_rows: int = 24, seed: int = 0) -> list[Row]:
+    """Pick a mix of kept and dropped pairs from a stream of manifest rows.
 
     A third goes to dropped pairs if there are as many; what one kind does not need, the other gets.
     """
     kept, dropped = _Reservoir(max_rows, seed), _Reservoir(max_rows, seed)
     for row in rows:
-        (kept if row.kept else dropped).offer(row)
+        (kept if row["kept"] else dropped).offer(row)
     num_dropped = max(round(max_rows * _DROPPED_SHARE), max_rows - len(kept.rows))
     shown = dropped.rows[:num_dropped]
     return kept.rows[: max_rows - len(shown)] + shown
@@ -161,25 +178,15 @@ def draw_contact_sheet(rows: Sequence[SheetRow]) -> bytes:
     return buffer.getvalue()
 
 
-def iter_kept_pairs(store: ObjectStore, parts: Sequence[PartInfo]) -> Iterator[SheetRow]:
-    """Yield the kept pairs of a snapshot's parts; dropped pairs have no images there."""
-    lines = {
-        row["pair_id"]: describe_pair(row)
-        for batch in iter_manifest(store, parts)
-        for row in batch.to_pylist()
-        if row["kept"]
-    }
-    for batch in iter_images(store, parts):
-        for row in batch.to_pylist():
-            if row["pair_id"] in lines:
-                yield SheetRow(
-                    decode_image(row["image_0"]["bytes"]),
-                    decode_image(row["image_1"]["bytes"]),
-                    decode_mask(row["mask_0"]["bytes"]),
-                    decode_mask(row["mask_1"]["bytes"]),
-                    kept=True,
-                    lines=lines[row["pair_id"]],
-                )
+def _sheet_row(row: Row, images: PairImages) -> SheetRow:
+    return SheetRow(
+        decode_image(images.image_0),
+        decode_image(images.image_1),
+        decode_mask(images.mask_0),
+        decode_mask(images.mask_1),
+        row["kept"],
+        describe_pair(row),
+    )
 
 
 class _Reservoir:
@@ -187,9 +194,9 @@ class _Reservoir:
 
     def __init__(self, size: int, seed: int) -> None:
         self._size, self._random, self._num_seen = size, random.Random(seed), 0
-        self.rows: list[SheetRow] = []
+        self.rows: list[Row] = []
 
-    def offer(self, row: SheetRow) -> None:
+    def offer(self, row: Row) -> None:
         self._num_seen += 1
         if len(self.rows) < self._size:
             self.rows.append(row)

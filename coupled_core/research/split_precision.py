@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
-from coupled_core.research.splitters import wilson_share
+from coupled_core.research.evaluation.intervals import wilson_interval
 from coupled_core.splitting.splitter import Splitter
 
 _FILE = Path(__file__).parent / "checked" / "wild.jsonl"
@@ -85,8 +85,8 @@ def write_precision(groups: Sequence[WildGroup], outcomes: Sequence[Outcome]) ->
         accepted = [outcome for outcome in found if outcome is not Outcome.REFUSED]
         line = f"{name:42} {len(found):6}  {len(accepted) / len(found):8.0%}"
         if accepted:
-            share = wilson_share(accepted.count(Outcome.RIGHT), len(accepted))
-            line += f"  {share.value:6.1%} of {len(accepted):3} [{share.low:.1%}, {share.high:.1%}]"
+            share = wilson_interval(accepted.count(Outcome.RIGHT), len(accepted))
+            line += f"  {share.mean:6.1%} of {len(accepted):3} [{share.low:.1%}, {share.high:.1%}]"
         lines.append(line)
     return "\n".join(lines)
 

@@ -1,15 +1,16 @@
 """What is written down about a run as a whole: settings, inputs, versions."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from coupled_core.config import RunConfig, fingerprint
-from coupled_core.dataset.backgrounds import SPLIT_RULE
+from coupled_core.dataset.backgrounds import PARTITION_RULE
 from coupled_core.dataset.commit.commit import check_comparable, what_must_agree
 from coupled_core.dataset.rows import RunFacts
 from coupled_core.dataset.snapshot import InputInfo, RunInfo, Snapshot
-from coupled_core.runs.plan import RunPlan
+from coupled_core.prompts.prompt_set import PromptFileSummary
 from coupled_core.scoring.content_filter import content_filter_version
 from coupled_core.scoring.metrics import METRIC_VERSION
 from coupled_core.version import code_revision, package_version
@@ -35,7 +36,7 @@ def describe_run(config: RunConfig, run_id: str) -> RunFacts:
     )
 
 
-def describe_inputs(config: RunConfig, plan: RunPlan) -> RunInfo:
+def describe_inputs(config: RunConfig, run_id: str, files: Sequence[PromptFileSummary]) -> RunInfo:
     """Return what a snapshot says about a run."""
     inputs = tuple(
         InputInfo(
@@ -44,16 +45,16 @@ def describe_inputs(config: RunConfig, plan: RunPlan) -> RunInfo:
             etag=file.etag,
             num_rows=file.num_rows,
         )
-        for file in plan.inputs
+        for file in files
     )
     return RunInfo(
-        run_id=plan.run_id,
+        run_id=run_id,
         config=config.model_dump(mode="json"),
         config_sha256=fingerprint(config),
         inputs=inputs,
         package_version=package_version(),
         metric_version=METRIC_VERSION,
-        split_rule=SPLIT_RULE,
+        partition_rule=PARTITION_RULE,
     )
 
 
@@ -64,5 +65,5 @@ def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, where: str
         DatasetError: naming the settings that differ.
     """
     if snapshot is not None:
-        facts = what_must_agree(config.model_dump(mode="json"), METRIC_VERSION, SPLIT_RULE)
+        facts = what_must_agree(config.model_dump(mode="json"), METRIC_VERSION, PARTITION_RULE)
         check_comparable(snapshot, facts, where)

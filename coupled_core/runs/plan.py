@@ -1,28 +1,53 @@
-"""What a run has to do: shards as offsets into the prompt set, less what the dataset holds."""
+"""What a run has to do: its prompt set, cut into shards, less what the dataset holds."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations, islice
 
-from coupled_core.config import RunConfig
-from coupled_core.dataset.pair_ids import PairIdSet
+from coupled_core.config import RunConfig, SplitConfig
+from coupled_core.dataset.commit.publish import ensure_conditional_writes
+from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.work import DONE, list_work
+from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
-from coupled_core.prompts.prompt_set import PromptFileSummary, PromptSetSummary
-from coupled_core.records import GroupSplit, PromptGroup, QuarantinedRow, Sample
-from coupled_core.runs.checkpoints.splits import SplitShard
+from coupled_core.id_set import IdSet
+from coupled_core.progress import current_progress
+from coupled_core.prompts.prompt_set import (
+    GivenPrompts,
+    PromptFileSummary,
+    describe_files,
+    read_prompt_set,
+)
+from coupled_core.records import PromptGroup, QuarantinedRow
+from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.runs.identity import (
-    attempt_seed,
     generation_fingerprint,
     pair_id,
     quarantined_id,
     run_id,
     sample_seed,
 )
-from coupled_core.storage.store import ObjectStore
+from coupled_core.runs.planned import (
+    PlanFiles,
+    PlannedBadRow,
+    PlannedGroup,
+    PlannedSample,
+    ShardInput,
+)
+from coupled_core.scoring.model_files import require_scorers
+from coupled_core.splitting.llm.request import request_sha256, splitter_identity
+from coupled_core.splitting.offline import OfflineSplitter
+from coupled_core.splitting.splitter import (
+    GivenFirstSplitter,
+    build_splitter,
+    hash_with_own,
+    is_given,
+)
+from coupled_core.storage.store import ObjectStore, open_store
 
 PromptItem = PromptGroup | QuarantinedRow
-PairIds = Mapping[tuple[int, int], str]
-"""By pair of image indices (i, j), i < j."""
+Watch = Callable[[PlannedGroup, bool], None]
+"""Is shown every group, with whether the dataset holds all of its pairs."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +56,8 @@ class ShardPlan:
 
     run_id: str
     shard_index: int
-    first_item: int
-    """Rows of the prompt set, groups and quarantined ones, before this shard."""
     num_items: int
+    """Groups and unusable rows."""
     num_pairs: int
     """Pairs to make."""
     done_samples: tuple[int, ...] = ()
@@ -50,13 +74,13 @@ class RunPlan:
     shards: tuple[ShardPlan, ...]
     """Shards with at least one new row, in order."""
     finished_shards: frozenset[int]
-    """Of those the ones that an earlier attempt finished; they only wait for the commit."""
+    """Shards that an earlier attempt finished; they only wait for the commit."""
     num_groups: int
     num_quarantined: int
     num_pairs: int
     """Pairs of the whole prompt set."""
     num_pairs_done: int
-    """Of those in the dataset already."""
+    """Pairs that are in the dataset already."""
 
     @property
     def open_shards(self) -> list[ShardPlan]:
@@ -65,160 +89,213 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class SampleNames:
+class Naming:
     """Gives every pair its id before anything is split or generated."""
 
     run_seed: int
     generation_fingerprint: str
     split_request: Callable[[PromptGroup], str]
-    """Hash of what a splitter is asked about a group."""
+    """Returns the hash of what a splitter is asked about a group."""
 
-    def list_samples(self, group: PromptGroup) -> list[tuple[int, PairIds]]:
-        """Return seed and pair ids of each sample of a group."""
+    def plan_group(self, group: PromptGroup) -> PlannedGroup:
+        """Return a group with the seeds and pair ids of all its requested samples."""
         request = self.split_request(group)
         seeds = [
             sample_seed(self.run_seed, group.group_id, group.seed, index)
             for index in range(group.num_seeds)
         ]
-        return [(seed, self._pair_ids(group, seed, request)) for seed in seeds]
-
-    def pair_ids(self, group: PromptGroup, seed: int) -> PairIds:
-        """Return the pair ids of the sample of a group with any seed."""
-        return self._pair_ids(group, seed, self.split_request(group))
-
-    def _pair_ids(self, group: PromptGroup, seed: int, request: str) -> PairIds:
-        return {
-            (i, j): pair_id(
-                group_id=group.group_id,
-                prompts=(group.prompts[i], group.prompts[j]),
-                image_indices=(i, j),
-                split_request_sha256=request,
-                seed=seed,
-                generation_fingerprint=self.generation_fingerprint,
-            )
-            for i, j in combinations(range(len(group.prompts)), 2)
-        }
+        samples = tuple(
+            plan_sample(group, seed, request, self.generation_fingerprint) for seed in seeds
+        )
+        return PlannedGroup(group, request, samples)
 
 
-def name_samples(
-    config: RunConfig, generation: GenerationProvenance, split_request: Callable[[PromptGroup], str]
-) -> SampleNames:
-    """Return the names that a run gives."""
-    return SampleNames(
-        config.generation.seed, generation_fingerprint(asdict(generation)), split_request
-    )
+def plan_sample(group: PromptGroup, seed: int, request: str, fingerprint: str) -> PlannedSample:
+    """Return a group's sample with any seed.
+
+    Args:
+        group: The group.
+        seed: The seed of its noise.
+        request: The hash of what a splitter is asked about the group.
+        fingerprint: The hash of all settings of generation that the images depend on.
+    """
+    pairs = combinations(range(len(group.prompts)), 2)
+    ids = {
+        (i, j): pair_id(
+            group_id=group.group_id,
+            prompts=(group.prompts[i], group.prompts[j]),
+            image_indices=(i, j),
+            split_request_sha256=request,
+            seed=seed,
+            generation_fingerprint=fingerprint,
+        )
+        for i, j in pairs
+    }
+    return PlannedSample(seed, ids)
+
+
+def name_requests(config: SplitConfig) -> tuple[str, Callable[[PromptGroup], str]]:
+    """Return the identity of the splitter and its request hashes; nobody's key is needed for it.
+
+    Args:
+        config: Settled settings: they name a splitter, not "auto".
+    """
+    if config.splitter != "anthropic":
+        splitter = build_splitter(config)
+        return splitter.identity, splitter.request_sha256
+    given = GivenFirstSplitter(OfflineSplitter())
+
+    def request_of(group: PromptGroup) -> str:
+        if is_given(group):
+            return given.request_sha256(group)
+        return hash_with_own(group, request_sha256(config, group))
+
+    return splitter_identity(config), request_of
 
 
 def plan_run(
     config: RunConfig,
-    items: Iterable[PromptItem],
-    prompt_set: PromptSetSummary,
     generation: GenerationProvenance,
     *,
-    split_request: Callable[[PromptGroup], str],
-    splitter_identity: str,
-    committed: PairIdSet,
-    store: ObjectStore,
+    given: GivenPrompts | None = None,
+    is_dry_run: bool = False,
+    watch: Watch | None = None,
 ) -> RunPlan:
-    """Plan a run in one pass over the prompt set, holding one shard's items at a time.
+    """Check all that can be checked before anything is spent, and plan the run in one pass.
+
+    The prompt set is read and validated once in the life of a run: what is found valid is written
+    beside its work, where the stages read it.
 
     Args:
-        config: All settings.
-        items: The prompt set, in order.
-        prompt_set: Its summary.
+        config: All settings; they must name a splitter, not "auto".
         generation: The settings of generation after defaults are filled in.
-        split_request: Hash of what the splitter is asked about a group.
-        splitter_identity: Names the splitter and its version.
-        committed: Pairs of the current snapshot.
-        store: The dataset, where finished shards of earlier attempts lie.
+        given: The prompt set, if it is in memory; None: it lies where the settings say.
+        is_dry_run: Write nothing into the dataset.
+        watch: Is shown every group of the prompt set.
+
+    Raises:
+        CoupledError: the build cannot begin, and why.
     """
-    names = name_samples(config, generation, split_request)
+    inputs = (given.file,) if given else describe_files(config.prompts)
+    store = open_store(config.output.uri)
+    if not is_dry_run:
+        ensure_conditional_writes(store, single_writer=config.output.single_writer)
+    snapshot = current_snapshot(store)
+    refuse_other_scores(config, snapshot, store.uri)
+    identity, request_of = name_requests(config.split)
+    naming = Naming(config.generation.seed, fingerprint_of(generation), request_of)
     # A path may hold another schedule tomorrow: what settings resolve to names the run, too.
-    resolved = [names.generation_fingerprint, splitter_identity]
-    name = run_id(config, [*(file.etag for file in prompt_set.files), *resolved])
-    shards, num_pairs, num_open = [], 0, 0
-    for plan, shard_pairs in _plan_shards(name, items, config.output.shard_size, names, committed):
-        num_pairs += shard_pairs
-        if plan is not None:
-            shards.append(plan)
-            num_open += plan.num_pairs
-    return RunPlan(
-        run_id=name,
-        generation=generation,
-        inputs=prompt_set.files,
-        shards=tuple(shards),
-        finished_shards=_find_finished(store, name) if shards else frozenset(),
-        num_groups=prompt_set.num_groups,
-        num_quarantined=prompt_set.num_quarantined,
-        num_pairs=num_pairs,
-        num_pairs_done=num_pairs - num_open,
-    )
+    resolved = [naming.generation_fingerprint, identity]
+    name = run_id(config, [*(file.etag for file in inputs), *resolved])
+    files = PlanFiles(store, name, config.output.shard_size)
+    current_progress().begin("groups", sum(file.num_rows for file in inputs))
+    if files.is_complete:
+        shards = files.read()
+        if not is_dry_run:
+            files.refresh()
+    else:
+        items = given.items if given else _read_unchanged(config, inputs)
+        cut = cut_shards(items, config.output.shard_size, naming)
+        shards = cut if is_dry_run else files.write(cut)
+    committed = committed_pair_ids(store, snapshot)
+    found = _Tally(name, committed, watch).count(shards)
+    run = found.to_plan(generation, inputs, _find_finished(store, name) if found.plans else [])
+    if run.open_shards:
+        require_scorers(config.scoring)
+    return run
 
 
-def build_samples(
-    shard: SplitShard, plan: ShardPlan, names: SampleNames
-) -> tuple[dict[str, Sample], list[tuple[PromptGroup, int, PairIds]]]:
-    """Return the samples to generate by key, and those that have no split (group, seed, pair ids).
-
-    A sample's key is the id of its first pair, which covers everything its images depend on.
-    """
-    samples: dict[str, Sample] = {}
-    without_split: list[tuple[PromptGroup, int, PairIds]] = []
-    position, done = 0, frozenset(plan.done_samples)
-    for group, outcome in zip(shard.groups, shard.outcomes, strict=True):
-        for seed, ids in names.list_samples(group):
-            if position not in done and isinstance(outcome, GroupSplit):
-                samples[ids[0, 1]] = Sample(group, seed, outcome)
-            elif position not in done:
-                without_split.append((group, seed, ids))
-            position += 1
-    return samples, without_split
+def fingerprint_of(generation: GenerationProvenance) -> str:
+    """Return the hash of everything about the generator that the images depend on."""
+    return generation_fingerprint(asdict(generation))
 
 
-def try_again(samples: Iterable[Sample], attempt: int, names: SampleNames) -> dict[str, Sample]:
-    """Return another attempt of samples with requested seeds, by key."""
-    again = [replace(s, seed=attempt_seed(s.seed, attempt), attempt=attempt) for s in samples]
-    return {names.pair_ids(sample.group, sample.seed)[0, 1]: sample for sample in again}
-
-
-def _plan_shards(
-    name: str, items: Iterable[PromptItem], size: int, names: SampleNames, committed: PairIdSet
-) -> Iterator[tuple[ShardPlan | None, int]]:
-    """Yield for every shard its plan (None: nothing new in it) and the number of all its pairs."""
+def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterator[ShardInput]:
+    """Yield the items of a prompt set by shards of `size`, each group with its seeds and ids."""
     rest = iter(items)
     shard_index = 0
     while shard := list(islice(rest, size)):
-        yield _plan_shard(name, shard_index, shard_index * size, shard, names, committed)
+        groups = (item for item in shard if isinstance(item, PromptGroup))
+        rows = (item for item in shard if isinstance(item, QuarantinedRow))
+        yield ShardInput(
+            shard_index,
+            tuple(map(naming.plan_group, groups)),
+            tuple(PlannedBadRow(_row_id(row), row) for row in rows),
+        )
         shard_index += 1
 
 
-def _plan_shard(
-    name: str,
-    shard_index: int,
-    first_item: int,
-    items: Sequence[PromptItem],
-    names: SampleNames,
-    committed: PairIdSet,
-) -> tuple[ShardPlan | None, int]:
-    groups = [item for item in items if isinstance(item, PromptGroup)]
-    sizes = [len(g.prompts) * (len(g.prompts) - 1) // 2 for g in groups for _ in range(g.num_seeds)]
-    num_pairs, is_new = sum(sizes), True
-    done: tuple[int, ...] = ()
-    if len(committed):
-        done = _find_done([s for g in groups for s in names.list_samples(g)], committed)
-        bad_rows = [_row_id(item) for item in items if isinstance(item, QuarantinedRow)]
-        is_new = len(done) < len(sizes) or not all(committed.contains(bad_rows))
-    open_pairs = num_pairs - sum(sizes[position] for position in done)
-    plan = ShardPlan(name, shard_index, first_item, len(items), open_pairs, done)
-    return (plan if is_new else None), num_pairs
+class _Tally:
+    """Goes through the shards of a run and keeps what is new of each."""
+
+    def __init__(self, name: str, committed: IdSet, watch: Watch | None) -> None:
+        self._name, self._committed, self._watch = name, committed, watch
+        self.plans: list[ShardPlan] = []
+        self._num_groups = self._num_bad_rows = self._num_pairs = self._num_open = 0
+
+    def count(self, shards: Iterable[ShardInput]) -> "_Tally":
+        """Take all shards, one in memory at a time."""
+        for shard in shards:
+            self._count_shard(shard)
+            current_progress().advance("groups", shard.num_items)
+        return self
+
+    def to_plan(
+        self,
+        generation: GenerationProvenance,
+        inputs: tuple[PromptFileSummary, ...],
+        finished: Iterable[int],
+    ) -> RunPlan:
+        """Return what was found."""
+        return RunPlan(
+            run_id=self._name,
+            generation=generation,
+            inputs=inputs,
+            shards=tuple(self.plans),
+            finished_shards=frozenset(finished),
+            num_groups=self._num_groups,
+            num_quarantined=self._num_bad_rows,
+            num_pairs=self._num_pairs,
+            num_pairs_done=self._num_pairs - self._num_open,
+        )
+
+    def _count_shard(self, shard: ShardInput) -> None:
+        is_done = [self._find_done(planned) for planned in shard.groups]
+        flat = [done for group in is_done for done in group]
+        samples = [sample for planned in shard.groups for sample in planned.samples]
+        num_open = sum(
+            len(sample.pair_ids) for sample, done in zip(samples, flat, strict=True) if not done
+        )
+        for planned, done in zip(shard.groups, is_done, strict=True):
+            if self._watch is not None:
+                self._watch(planned, all(done))
+        self._num_groups += len(shard.groups)
+        self._num_bad_rows += len(shard.bad_rows)
+        self._num_pairs += shard.num_pairs
+        self._num_open += num_open
+        if not all(flat) or not self._holds([bad.pair_id for bad in shard.bad_rows]):
+            positions = tuple(position for position, done in enumerate(flat) if done)
+            self.plans.append(
+                ShardPlan(self._name, shard.shard_index, shard.num_items, num_open, positions)
+            )
+
+    def _find_done(self, planned: PlannedGroup) -> list[bool]:
+        """Say for each sample whether the dataset holds every one of its pairs."""
+        return [self._holds(list(sample.pair_ids.values())) for sample in planned.samples]
+
+    def _holds(self, pair_ids: Sequence[str]) -> bool:
+        if not pair_ids:
+            return True
+        return len(self._committed) > 0 and bool(self._committed.contains(pair_ids).all())
 
 
-def _find_done(samples: Sequence[tuple[int, PairIds]], committed: PairIdSet) -> tuple[int, ...]:
-    return tuple(
-        position
-        for position, (_, ids) in enumerate(samples)
-        if committed.contains(list(ids.values())).all()
-    )
+def _read_unchanged(config: RunConfig, inputs: Sequence[PromptFileSummary]) -> Iterator[PromptItem]:
+    """Yield the prompt set; refuse it if its files are others at the end than at the beginning."""
+    yield from read_prompt_set(config.prompts)
+    if [file.etag for file in describe_files(config.prompts)] != [file.etag for file in inputs]:
+        raise PromptSetError(
+            f"prompt set {config.prompts.uri} changed while it was read: start the run again"
+        )
 
 
 def _row_id(row: QuarantinedRow) -> str:
@@ -227,7 +304,6 @@ def _row_id(row: QuarantinedRow) -> str:
     )
 
 
-def _find_finished(store: ObjectStore, name: str) -> frozenset[int]:
-    """Return the shards of a run that are marked done, from one listing."""
-    keys = (info.key for info in store.list(f"work/{name}/"))
-    return frozenset(int(key.split("/")[2]) for key in keys if key.endswith("/done.json"))
+def _find_finished(store: ObjectStore, name: str) -> Iterator[int]:
+    """Yield the shards of a run that are marked done, from one listing."""
+    return (found.shard_index for found in list_work(store, name) if found.name == DONE)

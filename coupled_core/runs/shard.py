@@ -1,112 +1,211 @@
-"""What the stages of a shard have in common: where its work lies and which samples it has."""
+"""One shard of a run at work: what was planned for it, and what its stages have found so far."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.rows import PlannedPair
-from coupled_core.dataset.work import WorkFolder
+from coupled_core.dataset.best_pairs import Edit, unmet_edits
+from coupled_core.dataset.work import SCORED, WorkFolder, list_work
 from coupled_core.errors import StorageError
-from coupled_core.records import PromptGroup, Rejection, Sample
-from coupled_core.runs.checkpoints.splits import SplitShard, read_split
-from coupled_core.runs.filter_stage import NO_VERDICTS, groups_to_try_again, judge_attempt
-from coupled_core.runs.plan import (
-    PairIds,
-    RunPlan,
-    SampleNames,
-    ShardPlan,
-    build_samples,
-    try_again,
+from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.records import GroupSplit, Rejection, Sample, SplitOutcome
+from coupled_core.runs.checkpoints import (
+    SPLIT,
+    ScoredSample,
+    missing_batch,
+    parse_scored,
+    read_splits,
+    write_splits,
 )
-from coupled_core.runs.write_stage import ShardContent
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.runs.identity import attempt_seed
+from coupled_core.runs.plan import RunPlan, ShardPlan, fingerprint_of, plan_sample
+from coupled_core.runs.planned import PairIds, PlanFiles, PlannedGroup, PlannedSample, ShardInput
+from coupled_core.runs.selection import (
+    Decisions,
+    Judgement,
+    count_wanted,
+    judge_samples,
+    keep_best,
+)
+from coupled_core.storage.store import open_store
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Samples that are generated, stored and scored together."""
+
+    index: int
+    """Counts on from attempt to attempt: batch k of every stage holds the same samples."""
+    samples: Mapping[str, Sample]
+    """By key."""
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of all samples."""
+        return sum(len(sample.pairs) for sample in self.samples.values())
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """All samples that are tried in one round: first with requested seeds, then with others."""
+
+    number: int
+    """From 1."""
+    samples: Mapping[str, Sample]
+    """By key."""
+    pair_ids: Mapping[str, PairIds]
+    """By key of the sample."""
+    batches: tuple[Batch, ...]
+
+
 class ShardWork:
-    """One shard of a run, opened for work."""
+    """A shard as its stages see it; everything stored is read once, when it is first needed.
 
-    config: RunConfig
-    plan: ShardPlan
-    names: SampleNames
-    store: ObjectStore
-    folder: WorkFolder
+    Stages run in order and in one process. A stage that is tried again after a failure finds here
+    what the stages before it have found.
+    """
 
-    def samples(self, last_attempt: int | None = None) -> dict[str, Sample]:
-        """Return what is to be generated, by key, attempt by attempt.
+    def __init__(
+        self, config: RunConfig, plan: ShardPlan, generation: GenerationProvenance
+    ) -> None:
+        self.config, self.plan, self.generation = config, plan, generation
+        self.store = open_store(config.output.uri)
+        self.folder = WorkFolder(self.store, plan.run_id, plan.shard_index)
+        self._attempts: dict[int, Attempt] = {}
+        self._judgements: dict[int, Judgement] = {}
 
-        Args:
-            last_attempt: The last that is asked for, all before it scored; None: all that follow
-                from the scores, all of them scored.
+    @cached_property
+    def input(self) -> ShardInput:
+        """What was planned."""
+        files = PlanFiles(self.store, self.plan.run_id, self.config.output.shard_size)
+        return files.read_shard(self.plan.shard_index)
+
+    @cached_property
+    def outcomes(self) -> tuple[SplitOutcome, ...]:
+        """What the splitter said about each group of `input`, in order.
 
         Raises:
-            StorageError: the shard was not split, or an attempt was not scored.
+            StorageError: the shard was not split.
         """
-        return self._with_later_attempts(
-            build_samples(self._split(), self.plan, self.names)[0], last_attempt
-        )
-
-    def content(self) -> ShardContent:
-        """Return everything that becomes rows; the shard must have been split."""
-        shard, index = self._split(), self.plan.shard_index
-        first, without_split = build_samples(shard, self.plan, self.names)
-        samples = self._with_later_attempts(first)
-        pairs = {key: self._pairs_of(sample) for key, sample in samples.items()}
-        reasons = {
-            group.group_id: outcome
-            for group, outcome in zip(shard.groups, shard.outcomes, strict=True)
-            if isinstance(outcome, Rejection)
-        }
-        failed = [
-            (pair, reasons[group.group_id])
-            for group, seed, ids in without_split
-            for pair in _planned_pairs(group, seed, ids, index)
-        ]
-        return ShardContent(index, samples, pairs, failed, shard.quarantined)
-
-    def _split(self) -> SplitShard:
-        shard = read_split(self.folder)
-        if shard is None:
+        stored = read_splits(self.folder)
+        if stored is None:
             raise StorageError(f"{self.folder.prefix}split.json is gone: run the command again")
-        return shard
+        return stored
 
-    def _pairs_of(self, sample: Sample) -> list[PlannedPair]:
-        group, seed, index = sample.group, sample.seed, self.plan.shard_index
-        ids = self.names.pair_ids(group, seed)
+    def find_outcomes(self) -> tuple[SplitOutcome, ...] | None:
+        """Return the outcomes of an earlier start; None: it did not come so far."""
+        stored = read_splits(self.folder)
+        if stored is None or len(stored) != len(self.input.groups):
+            return None
+        self.outcomes = stored
+        return stored
+
+    def keep_outcomes(self, outcomes: tuple[SplitOutcome, ...]) -> None:
+        """Store what the splitter said."""
+        write_splits(self.folder, outcomes)
+        self.outcomes = outcomes
+
+    def attempt(self, number: int) -> Attempt:
+        """Return what is to be tried in one round; all rounds before must have been scored.
+
+        Raises:
+            StorageError: the shard was not split, or an earlier round was not scored.
+        """
+        if number not in self._attempts:
+            found = self._first_samples() if number == 1 else self._samples_again(number)
+            samples = {sample.key: made for sample, made in found}
+            first_batch = sum(len(self.attempt(n).batches) for n in range(1, number))
+            self._attempts[number] = Attempt(
+                number,
+                samples,
+                {sample.key: sample.pair_ids for sample, _ in found},
+                self._cut_batches(samples, first_batch),
+            )
+        return self._attempts[number]
+
+    def attempts(self) -> Iterator[Attempt]:
+        """Yield every round that was made, each scored; the first one may be empty."""
+        for number in range(1, self.config.selection.attempts + 1):
+            attempt = self.attempt(number)
+            if number > 1 and not attempt.samples:
+                return
+            yield attempt
+
+    def failed_samples(self) -> Iterator[tuple[PlannedGroup, PlannedSample, Rejection]]:
+        """Yield the samples to make that have no split, and why."""
+        for planned, sample, outcome in self._new_samples():
+            if isinstance(outcome, Rejection):
+                yield planned, sample, outcome
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        """Which scored pairs are kept, all rounds together, and why the others are not.
+
+        Raises:
+            StorageError: a scored batch is missing.
+        """
+        return keep_best([self._judge(attempt) for attempt in self.attempts()], self._wanted)
+
+    @cached_property
+    def _wanted(self) -> dict[Edit, int]:
+        return count_wanted(self.attempt(1).samples.values(), self.config.selection)
+
+    def _judge(self, attempt: Attempt) -> Judgement:
+        if attempt.number not in self._judgements:
+            scored: dict[str, ScoredSample] = {}
+            for batch in attempt.batches:
+                table = self.folder.read_table(SCORED, batch.index)
+                if table is None:
+                    raise missing_batch(self.folder, SCORED, batch.index)
+                scored |= parse_scored(table)
+            judgement = judge_samples(attempt.samples, scored, self.config.filter)
+            self._judgements[attempt.number] = judgement
+        return self._judgements[attempt.number]
+
+    def _new_samples(self) -> Iterator[tuple[PlannedGroup, PlannedSample, SplitOutcome]]:
+        """Yield what the dataset did not hold when the run was planned."""
+        done = frozenset(self.plan.done_samples)
+        position = 0
+        for planned, outcome in zip(self.input.groups, self.outcomes, strict=True):
+            for sample in planned.samples:
+                if position not in done:
+                    yield planned, sample, outcome
+                position += 1
+
+    def _first_samples(self) -> list[tuple[PlannedSample, Sample]]:
         return [
-            replace(pair, attempt=sample.attempt)
-            for pair in _planned_pairs(group, seed, ids, index)
+            (sample, Sample(planned.group, sample.seed, outcome))
+            for planned, sample, outcome in self._new_samples()
+            if isinstance(outcome, GroupSplit)
         ]
 
-    def _with_later_attempts(
-        self, first: dict[str, Sample], last_attempt: int | None = None
-    ) -> dict[str, Sample]:
-        """Add the attempts that groups need whose quota is not met by those before."""
-        selection, batch_size = self.config.selection, self.config.generation.batch_size
-        samples, verdicts = dict(first), NO_VERDICTS
-        for attempt in range(1, last_attempt or selection.attempts):
-            verdicts += judge_attempt(
-                samples, self.folder, self.config.filter, batch_size=batch_size, attempt=attempt
-            )
-            again = groups_to_try_again(first, verdicts, selection)
-            unmet = (sample for sample in first.values() if sample.group.group_id in again)
-            samples |= try_again(unmet, attempt + 1, self.names)
-        return samples
+    def _samples_again(self, number: int) -> list[tuple[PlannedSample, Sample]]:
+        """Give each requested sample another seed if its group lacks pairs so far."""
+        first = self.attempt(1).samples.values()
+        judged = [self._judge(self.attempt(n)) for n in range(1, number)]
+        lacking = unmet_edits((c for each in judged for c in each.candidates), self._wanted)
+        groups = {edit[0] for edit in lacking}
+        requests = {each.group.group_id: each.request_sha256 for each in self.input.groups}
+        fingerprint, found = fingerprint_of(self.generation), []
+        for sample in first:
+            group, seed = sample.group, attempt_seed(sample.seed, number)
+            if group.group_id in groups or not self.config.selection.early_stop:
+                planned = plan_sample(group, seed, requests[group.group_id], fingerprint)
+                found.append((planned, Sample(group, seed, sample.split, number)))
+        return found
 
-
-def open_shard(config: RunConfig, plan: ShardPlan, names: SampleNames) -> ShardWork:
-    """Open the work of a shard; no request is made."""
-    store = open_store(config.output.uri)
-    return ShardWork(config, plan, names, store, WorkFolder(store, plan.run_id, plan.shard_index))
+    def _cut_batches(self, samples: Mapping[str, Sample], first: int) -> tuple[Batch, ...]:
+        size, rest = self.config.generation.batch_size, iter(samples.items())
+        batches: list[Batch] = []
+        while items := dict(islice(rest, size)):
+            batches.append(Batch(first + len(batches), items))
+        return tuple(batches)
 
 
 def shards_to_split(config: RunConfig, plan: RunPlan) -> list[ShardPlan]:
     """Return the open shards of a run that no earlier attempt has split, from one listing."""
-    keys = (info.key for info in open_store(config.output.uri).list(f"work/{plan.run_id}/"))
-    split = {int(key.split("/")[2]) for key in keys if key.endswith("/split.json")}
+    found = list_work(open_store(config.output.uri), plan.run_id)
+    split = {each.shard_index for each in found if each.name == SPLIT}
     return [shard for shard in plan.open_shards if shard.shard_index not in split]
-
-
-def _planned_pairs(
-    group: PromptGroup, seed: int, ids: PairIds, shard_index: int
-) -> list[PlannedPair]:
-    return [PlannedPair(pair_id, group, pair, seed, shard_index) for pair, pair_id in ids.items()]

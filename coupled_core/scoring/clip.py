@@ -48,11 +48,8 @@ class ClipScorer:
         tokenizer: Callable[[list[str]], Tensor],
         device: str,
     ) -> None:
-        self._model, self._preprocess, self._tokenizer = (
-            model.eval().to(device),
-            preprocess,
-            tokenizer,
-        )
+        self._model, self._preprocess = model.eval().to(device), preprocess
+        self._tokenizer = tokenizer
         self._device = device
         self._texts: dict[str, np.ndarray] = {}
 
@@ -81,8 +78,8 @@ def load_clip(spec: str, device: str) -> ClipScorer:
     """Load a model.
 
     Args:
-        spec: As `find_clip` takes it.
-        device: Of torch.
+        spec: as `find_clip` takes it.
+        device: where it computes, as torch names it.
 
     Raises:
         ModelUnavailableError: unknown name, or the weights are neither here nor to be had.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from coupled_core.config import fingerprint
-from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
+from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason, SplitOutcome
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
 from coupled_core.splitting.scenes import Segment, parse_scene, read_scene_noun, write_background
 from coupled_core.wording.forms import (
@@ -73,14 +73,14 @@ class OfflineSplitter:
             }
         )
 
-    def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
+    def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:
         """Return a split or a rejection for each group, in order."""
         return [self._split_group(group) for group in groups]
 
     def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
         """Do nothing: a group is split in no time."""
 
-    def _split_group(self, group: PromptGroup) -> GroupSplit | Rejection:
+    def _split_group(self, group: PromptGroup) -> SplitOutcome:
         try:
             background_prompt, entity_prompts = separate(group.prompts)
         except Unreadable as why:

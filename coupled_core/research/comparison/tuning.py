@@ -83,7 +83,7 @@ class TuningStore:
 
         found = optimise(
             method.knobs,
-            evaluate,
+            lambda candidates: map(evaluate, candidates),
             settings.sweep_budget,
             seed=settings.sweep_seed,
             history_path=settings.folder / f"{self._name(method.name)}.jsonl",

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from coupled_core.research.methods.method import Knob, Knobs
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockMethod, StockRun
+from coupled_core.research.methods.stock import StockMethod, StockModel, StockRun
 
 KNOBS = (
     Knob("n_max", 0.0, 1.0, 24 / 28, meaning="share of the steps that edit, the last ones"),

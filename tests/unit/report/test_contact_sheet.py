@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.report.contact_sheet import (
     SheetRow,
     choose_rows,
     describe_pair,
     draw_contact_sheet,
     fit,
-    iter_kept_pairs,
+    make_contact_sheet,
     show_difference,
     tint_entity,
 )
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import make_rows, publish
+from tests.sample_shards import describe_run, make_rows, publish
 
 
 def _row(*, kept: bool = True, side_px: int = 64, name: str = "a pair") -> SheetRow:
@@ -64,10 +65,10 @@ def test_the_difference_is_amplified_outside_the_entities_and_hidden_inside() ->
 
 
 def test_a_third_of_the_rows_shows_dropped_pairs() -> None:
-    stream = (_row(kept=index % 2 == 0, name=str(index)) for index in range(200))
+    stream = ({"kept": index % 2 == 0, "pair_id": str(index)} for index in range(200))
     chosen = choose_rows(stream, 24)
-    assert [row.kept for row in chosen] == [True] * 16 + [False] * 8
-    assert len({row.lines for row in chosen}) == 24
+    assert [row["kept"] for row in chosen] == [True] * 16 + [False] * 8
+    assert len({row["pair_id"] for row in chosen}) == 24
 
 
 @pytest.mark.parametrize(
@@ -76,9 +77,9 @@ def test_a_third_of_the_rows_shows_dropped_pairs() -> None:
 def test_what_one_kind_lacks_the_other_gets(
     num_kept: int, num_dropped: int, kept_shown: int
 ) -> None:
-    rows = [_row(kept=True)] * num_kept + [_row(kept=False)] * num_dropped
+    rows = [{"kept": True}] * num_kept + [{"kept": False}] * num_dropped
     chosen = choose_rows(rows, 24)
-    assert (len(chosen), sum(row.kept for row in chosen)) == (24, kept_shown)
+    assert (len(chosen), sum(row["kept"] for row in chosen)) == (24, kept_shown)
 
 
 def test_the_text_names_scores_entities_and_reasons() -> None:
@@ -90,10 +91,11 @@ def test_the_text_names_scores_entities_and_reasons() -> None:
     assert describe_pair(dropped)[0] == "dropped: below_min_combined, mask_too_large"
 
 
-def test_kept_pairs_are_read_back_from_parts(tmp_path: Path) -> None:
+def test_a_sheet_shows_the_pairs_of_a_run_that_have_images(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    made = make_rows("run", 0)
-    shown = list(iter_kept_pairs(store, publish(store, "run", 0).parts))
-    assert [row.lines for row in shown] == [describe_pair(row) for row in made.rows[:2]]
-    assert shown[0].mask_0.sum() == 16
-    assert draw_contact_sheet(shown) == draw_contact_sheet(shown)
+    commit_shards(store, [publish(store, "other", 0, num_kept=5)], describe_run("other"))
+    snapshot = commit_shards(store, [publish(store, "run", 1)], describe_run("run"))
+    assert snapshot is not None
+    sheet = make_contact_sheet(store, snapshot, "run")  # two kept; the dropped one has no images
+    assert Image.open(io.BytesIO(sheet)).size == (1430, 452)
+    assert make_contact_sheet(store, snapshot, "run") == sheet

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from coupled_core.records import EditInstruction, GroupSplit, Rejection, RejectReason
+from coupled_core.research.evaluation.intervals import wilson_interval
 from coupled_core.research.split_precision import (
     Outcome,
     WildGroup,
@@ -13,7 +14,6 @@ from coupled_core.research.split_precision import (
     read_wild_groups,
     write_precision,
 )
-from coupled_core.research.splitters import wilson_share
 from coupled_core.splitting.offline import OfflineSplitter
 
 GROUPS = read_wild_groups()
@@ -45,8 +45,8 @@ def test_every_accepted_split_was_read_as_it_comes_out(outcomes: list[Outcome]) 
 def test_what_is_accepted_of_unseen_groups_is_right(outcomes: list[Outcome]) -> None:
     unseen = [o for w, o in zip(GROUPS, outcomes, strict=True) if w.part != "tuning"]
     accepted = [outcome for outcome in unseen if outcome != Outcome.REFUSED]
-    share = wilson_share(accepted.count(Outcome.RIGHT), len(accepted))
-    assert share.value >= 0.98
+    share = wilson_interval(accepted.count(Outcome.RIGHT), len(accepted))
+    assert share.mean >= 0.98
     assert share.low >= 0.95
 
 

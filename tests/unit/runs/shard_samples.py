@@ -1,9 +1,13 @@
 """Samples, and a generator and a scorer that draw and measure squares, in no time at all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from coupled_core.config import RunConfig
+from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.records import (
     EditInstruction,
     EntityMask,
@@ -11,11 +15,35 @@ from coupled_core.records import (
     GroupSplit,
     PairScores,
     PromptGroup,
+    QuarantinedRow,
     Rejection,
     RejectReason,
     Sample,
 )
+from coupled_core.runs.plan import Naming, ShardPlan, cut_shards
+from coupled_core.runs.planned import PlanFiles, ShardInput
+from coupled_core.runs.shard import ShardWork
 from coupled_core.scoring.metrics import score_pair
+from coupled_core.storage.local import LocalStore
+
+RUN = "0123456789abcdef"
+GENERATION = GenerationProvenance(
+    base_model="toy",
+    base_model_revision="1",
+    schedule_id="s",
+    coupling_mode="log_bias",
+    num_inference_steps=2,
+    guidance_scale=0.0,
+    width=32,
+    height=32,
+    max_sequence_length=16,
+    dtype="float32",
+    device_name="cpu",
+    license="none",
+    use_restrictions="none",
+    entity_text="full_prompt",
+)
+NAMING = Naming(0, "f" * 64, lambda group: make_split(group).request_sha256)
 
 
 def make_group(number: int, num_prompts: int = 2, **fields: object) -> PromptGroup:
@@ -38,9 +66,36 @@ def make_split(group: PromptGroup) -> GroupSplit:
     )
 
 
-def make_samples(count: int) -> dict[str, Sample]:
-    groups = [make_group(number) for number in range(count)]
-    return {f"key-{g.source_row}": Sample(g, g.source_row, make_split(g)) for g in groups}
+def open_work(
+    folder: Path,
+    items: Sequence[PromptGroup | QuarantinedRow],
+    *,
+    done_samples: tuple[int, ...] = (),
+    **settings: Any,
+) -> ShardWork:
+    """Return the work of a planned shard that holds all items; two samples are a batch."""
+    config = RunConfig.model_validate(
+        {
+            "output": {"uri": str(folder), "shard_size": 1000, **settings.pop("output", {})},
+            "generation": {"batch_size": 2},
+            "filter": {"min_combined": -1e9, "min_pixel_mse": 0.0},
+            **settings,
+        }
+    )
+    files = PlanFiles(LocalStore(folder), RUN, config.output.shard_size)
+    shards: Iterable[ShardInput] = cut_shards(items, config.output.shard_size, NAMING)
+    (shard,) = list(files.write(shards))
+    plan = ShardPlan(RUN, 0, shard.num_items, shard.num_pairs, done_samples)
+    return ShardWork(config, plan, GENERATION)
+
+
+def split_work(folder: Path, num_groups: int, **settings: Any) -> ShardWork:
+    """Return the work of a shard whose groups are split; group k has seed k."""
+    groups = [make_group(number, seed=number) for number in range(num_groups)]
+    work = open_work(folder, groups, **settings)
+    if work.find_outcomes() is None:
+        work.keep_outcomes(tuple(map(make_split, groups)))
+    return work
 
 
 class SquareGenerator:

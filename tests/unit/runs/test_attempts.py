@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from coupled_core.config import FilterConfig, RunConfig, SelectionConfig
-from coupled_core.dataset.parts import PublishedShard
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.progress import SilentProgress
 from coupled_core.records import GeneratedSample, PromptGroup, Sample
-from coupled_core.runs.checkpoints.splits import SplitShard, write_split
-from coupled_core.runs.filter_stage import Candidate, choose_best, filter_shard, unmet_edits
-from coupled_core.runs.generate_stage import generate_shard
 from coupled_core.runs.identity import attempt_seed
-from coupled_core.runs.plan import SampleNames, ShardPlan
-from coupled_core.runs.score_stage import score_shard
-from coupled_core.runs.shard import ShardWork, open_shard
-from coupled_core.runs.write_stage import write_shard
-from tests.sample_shards import SampleProvenance, sample_run_facts
-from tests.unit.runs.shard_samples import SquareGenerator, SquareScorer, make_group, make_split
+from coupled_core.runs.shard import ShardWork
+from coupled_core.runs.stages import generate_shard, score_shard
+from coupled_core.runs.write import write_shard
+from tests.sample_shards import sample_run_facts
+from tests.unit.runs.shard_samples import (
+    SquareGenerator,
+    SquareScorer,
+    make_group,
+    make_split,
+    open_work,
+)
 
 Score = Callable[[Sample, tuple[int, int]], float]
 """The combined metric of a pair of a sample; 1 and more passes."""
@@ -52,56 +52,32 @@ class _Shard:
 
     folder: Path
     groups: Sequence[PromptGroup]
-    selection: SelectionConfig
+    selection: Mapping[str, Any]
 
-    @property
-    def work(self) -> ShardWork:
-        config = RunConfig.model_validate(
-            {
-                "output": {"uri": str(self.folder)},
-                "generation": {"batch_size": 2},
-                "filter": FilterConfig(min_combined=1.0, min_pixel_mse=0.0),
-                "selection": self.selection,
-            }
+    def open(self) -> ShardWork:
+        work = open_work(
+            self.folder,
+            self.groups,
+            filter={"min_combined": 1.0, "min_pixel_mse": 0.0},
+            selection=self.selection,
         )
-        names = SampleNames(0, "f", lambda group: make_split(group).request_sha256)
-        return open_shard(config, ShardPlan("run", 0, 0, len(self.groups), 0), names)
-
-    def split(self) -> None:
-        splits = tuple(replace(make_split(group), llm_cost_usd=0.6) for group in self.groups)
-        write_split(self.work.folder, SplitShard(tuple(self.groups), splits, ()))
+        if work.find_outcomes() is None:
+            splits = (replace(make_split(group), llm_cost_usd=0.6) for group in self.groups)
+            work.keep_outcomes(tuple(splits))
+        return work
 
     def make(self, generator: SquareGenerator, score_of: Score) -> None:
-        self.split()
-        options: Any = {"batch_size": 2, "progress": SilentProgress()}
-        for attempt in range(1, self.selection.attempts + 1):
-            work = self.work
-            samples = work.samples(attempt)
-            if all(sample.attempt < attempt for sample in samples.values()):
+        work, silent = self.open(), SilentProgress()
+        for attempt in range(1, work.config.selection.attempts + 1):
+            if not work.attempt(attempt).samples:
                 break
-            options["attempt"] = attempt
-            generate_shard(samples, lambda: generator, work.folder, image_format="png", **options)
-            score_shard(samples, lambda: _GivenScores(score_of), work.folder, **options)
+            generate_shard(work, lambda: generator, silent, attempt)
+            score_shard(work, lambda: _GivenScores(score_of), silent, attempt)
 
     def finish(self) -> list[Mapping[str, Any]]:
-        work = self.work
-        config = work.config
-        filter_shard(
-            work.samples(), work.folder, config.filter, batch_size=2, selection=config.selection
-        )
-        published = write_shard(
-            work.content(),
-            work.folder,
-            work.store,
-            sample_run_facts("run"),
-            SampleProvenance(),
-            batch_size=2,
-        )
-        return _rows(work, published)
-
-
-def _rows(work: ShardWork, published: PublishedShard) -> list[Mapping[str, Any]]:
-    return [row for b in iter_manifest(work.store, published.parts) for row in b.to_pylist()]
+        work = self.open()
+        written = write_shard(work, sample_run_facts("run"))
+        return [row for b in iter_manifest(work.store, written.parts) for row in b.to_pylist()]
 
 
 def _shard(tmp_path: Path, num_groups: int = 1, num_prompts: int = 2, **selection: Any) -> _Shard:
@@ -110,7 +86,7 @@ def _shard(tmp_path: Path, num_groups: int = 1, num_prompts: int = 2, **selectio
         make_group(number, num_prompts, num_seeds=num_seeds, seed=number * 10)
         for number in range(num_groups)
     ]
-    return _Shard(tmp_path, groups, SelectionConfig(**selection))
+    return _Shard(tmp_path, groups, selection)
 
 
 def _build(shard: _Shard, score_of: Score) -> tuple[list[list[int]], list[Mapping[str, Any]]]:
@@ -208,16 +184,6 @@ def test_the_cost_of_a_split_is_counted_once(tmp_path: Path) -> None:
     _, rows = _build(_shard(tmp_path, num_seeds=2, attempts=3), lambda *_: FAILS)
     assert len(rows) == 6
     assert sum(row["llm_cost_usd"] for row in rows) == pytest.approx(0.6)
-
-
-def test_equal_scores_go_to_the_earlier_attempt_and_then_to_the_earlier_place() -> None:
-    edit = ("group", 0, 1)
-    rivals = [
-        Candidate(name, edit, 1.0, attempt) for name, attempt in [("a", 2), ("b", 1), ("c", 1)]
-    ]
-    assert choose_best(rivals, {edit: 1}) == {"b"}
-    assert choose_best(rivals, {edit: 2}) == {"b", "c"}
-    assert unmet_edits(rivals, {edit: 3, ("other", 0, 1): 1}) == {("other", 0, 1)}
 
 
 def test_seeds_of_attempts_are_fixed_and_apart() -> None:

@@ -1,36 +1,35 @@
 """What is flagged is not paid for, and what shows up in images is not kept, through the stages."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from coupled_core.concepts import ConceptList
-from coupled_core.config import ContentFilterConfig, FilterConfig, RunConfig
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.config import ContentFilterConfig
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import iter_images, iter_manifest
-from coupled_core.dataset.rows import PlannedPair, Row
-from coupled_core.dataset.work import WorkFolder
+from coupled_core.dataset.rows import Row
 from coupled_core.progress import SilentProgress
-from coupled_core.records import PromptGroup, Sample
-from coupled_core.runs.filter_stage import filter_shard
-from coupled_core.runs.generate_stage import generate_shard
-from coupled_core.runs.plan import SampleNames, ShardPlan
-from coupled_core.runs.score_stage import score_shard
+from coupled_core.records import PromptGroup
 from coupled_core.runs.shard import ShardWork
-from coupled_core.runs.split_stage import SplitsGroups, split_shard
-from coupled_core.runs.write_stage import ShardContent, write_shard
+from coupled_core.runs.stages import generate_shard, score_shard, split_shard
+from coupled_core.runs.write import write_shard
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.refusal import refusal_of
+from coupled_core.splitting.splitter import Splitter
 from coupled_core.storage.local import LocalStore
 from tests.messages_server.process import RunningServer
-from tests.sample_shards import SampleProvenance, sample_run_facts
-from tests.unit.runs.shard_samples import SquareGenerator, SquareScorer, make_samples
+from tests.sample_shards import sample_run_facts
+from tests.unit.runs.shard_samples import (
+    RUN,
+    SquareGenerator,
+    SquareScorer,
+    open_work,
+    split_work,
+)
 from tests.unit.splitting.llm.groups import make_group, make_splitter
 
-RUN = "0123456789abcdef"
 VERSION = "bright-1"
 
 
@@ -44,54 +43,23 @@ class BrightnessFilter:
         return [("bright",) if e.mean() > self.bound else () for e in image_embeddings]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path)
-
-
-def _publish(store: LocalStore, samples: Mapping[str, Sample], bound: float) -> PublishedShard:
+def _write(folder: Path, num_groups: int, bound: float) -> UploadedShard:
     """Run the stages behind the split, with images of dropped pairs stored as well."""
-    folder, silent = WorkFolder(store, RUN, 0), SilentProgress()
-    generate_shard(
-        samples,
-        SquareGenerator,
-        folder,
-        batch_size=2,
-        image_format="png",
-        progress=silent,
-    )
-    score_shard(
-        samples,
-        SquareScorer,
-        folder,
-        batch_size=2,
-        progress=silent,
-        load_content_filter=lambda: BrightnessFilter(bound),
-    )
-    filter_shard(samples, folder, FilterConfig(min_combined=-1e9), batch_size=2)
-    pairs = {
-        key: [PlannedPair(f"{s.seed:032x}", s.group, (0, 1), s.seed, 0)]
-        for key, s in samples.items()
-    }
-    return write_shard(
-        ShardContent(0, samples, pairs),
-        folder,
-        store,
-        replace(sample_run_facts(RUN), content_filter_version=VERSION),
-        SampleProvenance(),
-        batch_size=2,
-        store_dropped=True,
-    )
+    work, silent = split_work(folder, num_groups, output={"store_dropped": True}), SilentProgress()
+    generate_shard(work, SquareGenerator, silent)
+    score_shard(work, SquareScorer, silent, load_content_filter=lambda: BrightnessFilter(bound))
+    return write_shard(work, replace(sample_run_facts(RUN), content_filter_version=VERSION))
 
 
-def _rows(store: LocalStore, shard: PublishedShard) -> list[Row]:
+def _rows(store: LocalStore, shard: UploadedShard) -> list[Row]:
     return [row for batch in iter_manifest(store, shard.parts) for row in batch.to_pylist()]
 
 
 def test_a_pair_with_an_unwanted_image_is_dropped_and_its_images_are_never_stored(
-    store: LocalStore,
+    tmp_path: Path,
 ) -> None:
-    shard = _publish(store, make_samples(3), bound=54.8)  # the third group is the brightest
+    shard = _write(tmp_path, 3, bound=54.8)  # the third group is the brightest
+    store = LocalStore(tmp_path)
     rows = _rows(store, shard)
     assert [row["reject_reasons"] for row in rows] == [[], [], ["unsafe"]]
     assert [row["content_concepts"] for row in rows] == [[], [], ["bright"]]
@@ -102,53 +70,50 @@ def test_a_pair_with_an_unwanted_image_is_dropped_and_its_images_are_never_store
     assert ids == [rows[0]["pair_id"], rows[1]["pair_id"]]
 
 
-def _work(store: LocalStore, num_items: int) -> ShardWork:
-    plan = ShardPlan(RUN, 0, 0, num_items, num_items)
-    names = SampleNames(0, "f" * 64, lambda group: group.group_id)
-    return ShardWork(RunConfig(), plan, names, store, WorkFolder(store, RUN, 0))
-
-
-def _split(store: LocalStore, groups: list[PromptGroup], splitter: SplitsGroups) -> ShardWork:
-    work = _work(store, len(groups))
+def _split(folder: Path, groups: list[PromptGroup], splitter: Splitter) -> ShardWork:
+    work = open_work(folder, groups)
     listed = ConceptList(
         name="words",
         concepts={"gore": ("a bloody corpse",)},
         neutral=("a landscape",),
         forbidden_words=("bloody corpse",),
     )
-    refuse = refusal_of(ContentFilterConfig(concept_list=listed))
-    split_shard(groups, [], splitter, work.folder, refuse)
+    split_shard(work, splitter, refusal_of(ContentFilterConfig(concept_list=listed)))
     return work
 
 
+def _made(work: ShardWork) -> list[str]:
+    return [sample.group.group_id for sample in work.attempt(1).samples.values()]
+
+
 def test_a_group_that_the_splitter_flags_is_a_row_and_never_reaches_the_generator(
-    store: LocalStore, messages_server: RunningServer, tmp_path: Path
+    messages_server: RunningServer, tmp_path: Path
 ) -> None:
     groups = [make_group(0), make_group(1, "[[flag]]")]
-    work = _split(store, groups, make_splitter(tmp_path / "answers", transport="online"))
-    assert [sample.group.group_id for sample in work.samples().values()] == ["group-0"]
-    ((pair, why),) = work.content().failed
-    assert (pair.group.group_id, why.reason) == ("group-1", "unsafe")
+    work = _split(tmp_path, groups, make_splitter(tmp_path / "answers", transport="online"))
+    assert _made(work) == ["group-0"]
+    ((planned, _, why),) = work.failed_samples()
+    assert (planned.group.group_id, why.reason) == ("group-1", "unsafe")
     assert why.message.endswith("flagged: shows violence")
     assert why.llm_cost_usd > 0
 
 
 def test_a_group_with_forbidden_words_is_not_even_sent_to_the_splitter(
-    store: LocalStore, messages_server: RunningServer, tmp_path: Path
+    messages_server: RunningServer, tmp_path: Path
 ) -> None:
     groups = [make_group(0), make_group(1, "beside a Bloody  Corpse")]
-    work = _split(store, groups, make_splitter(tmp_path / "answers", transport="online"))
-    assert [sample.group.group_id for sample in work.samples().values()] == ["group-0"]
+    work = _split(tmp_path, groups, make_splitter(tmp_path / "answers", transport="online"))
+    assert _made(work) == ["group-0"]
     assert messages_server.counters()["paid"]["online"] == 1
-    assert work.content().failed[0][1].reason == "unsafe"
+    assert [why.reason for _, _, why in work.failed_samples()] == ["unsafe"]
 
 
-def test_forbidden_words_count_for_groups_that_are_split_already_too(store: LocalStore) -> None:
+def test_forbidden_words_count_for_groups_that_are_split_already_too(tmp_path: Path) -> None:
     group = replace(
         make_group(0),
         background_prompt="a garden with a bloody corpse",
         entity_prompts=("a fox", "an owl"),
     )
-    work = _split(store, [group], OfflineSplitter())
-    assert work.samples() == {}
-    assert len(work.content().failed) == 1
+    work = _split(tmp_path, [group], OfflineSplitter())
+    assert _made(work) == []
+    assert len(list(work.failed_samples())) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import (
     committed_pair_ids,
     current_snapshot,
@@ -87,7 +87,7 @@ def test_a_run_that_commits_twice_is_counted_once(store: LocalStore) -> None:
 class _Overtaken(LocalStore):
     """A store on which another writer commits just before our pointer is moved, once."""
 
-    rival: PublishedShard | None = None
+    rival: UploadedShard | None = None
 
     def write_if_absent(self, key: str, data: bytes) -> str:
         if key == "current.json" and self.rival:
@@ -184,10 +184,10 @@ def test_of_many_committing_threads_all_survive(store: LocalStore) -> None:
 _COMMIT = """
 import sys
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.storage.store import open_store
 from tests.sample_shards import describe_run
-shard = PublishedShard.model_validate_json(sys.argv[2])
+shard = UploadedShard.model_validate_json(sys.argv[2])
 sys.stdin.readline()
 print(commit_shards(open_store(sys.argv[1]), [shard], describe_run(shard.run_id)) is not None)
 """

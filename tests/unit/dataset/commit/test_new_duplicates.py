@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter
 from coupled_core.config import DuplicatesConfig, RunConfig
 from coupled_core.dataset import rows
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
 from coupled_core.dataset.images import encode_image, encode_mask
-from coupled_core.dataset.parts import PublishedShard, publish_shard
 from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.dataset.upkeep.damage import Check
@@ -21,7 +21,6 @@ from coupled_core.dataset.upkeep.dedup import drop_duplicates
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.rewrite import Rewrite, rewrite_rows
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
-from coupled_core.filtering.rows import judge_row
 from coupled_core.records import (
     Decision,
     EditInstruction,
@@ -101,16 +100,10 @@ def _publish(
     run_id: str,
     pairs: Mapping[int, tuple[Pictures, float]],
     shard_index: int = 0,
-) -> PublishedShard:
+) -> UploadedShard:
     """Upload kept pairs: number -> pictures and combined metric."""
     made = [_row(run_id, number, *pair) for number, pair in pairs.items()]
-    return publish_shard(
-        store,
-        [row for row, _ in made],
-        [image for _, image in made],
-        run_id=run_id,
-        shard_index=shard_index,
-    )
+    return upload_shard(store, made, run_id=run_id, shard_index=shard_index)
 
 
 def _describe(run_id: str, **stages: Mapping[str, Any]) -> RunInfo:
@@ -121,14 +114,14 @@ def _describe(run_id: str, **stages: Mapping[str, Any]) -> RunInfo:
     )
 
 
-def _commit(store: LocalStore, shards: list[PublishedShard], **stages: Any) -> Snapshot:
+def _commit(store: LocalStore, shards: list[UploadedShard], **stages: Any) -> Snapshot:
     snapshot = commit_shards(store, shards, _describe(shards[0].run_id, **stages))
     assert snapshot is not None
     return snapshot
 
 
 def _verify(store: LocalStore, snapshot: Snapshot) -> VerifyReport:
-    return verify_snapshot(store, snapshot, judge_row)
+    return verify_snapshot(store, snapshot)
 
 
 def _decisions(store: LocalStore, snapshot: Snapshot) -> dict[tuple[str, int], str | None]:
@@ -195,7 +188,7 @@ def test_the_same_commit_again_and_a_twins_add_nothing(store: LocalStore) -> Non
 class _Overtaken(LocalStore):
     """A store on which a rival commits just before our first snapshot is written."""
 
-    rival: PublishedShard | None = None
+    rival: UploadedShard | None = None
 
     def write_if_absent(self, key: str, data: bytes) -> str:
         if key == "current.json" and self.rival:
@@ -253,8 +246,8 @@ def test_dedup_cleans_a_dataset_that_let_duplicates_in_and_takes_back_what_no_lo
 def test_a_recut_leaves_duplicates_dropped(store: LocalStore) -> None:
     pairs = {1: (_draw(1), 2.0), 2: (_copy(_draw(1)), 1.9), 3: (_draw(3), 1.2)}
     _commit(store, [_publish(store, "a", pairs)], output={"store_dropped": True})
-    assert recut(store, {"min_combined": 1.5}, judge_row).num_dropped == 1
-    report = recut(store, {"min_combined": 1.0}, judge_row)
+    assert recut(store, {"min_combined": 1.5}).num_dropped == 1
+    report = recut(store, {"min_combined": 1.0})
     assert report.snapshot is not None
     assert _decisions(store, report.snapshot)["a", 2] == _id("a", 1)
 
@@ -266,7 +259,7 @@ def test_verify_names_a_duplicate_of_a_pair_that_is_nowhere(store: LocalStore) -
     def point_nowhere(found: Any, _run: RunInfo) -> list[rows.Row]:
         return [{**r, "duplicate_of": r["duplicate_of"] and "f" * 32} for r in found]
 
-    snapshot = rewrite_rows(store, Rewrite("test", {}, point_nowhere))
+    snapshot = rewrite_rows(store, Rewrite("test", {}, point_nowhere)).snapshot
     assert snapshot is not None
     report = _verify(store, snapshot)
     assert report.damage.counts == {Check.DUPLICATE_OF: 1}

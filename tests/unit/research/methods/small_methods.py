@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from coupled_core.config import GenerationConfig
 from coupled_core.records import Sample
-from coupled_core.research.methods.method import Method, MethodOutput
+from coupled_core.research.methods.method import Method, MethodOutput, default_knobs
 from coupled_core.research.methods.registry import METHOD_NAMES, load_methods
-from coupled_core.research.methods.stock_run import default_knobs
 from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample
 
 NUM_STEPS = 5
@@ -47,3 +48,10 @@ def mean_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a - b).max())
+
+
+def random_rows(num_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value, (3, 2, num_rows, 8)."""
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 3, 2, num_rows, 8).unbind(0)
+    return 3 * query, key, value
