@@ -51,6 +51,9 @@ class PromptSetConfig(Settings, title="Input"):
     methods."""
     on_bad_row: Literal["fail", "quarantine"] = "fail"
     """What to do about unusable rows: stop before anything is spent, or go on without them."""
+    trust_splits: bool = False
+    """Do not compare given splits and instructions with the prompts: for those in another language
+    than the prompts."""
     max_prompt_chars: int = Field(default=2000, ge=1)
     """Longest prompt that is usable, in characters."""
 

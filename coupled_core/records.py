@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +54,8 @@ class PromptGroup:
     background_prompt: str | None = None
     """Given together with `entity_prompts` in sets that are split already, else None."""
     entity_prompts: tuple[str, ...] | None = None
+    edit_instructions: tuple[tuple[int, int, str], ...] = ()
+    """Those that the set brings along: image before, image after, text. The others are written."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Columns we do not know, carried through to the manifest."""
 
@@ -73,14 +75,26 @@ class QuarantinedRow:
 
 
 @dataclass(frozen=True)
+class EditInstruction:
+    """What to ask of an image editor to turn one image of a group into another, or why nothing."""
+
+    text: str | None
+    """"Replace the eagle with a red fox."; None: there is none that could be trusted."""
+    source: Literal["rule", "model", "given"] | None = None
+    """Who wrote it; None without a text."""
+    missing: str | None = None
+    """Why there is no text; None where there is one."""
+
+
+@dataclass(frozen=True)
 class GroupSplit:
     """What the images of one group share and what each adds. Filled by a splitter."""
 
     background_prompt: str
     entity_prompts: tuple[str, ...]
     """One for each prompt, in order."""
-    edit_instructions: Mapping[tuple[int, int], str] = field(default_factory=dict)
-    """By (from, to) for every ordered pair of images: "Replace the eagle with a red fox.".
+    edit_instructions: Mapping[tuple[int, int], EditInstruction] = field(default_factory=dict)
+    """By (from, to) for every ordered pair of images.
 
     Only manifest rows need them; splitters fill in all."""
     variation_kind: str = "entity_swap"

@@ -17,7 +17,7 @@ from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import encode_image, encode_mask
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.filtering.decide import decide
-from coupled_core.records import EntityMask, GroupSplit, PairScores, PromptGroup
+from coupled_core.records import EditInstruction, EntityMask, GroupSplit, PairScores, PromptGroup
 from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import SampleProvenance, sample_run_facts
 
@@ -149,7 +149,10 @@ def _split(pair: SamplePair) -> GroupSplit:
     return GroupSplit(
         background_prompt="a lake",
         entity_prompts=pair.entities,
-        edit_instructions={(0, 1): "Replace the one.", (1, 0): "Replace the other."},
+        edit_instructions={
+            (0, 1): EditInstruction("Replace the one.", "model"),
+            (1, 0): EditInstruction("Replace the other.", "model"),
+        },
         variation_kind="entity_swap",
         source="batch",
         request_sha256="e" * 64,

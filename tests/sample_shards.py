@@ -13,6 +13,7 @@ from coupled_core.dataset.images import encode_image, encode_mask
 from coupled_core.dataset.snapshot import InputInfo, RunInfo
 from coupled_core.records import (
     Decision,
+    EditInstruction,
     EntityMask,
     GenerationProvenance,
     GroupSplit,
@@ -159,7 +160,10 @@ def _scored_row(
     split = GroupSplit(
         background_prompt="a lake",
         entity_prompts=("an owl", "a fox"),
-        edit_instructions={(0, 1): "Replace the owl with a fox.", (1, 0): "Replace the fox."},
+        edit_instructions={
+            (0, 1): EditInstruction("Replace the owl with a fox.", "rule"),
+            (1, 0): EditInstruction("Replace the fox with an owl.", "rule"),
+        },
         variation_kind="entity_swap",
         source="offline",
         request_sha256="e" * 64,

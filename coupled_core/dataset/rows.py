@@ -12,6 +12,7 @@ from coupled_core.dataset.images import EncodedImage
 from coupled_core.filters import name_numbers
 from coupled_core.records import (
     Decision,
+    EditInstruction,
     EntityMask,
     GenerationProvenance,
     GroupSplit,
@@ -58,6 +59,9 @@ class PlannedPair:
     seed: int
     shard_index: int
     attempt: int = 1
+
+
+_UNWRITTEN = EditInstruction(None, missing="the splitter wrote none")
 
 
 @dataclass(frozen=True)
@@ -136,13 +140,20 @@ def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
 def split_columns(split: GroupSplit, pair: PlannedPair) -> Row:
     """Return what the splitter said about a pair."""
     first, second = pair.image_indices
+    written = split.edit_instructions
+    forth = written.get((first, second), _UNWRITTEN)
+    back = written.get((second, first), _UNWRITTEN)
     return {
         "partition": partition_of_background(split.background_prompt),
         "background_prompt": split.background_prompt,
         "entity_0": split.entity_prompts[first],
         "entity_1": split.entity_prompts[second],
-        "edit_instruction": split.edit_instructions[first, second],
-        "inverse_instruction": split.edit_instructions[second, first],
+        "edit_instruction": forth.text,
+        "inverse_instruction": back.text,
+        "instruction_source": forth.source,
+        "inverse_source": back.source,
+        "instruction_missing": forth.missing,
+        "inverse_missing": back.missing,
         "variation_kind": split.variation_kind,
         "split_source": split.source,
         "split_model": split.model,

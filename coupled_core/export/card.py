@@ -107,10 +107,15 @@ def _summary(format_name: str, plan: ExportPlan) -> str:
         "Pairs of generated images that share one background and differ in what stands in it, "
         "with an instruction that turns one into the other. "
         f"{plan.facts.num_pairs} pairs as {plan.num_edits} directed edits "
-        f"(directions: {plan.selection.directions}), from snapshot "
+        f"(directions: {plan.selection.directions}){_left_out(plan.facts)}, from snapshot "
         f"`{plan.snapshot.snapshot_id}`.\n\nFormat: {describe_formats()[format_name]}. "
         "`export.json` says the same for programs; `sha256sum -c checksums.sha256` checks files."
     )
+
+
+def _left_out(facts: DatasetFacts) -> str:
+    count = facts.num_edits_without_instruction
+    return f"; {count} more were left out for want of an instruction" if count else ""
 
 
 def _terms(facts: DatasetFacts) -> str:

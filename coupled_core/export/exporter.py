@@ -120,7 +120,8 @@ class _UnitPass:
     def _missing(self, done: set[UnitId]) -> Iterator[dict[str, tuple[Row, UnitId]]]:
         assigner = UnitAssigner(self._plan.selection)
         for window in iter_windows(self._store, self._plan.snapshot, self._plan.selection):
-            assigned = [(row, assigner.assign(row)) for row in window]
+            exported = [row for row in window if self._plan.selection.directions_of(row)]
+            assigned = [(row, assigner.assign(row)) for row in exported]
             yield {row["pair_id"]: (row, unit) for row, unit in assigned if unit not in done}
 
     def _write_window(self, missing: dict[str, tuple[Row, UnitId]]) -> None:
@@ -128,7 +129,7 @@ class _UnitPass:
         for pair in read_pairs(self._store, rows, as_png=self._format.as_png):
             unit = missing[pair.row["pair_id"]][1]
             target = self._open.get(unit) or self._begin(unit)
-            for edit in edits_of(pair, self._plan.selection.directions):
+            for edit in edits_of(pair, self._plan.selection.directions_of(pair.row)):
                 target.writer.add(edit)
                 target.digests[edit.key] = seen_edit(edit).digest()
             target.num_left -= 1

@@ -4,7 +4,7 @@ A unit is a shard, or a step of a folder; each is written and checked as a whole
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError, DatasetError
-from coupled_core.export.edits import DIRECTIONS, Directions
+from coupled_core.export.edits import DIRECTIONS, INSTRUCTIONS, Direction, Directions
 from coupled_core.export.format import ExportFormat
 from coupled_core.storage.store import ObjectStore
 
@@ -32,8 +32,10 @@ COLUMNS = (
 """What exports read of the manifest."""
 _REQUIRED = (
     "partition", "image_part", "image_row", "image_0_sha256", "image_1_sha256", "width", "height",
-    "prompt_0", "prompt_1", "edit_instruction", "inverse_instruction",
+    "prompt_0", "prompt_1",
 )  # fmt: skip
+_WITHOUT_INSTRUCTIONS = {"flf2v", "croissant"}
+"""Frames go from caption to caption; Croissant describes the dataset's own parts."""
 _WINDOW_ROWS = 4096
 _MAX_UNIT_PAIRS = 20_000
 
@@ -48,9 +50,15 @@ class Selection:
     max_shard_bytes: int = 500_000_000
     """Image bytes at which a shard, or a step of a resumable export, is closed."""
 
-    def edits_per_pair(self) -> int:
-        """Return 2 for both directions, else 1."""
-        return 2 if self.directions == "both" else 1
+    needs_instructions: bool = True
+    """Edits without an instruction are left out."""
+
+    def directions_of(self, row: Mapping[str, Any]) -> tuple[Direction, ...]:
+        """Return the directions in which a pair is exported; none: it is left out."""
+        wanted = DIRECTIONS[self.directions]
+        if not self.needs_instructions:
+            return wanted
+        return tuple(d for d in wanted if row[INSTRUCTIONS[d]] is not None)
 
 
 def select_edits(
@@ -87,6 +95,7 @@ def select_edits(
         partitions=PARTITIONS if wanted == "all" else (wanted,),
         directions=directions,
         skips_entity_swaps=export_format.name == "flf2v" and not include_entity_swaps,
+        needs_instructions=export_format.name not in _WITHOUT_INSTRUCTIONS,
         max_shard_bytes=max_shard_bytes or export_format.max_shard_bytes,
     )
 
@@ -124,12 +133,12 @@ class UnitAssigner:
 
     def __init__(self, selection: Selection) -> None:
         self._max_bytes = selection.max_shard_bytes
-        self._edits_per_pair = selection.edits_per_pair()
+        self._selection = selection
         self._state: dict[str, tuple[int, int, int]] = {}
 
     def assign(self, row: Row) -> UnitId:
-        """Return the unit of the next pair."""
-        num_bytes = pair_bytes(row) * self._edits_per_pair
+        """Return the unit of the next pair that has an edit to export."""
+        num_bytes = pair_bytes(row) * len(self._selection.directions_of(row))
         index, num_pairs, filled = self._state.get(row["partition"], (0, 0, 0))
         is_full = filled + num_bytes > self._max_bytes or num_pairs >= _MAX_UNIT_PAIRS
         if num_pairs and is_full:
@@ -143,6 +152,10 @@ class DatasetFacts:
     """What the cards say about the exported pairs; grows with kinds of values, not with pairs."""
 
     num_pairs: int = 0
+    num_edits: int = 0
+    """Directions of those pairs that are exported."""
+    num_edits_without_instruction: int = 0
+    """Edits that are left out, because nobody could say in words what to change."""
     num_image_bytes: int = 0
     pairs_by_partition: Counter[str] = field(default_factory=Counter)
     pairs_by_variation: Counter[str] = field(default_factory=Counter)
@@ -152,6 +165,13 @@ class DatasetFacts:
     """Pairs by (base model, its licence, its use restrictions)."""
     content_filters: Counter[str] = field(default_factory=Counter)
     reviews: Counter[str] = field(default_factory=Counter)
+
+    def count_edits(self, row: Row, selection: Selection) -> int:
+        """Count the edits of a pair, and those that it would have with more instructions."""
+        num_edits = len(selection.directions_of(row))
+        self.num_edits += num_edits
+        self.num_edits_without_instruction += len(DIRECTIONS[selection.directions]) - num_edits
+        return num_edits
 
     def count(self, row: Row) -> None:
         """Take a pair into account."""
@@ -186,7 +206,7 @@ class ExportPlan:
     @property
     def num_edits(self) -> int:
         """Edits of all units."""
-        return self.facts.num_pairs * self.selection.edits_per_pair()
+        return self.facts.num_edits
 
     def num_units(self, partition: str) -> int:
         """Return how many units a partition is cut into."""
@@ -208,9 +228,12 @@ def plan_export(store: ObjectStore, snapshot: Snapshot, selection: Selection) ->
     assigner, facts = UnitAssigner(selection), DatasetFacts()
     units: Counter[UnitId] = Counter()
     for window in iter_windows(store, snapshot, selection):
-        _count_window(window, assigner, units, facts)
+        for row in window:
+            if facts.count_edits(row, selection):
+                units[assigner.assign(row)] += 1
+                facts.count(row)
     if not units:
-        raise DatasetError(_nothing_selected(store, snapshot, selection))
+        raise DatasetError(_nothing_selected(store, snapshot, selection, facts))
     return ExportPlan(snapshot, selection, dict(sorted(units.items())), facts)
 
 
@@ -236,15 +259,14 @@ def _check_complete(row: Row) -> None:
         )
 
 
-def _count_window(
-    window: Iterable[Row], assigner: UnitAssigner, units: Counter[Any], facts: DatasetFacts
-) -> None:
-    for row in window:
-        units[assigner.assign(row)] += 1
-        facts.count(row)
-
-
-def _nothing_selected(store: ObjectStore, snapshot: Snapshot, selection: Selection) -> str:
+def _nothing_selected(
+    store: ObjectStore, snapshot: Snapshot, selection: Selection, facts: DatasetFacts
+) -> str:
+    if num_edits := facts.num_edits_without_instruction:
+        return (
+            f"nothing to export: none of the {num_edits} edits has an instruction (the manifest's "
+            "column instruction_missing says why); only flf2v needs none"
+        )
     wanted = " or ".join(selection.partitions)
     text = (
         f"nothing to export: snapshot {snapshot.snapshot_id} of {store.uri} has "

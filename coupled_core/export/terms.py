@@ -53,6 +53,7 @@ def describe_export(
         "directions": selection.directions,
         "num_pairs": facts.num_pairs,
         "num_edits": plan.num_edits,
+        "num_edits_without_instruction": facts.num_edits_without_instruction,
         "pairs_by_variation_kind": dict(sorted(facts.pairs_by_variation.items())),
         "pairs_by_size_px": {
             f"{width}x{height}": count

@@ -118,7 +118,7 @@ def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 def _records(
     raws: Iterable[RawGroup], file_names: Sequence[str], config: PromptSetConfig
 ) -> Iterator[PromptGroup | QuarantinedRow]:
-    records = _judge(raws, file_names, config.max_prompt_chars)
+    records = _judge(raws, file_names, config)
     for record in records:
         if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
             raise _bad_rows_error(record, records)
@@ -126,13 +126,13 @@ def _records(
 
 
 def _judge(
-    raws: Iterable[RawGroup], file_names: Sequence[str], max_prompt_chars: int
+    raws: Iterable[RawGroup], file_names: Sequence[str], config: PromptSetConfig
 ) -> Iterator[PromptGroup | QuarantinedRow]:
     seen = IdSet()
     is_empty = True
     for raw in raws:
         is_empty = False
-        result = validate_group(raw, max_prompt_chars)
+        result = validate_group(raw, config.max_prompt_chars, trust_splits=config.trust_splits)
         problems = [] if isinstance(result, PromptGroup) else result
         problems += _find_duplicate(raw, seen, file_names)
         if isinstance(result, PromptGroup) and not problems:

@@ -33,13 +33,41 @@ def _is_integer(kind: pa.DataType) -> bool:
     return bool(types.is_integer(kind))
 
 
+def _is_instructions(kind: pa.DataType) -> bool:
+    if not (types.is_list(kind) or types.is_large_list(kind)):
+        return False
+    entry = kind.value_type
+    if not types.is_struct(entry) or {field.name for field in entry} != {
+        "from",
+        "to",
+        "instruction",
+    }:
+        return False
+    are_numbers = _is_integer(entry.field("from").type) and _is_integer(entry.field("to").type)
+    return are_numbers and _is_text(entry.field("instruction").type)
+
+
 _TEXT: tuple[str, Check] = ("string", _is_text)
 _TEXTS: tuple[str, Check] = ("list<string>", _is_texts)
 _INTEGER: tuple[str, Check] = ("integer", _is_integer)
 
+_INSTRUCTIONS: tuple[str, Check] = (
+    "list<struct<from: integer, to: integer, instruction: string>>",
+    _is_instructions,
+)
+
 SETTINGS = ("seed", "num_seeds", "width", "height", "variation_kind", "background_prompt")
 """Optional columns that hold one value a group."""
-_OPTIONAL = dict(zip(SETTINGS, (*[_INTEGER] * 4, _TEXT, _TEXT), strict=True))
+INSTRUCTIONS = {
+    "edit_instruction": _TEXT,
+    "inverse_instruction": _TEXT,
+    "edit_instructions": _INSTRUCTIONS,
+}
+"""Optional columns of a group; with a row a prompt it is enough that one row has them."""
+_OPTIONAL = {
+    **dict(zip(SETTINGS, (*[_INTEGER] * 4, _TEXT, _TEXT), strict=True)),
+    **INSTRUCTIONS,
+}
 _REQUIRED: dict[Form, dict[str, tuple[str, Check]]] = {
     "wide": {"group_id": _TEXT, "prompts": _TEXTS},
     "long": {"group_id": _TEXT, "prompt": _TEXT},
@@ -48,6 +76,12 @@ _PER_PROMPT: dict[Form, dict[str, tuple[str, Check]]] = {
     "wide": {"entity_prompts": _TEXTS},
     "long": {"entity_prompt": _TEXT},
 }
+_PROMPTS: dict[Form, str] = {"wide": "prompts", "long": "prompt"}
+_OF_OTHER_FORM: dict[Form, dict[str, str]] = {
+    "wide": {"prompt": "prompts", "entity_prompt": "entity_prompts"},
+    "long": {"entity_prompts": "entity_prompt"},
+}
+"""Columns that would be ignored in a form, and what they are called there."""
 
 
 def known_columns(form: Form) -> frozenset[str]:
@@ -71,6 +105,12 @@ def find_form(file_name: str, schema: pa.Schema) -> Form:
             raise PromptSetError(
                 f"{file_name}: column {name!r} is missing, found {found}; expected group_id and "
                 "prompts (a row a group), or group_id and prompt (a row a prompt)"
+            )
+    for name, right in _OF_OTHER_FORM[form].items():
+        if name in schema.names:
+            raise PromptSetError(
+                f"{file_name}: column {name!r} means nothing beside {_PROMPTS[form]!r} "
+                f"and would be ignored: call it {right!r}, or leave it out"
             )
     for name, (expected, is_right) in {**_REQUIRED[form], **_OPTIONAL, **_PER_PROMPT[form]}.items():
         if name in schema.names:
@@ -211,6 +251,11 @@ def _join_rows(rows: Sequence[RawGroup]) -> RawGroup:
         values[name] = found[0]
         if len(found) > 1:
             problems.append(f"column {name}: got {found[:3]!r}, expected one value for the group")
+    for name in INSTRUCTIONS:
+        said = [row.values[name] for row in rows if row.values.get(name) is not None]
+        values[name] = said[0] if said else None
+        if any(value != said[0] for value in said):
+            problems.append(f"column {name}: got {said[:3]!r}, expected one value for the group")
     entities = [row.values.get("entity_prompt") for row in rows]
     values["entity_prompts"] = entities if any(e is not None for e in entities) else None
     names = list(dict.fromkeys(name for row in rows for name in row.extra))

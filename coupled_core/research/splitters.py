@@ -169,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for splitter in _open_splitters(options):
             _report(splitter, lists_problems=options.problems)
+            if isinstance(splitter, OfflineSplitter):
+                _report_precision(splitter)
     except CoupledError as error:
         raise SystemExit(f"error: {error}") from None
 
@@ -218,6 +220,18 @@ def _report(splitter: Splitter, *, lists_problems: bool) -> None:
     for finding in sorted(findings, key=lambda f: f.grade, reverse=True):
         if lists_problems and finding.grade != Grade.RIGHT:
             print(f"{finding.grade:6} {finding.group_id}: {finding.problem}")
+
+
+def _report_precision(splitter: Splitter) -> None:
+    from coupled_core.research.split_precision import (
+        measure_precision,
+        read_wild_groups,
+        write_precision,
+    )
+
+    groups = read_wild_groups()
+    print("\nOf prompts in the wild's wording, judged by reading them:")
+    print(write_precision(groups, measure_precision(splitter, groups)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ encoded once and for good, `scored/batch-*.parquet` masks and metrics of those t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
 from coupled_core.errors import StorageError
 from coupled_core.records import (
     METRIC_NAMES,
+    EditInstruction,
     EntityMask,
     GeneratedSample,
     GroupSplit,
@@ -58,7 +59,8 @@ def missing_batch(folder: WorkFolder, stage: str, batch: int) -> StorageError:
 def _plain_outcome(outcome: SplitOutcome) -> dict[str, Any]:
     if isinstance(outcome, Rejection):
         return {"rejected": asdict(outcome)}
-    instructions = [[*pair, text] for pair, text in outcome.edit_instructions.items()]
+    written = outcome.edit_instructions.items()
+    instructions = [[*pair, *astuple(instruction)] for pair, instruction in written]
     return {"split": {**vars(outcome), "edit_instructions": instructions}}
 
 
@@ -67,7 +69,7 @@ def _parse_outcome(plain: dict[str, Any]) -> SplitOutcome:
         why = plain["rejected"]
         return Rejection(RejectReason(why["reason"]), why["message"], why["llm_cost_usd"])
     values = plain["split"]
-    instructions = {(i, j): text for i, j, text in values["edit_instructions"]}
+    instructions = {(i, j): EditInstruction(*rest) for i, j, *rest in values["edit_instructions"]}
     entities = tuple(values["entity_prompts"])
     return GroupSplit(**{**values, "entity_prompts": entities, "edit_instructions": instructions})
 

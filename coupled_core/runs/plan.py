@@ -37,7 +37,12 @@ from coupled_core.runs.planned import (
 from coupled_core.scoring.model_files import require_scorers
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.splitting.splitter import GivenFirstSplitter, build_splitter, is_given
+from coupled_core.splitting.splitter import (
+    GivenFirstSplitter,
+    build_splitter,
+    hash_with_own,
+    is_given,
+)
 from coupled_core.storage.store import ObjectStore, open_store
 
 PromptItem = PromptGroup | QuarantinedRow
@@ -141,7 +146,9 @@ def name_requests(config: SplitConfig) -> tuple[str, Callable[[PromptGroup], str
     given = GivenFirstSplitter(OfflineSplitter())
 
     def request_of(group: PromptGroup) -> str:
-        return given.request_sha256(group) if is_given(group) else request_sha256(config, group)
+        if is_given(group):
+            return given.request_sha256(group)
+        return hash_with_own(group, request_sha256(config, group))
 
     return splitter_identity(config), request_of
 

@@ -189,6 +189,7 @@ def _parse_group(item: dict[str, Any]) -> PlannedGroup:
     entities = plain["entity_prompts"]
     plain["prompts"] = tuple(plain["prompts"])
     plain["entity_prompts"] = None if entities is None else tuple(entities)
+    plain["edit_instructions"] = tuple(map(tuple, plain.get("edit_instructions", ())))
     pairs = list(combinations(range(len(plain["prompts"])), 2))
     samples = tuple(
         PlannedSample(seed, dict(zip(pairs, ids, strict=True))) for seed, ids in item["samples"]

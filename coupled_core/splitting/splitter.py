@@ -2,12 +2,23 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from coupled_core.config import RunConfig, SplitConfig, fingerprint
 from coupled_core.plugins import find_plugins
-from coupled_core.records import GroupSplit, PromptGroup, SplitOutcome
-from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
+from coupled_core.records import (
+    EditInstruction,
+    GroupSplit,
+    PromptGroup,
+    Rejection,
+    SplitOutcome,
+)
+from coupled_core.splitting.instructions import (
+    INSTRUCTIONS_VERSION,
+    tell_directions_apart,
+    write_instructions,
+)
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.storage.store import open_store
 
@@ -61,13 +72,16 @@ class GivenFirstSplitter:
 
     def request_sha256(self, group: PromptGroup) -> str:
         """Return the hash of the texts of a given split, or of what the fallback is asked."""
-        return _hash_given(group) if is_given(group) else self._fallback.request_sha256(group)
+        if is_given(group):
+            return _hash_given(group)
+        return hash_with_own(group, self._fallback.request_sha256(group))
 
     def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:
         """Return a split or a rejection for each group, in order; the fallback is called once."""
         open_groups = [group for group in groups if not is_given(group)]
         found = iter(self._fallback.split(open_groups) if open_groups else [])
-        return [_take_given(group) if is_given(group) else next(found) for group in groups]
+        splits = (_take_given(group) if is_given(group) else next(found) for group in groups)
+        return [_take_own(group, split) for group, split in zip(groups, splits, strict=True)]
 
     def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
         """Let the fallback prepare for the groups that have no split of their own."""
@@ -107,7 +121,7 @@ def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
 def _take_given(group: PromptGroup) -> GroupSplit:
     assert group.background_prompt is not None, "only given splits are taken"
     assert group.entity_prompts is not None, "only given splits are taken"
-    edit_instructions, kind = write_instructions(group.entity_prompts)
+    edit_instructions, kind = write_instructions(group.entity_prompts, group.prompts)
     return GroupSplit(
         background_prompt=group.background_prompt,
         entity_prompts=group.entity_prompts,
@@ -119,7 +133,7 @@ def _take_given(group: PromptGroup) -> GroupSplit:
 
 
 def _hash_given(group: PromptGroup) -> str:
-    return fingerprint(
+    sha256 = fingerprint(
         {
             "splitter": f"given/instructions-{INSTRUCTIONS_VERSION}",
             "prompts": list(group.prompts),
@@ -127,6 +141,31 @@ def _hash_given(group: PromptGroup) -> str:
             "entity_prompts": list(group.entity_prompts or ()),
             "variation_kind": group.variation_kind,
         }
+    )
+    return hash_with_own(group, sha256)
+
+
+def hash_with_own(group: PromptGroup, sha256: str) -> str:
+    """Return the hash of a request together with the instructions that the set brings along.
+
+    With other instructions of its own a group is another one, and gets new rows.
+    """
+    if not group.edit_instructions:
+        return sha256
+    given = [list(instruction) for instruction in group.edit_instructions]
+    return fingerprint({"split": sha256, "edit_instructions": given})
+
+
+def _take_own(group: PromptGroup, split: SplitOutcome) -> SplitOutcome:
+    """Put the instructions of the prompt set in the place of those that were written."""
+    if isinstance(split, Rejection) or not group.edit_instructions:
+        return split
+    given = {(i, j): EditInstruction(text, "given") for i, j, text in group.edit_instructions}
+    request = split.request_sha256
+    return replace(
+        split,
+        edit_instructions=tell_directions_apart({**split.edit_instructions, **given}),
+        request_sha256=request if is_given(group) else hash_with_own(group, request),
     )
 
 

@@ -86,6 +86,10 @@ def _describe(report: "ExportReport", output: Path) -> str:
         f"{output}: {marker['format']} of snapshot {marker['snapshot_id']}",
         f"{marker['num_pairs']} pairs ({counts}), directions: {marker['directions']}",
     ]
+    if num_missing := marker.get("num_edits_without_instruction"):
+        lines.append(
+            f"{num_missing} edits left out: nobody wrote an instruction that could be trusted"
+        )
     if report.was_complete:
         lines.append("complete already, nothing was done")
     elif report.num_edits_checked:

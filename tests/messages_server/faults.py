@@ -20,7 +20,7 @@ ROW_FAULTS = frozenset({"error", "invalid", "expire", "cancel"})
 """What can happen to a row in a batch."""
 ANSWER_FAULTS = frozenset(
     ["refuse", "truncate", "malformed", "count", "empty", "swap", "mixed", "obey", "leak"]
-    + ["flag", "unsplittable"]
+    + ["flag", "unsplittable", "alike"]
 )
 ALL_FAULTS = HTTP_FAULTS | ROW_FAULTS | ANSWER_FAULTS
 _ALWAYS = ANSWER_FAULTS | {"slow", "invalid"}

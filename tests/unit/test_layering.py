@@ -28,8 +28,9 @@ _STORED = frozenset({"base", "storage"})
 _STAGES: dict[str, frozenset[str]] = {
     "storage": frozenset({"base"}),
     "miniature": frozenset({"base"}),
-    "prompts": _STORED | {"miniature"},
-    "splitting": _STORED,
+    "wording": frozenset(),
+    "prompts": _STORED | {"miniature", "wording"},
+    "splitting": _STORED | {"wording"},
     "schedules": frozenset({"base"}),
     "coupling": frozenset({"base", "schedules"}),
     "generation": frozenset({"base", "schedules", "coupling", "miniature"}),

@@ -18,7 +18,7 @@ from coupled_core.dataset.reader import (
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.errors import ConfigError, DatasetError
-from coupled_core.records import GroupSplit, PromptGroup, Sample
+from coupled_core.records import EditInstruction, GroupSplit, PromptGroup, Sample
 from coupled_core.storage.store import ObjectStore
 
 Picture = NDArray[np.uint8]
@@ -106,8 +106,12 @@ def sample_of(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Sample,
         background_prompt=row["background_prompt"],
         entity_prompts=tuple(texts[index][1] for index in order),
         edit_instructions={
-            (first, second): row["edit_instruction"],
-            (second, first): row["inverse_instruction"],
+            (first, second): EditInstruction(
+                row["edit_instruction"], row["instruction_source"], row["instruction_missing"]
+            ),
+            (second, first): EditInstruction(
+                row["inverse_instruction"], row["inverse_source"], row["inverse_missing"]
+            ),
         },
         variation_kind=row["variation_kind"],
         source=row["split_source"],

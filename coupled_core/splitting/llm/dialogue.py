@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from coupled_core.config import ModelPrice, SplitConfig
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason, SplitOutcome
 from coupled_core.splitting.llm.answers import AnswerCache, StoredAnswer
-from coupled_core.splitting.llm.checks import find_problems
+from coupled_core.splitting.llm.checks import find_problems, take_instructions
 from coupled_core.splitting.llm.claims import Lease
 from coupled_core.splitting.llm.client import open_client, quote
 from coupled_core.splitting.llm.request import Answer, build_repair, build_request
@@ -99,7 +99,8 @@ class Dialogue:
     def take(self, answer: StoredAnswer) -> None:
         """Take in the answer to the request."""
         self._answers.append(answer)
-        result = _judge(answer, self.group.prompts)
+        is_last = len(self._answers) == _MAX_ATTEMPTS
+        result = _judge(answer, self.group.prompts, needs_instructions=not is_last)
         if isinstance(result, Answer):
             self.outcome = self._split(result)
         elif isinstance(result, Rejection):
@@ -111,16 +112,12 @@ class Dialogue:
             self.outcome = self._reject(RejectReason.SPLIT_FAILED, f"{why}: {'; '.join(result)}")
 
     def _split(self, answer: Answer) -> GroupSplit:
-        instructions = {}
-        for pair in answer.pairs:
-            instructions[pair.image_0, pair.image_1] = pair.edit_instruction.strip()
-            instructions[pair.image_1, pair.image_0] = pair.inverse_instruction.strip()
         # The last answer is the split; what the one before it cost was spent on it, too.
         paid, last = self._list_paid(), self._answers[-1]
         return GroupSplit(
             background_prompt=answer.background_prompt.strip(),
             entity_prompts=tuple(entity.strip() for entity in answer.entity_prompts),
-            edit_instructions=instructions,
+            edit_instructions=take_instructions(answer, self.group.prompts),
             variation_kind=self.group.variation_kind or answer.variation_kind,
             source=paid[-1].transport if paid else "cache",
             request_sha256=self.request_sha256,
@@ -143,7 +140,9 @@ OnSettled = Callable[[Dialogue], None]
 """Told of each dialogue that has got its outcome."""
 
 
-def _judge(answer: StoredAnswer, prompts: Sequence[str]) -> Answer | Rejection | list[str]:
+def _judge(
+    answer: StoredAnswer, prompts: Sequence[str], *, needs_instructions: bool
+) -> Answer | Rejection | list[str]:
     """Return a usable answer, why there will be none, or what to have repaired."""
     failed = RejectReason.SPLIT_FAILED
     if answer.error is not None:
@@ -162,4 +161,5 @@ def _judge(answer: StoredAnswer, prompts: Sequence[str]) -> Answer | Rejection |
         return Rejection(RejectReason.UNSAFE, f"flagged: {parsed.flag_reason or 'no reason'}")
     if not parsed.shares_background:
         return Rejection(failed, "the prompts share no background")
-    return find_problems(parsed, prompts)[:_MAX_PROBLEMS] or parsed
+    found = find_problems(parsed, prompts, needs_instructions=needs_instructions)
+    return found[:_MAX_PROBLEMS] or parsed

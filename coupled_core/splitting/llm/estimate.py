@@ -35,7 +35,7 @@ _TOKENS_A_CHAR = (
 """What any other character costs: the first bound that it does not pass counts."""
 _FRAME_TOKENS = 150
 """What the API adds around turns and a schema: nobody has published how much."""
-_ANSWER_TOKENS, _PAIR_TOKENS = 61.0, 33.0
+_ANSWER_TOKENS, _PAIR_TOKENS = 59.0, 33.0
 """Field names, marks and the fixed words of instructions, in an answer and in each of its pairs."""
 _TEXT_SHARE, _PAIR_TEXT_SHARE = 0.34, 1.0
 """How much of all prompts the split repeats, and of a mean prompt the two instructions a pair."""

@@ -33,6 +33,10 @@ entity_0: string
 entity_1: string
 edit_instruction: string
 inverse_instruction: string
+instruction_source: string
+inverse_source: string
+instruction_missing: string
+inverse_missing: string
 variation_kind: string
 split_source: string
 split_model: string

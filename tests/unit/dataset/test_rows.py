@@ -10,6 +10,8 @@ from tests.sample_shards import make_rows
 
 _NULL_WHERE_UNKNOWN = {"code_revision", "content_filter_version", "split_model", "error_message"}
 _NULL_WHERE_UNKNOWN |= {
+    "instruction_missing",
+    "inverse_missing",
     "duplicate_of",
     "extra_scores",
     "content_concepts",
@@ -25,7 +27,8 @@ def test_a_scored_row_fills_every_column_that_is_known() -> None:
     assert {name for name, value in row.items() if value is None} == _NULL_WHERE_UNKNOWN
     assert json.loads(row["extra"]) == {"theme": "animals"}
     assert (row["entity_0"], row["prompt_1"]) == ("an owl", "a fox at a lake")
-    assert row["inverse_instruction"] == "Replace the fox."
+    assert row["inverse_instruction"] == "Replace the fox with an owl."
+    assert (row["instruction_source"], row["inverse_source"]) == ("rule", "rule")
 
 
 def test_a_failed_row_fills_the_planned_columns_and_the_reason() -> None:

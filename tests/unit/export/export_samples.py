@@ -46,8 +46,17 @@ def commit_pairs(
     *,
     image_format: ImageFormat = "png",
     instruction: str | None = None,
+    without: Sequence[tuple[int, str]] = (),
 ) -> Snapshot:
-    """Commit shards of five kept and two other pairs, over all partitions and two variations."""
+    """Commit shards of five kept and two other pairs, over all partitions and two variations.
+
+    Args:
+        store: The dataset.
+        num_shards: How many.
+        image_format: Of the stored images.
+        instruction: The same forward in all pairs; None: one each.
+        without: Index in its shard, and column, of instructions that are null.
+    """
     shards = []
     for shard_index in range(num_shards):
         made = make_rows("run", shard_index, num_kept=5, num_dropped=1)
@@ -55,6 +64,8 @@ def commit_pairs(
             row["partition"], row["variation_kind"] = PARTITIONS[index], KINDS[index]
             row["edit_instruction"] = instruction or f"Turn {shard_index}.{index} forward."
             row["inverse_instruction"] = f"Turn {shard_index}.{index} back."
+            for column in (column for number, column in without if number == index):
+                row[column] = None
             for name in ("image_0", "image_1") if image_format == "webp" else ():
                 pixels = np.random.default_rng(index).integers(0, 256, (16, 16, 3), np.uint8)
                 image = encode_image(pixels if name == "image_0" else 255 - pixels, "webp")

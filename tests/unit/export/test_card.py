@@ -18,6 +18,7 @@ OURS = ("miniature", "Apache-2.0", "none")
 def _plan(*sources: tuple[str, str, str], num_pairs: int = 3) -> ExportPlan:
     facts = DatasetFacts(
         num_pairs=num_pairs,
+        num_edits=2 * num_pairs,
         pairs_by_partition=Counter(train=num_pairs),
         pairs_by_variation=Counter(pose=num_pairs),
         pairs_by_size=Counter({(16, 16): num_pairs}),

@@ -256,3 +256,46 @@ def test_a_format_without_partitions_does_not_mix_them(
 ) -> None:
     with pytest.raises(ConfigError, match="would mix the partitions"):
         export(store, snapshot, "ai-toolkit", tmp_path / "out", partition="all")
+
+
+WITHOUT = ((0, "edit_instruction"), (0, "inverse_instruction"), (1, "inverse_instruction"))
+"""In each shard one pair has no instruction at all, and one has none backwards."""
+
+
+@pytest.mark.parametrize("name", [name for name in EDIT_FORMATS if name != "flf2v"])
+def test_edits_without_an_instruction_are_left_out_and_counted(tmp_path: Path, name: str) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    snapshot = commit_pairs(store, 1, without=WITHOUT)
+    report = export(store, snapshot, name, tmp_path / "out", partition="train")
+    assert report.marker["num_pairs"] == 2
+    assert report.marker["num_edits"] == report.num_edits_checked == 3
+    assert report.marker["num_edits_without_instruction"] == 3
+    again = export(store, snapshot, name, tmp_path / "out", partition="train")
+    assert again.was_complete
+
+
+def test_first_and_last_frames_need_no_instruction(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    snapshot = commit_pairs(store, 1, without=WITHOUT)
+    report = export(store, snapshot, "flf2v", tmp_path / "out", partition="train")
+    assert (report.marker["num_edits"], report.num_edits_checked) == (6, 6)
+    assert report.marker["num_edits_without_instruction"] == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "flf2v.jsonl").open()]
+    told = [row for row in rows if row["prompt"] == row["prompt_last"]]
+    assert len(told) == 3
+
+
+def test_an_export_of_nothing_but_missing_instructions_says_so(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    columns = ("edit_instruction", "inverse_instruction")
+    snapshot = commit_pairs(store, 1, without=[(i, c) for i in range(5) for c in columns])
+    with pytest.raises(DatasetError, match="none of the 10 edits has an instruction"):
+        export(store, snapshot, "huggingface", tmp_path / "out")
+
+
+def test_the_card_says_how_many_edits_were_left_out(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    snapshot = commit_pairs(store, 1, without=WITHOUT)
+    export(store, snapshot, "huggingface", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "3 more were left out for want of an instruction" in card

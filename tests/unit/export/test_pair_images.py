@@ -60,7 +60,7 @@ def test_an_edit_backwards_swaps_images_captions_and_instruction(
     store: LocalStore, snapshot: Snapshot
 ) -> None:
     pair = next(read_pairs(store, _rows(store, snapshot)[:1]))
-    forward, backward = edits_of(pair, "both")
+    forward, backward = edits_of(pair, ("forward", "backward"))
     assert (forward.source, forward.target) == (backward.target, backward.source)
     assert (forward.source_caption, backward.source_caption) == (
         "an owl at a lake",

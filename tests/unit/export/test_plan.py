@@ -7,6 +7,7 @@ import numpy as np
 from coupled_core.dataset.rows import Row
 from coupled_core.export.plan import Selection, UnitAssigner, UnitId
 
+INSTRUCTED = {"edit_instruction": "forth", "inverse_instruction": "back"}
 SELECTION = Selection(("train", "val", "test"), "both", max_shard_bytes=1000)
 
 
@@ -14,6 +15,7 @@ def _rows(count: int) -> list[Row]:
     random = np.random.default_rng(0)
     return [
         {
+            **INSTRUCTED,
             "partition": str(random.choice(["train", "train", "val", "test"])),
             "image_0_bytes": int(random.integers(1, 150)),
             "image_1_bytes": int(random.integers(1, 150)),
@@ -44,12 +46,14 @@ def test_the_same_pairs_get_the_same_units() -> None:
 
 
 def test_a_pair_larger_than_a_unit_gets_one_of_its_own() -> None:
-    huge = {"partition": "train", "image_0_bytes": 5000, "image_1_bytes": 5000}
+    sizes = {"image_0_bytes": 5000, "image_1_bytes": 5000}
+    huge = {**INSTRUCTED, "partition": "train", **sizes}
     assert [unit.index for unit in _assign([huge, huge, huge])] == [0, 1, 2]
 
 
 def test_one_direction_puts_twice_the_pairs_into_a_unit() -> None:
-    rows = [{"partition": "train", "image_0_bytes": 50, "image_1_bytes": 50} for _ in range(20)]
+    sizes = {"image_0_bytes": 50, "image_1_bytes": 50}
+    rows = [{**INSTRUCTED, "partition": "train", **sizes} for _ in range(20)]
     both = max(_assign(rows)).index
     forward = max(_assign(rows, Selection(("train",), "forward", max_shard_bytes=1000))).index
     assert (both, forward) == (3, 1)

@@ -27,7 +27,8 @@ Row = dict[str, Any]
 
 
 def _row(number: int, num_prompts: int = 2, **columns: Any) -> Row:
-    prompts = [f"A {thing} at lake {number}" for thing in ("fox", "cat", "dog", "owl")]
+    words = ["calm", "wide", "deep", "cold", "clear", "dark", "long", "quiet", "frozen", "misty"]
+    prompts = [f"A {thing} at a {words[number]} lake" for thing in ("fox", "cat", "dog", "bird")]
     return {"group_id": f"g{number}", "prompts": prompts[:num_prompts], **columns}
 
 
@@ -151,9 +152,9 @@ def test_a_prompt_set_is_validated_once_in_the_life_of_a_run(
     validated = []
     validate = prompt_set.validate_group
 
-    def count(raw: Any, *more: Any) -> Any:
+    def count(raw: Any, *more: Any, **how: Any) -> Any:
         validated.append(raw.values["group_id"])
-        return validate(raw, *more)
+        return validate(raw, *more, **how)
 
     monkeypatch.setattr(prompt_set, "validate_group", count)
     config = _config(tmp_path, [_row(n) for n in range(5)])

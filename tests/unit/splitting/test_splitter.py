@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from coupled_core.config import SplitConfig
-from coupled_core.records import GroupSplit, PromptGroup, Rejection
+from coupled_core.records import EditInstruction, GroupSplit, PromptGroup, Rejection
 from coupled_core.splitting.splitter import build_splitter
 
 OPEN = PromptGroup("open", ("A kite in a meadow", "A car in a meadow"), "set.parquet", 0)
@@ -56,6 +56,36 @@ def test_another_given_split_is_another_request() -> None:
     assert first.request_sha256 != second.request_sha256
 
 
+def test_instructions_of_the_prompt_set_win_whoever_splits() -> None:
+    own = replace(OPEN, edit_instructions=((0, 1, "Let the kite become a car."),))
+    plain, split = build_splitter(SplitConfig()).split([OPEN, own])
+    assert isinstance(plain, GroupSplit)
+    assert isinstance(split, GroupSplit)
+    assert split.edit_instructions[0, 1] == EditInstruction("Let the kite become a car.", "given")
+    assert split.edit_instructions[1, 0] == plain.edit_instructions[1, 0]
+    assert split.background_prompt == plain.background_prompt
+
+
+@pytest.mark.parametrize("group", [OPEN, GIVEN])
+def test_other_instructions_make_another_request(group: PromptGroup) -> None:
+    splitter = build_splitter(SplitConfig())
+    own = replace(group, edit_instructions=((0, 1, "Let the kite become a car."),))
+    (split,) = splitter.split([own])
+    assert isinstance(split, GroupSplit)
+    assert split.request_sha256 == splitter.request_sha256(own)
+    assert split.request_sha256 != splitter.request_sha256(group)
+
+
+def test_a_rule_does_not_repeat_what_the_prompt_set_says_of_the_other_direction() -> None:
+    said = build_splitter(SplitConfig()).split([OPEN])[0]
+    assert isinstance(said, GroupSplit)
+    own = replace(OPEN, edit_instructions=((1, 0, said.edit_instructions[0, 1].text or ""),))
+    (split,) = build_splitter(SplitConfig()).split([own])
+    assert isinstance(split, GroupSplit)
+    assert split.edit_instructions[1, 0].source == "given"
+    assert split.edit_instructions[0, 1].text is None
+
+
 def test_the_identity_names_splitter_and_version() -> None:
     assert build_splitter(SplitConfig()).identity.startswith("offline/")
 
@@ -93,7 +123,7 @@ print(json.dumps({
     "identity": splitter.identity,
     "background": split.background_prompt,
     "entities": split.entity_prompts,
-    "edit": split.edit_instructions[0, 1],
+    "edit": split.edit_instructions[0, 1].text,
     "rejected": rejection.message,
     "taken": taken.source,
     "described": describe_splitter(config.split, config.split),

@@ -22,9 +22,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
     find_problems = dialogue.find_problems
 
-    def count(answer: Answer, prompts: Sequence[str]) -> list[str]:
+    def count(answer: Answer, prompts: Sequence[str], **how: bool) -> list[str]:
         counts[prompts[0]] += 1
-        return find_problems(answer, prompts)
+        return find_problems(answer, prompts, **how)
 
     monkeypatch.setattr(dialogue, "find_problems", count)
     return counts

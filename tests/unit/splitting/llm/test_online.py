@@ -76,6 +76,20 @@ def test_a_bad_answer_is_repaired_once(
     assert messages_server.counters()["paid"]["online"] == 4
 
 
+def test_bad_instructions_are_repaired_once_and_then_left_out(
+    messages_server: RunningServer, tmp_path: Path
+) -> None:
+    groups = [make_group(0, "[[alike x1]]"), make_group(1, "[[alike]]")]
+    repaired, without = split_all(make_splitter(tmp_path, **ONLINE).split(groups))
+    assert repaired.edit_instructions[0, 1].source == "model"
+    assert "owl" in (repaired.edit_instructions[0, 1].text or "")
+    assert without.background_prompt == repaired.background_prompt
+    for instruction in without.edit_instructions.values():
+        assert (instruction.text, instruction.source) == (None, None)
+        assert "does not say what changes" in (instruction.missing or "")
+    assert messages_server.counters()["paid"]["online"] == 4
+
+
 @pytest.mark.parametrize(
     ("marker", "reason", "words"),
     [
