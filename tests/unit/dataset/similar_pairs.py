@@ -17,6 +17,7 @@ from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.records import (
     Decision,
+    EditInstruction,
     EntityMask,
     GroupSplit,
     ImageDescriptor,
@@ -50,7 +51,7 @@ def _row(
     facts = sample_run_facts(run_id)
     group = PromptGroup(f"{run_id}-{number}", ("an owl", "a fox"), "prompts.parquet", number)
     pair = rows.PlannedPair(f"{sum(run_id.encode()):016x}{number:016x}", group, (0, 1), 7, 0)
-    split = GroupSplit("a lake", ("an owl", "a fox"), {}, "pose", "given", "e")
+    split = GroupSplit("a lake", ("an owl", "a fox"), instructions, "pose", "given", "e")
     area = np.zeros((48, 48), bool)
     area[:9, :9] = True
     mask = EntityMask(area, predicted_iou=0.9, touches_border=True)
