@@ -15,9 +15,17 @@
 A rejected pair is not an error: it is a manifest row with a reason; `filters` explains them.
 """
 
+from coupled_core.redaction import redact
+
 
 class CoupledError(Exception):
-    """Base of all errors that a user can act on; the text says what is wrong and what to do."""
+    """Base of all errors that a user can act on; the text says what is wrong and what to do.
+
+    Secrets that a library's text brought along are taken out of it.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redact(each) if isinstance(each, str) else each for each in args))
 
 
 class ConfigError(CoupledError):

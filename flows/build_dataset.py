@@ -15,6 +15,7 @@ from coupled_core.errors import (
     ScheduleError,
 )
 from coupled_core.progress import current_progress
+from coupled_core.redaction import clean_error
 from coupled_core.runs.plan import RunPlan, ShardPlan
 from coupled_core.runs.summary import RunSummary, ShardsFailedError, summarise_run
 from coupled_core.splitting.splitter import settle_split
@@ -71,7 +72,8 @@ def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> dict[
     for name, make in pictures.items():
         try:
             make()
-        except Exception as error:  # of whatever kind: no picture is worth a failed night
+        except Exception as raised:  # of whatever kind: no picture is worth a failed night
+            error = clean_error(raised)
             not_made[name] = f"{type(error).__name__}: {error}"
             get_run_logger().warning(
                 "the data are committed, but their %s could not be made: %s", name, error
@@ -105,7 +107,8 @@ def _try_shard(config: RunConfig, shard: ShardPlan) -> str | None:
         build_shard(config, shard)
     except (*_HOPELESS, LlmError):
         raise
-    except Exception as error:  # whatever it is, the other shards are not to blame
+    except Exception as raised:  # whatever it is, the other shards are not to blame
+        error = clean_error(raised)
         get_run_logger().error("shard %d failed: %s", shard.shard_index, error)
         get_run_logger().debug("traceback", exc_info=error)
         return f"{type(error).__name__}: {error}"

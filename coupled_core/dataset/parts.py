@@ -18,6 +18,7 @@ from coupled_core.dataset.columns import (
     present_names,
 )
 from coupled_core.errors import StorageError
+from coupled_core.storage.scratch import scratch_folder
 
 PartKind = Literal["manifest", "images", "dropped"]
 """Rows; images of kept pairs; images of dropped pairs, where the settings store them."""
@@ -70,8 +71,8 @@ def temporary_folder() -> Iterator[Path]:
         StorageError: it could not be made or written; the text says where it is.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="coupled-parts-") as folder:
-            yield Path(folder)
+        with scratch_folder("parts") as folder:
+            yield folder
     except OSError as error:
         raise StorageError(
             f"cannot write parts below {tempfile.gettempdir()}: {error.strerror or error}; free "

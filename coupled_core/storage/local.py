@@ -2,14 +2,19 @@
 
 # ruff: noqa: D102  (the methods are documented once, in `store.ObjectStore`)
 
+import errno
 import fcntl
 import hashlib
+import logging
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from io import BufferedReader
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +24,19 @@ from coupled_core.storage.store import ObjectInfo, check_key
 _STAGED = ".writing-"
 _HIDDEN = (_STAGED, ".lock")
 _CHUNK_BYTES = 1 << 20
+_ADVICE = {
+    errno.ENOSPC: "free space there",
+    errno.EDQUOT: "free space there",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOTDIR: "a file stands where a folder is expected",
+    errno.EEXIST: "a file or a dead link stands where a folder is expected",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+_DEFAULT_ADVICE = "check permissions and free space"
+_LOGGER = logging.getLogger(__name__)
 
 
 class LocalStore:
@@ -26,6 +44,9 @@ class LocalStore:
 
     The etag is the SHA-256 of the content. Replacing and deleting take a lock file, so that
     `write_if_match` holds between processes of one machine, not only between threads.
+
+    The root may be a symbolic link. Below it links are never followed: what they point to is not
+    ours to read, replace or delete. Listings pass over them, every other access is refused.
     """
 
     def __init__(self, root: Path) -> None:
@@ -36,104 +57,114 @@ class LocalStore:
         return str(self.root)
 
     def read(self, key: str) -> bytes:
-        with _named_errors("read", self.uri, key):
-            return self._path(key).read_bytes()
+        with self._object("read", key) as path:
+            return path.read_bytes()
 
     def read_with_etag(self, key: str) -> tuple[bytes, str]:
         data = self.read(key)
         return data, hashlib.sha256(data).hexdigest()
 
     def write(self, key: str, data: bytes) -> str:
-        with self._staged(key, _writes(data)) as staged, self._lock():
-            staged.replace(self._path(key))
+        with self._staged(key, _writes(data)) as (staged, target), self._lock():
+            staged.replace(target)
         return hashlib.sha256(data).hexdigest()
 
     def write_if_absent(self, key: str, data: bytes) -> str:
-        with self._staged(key, _writes(data)) as staged:
+        with self._staged(key, _writes(data)) as (staged, target):
             try:
-                os.link(staged, self._path(key))  # unlike a rename, a link never replaces
+                os.link(staged, target)  # unlike a rename, a link never replaces
             except FileExistsError as error:
                 raise ConflictError(f"{self.uri}/{key} exists already") from error
         return hashlib.sha256(data).hexdigest()
 
     def write_if_match(self, key: str, data: bytes, etag: str) -> str:
-        with self._staged(key, _writes(data)) as staged, self._lock():
+        with self._staged(key, _writes(data)) as (staged, target), self._lock():
             found = self.stat(key).etag if self.exists(key) else None
             if found != etag:
                 raise ConflictError(f"{self.uri}/{key} was changed by another writer")
-            staged.replace(self._path(key))
+            staged.replace(target)
         return hashlib.sha256(data).hexdigest()
 
     def stat(self, key: str) -> ObjectInfo:
-        with _named_errors("read", self.uri, key), self._path(key).open("rb") as file:
+        with self._object("read", key) as path, path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return _describe(key, os.fstat(file.fileno()), digest)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        folder = prefix.rpartition("/")[0]
-        start = self.root / check_key(folder) if folder else self.root
-        for path in _walk(start):
-            if path.name.startswith(_HIDDEN):
-                continue
-            key = path.relative_to(self.root).as_posix()
-            if key.startswith(prefix):
-                with suppress(FileNotFoundError):  # deleted since its folder was read
-                    yield _describe(key, path.stat(), None)
+        for info in self._files(prefix):
+            name = info.key.rpartition("/")[2]
+            if info.key.startswith(prefix) and not name.startswith(_HIDDEN):
+                yield info
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        with self._object("read", key) as path:
+            return path.is_file()
 
     def delete(self, key: str) -> None:
         if not self.exists(key):
             return
-        with _named_errors("delete", self.uri, key), self._lock():
-            self._path(key).unlink(missing_ok=True)
+        with self._object("delete", key) as path, self._lock():
+            path.unlink(missing_ok=True)
 
-    def upload_file(self, key: str, path: Path) -> ObjectInfo:
+    def upload_file(self, key: str, path: Path, *, as_large: bool = False) -> ObjectInfo:
         def copy(target: BinaryIO) -> None:
             with path.open("rb") as source:
                 while chunk := source.read(_CHUNK_BYTES):
                     target.write(chunk)
 
-        with self._staged(key, copy) as staged, self._lock():
-            staged.replace(self._path(key))
+        with self._staged(key, copy) as (staged, target), self._lock():
+            staged.replace(target)
         return self.stat(key)
 
     def open_input(self, key: str) -> BufferedReader:
-        with _named_errors("read", self.uri, key):
-            return self._path(key).open("rb")
+        with self._object("read", key) as path:
+            return path.open("rb")
 
     @contextmanager
     def local_copy(self, key: str) -> Iterator[Path]:
         self.open_input(key).close()
-        yield self._path(key)
+        yield self.root / key
 
     def list_unfinished(self) -> Iterator[ObjectInfo]:
-        for path in _walk(self.root):
-            if path.name.startswith(_STAGED):
-                with suppress(FileNotFoundError):  # its writer lives, and has finished meanwhile
-                    yield _describe(path.relative_to(self.root).as_posix(), path.stat(), None)
+        for info in self._files(""):
+            if info.key.rpartition("/")[2].startswith(_STAGED):
+                yield info
 
     def delete_unfinished(self, key: str) -> None:
-        with _named_errors("delete", self.uri, key):
-            self._path(key).unlink(missing_ok=True)
-
-    def _path(self, key: str) -> Path:
-        return self.root / check_key(key)
+        with self._object("delete", key) as path:
+            path.unlink(missing_ok=True)
 
     @contextmanager
-    def _staged(self, key: str, fill: Callable[[BinaryIO], None]) -> Iterator[Path]:
-        """Yield a durable temporary file beside the target; sync the folder when it was moved."""
-        target = self._path(key)
-        staged = target.parent / f"{_STAGED}{uuid.uuid4().hex}"
-        with _named_errors("write", self.uri, key):
+    def _object(self, operation: str, key: str) -> Iterator[Path]:
+        """Yield where an object lies or will lie; name what the operating system refuses inside."""
+        path = self.root / check_key(key)
+        with _named_errors(operation, self.uri, key):
+            _refuse_links(self.root, path)
+            yield path
+
+    def _files(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield every file of the folder that a prefix names, our own included."""
+        folder = prefix.rpartition("/")[0]
+        start = self.root / check_key(folder) if folder else self.root
+        with _named_errors("list", self.uri, prefix):
+            _refuse_links(self.root, start)
+            for entry in _walk(start):
+                with suppress(FileNotFoundError):  # deleted since its folder was read
+                    key = Path(entry.path).relative_to(self.root).as_posix()
+                    yield _describe(key, entry.stat(follow_symlinks=False), None)
+
+    @contextmanager
+    def _staged(self, key: str, fill: Callable[[BinaryIO], None]) -> Iterator[tuple[Path, Path]]:
+        """Yield a durable temporary file and its target; sync the folder when it was moved."""
+        with self._object("write", key) as target:
+            staged = target.parent / f"{_STAGED}{uuid.uuid4().hex}"
             _make_folder(target.parent)
             try:
                 with staged.open("xb") as file:
                     fill(file)
                     file.flush()
                     os.fsync(file.fileno())
-                yield staged
+                yield staged, target
                 _sync_folder(target.parent)
             finally:
                 staged.unlink(missing_ok=True)
@@ -141,10 +172,9 @@ class LocalStore:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Keep other processes and threads from replacing objects meanwhile."""
-        with (self.root / ".lock").open("ab") as file:
-            fcntl.flock(
-                file, fcntl.LOCK_EX
-            )  # released when the file is closed, or the process dies
+        with self._object("lock", ".lock") as path, path.open("ab") as file:
+            # released when the file is closed, or the process dies
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
@@ -159,26 +189,69 @@ def _writes(data: bytes) -> Callable[[BinaryIO], None]:
     return fill
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield files in the order of their keys: "a-b" before "a/b", as buckets list them."""
+def _refuse_links(root: Path, path: Path) -> None:
+    """Refuse a way from a root to an object that leads over a link, or to no regular file.
+
+    A named pipe or a device would keep whoever opens it waiting.
+
+    Raises:
+        StorageError: naming the link.
+    """
+    for step in (*reversed(path.relative_to(root).parents), path.relative_to(root)):
+        if step.parts and (root / step).is_symlink():
+            raise StorageError(
+                f"{root / step} is a symbolic link, and links below a store's folder are not "
+                "followed: put what it points to in its place, or remove it"
+            )
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise StorageError(f"{path} is neither a file nor a folder: remove it")
+
+
+def _walk(start: Path) -> Iterator["os.DirEntry[str]"]:
+    """Yield files in the order of their keys: "a-b" before "a/b", as buckets list them.
+
+    Without recursion, so that no depth of folders is too much.
+    """
+    waiting = _scan(start)
+    while waiting:
+        entry = waiting.pop()
+        if entry.is_symlink():
+            _mention_link(entry.path)
+        elif entry.is_dir():
+            waiting += _scan(entry.path)
+        elif entry.is_file():
+            yield entry
+
+
+def _scan(folder: str | Path) -> list["os.DirEntry[str]"]:
+    """Return what a folder holds, last key first; nothing when there is no such folder."""
     try:
-        entries = [(entry.name, entry.is_dir()) for entry in os.scandir(folder)]
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=_name_in_key, reverse=True)
     except (FileNotFoundError, NotADirectoryError):
-        return
-    for name, is_folder in sorted(entries, key=lambda entry: entry[0] + "/" * entry[1]):
-        if is_folder:
-            yield from _walk(folder / name)
-        else:
-            yield folder / name
+        return []
+
+
+def _name_in_key(entry: "os.DirEntry[str]") -> str:
+    return entry.name + "/" * entry.is_dir(follow_symlinks=False)
+
+
+@lru_cache(maxsize=1000)
+def _mention_link(path: str) -> None:
+    """Say once that a link is passed over: whoever made it may expect its content to count."""
+    _LOGGER.warning(
+        "%s is a symbolic link and passed over: links below a store's folder are not followed", path
+    )
 
 
 def _make_folder(folder: Path) -> None:
     """Create a folder and its parents so that they outlast a power cut."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    missing = takewhile(lambda each: not each.is_dir(), (folder, *folder.parents))
+    for each in reversed(list(missing)):
+        each.mkdir(exist_ok=True)
+        _sync_folder(each.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -198,6 +271,5 @@ def _named_errors(operation: str, uri: str, key: str) -> Iterator[None]:
         raise NotFoundError(f"cannot {operation} {uri}/{key}: it does not exist") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(
-            f"cannot {operation} {uri}/{key}: {reason}; check permissions and free space"
-        ) from error
+        advice = _ADVICE.get(error.errno or 0, _DEFAULT_ADVICE)
+        raise StorageError(f"cannot {operation} {uri}/{key}: {reason}; {advice}") from error

@@ -63,8 +63,11 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; no error when there is none."""
 
-    def upload_file(self, key: str, path: Path) -> ObjectInfo:
-        """Create or replace an object with a file's content, in bounded memory."""
+    def upload_file(self, key: str, path: Path, *, as_large: bool = False) -> ObjectInfo:
+        """Create or replace an object with a file's content, in bounded memory.
+
+        Large files go to S3 in several requests; with `as_large` a small one does so, too.
+        """
 
     def open_input(self, key: str) -> BufferedReader:
         """Open an object for reading with seeks; pyarrow takes the result as a file."""
@@ -93,7 +96,7 @@ def open_store(uri: str | Path) -> ObjectStore:
         raise ConfigError(f"cannot open {text!r}: expected a local path or s3://BUCKET/PREFIX")
     from coupled_core.storage.local import LocalStore
 
-    return LocalStore(Path(text))
+    return LocalStore(_absolute(text))
 
 
 def open_uri(uri: str | Path) -> tuple[ObjectStore, str]:
@@ -103,7 +106,7 @@ def open_uri(uri: str | Path) -> tuple[ObjectStore, str]:
         NotFoundError: there is neither an object nor a folder of that name.
     """
     text = os.fspath(uri)
-    text = text.rstrip("/") if "://" in text else str(Path(text).resolve())
+    text = text.rstrip("/") if "://" in text else str(_absolute(text, follow_links=True))
     parent, _, name = text.rpartition("/")
     if name and parent != "s3:/":  # neither the root folder nor a whole bucket
         store = open_store(parent or "/")
@@ -115,14 +118,37 @@ def open_uri(uri: str | Path) -> tuple[ObjectStore, str]:
     return folder, ""
 
 
+def _absolute(text: str, *, follow_links: bool = False) -> Path:
+    """Return a local path from the root folder on.
+
+    Raises:
+        ConfigError: no file system can hold such a path, or its links lead round in a circle.
+    """
+    try:
+        if not _is_encodable(text):
+            raise ValueError("it holds a character that no file name has")
+        return Path(text).resolve() if follow_links else Path(text).absolute()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"{text!r} is not the path of a file or folder: {error}") from error
+
+
+def _is_encodable(text: str) -> bool:
+    """Say whether a file can have this name; names that are not UTF-8 come as surrogates."""
+    try:
+        return b"\0" not in text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
 def check_key(key: str) -> str:
     """Return a key that stays inside its store.
 
     Raises:
-        StorageError: it is empty, absolute, or steps out with `..`.
+        StorageError: it is empty, absolute, steps out with `..`, or is no name of a file.
     """
     parts = key.split("/")
-    if not key or "\\" in key or "\0" in key or any(part in ("", ".", "..") for part in parts):
+    is_name = _is_encodable(key) and "\\" not in key
+    if not is_name or any(part in ("", ".", "..") for part in parts):
         raise StorageError(
             f"bad object key {key!r}: expected a relative path like manifest/a.parquet"
         )

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from coupled_core.errors import CoupledError
+from coupled_core.storage.scratch import scratch_folder
+from flows.cli.loopback import keep_loopback_direct
 from flows.cli.terminal import ExitCode, Terminal
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _STARTUP_TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 _DEFAULT_TIMEOUT_SECONDS = 180.0  # ten are usual; two busy cores have been seen to take thirty
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks without any proxy that the environment names."""
 _UNUSED_SERVICES = (
     "CANCELLATION_CLEANUP",
     "CLEANUP_RECONCILER",
@@ -114,6 +118,7 @@ def temporary_server(
 
 def start_server() -> ServerProcess:
     """Start the server and return at once; it needs some ten seconds until it answers."""
+    keep_loopback_direct()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED_SERVICES}
     environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -169,8 +174,8 @@ def stop_server(server: ServerProcess) -> None:
 
 def serve_until_parent_ends() -> None:
     """Serve on a free port, told on stdout, until standard input closes with the parent."""
-    with tempfile.TemporaryDirectory(prefix="coupled-prefect-") as home:
-        os.environ["PREFECT_HOME"] = home
+    with scratch_folder("prefect") as home:
+        os.environ["PREFECT_HOME"] = str(home)
         _serve()
 
 
@@ -199,7 +204,7 @@ def _end_with_parent(server: "uvicorn.Server") -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with _DIRECT.open(url, timeout=5) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -16,7 +16,9 @@ import typer
 from coupled_core import errors
 from coupled_core.errors import CoupledError
 from coupled_core.progress import LogProgress, Progress, SilentProgress, report_to
+from coupled_core.redaction import clean_error, redact
 from flows.cli.interrupts import stop_at_ctrl_c
+from flows.cli.loopback import keep_loopback_direct
 
 _COUNTED_IN_PAIRS = ("generate", "score")
 
@@ -102,6 +104,7 @@ class Terminal:
 def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
     """Turn errors into one line and an exit code; with --debug the traceback comes first."""
     _configure_logging(terminal)
+    keep_loopback_direct()
     try:
         yield terminal
     except CoupledError as error:
@@ -126,8 +129,8 @@ def _report(terminal: Terminal, error: BaseException, text: str) -> None:
     if terminal.debug:
         import traceback
 
-        traceback.print_exception(error)
-    terminal.complain(f"error: {text}")
+        traceback.print_exception(clean_error(error))
+    terminal.complain(f"error: {redact(text)}")
 
 
 def _configure_logging(terminal: Terminal) -> None:

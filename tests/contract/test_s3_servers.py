@@ -1,4 +1,4 @@
-"""What we assume of S3, checked against two real server processes on loopback."""
+"""What we assume of S3, checked against three real server processes on loopback."""
 
 import io
 import os
@@ -24,13 +24,20 @@ from coupled_core.errors import (
     StorageError,
 )
 from coupled_core.storage.checksum import sha256_of
-from coupled_core.storage.probe import probe_conditional_writes
+from coupled_core.storage.probe import probe_conditional_writes, probe_round_trip
 from coupled_core.storage.store import ObjectStore, open_store, open_uri
 from tests.sample_shards import describe_run, publish
 
 
-@pytest.fixture(params=["moto_server", "rclone_server"])
+@pytest.fixture(params=["moto_server", "rclone_server", "seaweed_server"])
 def store(request: pytest.FixtureRequest, new_bucket: Callable[[Any], str]) -> ObjectStore:
+    return open_store(new_bucket(request.getfixturevalue(request.param)))
+
+
+@pytest.fixture(params=["moto_server", "seaweed_server"])
+def conditional_store(
+    request: pytest.FixtureRequest, new_bucket: Callable[[Any], str]
+) -> ObjectStore:
     return open_store(new_bucket(request.getfixturevalue(request.param)))
 
 
@@ -102,24 +109,46 @@ def test_a_work_folder_lives_on_s3(store: ObjectStore) -> None:
     assert set(list_work(store, "run")) == {(3, "generated/batch-00012.parquet"), (3, "split.json")}
 
 
-def test_conditions_are_honoured_by_moto(moto_store: ObjectStore) -> None:
-    etag = moto_store.write_if_absent("key", b"1")
+def test_conditions_are_honoured(conditional_store: ObjectStore) -> None:
+    store = conditional_store
+    etag = store.write_if_absent("key", b"1")
     with pytest.raises(ConflictError):
-        moto_store.write_if_absent("key", b"2")
-    fresh = moto_store.write_if_match("key", b"22", etag)
+        store.write_if_absent("key", b"2")
+    fresh = store.write_if_match("key", b"22", etag)
     with pytest.raises(ConflictError):
-        moto_store.write_if_match("key", b"333", etag)
-    moto_store.delete("key")
+        store.write_if_match("key", b"333", etag)
+    store.delete("key")
     with pytest.raises(ConflictError):
-        moto_store.write_if_match("key", b"333", fresh)
+        store.write_if_match("key", b"333", fresh)
 
 
-def test_the_probe_tells_the_servers_apart_and_cleans_up(
-    moto_store: ObjectStore, rclone_server: Any, new_bucket: Callable[[Any], str]
+def test_of_racing_creators_one_wins(conditional_store: ObjectStore) -> None:
+    def create(name: int) -> bool:
+        try:
+            conditional_store.write_if_absent("key", b"%d" % name)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(create, range(16)))
+    assert won.count(True) == 1
+    assert conditional_store.read("key") == b"%d" % won.index(True)
+
+
+def test_the_probe_passes_servers_with_conditions_and_cleans_up(
+    conditional_store: ObjectStore,
 ) -> None:
-    assert probe_conditional_writes(moto_store)
-    assert list(moto_store.list("")) == []
-    rclone_store = open_store(new_bucket(rclone_server))
+    probe_round_trip(conditional_store)
+    assert probe_conditional_writes(conditional_store)
+    assert list(conditional_store.list("")) == []
+    assert list(conditional_store.list_unfinished()) == []
+
+
+def test_the_probe_knows_a_server_without_conditions_and_cleans_up(
+    rclone_store: ObjectStore,
+) -> None:
+    probe_round_trip(rclone_store)
     assert not probe_conditional_writes(rclone_store)
     assert list(rclone_store.list("")) == []
 
@@ -139,19 +168,20 @@ def test_a_store_without_conditions_needs_a_declared_single_writer(
     assert len(committed_pair_ids(rclone_store, current_snapshot(rclone_store))) == 10
 
 
-def test_a_dataset_on_s3_survives_racing_writers_and_a_twin(moto_store: ObjectStore) -> None:
-    shards = [publish(moto_store, run, index) for index, run in enumerate(("a", "b", "c"))]
+def test_a_dataset_on_s3_survives_racing_writers_and_a_twin(conditional_store: ObjectStore) -> None:
+    store = conditional_store
+    shards = [publish(store, run, index) for index, run in enumerate(("a", "b", "c"))]
     shards.append(shards[0])
     with ThreadPoolExecutor(4) as pool:
         commits = [
-            pool.submit(commit_shards, open_store(moto_store.uri), [s], describe_run(s.run_id))
+            pool.submit(commit_shards, open_store(store.uri), [s], describe_run(s.run_id))
             for s in shards
         ]
     assert [commit.result() is None for commit in commits].count(True) == 1
-    snapshot = current_snapshot(moto_store)
+    snapshot = current_snapshot(store)
     assert snapshot is not None
     assert sorted(snapshot.run_ids) == ["a", "b", "c"]
-    assert len(committed_pair_ids(moto_store, snapshot)) == 15
+    assert len(committed_pair_ids(store, snapshot)) == 15
     assert snapshot.funnel == sum((shard.funnel for shard in shards[:3]), Funnel())
 
 

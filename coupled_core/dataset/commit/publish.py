@@ -9,7 +9,7 @@ from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
 from coupled_core.dataset.reader import iter_history, load_snapshot
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConflictError, DatasetError
-from coupled_core.storage.probe import probe_conditional_writes
+from coupled_core.storage.probe import probe_conditional_writes, probe_round_trip
 from coupled_core.storage.store import ObjectStore
 
 _MAX_ATTEMPTS = 50
@@ -17,13 +17,15 @@ _MAX_PAUSE_SECONDS = 0.5
 
 
 def ensure_conditional_writes(store: ObjectStore, *, single_writer: bool) -> None:
-    """Refuse a store on which two writers could overwrite each other's commits.
+    """Refuse a store that garbles objects, or lets two writers overwrite each other's commits.
 
-    Call it before anything is spent; it costs a handful of small requests.
+    Call it before anything is spent; it costs a dozen small requests.
 
     Raises:
-        DatasetError: the store ignores conditions and no single writer is declared.
+        StorageError: the store refuses what we write, or gives back something else.
+        DatasetError: it ignores conditions and no single writer is declared.
     """
+    probe_round_trip(store)
     if not single_writer and not probe_conditional_writes(store):
         raise DatasetError(
             f"{store.uri} ignores conditional writes (If-Match, If-None-Match), so two writers "

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from coupled_core.errors import ConfigError, LlmError
+from coupled_core.redaction import redact
 
 if TYPE_CHECKING:  # takes seconds to import
     from anthropic import Anthropic
@@ -98,12 +99,9 @@ def describe(error: Exception) -> str:
 def quote(text: str) -> str:
     """Return a model's or an API's words fit to be shown: one line, printable, not long.
 
-    The API may repeat what we sent, so the key is taken out.
+    The API may repeat what we sent, so keys are taken out.
     """
-    key = os.environ.get(_KEY)
-    if key:
-        text = text.replace(key, "[key]")
-    plain = "".join(char if char.isprintable() else " " for char in text)
+    plain = "".join(char if char.isprintable() else " " for char in redact(text))
     plain = " ".join(plain.split())
     return plain if len(plain) <= _MAX_WORDS_CHARS else plain[: _MAX_WORDS_CHARS - 1] + "…"
 

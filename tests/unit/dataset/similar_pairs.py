@@ -51,6 +51,7 @@ def _row(
     facts = sample_run_facts(run_id)
     group = PromptGroup(f"{run_id}-{number}", ("an owl", "a fox"), "prompts.parquet", number)
     pair = rows.PlannedPair(f"{sum(run_id.encode()):016x}{number:016x}", group, (0, 1), 7, 0)
+    instructions = {(0, 1): EditInstruction("a"), (1, 0): EditInstruction("b")}
     split = GroupSplit("a lake", ("an owl", "a fox"), instructions, "pose", "given", "e")
     area = np.zeros((48, 48), bool)
     area[:9, :9] = True

@@ -1,13 +1,17 @@
 """The server of one command is gone when the command is, however it ended."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.cli.temporary_server import (
@@ -22,6 +26,15 @@ from flows.cli.temporary_server import start_server, wait_for_server
 print(wait_for_server(start_server(), 200), flush=True)
 input()
 """
+ASK = """
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from flows.cli.temporary_server import temporary_server
+with temporary_server(200) as url, temporary_settings({PREFECT_API_URL: url}):
+    with get_client(sync_client=True) as client:
+        client.hello().raise_for_status()
+"""
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @pytest.mark.timeout(240)
@@ -49,9 +62,49 @@ def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
         stop_server(server)
 
 
+@pytest.mark.timeout(300)
+def test_the_files_of_a_killed_server_go_when_the_next_one_starts(tmp_path: Path) -> None:
+    with _running(tmp_path) as parent:
+        [litter] = tmp_path.iterdir()
+        assert (litter / "prefect.db").exists()
+        for server in psutil.Process(parent.pid).children():
+            server.kill()
+    assert litter.exists()
+    with _running(tmp_path):
+        [home] = tmp_path.iterdir()
+        assert home != litter
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(240)
+def test_our_own_server_is_not_asked_through_a_proxy() -> None:
+    names = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY")
+    environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    environment |= {"NO_PROXY": "example.org"} | dict.fromkeys(names, "http://127.0.0.1:9")
+    subprocess.run([sys.executable, "-c", ASK], check=True, env=environment)
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run a server of a process of its own; its files lie in a folder."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    ) as parent:
+        assert parent.stdout is not None and parent.stdin is not None
+        assert parent.stdout.readline().startswith("http://")
+        yield parent
+        servers = psutil.Process(parent.pid).children()
+        parent.stdin.close()
+    psutil.wait_procs(servers, timeout=60)
+
+
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2):
+        with _DIRECT.open(f"{url}/health", timeout=2):
             return True
     except (urllib.error.URLError, OSError):
         return False
