@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 def _row(number: int, num_prompts: int = 2, **columns: Any) -> Row:
-    words = "calm wide deep cold clear dark long quiet frozen misty".split()
+    words = ["calm", "wide", "deep", "cold", "clear", "dark", "long", "quiet", "frozen", "misty"]
     prompts = [f"A {thing} at a {words[number]} lake" for thing in ("fox", "cat", "dog", "bird")]
     return {"group_id": f"g{number}", "prompts": prompts[:num_prompts], **columns}
 
