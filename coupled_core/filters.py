@@ -6,6 +6,7 @@ entry here is all that a new filter takes. Other packages add theirs by an entry
 `coupled_images.filters` that names a `Filter`.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from coupled_core.errors import ConfigError
-from coupled_core.plugins import find_plugins
+from coupled_core.plugins import find_plugins, list_plugin_names
 from coupled_core.records import METRIC_NAMES, EntityMask, PairScores, RejectReason
 
 NUMBERS = (
@@ -24,7 +25,10 @@ NUMBERS = (
     "mask_0_predicted_iou",
     "mask_1_predicted_iou",
 )
-"""Columns of the manifest that a filter can look at: every number that is measured of a pair."""
+"""Columns of the manifest that a filter can look at: every number that is measured of a pair.
+
+Scores that other packages registered come on top; they share the column `extra_scores`.
+"""
 
 Objection = tuple[str, str]
 """A reject reason, and a sentence with the number and the bound."""
@@ -45,7 +49,7 @@ class Filter:
     limits: Mapping[Literal["gt", "ge", "lt", "le"], float] = field(default_factory=dict)
     """Where the bound may stand, in pydantic's words; empty: at any finite number."""
     columns: tuple[str, ...]
-    """Which of `NUMBERS` are compared."""
+    """Which of `NUMBERS`, or of the scores that other packages registered, are compared."""
     is_minimum: bool
     """True: the numbers must be at least the bound. False: at most."""
     title: str
@@ -67,10 +71,11 @@ class Filter:
     """A re-cut withdraws the reason where a pair passes. False: a re-cut only ever adds it."""
 
     def __post_init__(self) -> None:
-        unknown = {*self.columns, *self.finite_columns}.difference(NUMBERS)
+        known = (*NUMBERS, *list_plugin_names("scores"))
+        unknown = {*self.columns, *self.finite_columns}.difference(known)
         if unknown or not self.columns:
             raise ConfigError(
-                f"filter {self.reason}: expected columns among {', '.join(NUMBERS)}; "
+                f"filter {self.reason}: expected columns among {', '.join(known)}; "
                 f"got {', '.join(sorted(unknown)) or 'none'}"
             )
         if not isfinite(self.default):
@@ -106,8 +111,21 @@ class Filter:
 
 
 def _read(numbers: Mapping[str, Any], name: str) -> float:
-    number = numbers.get(name)
+    known = numbers if name in NUMBERS else read_extra_scores(numbers.get("extra_scores"))
+    number = known.get(name)
     return nan if number is None else number
+
+
+def write_extra_scores(scores: Mapping[str, float]) -> str | None:
+    """Return scores as a JSON object, null for what is not finite; None: there are none."""
+    finite = {name: value if isfinite(value) else None for name, value in scores.items()}
+    return json.dumps(finite, sort_keys=True) if finite else None
+
+
+def read_extra_scores(text: str | None) -> dict[str, float | None]:
+    """Return what `write_extra_scores` wrote."""
+    scores: dict[str, float | None] = json.loads(text) if text else {}
+    return scores
 
 
 MIN_COMBINED = Filter(
@@ -201,9 +219,10 @@ def list_filters() -> tuple[Filter, ...]:
     return tuple(filters)
 
 
-def name_numbers(scores: PairScores, masks: tuple[EntityMask, EntityMask]) -> dict[str, float]:
-    """Return `NUMBERS` of a pair in memory, named as in its manifest row."""
-    numbers: dict[str, float] = {name: getattr(scores, name) for name in METRIC_NAMES}
+def name_numbers(scores: PairScores, masks: tuple[EntityMask, EntityMask]) -> dict[str, Any]:
+    """Return `NUMBERS` and `extra_scores` of a pair in memory, as in its manifest row."""
+    numbers: dict[str, Any] = {name: getattr(scores, name) for name in METRIC_NAMES}
+    numbers["extra_scores"] = write_extra_scores(scores.extra_scores)
     for index, mask in enumerate(masks):
         numbers[f"mask_{index}_area_fraction"] = mask.area_fraction
         numbers[f"mask_{index}_predicted_iou"] = mask.predicted_iou

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class SamplePair:
     """Side of the entities' squares as a share of the image's."""
     pixel_mse: float = 812.0
     background_ssim: float = 0.95
+    extra_scores: Mapping[str, float] = field(default_factory=dict)
     llm_cost_usd: float = 0.001
     gpu_seconds: float = 2.0
 
@@ -124,6 +125,7 @@ def _row(
         combined=pair.combined,
         pixel_mse=pair.pixel_mse,
         background_ssim=pair.background_ssim,
+        extra_scores=pair.extra_scores,
         joint_entity_fraction=mask.area_fraction,
         validity_ratio=1 - mask.area_fraction,
     )

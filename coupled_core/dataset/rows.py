@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import isfinite
 from typing import Any
 
 from coupled_core.dataset.backgrounds import partition_of_background
@@ -208,7 +207,7 @@ def score_columns(
     seen: tuple[ImageDescriptor, ...] = (),
 ) -> Row:
     """Return how a pair was measured; `seen` describes both images, or is empty."""
-    row: Row = {**name_numbers(scores, masks), "extra_scores": _to_json(scores.extra_scores)}
+    row: Row = name_numbers(scores, masks)
     for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
         row[f"{name}_touches_border"] = mask.touches_border
     row |= {name: getattr(run, name) for name in _SCORING_FACTS}
@@ -218,12 +217,6 @@ def score_columns(
     if run.content_filter_version is not None:
         row["content_concepts"] = sorted({c for each in seen for c in each.concepts})
     return row
-
-
-def _to_json(numbers: Mapping[str, float]) -> str | None:
-    """Return a JSON object, null for what is not finite; None: there are no numbers."""
-    finite = {name: value if isfinite(value) else None for name, value in numbers.items()}
-    return json.dumps(finite, sort_keys=True) if finite else None
 
 
 def decision_columns(decision: Decision) -> Row:

@@ -153,7 +153,7 @@ class GroupGenerator:
             num_inference_steps=num_inference_steps or self.provenance.num_inference_steps,
         )
         other = GroupGenerator(self._pipeline, schedule, provenance)
-        other._encoder = self._encoder
+        other._encoder = self._encoder  # texts do not depend on the schedule
         other._settings = replace(other._settings, ablation=ablation)
         return other
 
@@ -202,6 +202,7 @@ class GroupGenerator:
             on_step=on_step,
         )
         images = decode_latents(pipeline, torch.cat(latents), width, height)
+        # With offloading the autoencoder would stay on the device while the next batch denoises.
         pipeline.maybe_free_model_hooks()
         seconds_per_image = (time.perf_counter() - started_at) / len(images)
         per_sample = iter(images)

@@ -32,6 +32,7 @@ def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
         ModelUnavailableError: the weights are missing or do not load.
     """
     files = resolved.files
+    # A folder is taken as it is: nothing is fetched in place of a file that it lacks.
     location: dict[str, Any] = (
         {"pretrained_model_name_or_path": files.name, "revision": files.revision}
         if files.folder is None
@@ -121,6 +122,7 @@ def draw_noise(pipeline: FluxPipeline, seed: int, width: int, height: int) -> Te
     channels = pipeline.transformer.config.in_channels // 4
     rows = 2 * (height // (pipeline.vae_scale_factor * 2))
     columns = 2 * (width // (pipeline.vae_scale_factor * 2))
+    # Drawn on the CPU in float32, so that a seed is the same noise on every device and dtype.
     generator = torch.Generator("cpu").manual_seed(seed)
     noise = torch.randn(1, channels, rows, columns, generator=generator, dtype=torch.float32)
     packed: Tensor = pipeline._pack_latents(noise, 1, channels, rows, columns)
@@ -149,6 +151,7 @@ def compute_noise_levels(
     scheduler: FlowMatchEulerDiscreteScheduler, num_inference_steps: int, num_image_tokens: int
 ) -> NoiseLevels:
     """Return the noise levels that `FluxPipeline` would use; `scheduler` is left as it is."""
+    # Setting timesteps changes a scheduler, and the pipeline may be the caller's.
     own = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
     sigmas = np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
     own.set_timesteps(sigmas=sigmas, mu=compute_shift(scheduler, num_image_tokens), device="cpu")

@@ -104,6 +104,7 @@ class _State:
         free = self.weight[:, 0] > 0
         inside, outside = free.nonzero()[:, 0], (~free).nonzero()[:, 0]
         transformer, phase = self.loop.transformer, self.loop.phases[i]
+        # The background's row goes first: the images attend to its keys and values outside.
         with remember_background(transformer, self.batch.background.shape[1]) as memory:
             background = self._advance(self.background, self._background_velocity(i), i)
         with recall_background(transformer, memory, outside, is_coupled=phase == "middle"):

@@ -108,6 +108,7 @@ def _sample_together(call: _Call) -> list[Tensor]:
     phases = choose_phases(call.betas, settings)
     grouped = True
     for phase, steps in groupby(range(len(phases)), key=phases.__getitem__):
+        # One row stands for all images of a group as long as nothing tells them apart.
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
         is_coupled = phase == "middle"

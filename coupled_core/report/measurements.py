@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.filters import NUMBERS
+from coupled_core.filters import NUMBERS, list_filters, read_extra_scores
 from coupled_core.records import Status
 from coupled_core.storage.store import ObjectStore
 
@@ -28,7 +28,8 @@ class Measurements:
     """One entry a manifest row, in the order of the parts; some 150 bytes a row."""
 
     numbers: Mapping[str, Reals]
-    """Scores and costs by column; NaN where the manifest has null."""
+    """Scores and costs by column, also the registered scores that a filter looks at; NaN where the
+    manifest has null."""
     is_scored: Flags
     """The pair went through every stage."""
     is_kept: Flags
@@ -70,14 +71,16 @@ class Measurements:
 
 def read_measurements(store: ObjectStore, snapshot: Snapshot) -> Measurements:
     """Read the columns that are needed from the manifest parts of a snapshot."""
-    schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in (*_REALS, *_OTHERS)])
+    names = (*_REALS, *_OTHERS, "extra_scores")
+    schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
     batches = iter_manifest(store, snapshot.parts, schema.names)
     table = pa.Table.from_batches(batches, schema)
     devices = table["device_name"].to_pylist()
     known = tuple(sorted({name for name in devices if name is not None}))
     place = {name: index for index, name in enumerate(known)}
     return Measurements(
-        numbers={name: _to_numpy(table[name]) for name in _REALS},
+        numbers={name: _to_numpy(table[name]) for name in _REALS}
+        | _collect_extra_scores(table["extra_scores"]),
         is_scored=_flag(pc.equal(table["status"], Status.OK.value)),
         is_kept=_flag(table["kept"]),
         is_reviewed_keep=_flag(pc.equal(table["review_status"], "keep")),
@@ -88,6 +91,15 @@ def read_measurements(store: ObjectStore, snapshot: Snapshot) -> Measurements:
         devices=known,
         device_index=np.array([place.get(name, -1) for name in devices], np.int64),
     )
+
+
+def _collect_extra_scores(column: Any) -> dict[str, Reals]:
+    """Return the registered scores that a filter looks at, by name."""
+    looked_at = {name for each in list_filters() for name in each.columns}.difference(NUMBERS)
+    if not looked_at:
+        return {}
+    rows = [read_extra_scores(text) for text in column.to_pylist()]
+    return {name: np.array([row.get(name) for row in rows], np.float64) for name in looked_at}
 
 
 def _to_numpy(column: Any) -> Any:

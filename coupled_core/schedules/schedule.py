@@ -111,7 +111,7 @@ class Schedule:
     family: str
     """step, arctan, sine or isotonic."""
     parameters: Parameters
-    """In normalised time t = 1 - sigma."""
+    """Parameters of the family's formula, in normalised time t = 1 - sigma."""
     mode: CouplingMode
     """A schedule of one mode does not carry over to the other."""
     base_model: str

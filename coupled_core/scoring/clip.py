@@ -20,6 +20,7 @@ def encode_embeddings(embeddings: NDArray[np.float32]) -> list[str]:
     """Return the code of each embedding (B, D): signed bytes as 128 hex digits."""
     count, length = embeddings.shape
     width = -(-length // CODE_LENGTH) * CODE_LENGTH
+    # Random signs make what is folded onto one place cancel out on average, so cosines survive.
     signed = np.zeros((count, width))
     signed[:, :length] = embeddings * _signs(length)
     folded = signed.reshape(count, -1, CODE_LENGTH).sum(axis=1)

@@ -13,8 +13,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from coupled_core.errors import ConfigError
+from coupled_core.filters import NUMBERS
 from coupled_core.plugins import find_plugins
-from coupled_core.records import METRIC_NAMES, PairScores
+from coupled_core.records import PairScores
 
 METRIC_VERSION = "1"
 """Goes up when a metric or the way an entity is found changes.
@@ -63,6 +64,7 @@ def background_similarity(images: Sequence[np.ndarray], region: np.ndarray) -> f
         return float("-inf")
     masked = [_blank(image, region) for image in images]
     errors = [float(np.mean((a - b) ** 2)) for a, b in combinations(masked, 2)]
+    # A plain minus would make equal backgrounds -0.0.
     return 0.0 - float(np.mean(errors)) / (100.0 * ratio)
 
 
@@ -187,10 +189,10 @@ def find_scores() -> dict[str, Score]:
     """Return the scores that other packages registered, by name.
 
     Raises:
-        ConfigError: one does not load, or has the name of a metric of ours.
+        ConfigError: one does not load, or has the name of a number of ours.
     """
     scores: dict[str, Score] = find_plugins("scores")
-    if taken := sorted(scores.keys() & set(METRIC_NAMES)):
+    if taken := sorted(scores.keys() & set(NUMBERS)):
         raise ConfigError(
             f"a package registers the scores {taken}, but these names are taken: give its entry "
             "points of coupled_images.scores other names"

@@ -12,7 +12,7 @@ from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.storage.store import ObjectStore
-from tests.faults.bench import Tally, list_damage, open_undisturbed, read_state
+from tests.faults.disturbances import Tally, list_damage, open_undisturbed, read_state
 from tests.forks import FORKS
 from tests.sample_shards import describe_run, publish
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import boto3
 
 from coupled_core.storage.s3 import S3Store
-from tests.faults.bench import READ_TIMEOUT_SECONDS
+from tests.faults.disturbances import READ_TIMEOUT_SECONDS
 from tests.faults.proxy import FaultProxy
 
 

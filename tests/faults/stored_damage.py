@@ -30,7 +30,7 @@ from coupled_core.export.edits import ExportedPair
 from coupled_core.export.pair_images import read_pairs
 from coupled_core.export.plan import Selection, iter_windows
 from coupled_core.storage.store import ObjectStore
-from tests.faults.bench import Reader, Tally, take_report
+from tests.faults.disturbances import Reader, Tally, take_report
 from tests.faults.operations import State, find_damage, list_damage, operation_named
 from tests.sample_shards import describe_run, publish
 

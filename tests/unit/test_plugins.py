@@ -47,6 +47,42 @@ def test_a_score_that_is_not_finite_is_null_in_the_row(tmp_path: Path) -> None:
     assert run_with_package(tmp_path, SCORE_A_PAIR)[0] == '{"endless": null}'
 
 
+def test_a_registered_filter_decides_by_a_registered_score(tmp_path: Path) -> None:
+    follow_recipe("scores", tmp_path)
+    code = """
+from coupled_core.filters import Filter
+GAP = Filter(reason="little_contrast", words="Both images are equally bright.", setting="min_gap",
+             default=20.0, columns=("brightness_gap",), is_minimum=True, title="Least contrast",
+             measure="difference of mean brightness")"""
+    install_package(tmp_path, "filters", "my_filters", code, "gap = my_filters:GAP")
+    program = f"""
+import json
+from coupled_core.dataset.reader import current_snapshot, iter_manifest
+from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.recut import recut
+from coupled_core.dataset.upkeep.verify import verify_snapshot
+from coupled_core.report.report import make_report
+from coupled_core.storage.store import open_store
+from tests.sample_pairs import SamplePair, commit_pairs
+
+store = open_store({str(tmp_path / "pairs")!r})
+extra = ({{"brightness_gap": 10.0}}, {{"brightness_gap": 30.0}}, {{}})
+commit_pairs(store, [SamplePair(extra_scores=each) for each in extra], store_dropped=True)
+def read():
+    batches = iter_manifest(store, current_snapshot(store).parts)
+    return [row["reject_reasons"] for batch in batches for row in batch.to_pylist()]
+built = read()
+recut(store, {{"min_gap": 5.0}})
+page = make_report(store, current_snapshot(store)).page
+damage = verify_snapshot(store, current_snapshot(store)).damage.listed
+wrong = [each.got for each in damage if each.check is Check.THRESHOLDS]
+print(json.dumps([built, read(), "Least contrast" in page, wrong]))
+"""
+    dropped = ["little_contrast"]
+    expected = [[dropped, [], dropped], [[], [], dropped], True, []]
+    assert run_with_package(tmp_path, program) == expected
+
+
 def test_a_score_with_the_name_of_one_of_ours_is_refused(tmp_path: Path) -> None:
     code = "def measure(*pair):\n    return 1.0"
     install_package(tmp_path, "scores", "mine", code, "combined = mine:measure")

@@ -89,7 +89,9 @@ def read_shard(store: ObjectStore, shard: UploadedShard) -> Iterator[tuple[Row, 
     images = {kind: _images_in_order(store, rows, kind) for kind in ("images", "dropped")}
     for row in rows:
         kind, _, _ = (row["image_part"] or "").partition("/")
-        yield row, next(images[kind]) if kind else None
+        found = next(images[kind]) if kind else None
+        assert found is None or found["pair_id"] == row["pair_id"], "images stand in order of rows"
+        yield row, found
 
 
 def _images_in_order(store: ObjectStore, rows: Sequence[Row], kind: str) -> Iterator[Row]:

@@ -162,7 +162,7 @@ _COLUMNS = sorted(
         *FUNNEL_COLUMNS,
         *NUMBERS,
         *("pair_id", "partition", "background_prompt", "review_status", "image_part", "image_row"),
-        *("duplicate_of", "image_1_sha256"),
+        *("duplicate_of", "image_1_sha256", "extra_scores"),
     }
 )
 _MADE = ("image_0_sha256", "image_1_sha256", *NUMBERS)

@@ -69,7 +69,7 @@ class CompareSettings(Settings, title="Comparison"):
 
     @property
     def folder(self) -> Path:
-        """Where everything goes."""
+        """The folder of everything that the comparison writes."""
         return Path(self.output)
 
     @property

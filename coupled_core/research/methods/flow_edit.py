@@ -21,7 +21,7 @@ GUIDANCE_KNOBS = (
     Knob("source_guidance", 1.0, 5.0, 1.5, meaning="guidance scale of image 0's velocity"),
     Knob("target_guidance", 1.0, 10.0, 5.5, meaning="guidance scale of the edits' velocity"),
 )
-"""For models that read a guidance scale."""
+"""Further knobs of models that read a guidance scale."""
 
 _NOISE_STREAM = 1_000_003
 """Keeps the noises of the steps apart from the sample's first noise, which its seed alone makes."""

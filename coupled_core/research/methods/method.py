@@ -75,8 +75,3 @@ def check_knobs(method: str, expected: Sequence[Knob], given: Knobs) -> None:
     names = [knob.name for knob in expected]
     if sorted(names) != sorted(given):
         raise ConfigError(f"{method} expects the knobs {sorted(names)}; got {sorted(given)}")
-
-
-def default_knobs(knobs: Sequence[Knob]) -> dict[str, float]:
-    """Return the default of every knob."""
-    return {knob.name: knob.default for knob in knobs}

@@ -187,6 +187,7 @@ class StockRun:
             num_image_tokens=self._image_ids.shape[0],
         )
         self.sigmas = levels.sigmas.to(device)
+        # The clean level is no step of sampling, but inversion starts there.
         self._timesteps = torch.cat([levels.timesteps, torch.zeros(1)]).to(device)
         self.evaluations = torch.zeros(len(samples), dtype=torch.int64)
         self._on_step, self._num_calls, self._calls_expected = on_step, 0, 0
@@ -293,6 +294,7 @@ class StockMethod:
         run = StockRun(self.model, samples, *size, on_step)
         images = iter(self.model.decode(self.denoise(run, knobs), *size))
         evaluations = run.evaluations.tolist()
+        # Rows through the transformer take nearly all of the time, so they share it out.
         seconds = (time.perf_counter() - started_at) / sum(evaluations)
         return [
             self._finish(sample, [next(images) for _ in sample.group.prompts], seconds, count)

@@ -102,7 +102,7 @@ class VitalLayers:
     num_vital: int
     """How many of them count as vital."""
     vitality: Mapping[str, float]
-    """By block, see `vitality.measure_vitality`; empty where published without numbers."""
+    """Vitality by block, see `measure_vitality`; empty where published without numbers."""
     source: str
     """How it was found."""
 

@@ -50,7 +50,7 @@ class ScheduleComparison:
     note: str
     validation: ScheduleScores
     difference: Interval
-    """Found minus other, paired by group."""
+    """J of the found schedule less that of the other, paired by group."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class AtSteps:
     num_inference_steps: int
     validation: ScheduleScores
     difference: Interval
-    """To the step count of the search, paired by group."""
+    """J less that at the step count of the search, paired by group."""
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def _to_parameters(knobs: Knobs) -> Parameters:
 
 
 FIRST_FAMILY = "sine"
-"""Where knots start from: of the families the one that reaches 0 and 1 and may rise slowly."""
+"""The family that knots start from: it reaches 0 and 1 and may rise slowly."""
 FAMILY_SHARE = 0.4
 """Share of the budget for the family that knots start from."""
 

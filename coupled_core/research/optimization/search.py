@@ -22,7 +22,7 @@ class Evaluation:
     """One candidate and what it scored."""
 
     index: int
-    """From 0, in the order in which the search asked."""
+    """Number of the candidate, from 0, in the order in which the search asked."""
     knobs: Mapping[str, float]
     objective: float
 

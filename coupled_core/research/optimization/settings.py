@@ -47,6 +47,6 @@ class OptimizeSettings(Settings, title="Search"):
 
     @property
     def state_folder(self) -> Path:
-        """Where a search keeps what a later start of it can use."""
+        """The folder that keeps what a later start of the search can use."""
         path = Path(self.output)
         return path.with_name(f"{path.stem}.state")

@@ -1,6 +1,6 @@
 """All methods on a tiny model of the real classes, and what tests look at in their images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coupled_core.config import GenerationConfig
 from coupled_core.records import Sample
-from coupled_core.research.methods.method import Method, MethodOutput, default_knobs
+from coupled_core.research.methods.method import Knob, Method, MethodOutput
 from coupled_core.research.methods.registry import METHOD_NAMES, load_methods
 from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample
 
@@ -23,6 +23,10 @@ SOURCE_METHODS = ("p2p", "p2p-efficient", "rf-inversion", "stable-flow", "flowed
 def load_all(folder: Path, **changes: object) -> Mapping[str, Method]:
     values = {"base_model": str(folder), "device": "cpu", "num_inference_steps": NUM_STEPS}
     return load_methods(METHOD_NAMES, GenerationConfig.model_validate({**values, **changes}))
+
+
+def default_knobs(knobs: Sequence[Knob]) -> dict[str, float]:
+    return {knob.name: knob.default for knob in knobs}
 
 
 def run_sample(method: Method, sample: Sample, **knobs: float) -> np.ndarray:

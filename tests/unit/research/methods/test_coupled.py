@@ -9,11 +9,16 @@ from coupled_core.config import CouplingMode, GenerationConfig
 from coupled_core.errors import ScheduleError
 from coupled_core.generation.generator import load_generator
 from coupled_core.records import GeneratedSample
-from coupled_core.research.methods.method import Method, MethodOutput, default_knobs
+from coupled_core.research.methods.method import Method, MethodOutput
 from coupled_core.schedules.schedule import RegionSettings, Schedule
 from coupled_core.schedules.schedule_file import save_schedule
 from tests.unit.generation.tiny_pipeline import build_sample
-from tests.unit.research.methods.small_methods import NUM_STEPS, largest_difference, run_sample
+from tests.unit.research.methods.small_methods import (
+    NUM_STEPS,
+    default_knobs,
+    largest_difference,
+    run_sample,
+)
 
 MODES: tuple[CouplingMode, ...] = get_args(CouplingMode)
 
