@@ -1,48 +1,72 @@
-"""Settings of a run: one frozen class a stage under one `RunConfig`; secrets never live here."""
+"""Settings of a run: one frozen class a stage under one `RunConfig`; secrets never live here.
+
+Each setting is declared here and nowhere else. The command line makes its options, environment
+variables and keys of a settings file from these fields, and shows the text under a field as the
+option's help. So that text is for users: what the value does, its unit, and, where the field's own
+default does not say it, the default in words after "Default:", at the end.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
-from coupled_core.concepts import SHIPPED, ConceptList
+from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
+from coupled_core.filters import list_filters
+from coupled_core.plugins import find_plugins
 
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
 
 MINIATURE_MIN_COMBINED = 4.4
-"""Where the miniature's CLIP judges: trained on this world alone, its cosines are four times those
-of CLIP models
-trained on photographs (0.9 for the right caption, 0.45 where the entity is another or missing)."""
+"""Default of `FilterConfig.min_combined` where the miniature's CLIP judges.
+
+It was trained on the miniature's world alone, so its cosines are far above those of CLIP models
+trained on photographs: 0.9 for the right caption, 0.45 where the entity is another or missing.
+"""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown names refused, no NaN or infinity in any number."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
-class PromptSetConfig(_Settings):
+class PromptSetConfig(Settings, title="Input"):
     """Where the prompts come from."""
 
     uri: str = "miniature"
-    """Parquet file, folder of Parquet files, or s3:// location.
-
-    "miniature" is the example set that the package ships, "miniature-train" and "miniature-test"
-    are its sets for tuning and for comparing methods.
-    """
+    """Prompt set: a Parquet file, a folder of them, or an s3:// location of either. The package
+    ships `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
+    methods."""
     on_bad_row: Literal["fail", "quarantine"] = "fail"
+    """What to do about unusable rows: stop before anything is spent, or go on without them."""
+    trust_splits: bool = False
+    """Do not compare given splits and instructions with the prompts: for those in another language
+    than the prompts."""
     max_prompt_chars: int = Field(default=2000, ge=1)
+    """Longest prompt that is usable, in characters."""
 
 
-class ModelPrice(_Settings):
+class ModelPrice(Settings):
     """What a language model costs, in USD per million tokens."""
 
     input_usd: float = Field(ge=0.0)
+    """Price of the tokens that the model reads."""
     output_usd: float = Field(ge=0.0)
+    """Price of the tokens that the model writes."""
     batch_factor: float = Field(default=0.5, ge=0.0)
-    """Of both, where requests go through Message Batches."""
+    """What both prices are multiplied by where requests go through Message Batches."""
 
 
 DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
@@ -58,30 +82,48 @@ DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
 """List prices of November 2026 for prompts of ordinary length."""
 
 
-class SplitConfig(_Settings):
+SPLITTERS = ("auto", "offline", "anthropic")
+
+
+class SplitConfig(Settings, title="Splitting prompts into background and entities"):
     """How groups are split into background and entities. The API key is never a setting."""
 
-    splitter: Literal["auto", "offline", "anthropic"] = "auto"
-    """auto: anthropic where ANTHROPIC_API_KEY is set, else offline."""
+    splitter: str = "auto"
+    """Who splits groups that are not split already: rules (offline), a language model (anthropic),
+    or a splitter that another package registered. auto: anthropic where ANTHROPIC_API_KEY is set,
+    else offline."""
     model: str = "claude-haiku-5-5"
+    """Model of the Anthropic API."""
     thinking: Literal["disabled", "adaptive"] = "disabled"
-    """adaptive for models that cannot answer without thinking; thoughts are paid as output."""
+    """adaptive: for models that cannot answer without thinking; thoughts are paid as output."""
     transport: Literal["auto", "online", "batch"] = "auto"
-    """batch: Message Batches, half the price, up to 24 hours. auto: batch for large sets."""
+    """online: seconds. batch: half the price, up to 24 hours. auto: batch from 1000 open groups
+    on."""
     batch_size: int = Field(default=10_000, ge=1, le=100_000)
-    """Most requests in one batch; bounds memory as well."""
+    """Most requests in one batch of the API; bounds memory as well."""
     max_concurrency: int = Field(default=16, ge=1, le=512)
     """Most online requests at a time."""
     max_requests_per_minute: float | None = Field(default=None, gt=0.0)
-    """Of online requests. None: as fast as the API's own limit lets us."""
+    """Most online requests a minute. Default: as fast as the API's own limit lets us."""
     cache_uri: str | None = None
-    """Folder or s3:// prefix that keeps every answer. None: with the dataset."""
+    """Answers that are paid for: a folder or s3:// prefix that runs and workers share. Default:
+    split-answers in the dataset."""
     max_llm_usd: float | None = Field(default=None, ge=0.0)
-    """The most that a run may spend on answers, all its attempts together."""
+    """Stop before the run, all its attempts together, can have spent more USD on the model; what is
+    answered is kept. Default: no limit."""
     refresh: bool = False
-    """Ask again where the cache has an answer that another run paid for."""
+    """Ask again where another run has an answer, and replace it."""
     prices: Mapping[str, ModelPrice] = Field(default_factory=lambda: dict(DEFAULT_PRICES))
-    """By model; models that are not named keep their list price."""
+    """Prices by model, in USD per million tokens; models that are not named keep their list
+    price."""
+
+    @field_validator("splitter")
+    @classmethod
+    def _check_splitter(cls, name: str) -> str:
+        if name not in SPLITTERS and name not in find_plugins("splitters"):
+            known = ", ".join((*SPLITTERS, *sorted(find_plugins("splitters"))))
+            raise ValueError(f"there is no such splitter: expected one of {known}")
+        return name
 
     @field_validator("prices")
     @classmethod
@@ -92,64 +134,81 @@ class SplitConfig(_Settings):
         return hash(fingerprint(self))  # the price table is a dictionary
 
 
-class GenerationConfig(_Settings):
+class GenerationConfig(Settings, title="Images"):
     """How images are made. None means: what suits the base model or the schedule."""
 
     base_model: str = "miniature"
-    """Hugging Face id, local folder, or "miniature" (shipped with the package)."""
+    """FLUX model: a Hugging Face id, a folder, or `miniature`, which the package ships."""
     revision: str | None = None
-    """Commit or tag of a Hugging Face model."""
+    """Commit or tag of a Hugging Face model. Default: the newest."""
     schedule: str | None = None
-    """Path of a schedule file; None: the one shipped for the base model."""
+    """Schedule file (JSON). Default: the one shipped for the base model."""
     coupling_mode: CouplingMode | None = None
-    """None: the mode that the schedule was made for."""
+    """How the images of a group are coupled. Default: as the schedule, or else the base model,
+    says."""
     entity_text: EntityText = "full_prompt"
-    """What the entity stream reads: the full prompt P_i, or e_i as the paper has it."""
+    """What the entity stream reads: an image's full prompt, or its entity alone as the paper has
+    it."""
     num_inference_steps: int | None = Field(default=None, ge=1, le=1000)
+    """Denoising steps. Default: the base model's."""
     guidance_scale: float | None = Field(default=None, ge=0.0)
+    """How strongly the images follow their prompts. Default: the base model's."""
     width: int | None = Field(default=None, ge=16)
-    """Pixels."""
+    """Width of the images in pixels. Default: the base model's."""
     height: int | None = Field(default=None, ge=16)
-    """Pixels."""
+    """Height of the images in pixels. Default: the base model's."""
     max_sequence_length: int | None = Field(default=None, ge=1)
-    """T5 tokens of each text stream."""
+    """T5 tokens that each text stream reads. Default: the base model's."""
     seed: int = 0
     """Groups without a seed of their own derive theirs from this one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: bfloat16 on CUDA, else float32."""
+    """Number format of the base model. auto: bfloat16 on CUDA, else float32."""
     device: str = "auto"
-    """auto: cuda, else mps, else cpu."""
+    """auto, cuda, cuda:N, mps or cpu. auto: cuda, else mps, else cpu."""
     offload: Literal["none", "model", "sequential"] = "none"
-    """Where model parts wait while they are not in use (diffusers' CPU offload)."""
+    """Keep idle parts of the model in main memory: slower, and fits a smaller GPU."""
     batch_size: int = Field(default=8, ge=1)
-    """Groups that are denoised together; does not change the images."""
+    """Groups that are denoised together, and the most that a kill costs; does not change the
+    images."""
 
 
-class ScoringConfig(_Settings):
+class ScoringConfig(Settings, title="Scores"):
     """How pairs are measured."""
 
     sam_model: str = "miniature"
-    """Segment Anything: "miniature", or vit_h:PATH (vit_l, vit_b) of a checkpoint."""
+    """Segment Anything: `miniature`, or TYPE:CHECKPOINT such as vit_h:sam_vit_h_4b8939.pth (or
+    vit_l, vit_b)."""
     clip_model: str = "miniature"
-    """open_clip: "miniature", ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER."""
+    """open_clip: `miniature`, ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER."""
 
 
-class FilterConfig(_Settings):
-    """What is kept."""
+if TYPE_CHECKING:
 
-    min_combined: float = 1.0
-    """Least combined metric J. J scales with the CLIP model's cosines; for the miniature's,
-    `RunConfig` has another
-    default."""
-    max_mask_fraction: float = Field(default=0.5, gt=0.0, le=1.0)
-    """Largest share of an image that an entity, or the pair's joint region, may cover."""
-    min_mask_fraction: float = Field(default=0.002, ge=0.0, lt=1.0)
-    """A smaller mask counts as empty."""
-    min_pixel_mse: float = Field(default=4.0, ge=0.0)
-    """Pairs whose images differ by less (0..255 scale) are near-identical: nothing changed."""
+    class FilterConfig(Settings):
+        """What is kept: the bound of each filter, by its setting."""
+
+        def __init__(self, **bounds: float) -> None: ...
+        def __getattr__(self, name: str) -> float: ...
+
+else:
+    # Fields cannot be written out here: the table of filters grows with other packages' entries.
+    FilterConfig = create_model(
+        "FilterConfig",
+        __base__=Settings,
+        __module__=__name__,
+        __cls_kwargs__={"title": "What is kept"},
+        __doc__="What is kept: the bound of each filter, by its setting.",
+        **{
+            each.setting: (
+                float,
+                Field(each.default, description=each.description, **each.limits),
+            )
+            for each in list_filters()
+        },
+    )
 
 
-class SelectionConfig(_Settings):
+class SelectionConfig(Settings, title="Best of several seeds"):
     """How often a group is tried, and how many of its pairs are kept.
 
     Where one seed fails the filter another may pass. The defaults try each requested seed once and
@@ -157,27 +216,35 @@ class SelectionConfig(_Settings):
     """
 
     attempts: int = Field(default=1, ge=1, le=1000)
-    """Most seeds to try in the place of each requested one."""
+    """Most seeds to try in the place of each requested one: groups that lack kept pairs are tried
+    again, round by round."""
     quota: int | None = Field(default=None, ge=1)
-    """Most pairs to keep of each two prompts of a group: the best by the combined metric.
-    None: as many as seeds are requested."""
+    """Most pairs to keep of each two prompts of a group: the best by the combined metric. Default:
+    as many as seeds are requested."""
     early_stop: bool = True
-    """A group whose quotas are met is not tried again; otherwise every attempt is made, and the
-    best of all is kept."""
+    """Whether a group whose quotas are met is done; otherwise every attempt is made, and the best
+    of all are kept."""
 
 
-class ContentFilterConfig(_Settings):
+class ContentFilterConfig(Settings, title="What no kept image may show"):
     """What no kept image may show."""
 
     concept_list: ConceptList | None = None
-    """None: images are not looked at. `RunConfig` fills in the shipped list, except for the
-    miniature's CLIP, which knows none of its words."""
+    """Concepts that no kept image may show: a JSON file of them, or `off`. Default: the shipped
+    list; off with the miniature's CLIP, which knows none of its words."""
+
+    @field_validator("concept_list", mode="before")
+    @classmethod
+    def _read_list(cls, given: Any) -> Any:
+        if given in ("off", False):  # YAML reads `off` as false
+            return None
+        return read_concepts(Path(given)) if isinstance(given, str) else given
 
     def __hash__(self) -> int:
         return hash(fingerprint(self))  # a concept list holds a dictionary
 
 
-class DuplicatesConfig(_Settings):
+class DuplicatesConfig(Settings, title="Near-duplicates"):
     """When a pair counts as a near-duplicate of another: both images are near, in either order.
 
     Two images are near when both measures say so: the perceptual hash compares the layout in grey,
@@ -192,23 +259,23 @@ class DuplicatesConfig(_Settings):
     """Least cosine of the CLIP codes of near images."""
 
 
-class OutputConfig(_Settings):
+class OutputConfig(Settings, title="Dataset"):
     """Where the dataset goes."""
 
     uri: str = "coupled-dataset"
-    """Folder or s3:// prefix of one dataset."""
+    """Dataset: a folder or s3://BUCKET/PREFIX."""
     shard_size: int = Field(default=16, ge=1)
-    """Groups a shard; the unit of parallelism, retry and output files."""
+    """Groups a shard, the unit of parallelism, retry and output files."""
     single_writer: bool = False
-    """Declare that nothing else writes here; needed for stores that ignore conditional writes."""
+    """Promise that nothing else writes there: for stores that ignore conditional writes."""
     image_format: Literal["png", "webp"] = "png"
-    """Both lossless."""
+    """Format of the stored images; both are lossless."""
     store_dropped: bool = False
-    """Store the images of dropped pairs, too (never unsafe ones), so that thresholds can be
-    loosened later without generating again. Readers of kept pairs never meet them."""
+    """Store the images of dropped pairs, too (never unsafe ones), so that `coupled recut` can
+    loosen thresholds later. Readers of kept pairs never meet them."""
 
 
-class RunConfig(_Settings):
+class RunConfig(Settings):
     """All settings of a run; written out with the data."""
 
     prompts: PromptSetConfig = PromptSetConfig()
@@ -221,27 +288,19 @@ class RunConfig(_Settings):
     duplicates: DuplicatesConfig = DuplicatesConfig()
     output: OutputConfig = OutputConfig()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fit_threshold_to_clip(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        scoring = ScoringConfig.model_validate(data.get("scoring", {}))
-        given = FilterConfig.model_validate(data.get("filter", {}))
-        if scoring.clip_model != "miniature" or "min_combined" in given.model_fields_set:
-            return data
-        return {**data, "filter": given.model_copy(update={"min_combined": MINIATURE_MIN_COMBINED})}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _filter_what_clip_knows(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        scoring = ScoringConfig.model_validate(data.get("scoring", {}))
-        given = ContentFilterConfig.model_validate(data.get("content_filter", {}))
-        if scoring.clip_model == "miniature" or "concept_list" in given.model_fields_set:
-            return data
-        return {**data, "content_filter": ContentFilterConfig(concept_list=SHIPPED)}
+    @model_validator(mode="after")
+    def _fit_defaults_to_clip(self) -> "RunConfig":
+        """Fill in the defaults that depend on the CLIP model, where no value was given."""
+        is_miniature = self.scoring.clip_model == "miniature"
+        fitting: dict[str, Settings] = {}
+        if is_miniature and "min_combined" not in self.filter.model_fields_set:
+            better = {"min_combined": MINIATURE_MIN_COMBINED}
+            fitting["filter"] = self.filter.model_copy(update=better)
+        if not is_miniature and "concept_list" not in self.content_filter.model_fields_set:
+            fitting["content_filter"] = ContentFilterConfig(concept_list=SHIPPED)
+        for name, value in fitting.items():
+            object.__setattr__(self, name, value)  # the model is frozen only once it is made
+        return self
 
 
 def fingerprint(value: BaseModel | dict[str, Any]) -> str:

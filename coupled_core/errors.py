@@ -12,7 +12,7 @@
     │   └── ConflictError      a conditional write lost against another writer
     └── DatasetError           a dataset contradicts itself or the run that wants to write to it
 
-A rejected pair is not an error: it is a manifest row with a reason (`records.RejectReason`).
+A rejected pair is not an error: it is a manifest row with a reason; `filters` explains them.
 """
 
 from coupled_core.redaction import redact

@@ -9,6 +9,11 @@ from coupled_core.errors import ConfigError
 PluginKind = Literal["filters", "scores", "base_models", "export_formats", "methods", "splitters"]
 
 
+def list_plugin_names(kind: PluginKind) -> list[str]:
+    """Return the names registered under `coupled_images.<kind>`, without loading anything."""
+    return sorted(entry_points(group=f"coupled_images.{kind}").names)
+
+
 @cache
 def find_plugins(kind: PluginKind) -> dict[str, Any]:
     """Return what packages registered under `coupled_images.<kind>`, by name of the entry point.

@@ -1,21 +1,20 @@
 """The records that pass between stages: what they mean, who fills them, when a field is None."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+
+    from coupled_core.config import CouplingMode, EntityText
 
 
 class RejectReason(StrEnum):
-    """Why a pair is not kept; the fixed list behind the manifest's `reject_reasons`."""
+    """Why a pair is not kept although no filter objects; `filters` has the reasons of filters."""
 
-    BELOW_MIN_COMBINED = "below_min_combined"
-    EMPTY_MASK = "empty_mask"
-    MASK_TOO_LARGE = "mask_too_large"
-    NEAR_IDENTICAL = "near_identical"
     NOT_BEST = "not_best"
     DUPLICATE = "duplicate"
     UNSAFE = "unsafe"
@@ -40,8 +39,9 @@ class PromptGroup:
     group_id: str
     prompts: tuple[str, ...]
     """N >= 2 full prompts."""
-    source_file: str
-    source_row: int
+    source_file: str = ""
+    """Empty for a group that stands in no file."""
+    source_row: int = 0
     """Row number in `source_file`, from 0; of a long-form set the first row of the group."""
     seed: int | None = None
     """None: derived from the run's seed and `group_id`."""
@@ -54,6 +54,8 @@ class PromptGroup:
     background_prompt: str | None = None
     """Given together with `entity_prompts` in sets that are split already, else None."""
     entity_prompts: tuple[str, ...] | None = None
+    edit_instructions: tuple[tuple[int, int, str], ...] = ()
+    """Those that the set brings along: image before, image after, text. The others are written."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Columns we do not know, carried through to the manifest."""
 
@@ -73,19 +75,34 @@ class QuarantinedRow:
 
 
 @dataclass(frozen=True)
+class EditInstruction:
+    """What to ask of an image editor to turn one image of a group into another, or why nothing."""
+
+    text: str | None
+    """"Replace the eagle with a red fox."; None: there is none that could be trusted."""
+    source: Literal["rule", "model", "given"] | None = None
+    """Who wrote it; None without a text."""
+    missing: str | None = None
+    """Why there is no text; None where there is one."""
+
+
+@dataclass(frozen=True)
 class GroupSplit:
     """What the images of one group share and what each adds. Filled by a splitter."""
 
     background_prompt: str
     entity_prompts: tuple[str, ...]
     """One for each prompt, in order."""
-    edit_instructions: Mapping[tuple[int, int], str]
-    """By (from, to) for every ordered pair of images: "Replace the eagle with a red fox."."""
-    variation_kind: str
-    source: str
+    edit_instructions: Mapping[tuple[int, int], EditInstruction] = field(default_factory=dict)
+    """By (from, to) for every ordered pair of images.
+
+    Only manifest rows need them; splitters fill in all."""
+    variation_kind: str = "entity_swap"
+    source: str = "given"
     """batch, online, cache, offline or given."""
-    request_sha256: str
-    """Identifies the request (splitter, version, prompts); part of the pair_id."""
+    request_sha256: str = ""
+    """Identifies the request (splitter, version, prompts); part of the pair_id. Empty: nobody was
+    asked."""
     model: str | None = None
     """The LLM; None for offline and given splits."""
     prompt_version: str | None = None
@@ -100,7 +117,7 @@ class Rejection:
     reason: RejectReason
     message: str
     llm_cost_usd: float = 0.0
-    """Paid for answers that could not be used; of a split only."""
+    """What answers cost that could not be used; only the rejection of a split has a cost."""
 
 
 SplitOutcome = GroupSplit | Rejection
@@ -124,10 +141,36 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class GenerationProvenance:
+    """Settings of a generation with every default filled in; goes into the manifest."""
+
+    base_model: str
+    base_model_revision: str
+    """Commit of a hub model, SHA-256 over the files of a folder."""
+    schedule_id: str
+    coupling_mode: "CouplingMode"
+    num_inference_steps: int
+    guidance_scale: float
+    """0 where the model has no guidance embedding."""
+    width: int
+    """Pixels; a group may ask for another size."""
+    height: int
+    max_sequence_length: int
+    """T5 tokens of each text stream."""
+    dtype: str
+    """float32, bfloat16 or float16."""
+    device_name: str
+    license: str
+    use_restrictions: str
+    entity_text: "EntityText"
+    """full_prompt or entity_prompt: what the entity stream read."""
+
+
+@dataclass(frozen=True)
 class GeneratedSample:
     """The images of one sample. Filled by the generate stage."""
 
-    images: tuple[np.ndarray, ...]
+    images: "tuple[np.ndarray, ...]"
     """uint8, (H, W, 3), RGB; one for each prompt, in order."""
     generate_seconds: float
     """Wall time of the sample's share of its batch."""
@@ -138,7 +181,7 @@ class GeneratedSample:
 class EntityMask:
     """Where the entity of one image is. Filled by the score stage."""
 
-    mask: np.ndarray
+    mask: "np.ndarray"
     """bool, (H, W)."""
     predicted_iou: float
     """Segment Anything's own estimate, about [0, 1]; 0 where no mask was found."""
@@ -193,6 +236,12 @@ class PairScores:
 
     The near-identical guard reads it.
     """
+    extra_scores: Mapping[str, float] = field(default_factory=dict)
+    """What other packages registered as scores, by name; empty where there are none."""
+
+
+METRIC_NAMES = tuple(f.name for f in fields(PairScores) if f.name != "extra_scores")
+"""The numbers of `PairScores` that are ours: each is a column of the manifest."""
 
 
 @dataclass(frozen=True)
@@ -200,4 +249,5 @@ class Decision:
     """Whether a pair is kept. Filled by the filter stage."""
 
     kept: bool
-    reject_reasons: tuple[RejectReason, ...]
+    reject_reasons: tuple[str, ...]
+    """Of filters, or a `RejectReason`; empty for a kept pair."""

@@ -17,10 +17,9 @@ from coupled_core.errors import (
 from coupled_core.progress import current_progress
 from coupled_core.redaction import clean_error
 from coupled_core.runs.plan import RunPlan, ShardPlan
-from coupled_core.runs.summary import RunSummary, summarise_run
+from coupled_core.runs.summary import RunSummary, ShardsFailedError, summarise_run
 from coupled_core.splitting.splitter import settle_split
 from flows.build_shard import build_shard
-from flows.cli.failures import ShardsFailedError
 from tasks.run import commit, draw_sheet, plan, prepare_splits, write_report
 
 _DEFAULTS = RunConfig()

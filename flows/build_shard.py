@@ -8,9 +8,9 @@ a twin of it only repeats the batch that both were at. No image travels through 
 from prefect import flow
 
 from coupled_core.config import RunConfig
+from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.shard import ShardWork
-from tasks.models import generation_of
 from tasks.shard import filter_pairs, generate, score, split, write
 
 

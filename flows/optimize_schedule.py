@@ -10,6 +10,7 @@ from prefect.futures import PrefectFuture, as_completed
 
 from coupled_core.progress import current_progress
 from coupled_core.research.evaluation.pairs import EvaluatedPair, mean_objective
+from coupled_core.research.optimization.fitted_schedule import finish_schedule, write_schedule
 from coupled_core.research.optimization.judgement import (
     Finalist,
     FitReport,
@@ -17,13 +18,12 @@ from coupled_core.research.optimization.judgement import (
     judge_schedule,
 )
 from coupled_core.research.optimization.preparation import Preparation, prepare_search
-from coupled_core.research.optimization.publish import finish_schedule, publish_schedule
 from coupled_core.research.optimization.schedule_search import (
     FoundSchedule,
     Search,
+    extension_of,
     search_schedule,
 )
-from coupled_core.research.optimization.schedule_space import extension_of
 from coupled_core.research.optimization.search import Evaluation
 from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.research.optimization.trial import Trial, TrialRecords
@@ -34,8 +34,8 @@ from tasks.optimize import evaluate_candidate
 _EVALUATIONS, _SAMPLES = "evaluations", "samples"
 
 
-class TrialRunner:
-    """Runs the trials of one search."""
+class TrialQueue:
+    """Answers the trials of one search: from its records, else by the evaluate task."""
 
     def __init__(
         self, settings: OptimizeSettings, records: TrialRecords, num_train: int, num_validation: int
@@ -172,9 +172,9 @@ def optimize_schedule(settings: OptimizeSettings = _DEFAULTS) -> OptimizeSummary
     return _publish(settings, ready, found, finalists, report)
 
 
-def _open_trials(settings: OptimizeSettings, ready: Preparation) -> TrialRunner:
+def _open_trials(settings: OptimizeSettings, ready: Preparation) -> TrialQueue:
     records = TrialRecords(open_store(ready.folder))
-    return TrialRunner(settings, records, ready.num_train, ready.num_validation)
+    return TrialQueue(settings, records, ready.num_train, ready.num_validation)
 
 
 def _publish(
@@ -185,7 +185,7 @@ def _publish(
     report: FitReport,
 ) -> OptimizeSummary:
     schedule, output = finish_schedule(found, finalists, report, settings), Path(settings.output)
-    picture = publish_schedule(schedule, found, ready.against, output)
+    picture = write_schedule(schedule, found, ready.against, output)
     return OptimizeSummary(
         schedule=str(output),
         schedule_id=schedule.id,

@@ -1,4 +1,4 @@
-"""The tasks of a comparison: sweep the knobs of a method, evaluate a chunk, publish the results."""
+"""The tasks of a comparison: sweep the knobs of a method, evaluate a chunk, write the results."""
 
 import threading
 
@@ -6,30 +6,30 @@ from prefect import get_run_logger
 
 from coupled_core.config import fingerprint
 from coupled_core.progress import current_progress
-from coupled_core.research.comparison.bench import Bench
-from coupled_core.research.comparison.cells import Chunk
+from coupled_core.research.comparison.chunks import Chunk
+from coupled_core.research.comparison.run import ComparisonRun
 from coupled_core.research.comparison.settings import CompareSettings
 from coupled_core.research.comparison.tuning import Tuned
 from tasks.policy import stage_task
 
 _loading = threading.Lock()
-_benches: dict[str, Bench] = {}
+_runs: dict[str, ComparisonRun] = {}
 
 
-def bench_for(settings: CompareSettings) -> Bench:
-    """Return what the comparison runs on in this process, loaded once; the last one is kept."""
+def run_for(settings: CompareSettings) -> ComparisonRun:
+    """Return the comparison in this process, loaded once; the last one is kept."""
     with _loading:
         name = fingerprint(settings)
-        if name not in _benches:
-            _benches.clear()
-            _benches[name] = Bench(settings)
-        return _benches[name]
+        if name not in _runs:
+            _runs.clear()
+            _runs[name] = ComparisonRun(settings)
+        return _runs[name]
 
 
 @stage_task("sweep-knobs")
 def sweep_knobs(settings: CompareSettings, method: str) -> Tuned:
     """Find the knobs of one method on the training prompts."""
-    tuned = bench_for(settings).tune(method, current_progress())
+    tuned = run_for(settings).tune(method, current_progress())
     get_run_logger().info("%s: %s, J %s", method, dict(tuned.knobs), tuned.objective)
     return tuned
 
@@ -37,14 +37,14 @@ def sweep_knobs(settings: CompareSettings, method: str) -> Tuned:
 @stage_task("evaluate-chunk")
 def evaluate_chunk(settings: CompareSettings, chunk: Chunk) -> None:
     """Evaluate some samples with one method and keep the result."""
-    bench_for(settings).evaluate(chunk, current_progress())
+    run_for(settings).evaluate(chunk, current_progress())
     cell = chunk.cell
     get_run_logger().info(
         "%s, %s %s: %d pairs", cell.part, cell.method, cell.variant, chunk.num_pairs
     )
 
 
-@stage_task("publish-comparison")
-def publish(settings: CompareSettings, tuned: list[Tuned]) -> dict[str, str]:
+@stage_task("write-comparison")
+def write_results(settings: CompareSettings, tuned: list[Tuned]) -> dict[str, str]:
     """Write results, tables and pictures; return the files by kind."""
-    return bench_for(settings).publish(tuned)
+    return run_for(settings).write_results(tuned)

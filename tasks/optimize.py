@@ -7,31 +7,34 @@ from prefect import get_run_logger
 
 from coupled_core.progress import current_progress
 from coupled_core.research.evaluation.pairs import EvaluatedPair, mean_objective
-from coupled_core.research.optimization.preparation import load_bench
 from coupled_core.research.optimization.settings import OptimizeSettings
-from coupled_core.research.optimization.trial import Bench, Trial
+from coupled_core.research.optimization.trial import (
+    Trial,
+    TrialRunner,
+    load_trial_runner,
+)
 from tasks.policy import stage_task
 
 _loading = threading.Lock()
 
 
-def bench_for(settings: OptimizeSettings) -> Bench:
-    """Return models and samples."""
+def runner_for(settings: OptimizeSettings) -> TrialRunner:
+    """Return the models and samples of this process, loaded once."""
     with _loading:
-        return _bench(settings.model_dump_json())
+        return _runner(settings.model_dump_json())
 
 
 @lru_cache(maxsize=1)
-def _bench(settings: str) -> Bench:
+def _runner(settings: str) -> TrialRunner:
     """Take settings as JSON: some of them are mappings, which have no hash."""
-    return load_bench(OptimizeSettings.model_validate_json(settings))
+    return load_trial_runner(OptimizeSettings.model_validate_json(settings))
 
 
 @stage_task("evaluate-candidate")
 def evaluate_candidate(settings: OptimizeSettings, trial: Trial) -> list[EvaluatedPair]:
     """Run a trial on this process's models."""
     progress, batch_size = current_progress(), settings.run.generation.batch_size
-    pairs = bench_for(settings).run(
+    pairs = runner_for(settings).run(
         trial,
         lambda done, _: progress.advance("samples", (done - 1) % batch_size + 1),
     )

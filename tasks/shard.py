@@ -5,13 +5,13 @@ from prefect import get_run_logger
 from coupled_core.generation.provenance import choose_device
 from coupled_core.progress import current_progress
 from coupled_core.runs.facts import describe_run
+from coupled_core.runs.models import content_filter_for, generator_for, scorer_for, splitter_for
 from coupled_core.runs.selection import count_decisions
 from coupled_core.runs.shard import ShardWork
 from coupled_core.runs.stages import generate_shard, score_shard, split_shard
 from coupled_core.runs.write import write_shard
 from coupled_core.splitting.refusal import refusal_of
 from coupled_core.splitting.splitter import account_of
-from tasks.models import content_filter_for, generator_for, scorer_for, splitter_for
 from tasks.policy import stage_task
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.storage.store import open_store
 from flows.cli.temporary_server import temporary_server
 from tests.warm_command import run_warm
@@ -22,7 +22,7 @@ from tests.warm_command import run_warm
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 280
 UNSTABLE_COLUMNS = ("created_at", "generate_seconds", "gpu_seconds", "code_revision")
-SMALL = ("--steps", "2", "--shard-size", "2", "--batch-size", "1")
+SMALL = ("--num-inference-steps", "2", "--shard-size", "2", "--batch-size", "1")
 """Few steps and tiny shards: the four groups of `write_prompts` become 2 shards of 2 batches."""
 
 
@@ -37,7 +37,7 @@ class Coupled:
         """Start the command and return at once; standard error goes to `log`."""
         with (log or self.folder / "log").open("a") as errors:
             return subprocess.Popen(
-                [sys.executable, "-m", "flows.cli.main", *arguments],
+                [sys.executable, "-P", "-m", "flows.cli.main", *arguments],
                 cwd=self.folder,
                 env=self._all_variables,
                 stdout=subprocess.PIPE,

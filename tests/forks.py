@@ -14,4 +14,4 @@ _LIBRARIES = (
 """Not Prefect: it reads the environment when it is imported, and each command has its own."""
 
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload([*_LIBRARIES, "tests.faults.bench"])
+FORKS.set_forkserver_preload([*_LIBRARIES, "tests.faults.disturbances"])

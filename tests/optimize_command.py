@@ -14,14 +14,16 @@ other."""
 
 def optimize_arguments(*more: str) -> list[str]:
     """Return the small search; its paths are relative, so that it is the same in all folders."""
-    small = ["--budget", "3", "--groups", "2", "--steps", "2", "--check-steps", "2"]
-    finals = ["--finalists", "2", "--final-noises", "1"]
-    mode = ["--mode", "key_scale"]  # not the default: the option has to arrive
+    small = ["--budget", "3", "--num-groups", "2"]
+    steps = ["--num-inference-steps", "2", "--check-steps", "2"]
+    finals = ["--num-finalists", "2", "--num-final-noises", "1"]
+    mode = ["--coupling-mode", "key_scale"]  # not the default: the option has to arrive
     return [
         "optimize",
         "--prompts",
         "miniature",
         *small,
+        *steps,
         *finals,
         *mode,
         "-o",

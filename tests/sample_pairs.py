@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from coupled_core import schedules
 from coupled_core.config import FilterConfig, RunConfig
 from coupled_core.dataset import rows
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import encode_image, encode_mask
-from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.filtering.decide import decide
-from coupled_core.records import EntityMask, GroupSplit, PairScores, PromptGroup
+from coupled_core.records import EditInstruction, EntityMask, GroupSplit, PairScores, PromptGroup
 from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import SampleProvenance, sample_run_facts
 
@@ -36,6 +36,8 @@ class SamplePair:
     mask_side: float = 0.3
     """Side of the entities' squares as a share of the image's."""
     pixel_mse: float = 812.0
+    background_ssim: float = 0.95
+    extra_scores: Mapping[str, float] = field(default_factory=dict)
     llm_cost_usd: float = 0.001
     gpu_seconds: float = 2.0
 
@@ -74,16 +76,11 @@ def commit_pairs(
         for index, pair in enumerate(pairs)
     ]
     stored = [rows.image_row(row["pair_id"], looks[i % len(looks)]) for i, row in enumerate(made)]
-    kept = [image for image, row in zip(stored, made, strict=True) if row["kept"]]
-    dropped = [image for image, row in zip(stored, made, strict=True) if not row["kept"]]
-    shard = publish_shard(
-        store,
-        made,
-        kept,
-        dropped_rows=dropped if store_dropped else [],
-        run_id=run_id,
-        shard_index=0,
-    )
+    pairs_made = [
+        (row, image if row["kept"] or store_dropped else None)
+        for row, image in zip(made, stored, strict=True)
+    ]
+    shard = upload_shard(store, pairs_made, run_id=run_id, shard_index=0)
     snapshot = commit_shards(store, [shard], _describe_run(run_id, config))
     assert snapshot is not None
     return snapshot
@@ -127,6 +124,8 @@ def _row(
         SCORES,
         combined=pair.combined,
         pixel_mse=pair.pixel_mse,
+        background_ssim=pair.background_ssim,
+        extra_scores=pair.extra_scores,
         joint_entity_fraction=mask.area_fraction,
         validity_ratio=1 - mask.area_fraction,
     )
@@ -150,7 +149,10 @@ def _split(pair: SamplePair) -> GroupSplit:
     return GroupSplit(
         background_prompt="a lake",
         entity_prompts=pair.entities,
-        edit_instructions={(0, 1): "Replace the one.", (1, 0): "Replace the other."},
+        edit_instructions={
+            (0, 1): EditInstruction("Replace the one.", "model"),
+            (1, 0): EditInstruction("Replace the other.", "model"),
+        },
         variation_kind="entity_swap",
         source="batch",
         request_sha256="e" * 64,

@@ -1,17 +1,21 @@
 """Small but complete shards, made by the real row builders."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
+from coupled_core.config import CouplingMode, EntityText
 from coupled_core.dataset import rows
+from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
 from coupled_core.dataset.images import encode_image, encode_mask
-from coupled_core.dataset.parts import PublishedShard, publish_shard
 from coupled_core.dataset.snapshot import InputInfo, RunInfo
 from coupled_core.records import (
     Decision,
+    EditInstruction,
     EntityMask,
+    GenerationProvenance,
     GroupSplit,
     ImageDescriptor,
     PairScores,
@@ -20,26 +24,28 @@ from coupled_core.records import (
     Rejection,
     RejectReason,
 )
+from coupled_core.runs.identity import quarantined_id
 from coupled_core.storage.store import ObjectStore
 
 
 @dataclass(frozen=True)
-class SampleProvenance:
-    """Provenance of a generator, as manifest rows want it."""
+class SampleProvenance(GenerationProvenance):
+    """Provenance of a generator that nobody ran."""
 
     base_model: str = "miniature"
-    base_model_revision: str | None = None
+    base_model_revision: str = "1"
     schedule_id: str = "5c3d"
-    coupling_mode: str = "log_bias"
+    coupling_mode: CouplingMode = "log_bias"
     num_inference_steps: int = 4
-    guidance_scale: float | None = 3.5
+    guidance_scale: float = 3.5
     width: int = 16
     height: int = 16
     max_sequence_length: int = 32
-    entity_text: str = "full_prompt"
     dtype: str = "float32"
+    device_name: str = "cpu"
     license: str = "Apache-2.0"
     use_restrictions: str = "none"
+    entity_text: EntityText = "full_prompt"
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,26 @@ def make_rows(
     lost = Rejection(RejectReason.SPLIT_FAILED, "no common background")
     made.rows.append(rows.failed_row(_sample_pair(shard_index, 900), facts, lost))
     bad = QuarantinedRow("prompts.parquet", 900 + shard_index, None, "prompts: empty")
-    made.rows.append(rows.quarantined_row(bad, shard_index, facts))
+    bad_id = quarantined_id(
+        source_file=bad.source_file, source_row=bad.source_row, message=bad.message
+    )
+    made.rows.append(rows.quarantined_row(bad, bad_id, shard_index, facts))
     return made
 
 
-def publish(store: ObjectStore, run_id: str, shard_index: int, **sizes: int) -> PublishedShard:
+def publish(store: ObjectStore, run_id: str, shard_index: int, **sizes: int) -> UploadedShard:
     """Upload the parts of a sample shard."""
     made = make_rows(run_id, shard_index, **sizes)
-    return publish_shard(store, made.rows, made.image_rows, run_id=run_id, shard_index=shard_index)
+    pairs = with_images(made.rows, made.image_rows)
+    return upload_shard(store, pairs, run_id=run_id, shard_index=shard_index)
+
+
+def with_images(
+    made: Sequence[rows.Row], image_rows: Sequence[rows.Row]
+) -> list[tuple[rows.Row, rows.Row | None]]:
+    """Return manifest rows, each with the row of its images where there is one."""
+    found = {image["pair_id"]: image for image in image_rows}
+    return [(row, found.get(row["pair_id"])) for row in made]
 
 
 def describe_run(run_id: str) -> RunInfo:
@@ -142,7 +160,10 @@ def _scored_row(
     split = GroupSplit(
         background_prompt="a lake",
         entity_prompts=("an owl", "a fox"),
-        edit_instructions={(0, 1): "Replace the owl with a fox.", (1, 0): "Replace the fox."},
+        edit_instructions={
+            (0, 1): EditInstruction("Replace the owl with a fox.", "rule"),
+            (1, 0): EditInstruction("Replace the fox with an owl.", "rule"),
+        },
         variation_kind="entity_swap",
         source="offline",
         request_sha256="e" * 64,
@@ -150,7 +171,7 @@ def _scored_row(
     )
     mask = EntityMask(np.eye(16, dtype=bool), predicted_iou=0.9, touches_border=True)
     scores = PairScores(0.2, 0.8, -2.0, 0.3, 0.31, 30.5, 1.955, 0.8, 0.2, 30.0, 0.95, 812.0)
-    reasons = () if is_kept else (RejectReason.BELOW_MIN_COMBINED, RejectReason.MASK_TOO_LARGE)
+    reasons = () if is_kept else ("below_min_combined", "mask_too_large")
     return rows.complete_row(
         rows.plan_columns(pair, facts),
         rows.split_columns(split, pair),

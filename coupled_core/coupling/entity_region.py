@@ -5,7 +5,7 @@ import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
 
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 
 _SMOOTHING = 0.044
 """Standard deviation of the blur over evidence, in shorter sides: single tokens are noisy."""

@@ -1,6 +1,6 @@
 """Every column of the manifest, with type, stage and meaning; the Arrow schemas made of them.
 
-Schemas only ever grow.
+Columns are only ever added. Where one was renamed, readers find it under its old name too.
 """
 
 # ruff: noqa: E501  (a table reads best with one column a line)
@@ -33,33 +33,36 @@ _TEXT, _FLAG, _INT, _LONG, _REAL = pa.string(), pa.bool_(), pa.int32(), pa.int64
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXTS = pa.list_(pa.string())
 
-IDENTITY = (
+COLUMNS = (
+    # Identity.
     Column("pair_id", _TEXT, "plan", "Hash of group, prompts, split, seed and generation settings; 32 hex digits, unique.", True),
     Column("group_id", _TEXT, "plan", "Group of prompts in the prompt set; null where the input row had none."),
     Column("image_index_0", _INT, "plan", "Which prompt of the group made image 0, from 0."),
     Column("image_index_1", _INT, "plan", "Which prompt of the group made image 1."),
     Column("run_id", _TEXT, "plan", "Hash of settings and inputs of the run that made the row.", True),
     Column("shard_index", _INT, "plan", "Shard of that run, from 0.", True),
-    Column("split", _TEXT, "split", "train, val or test by hash of the background prompt: no background is in two."),
+    Column("partition", _TEXT, "split", "train, val or test by hash of the background prompt: no background is in two."),
     Column("source_file", _TEXT, "plan", "File of the prompt set.", True),
     Column("source_row", _LONG, "plan", "Row in that file, from 0.", True),
     Column("extra", _TEXT, "plan", "Unknown columns of the prompt set, as a JSON object; null where there are none."),
-)  # fmt: skip
-TEXT = (
+    # Text.
     Column("prompt_0", _TEXT, "plan", "Full prompt of image 0."),
     Column("prompt_1", _TEXT, "plan", "Full prompt of image 1."),
     Column("background_prompt", _TEXT, "split", "What both images share, in words."),
     Column("entity_0", _TEXT, "split", "What only image 0 shows."),
     Column("entity_1", _TEXT, "split", "What only image 1 shows."),
-    Column("edit_instruction", _TEXT, "split", "Turns image 0 into image 1."),
-    Column("inverse_instruction", _TEXT, "split", "Turns image 1 into image 0."),
+    Column("edit_instruction", _TEXT, "split", "Turns image 0 into image 1; null where none could be trusted."),
+    Column("inverse_instruction", _TEXT, "split", "Turns image 1 into image 0; null where none could be trusted."),
+    Column("instruction_source", _TEXT, "split", "Who wrote edit_instruction: rule, model or given (by the prompt set); null without one."),
+    Column("inverse_source", _TEXT, "split", "Who wrote inverse_instruction; null without one."),
+    Column("instruction_missing", _TEXT, "split", "Why edit_instruction is null; null where there is one."),
+    Column("inverse_missing", _TEXT, "split", "Why inverse_instruction is null; null where there is one."),
     Column("variation_kind", _TEXT, "split", "entity_swap, pose, position or appearance."),
     Column("split_source", _TEXT, "split", "Where the split came from: batch, online, cache, offline or given."),
     Column("split_model", _TEXT, "split", "Language model that split; null for offline and given splits."),
     Column("split_prompt_version", _TEXT, "split", "Version of its instruction or of the offline algorithm; null when given."),
     Column("split_request_sha256", _TEXT, "split", "Identifies the request to the splitter."),
-)  # fmt: skip
-GENERATION = (
+    # Generation.
     Column("seed", _LONG, "plan", "Seed of the noise that both images start from."),
     Column("base_model", _TEXT, "generate", "Hugging Face id or name of the image model."),
     Column("base_model_revision", _TEXT, "generate", "Commit of a Hugging Face model; SHA-256 over the files of a folder."),
@@ -79,8 +82,7 @@ GENERATION = (
     Column("diffusers_version", _TEXT, "plan", "Version of diffusers.", True),
     Column("package_version", _TEXT, "plan", "Version of this package.", True),
     Column("code_revision", _TEXT, "plan", "Commit of this package; null where it is not known."),
-)  # fmt: skip
-IMAGES = (
+    # Images.
     Column("image_0_sha256", _TEXT, "write", "SHA-256 of the encoded image 0."),
     Column("image_1_sha256", _TEXT, "write", "SHA-256 of the encoded image 1."),
     Column("image_0_bytes", _LONG, "write", "Size of the encoded image 0."),
@@ -91,8 +93,7 @@ IMAGES = (
     Column("image_1_clip_code", _TEXT, "score", "The same of image 1."),
     Column("image_part", _TEXT, "write", "Part that holds the images, relative to the dataset; null where none are stored: dropped pairs, unless the settings say otherwise."),
     Column("image_row", _LONG, "write", "Row in that part, from 0; null where no images are stored."),
-)  # fmt: skip
-MASKS = (
+    # Masks.
     Column("mask_0_area_fraction", _REAL, "score", "Share of image 0 that its entity covers, [0, 1]."),
     Column("mask_1_area_fraction", _REAL, "score", "Share of image 1 that its entity covers, [0, 1]."),
     Column("mask_0_predicted_iou", _REAL, "score", "Segment Anything's own estimate for mask 0; 0 where none was found."),
@@ -102,8 +103,7 @@ MASKS = (
     Column("joint_entity_fraction", _REAL, "score", "Share of the frame in the joint entity region, the union of both masks, [0, 1]."),
     Column("validity_ratio", _REAL, "score", "1 - joint_entity_fraction: the share that is compared as background."),
     Column("sam_model", _TEXT, "score", "Segment Anything model that made the masks."),
-)  # fmt: skip
-METRICS = (
+    # Metrics.
     Column("background_similarity", _REAL, "score", "S <= 0; 0 is identical outside the joint entity region, -inf where nothing is outside."),
     Column("clip_sim_0", _REAL, "score", "CLIP cosine of image 0 and its prompt, [-1, 1]."),
     Column("clip_sim_1", _REAL, "score", "CLIP cosine of image 1 and its prompt, [-1, 1]."),
@@ -116,16 +116,15 @@ METRICS = (
     Column("pixel_mse", _REAL, "score", "Mean squared difference of the whole images, 0..255 scale."),
     Column("clip_model", _TEXT, "score", "CLIP model behind the CLIP columns."),
     Column("metric_version", _TEXT, "score", "Version of the metric definitions."),
-)  # fmt: skip
-DECISION = (
+    Column("extra_scores", _TEXT, "score", "Numbers of the scores that other packages registered, as a JSON object; null where there are none."),
+    # Decision.
     Column("kept", _FLAG, "filter", "The pair is in the dataset; false for dropped, failed and quarantined rows.", True),
     Column("reject_reasons", _TEXTS, "filter", "Why it is not kept, from a fixed list; empty for kept pairs.", True),
     Column("status", _TEXT, "filter", "ok (went through every stage), failed or quarantined.", True),
     Column("duplicate_of", _TEXT, "filter", "pair_id of the pair that this one was found to duplicate; null: of none."),
     Column("error_message", _TEXT, "filter", "What went wrong; null when status is ok."),
     Column("review_status", _TEXT, "filter", "A person's verdict: keep or drop; null before review."),
-)  # fmt: skip
-GOVERNANCE = (
+    # Governance.
     Column("license", _TEXT, "generate", "Licence of the base model, which governs its outputs."),
     Column("use_restrictions", _TEXT, "generate", "What that licence forbids to do with the images."),
     Column("ai_generated", _FLAG, "plan", "Always true: to be disclosed where the images are shown.", True),
@@ -137,19 +136,13 @@ GOVERNANCE = (
     Column("gpu_seconds", _REAL, "generate", "The pair's share of generate_seconds."),
 )  # fmt: skip
 
-COLUMNS: tuple[Column, ...] = (
-    *IDENTITY, *TEXT, *GENERATION, *IMAGES, *MASKS, *METRICS, *DECISION, *GOVERNANCE
-)  # fmt: skip
-
-
-def columns_of(stage: ColumnStage) -> tuple[str, ...]:
-    """Return the names of the columns that a stage fills."""
-    return tuple(column.name for column in COLUMNS if column.stage == stage)
-
-
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 """major.minor: minor grows with each new column; a new major could not be read by old readers."""
+OLD_NAMES = {"split": "partition"}
+"""Columns as major version 1 called them, and their present names."""
 
+_IMAGES_SCHEMA_VERSION = "1.0"
+"""Image parts have not changed since; so their bytes, and with them their names, stay the same."""
 IMAGE_FIELDS = ("image_0", "image_1", "mask_0", "mask_1")
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
@@ -174,18 +167,24 @@ IMAGES_SCHEMA = pa.schema(
         pa.field("pair_id", pa.string(), nullable=False),
         *(pa.field(n, _IMAGE) for n in IMAGE_FIELDS),
     ],
-    metadata={"schema_version": SCHEMA_VERSION, "huggingface": _hugging_face_features()},
+    metadata={"schema_version": _IMAGES_SCHEMA_VERSION, "huggingface": _hugging_face_features()},
 )
 """One row a kept pair. Masks are 8-bit grey, 255 on the entity. `datasets` decodes all four."""
 
 
 def check_schema_version(found: str, where: str) -> None:
-    """Refuse data of a newer major version.
+    """Refuse data of a newer major version; those before are read.
 
     Raises:
         DatasetError: this package cannot read it.
     """
-    if found.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+    if int(found.partition(".")[0]) > int(SCHEMA_VERSION.partition(".")[0]):
         raise DatasetError(
-            f"{where} has schema version {found}, this package reads {SCHEMA_VERSION}: update it"
+            f"{where} has schema version {found}, this package reads up to {SCHEMA_VERSION}: "
+            "update it"
         )
+
+
+def present_names(found: pa.Schema) -> pa.Schema:
+    """Return the schema of a part with the present names of its columns."""
+    return pa.schema([field.with_name(OLD_NAMES.get(field.name, field.name)) for field in found])

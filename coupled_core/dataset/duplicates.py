@@ -6,7 +6,8 @@ Looks are small enough that a million of them fit in 200 MB.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,68 +47,49 @@ class PairLooks:
 
     def take(self, indices: NDArray[Any]) -> "PairLooks":
         """Return some of the pairs, in the order of the indices (or where a mask is true)."""
-        return PairLooks(
-            self.pair_ids[indices],
-            self.combined[indices],
-            self.phashes[indices],
-            self.codes[indices],
-        )
+        return PairLooks(*(column[indices] for column in vars(self).values()))
 
     def best_first(self) -> "PairLooks":
         """Return the pairs by falling combined metric; among equals the smaller pair_id first."""
         score = np.nan_to_num(self.combined, nan=-np.inf, neginf=-np.inf)
         return self.take(np.lexsort((self.pair_ids, -score)))
 
-    @classmethod
-    def concatenate(cls, blocks: Iterable["PairLooks"]) -> Self:
+    @staticmethod
+    def concatenate(blocks: Iterable["PairLooks"]) -> "PairLooks":
         """Return all pairs of some blocks."""
-        empty = PairLooks(
+        none = PairLooks(
             np.empty(0, "S32"),
             np.empty(0, np.float64),
             np.empty((0, 2), np.uint64),
             np.empty((0, 2, _CODE_LENGTH), np.int8),
         )
-        found = [empty, *blocks]
-        return cls(
-            np.concatenate([block.pair_ids for block in found]),
-            np.concatenate([block.combined for block in found]),
-            np.concatenate([block.phashes for block in found]),
-            np.concatenate([block.codes for block in found]),
-        )
-
-
-def _are_kept(batch: pa.RecordBatch) -> pa.Array:
-    return batch.column("kept")
+        columns = zip(*(vars(block).values() for block in (none, *blocks)), strict=True)
+        return PairLooks(*map(np.concatenate, columns))
 
 
 def read_looks(
-    batches: Iterable[pa.RecordBatch], select: Callable[[pa.RecordBatch], pa.Array] = _are_kept
+    batches: Iterable[pa.RecordBatch],
+    select: Callable[[pa.RecordBatch], pa.Array] = itemgetter("kept"),
 ) -> PairLooks:
     """Return the looks of some pairs; those without codes, of early versions, are left out.
 
     Args:
-        batches: Of the manifest, with `LOOKS_COLUMNS`.
-        select: Returns which rows of a batch count.
+        batches: Batches of the manifest with `LOOKS_COLUMNS`.
+        select: Returns which rows of a batch count; by default those of kept pairs.
     """
-    return PairLooks.concatenate(_iter_looks(batches, select))
+    return PairLooks.concatenate(_parse_looks(batch, select(batch)) for batch in batches)
 
 
-def _iter_looks(
-    batches: Iterable[pa.RecordBatch], select: Callable[[pa.RecordBatch], pa.Array]
-) -> Iterator[PairLooks]:
-    for batch in batches:
-        known = (pc.is_valid(batch.column(name)) for name in LOOKS_COLUMNS[3:])
-        wanted = select(batch)
-        for each in known:
-            wanted = pc.and_(wanted, each)
-        chosen = batch.filter(wanted)
-        if chosen.num_rows:
-            yield PairLooks(
-                np.array(chosen.column("pair_id").to_pylist(), "S32"),
-                chosen.column("combined").to_numpy(zero_copy_only=False).astype(np.float64),
-                _both(chosen, "phash", ">u8").astype(np.uint64).reshape(-1, 2),
-                _both(chosen, "clip_code", "i1").reshape(-1, 2, _CODE_LENGTH),
-            )
+def _parse_looks(batch: pa.RecordBatch, wanted: pa.Array) -> PairLooks:
+    for name in LOOKS_COLUMNS[3:]:
+        wanted = pc.and_(wanted, pc.is_valid(batch[name]))
+    chosen = batch.filter(wanted)
+    return PairLooks(
+        np.array(chosen["pair_id"].to_pylist(), "S32"),
+        chosen["combined"].to_numpy(zero_copy_only=False).astype(np.float64),
+        _both(chosen, "phash", ">u8").astype(np.uint64).reshape(-1, 2),
+        _both(chosen, "clip_code", "i1").reshape(-1, 2, _CODE_LENGTH),
+    )
 
 
 def _both(batch: pa.RecordBatch, what: str, kind: str) -> NDArray[Any]:
@@ -117,12 +99,11 @@ def _both(batch: pa.RecordBatch, what: str, kind: str) -> NDArray[Any]:
     return np.frombuffer(bytes.fromhex("".join(digits)), kind)
 
 
-Indices = NDArray[np.int64]
-_Edges = tuple[Indices, Indices]
-
+_Indices = NDArray[np.int64]
+_Edges = tuple[_Indices, _Indices]
 _HASH_BITS = 64
 _MAX_CANDIDATES = 1 << 17
-"""Compared at a time: 200 MB where all of them have near hashes."""
+"""Pairs of pairs that are compared at a time: 200 MB where all of them have near hashes."""
 
 
 def find_duplicates(settled: PairLooks, new: PairLooks, config: DuplicatesConfig) -> dict[str, str]:
@@ -135,14 +116,14 @@ def find_duplicates(settled: PairLooks, new: PairLooks, config: DuplicatesConfig
     Args:
         settled: Pairs that stay, whatever they duplicate.
         new: Pairs with other ids.
-        config: When images are near.
     """
     if not len(new):
         return {}
     ordered = PairLooks.concatenate([settled.best_first(), new.best_first()])
     first_new, same_as = len(settled), _first_equal(ordered)
     better, worse = _find_edges(ordered, first_new, same_as, config)
-    keeper = same_as.copy()  # of each pair; itself where it stays
+    # The keeper of each pair; itself where it stays.
+    keeper = same_as.copy()
     keeper[:first_new] = np.arange(first_new)
     by_pair = np.lexsort((better, worse))
     for one, other in zip(better[by_pair].tolist(), worse[by_pair].tolist(), strict=True):
@@ -156,7 +137,7 @@ def find_duplicates(settled: PairLooks, new: PairLooks, config: DuplicatesConfig
     }
 
 
-def _first_equal(pairs: PairLooks) -> Indices:
+def _first_equal(pairs: PairLooks) -> _Indices:
     """Return for each pair the first one that looks exactly the same; itself where there is none.
 
     Only first ones are compared: a thousand equal pairs would be half a million comparisons.
@@ -167,7 +148,7 @@ def _first_equal(pairs: PairLooks) -> Indices:
 
 
 def _find_edges(
-    pairs: PairLooks, first_new: int, same_as: Indices, config: DuplicatesConfig
+    pairs: PairLooks, first_new: int, same_as: _Indices, config: DuplicatesConfig
 ) -> _Edges:
     """Return the near pairs (better, worse) of which the worse one is new, each once."""
     num_pairs = len(pairs)
@@ -181,7 +162,7 @@ def _find_edges(
 
 
 def _iter_candidates(
-    pairs: PairLooks, distinct: Indices, first_new: int, config: DuplicatesConfig
+    pairs: PairLooks, distinct: _Indices, first_new: int, config: DuplicatesConfig
 ) -> Iterator[_Edges]:
     """Yield (better, worse) with equal chunks, block by block."""
     chunks = _chunks(pairs.phashes[distinct], config.max_phash_distance)
@@ -199,7 +180,7 @@ def _iter_candidates(
 
 def _matches(
     sorted_keys: NDArray[np.uint64],
-    order: Indices,
+    order: _Indices,
     asked: NDArray[np.uint64],
     is_query: NDArray[np.bool_],
 ) -> Iterator[_Edges]:
@@ -221,11 +202,12 @@ def _matches(
 
 
 def _are_near(
-    pairs: PairLooks, one: Indices, other: Indices, config: DuplicatesConfig
+    pairs: PairLooks, one: _Indices, other: _Indices, config: DuplicatesConfig
 ) -> NDArray[np.bool_]:
     """Say of each two pairs whether both images are near, in either order."""
     near = np.zeros(len(one), bool)
     for swap in ((0, 1), (1, 0)):
+        # Hashes first, since few pairs pass them and codes take longer to compare.
         gap = np.bitwise_count(pairs.phashes[one] ^ pairs.phashes[other][:, swap])
         alike = np.flatnonzero((gap <= config.max_phash_distance).all(axis=1) & ~near)
         a, b = pairs.codes[one[alike]], pairs.codes[other[alike]][:, swap]
@@ -242,6 +224,7 @@ def cosines(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float32]:
 
 def _chunks(hashes: NDArray[np.uint64], max_distance: int) -> NDArray[np.uint64]:
     """Cut hashes (N, 2) into max_distance + 1 pieces of nearly equal length, (N, 2, pieces)."""
+    # Two hashes that differ in fewer bits than there are pieces agree in at least one piece.
     ends = np.linspace(0, _HASH_BITS, max_distance + 2).round().astype(np.uint64)
     pieces = [
         (hashes >> start) & np.uint64((1 << int(end - start)) - 1) for start, end in pairwise(ends)

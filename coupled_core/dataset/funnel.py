@@ -97,6 +97,7 @@ def count_rows(rows: Iterable[Mapping[str, Any]]) -> Funnel:
         if row["status"] == Status.QUARANTINED:
             counts["groups_quarantined"] += 1
             continue
+        # A group has failed when all its pairs have; one that was made is enough to use it.
         statuses[row["group_id"]].add(row["status"])
         counts["pairs_planned"] += 1
         counts["pairs_retried"] += (row["attempt"] or 1) > 1

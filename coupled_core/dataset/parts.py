@@ -1,34 +1,42 @@
-"""Parts in the store: immutable, named by their content, verified after the upload."""
+"""Parts: immutable Parquet files of rows or of images, written and read in bounded memory."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from coupled_core.dataset.funnel import Funnel, count_rows
-from coupled_core.dataset.part_files import (
-    PartFile,
-    PartKind,
-    write_image_files,
-    write_manifest_file,
+from coupled_core.dataset.columns import (
+    IMAGE_FIELDS,
+    IMAGES_SCHEMA,
+    MANIFEST_SCHEMA,
+    present_names,
 )
-from coupled_core.errors import DatasetError, NotFoundError, StorageError
-from coupled_core.storage.checksum import sha256_of
+from coupled_core.errors import StorageError
 from coupled_core.storage.scratch import scratch_folder
-from coupled_core.storage.store import ObjectInfo, ObjectStore
 
-_Place = tuple[str, int]
-"""Key of a part and row in it."""
-_REUSABLE_FOR = timedelta(hours=1)
-"""Well below the least grace period of `gc.py`: what is reused must not be garbage to it."""
+PartKind = Literal["manifest", "images", "dropped"]
+"""Rows; images of kept pairs; images of dropped pairs, where the settings store them."""
+Place = tuple[str, int]
+"""Key of a part and row in it, from 0."""
+
+_MANIFEST_ROW_GROUP = 20_000
+_IMAGE_ROW_GROUP_BYTES = 32 << 20
+"""Image bytes at which a row group is closed. Readers hold one at a time."""
+_IMAGE_PART_BYTES = 384 << 20
+"""Image bytes at which the next part begins."""
+
+PART_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises for damage: OSError for bad pages, the last for names that are no text."""
 
 
-class PartInfo(BaseModel):
-    """One immutable Parquet object of a dataset."""
+class _Part(BaseModel):
+    """What is known of a part wherever it lies."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,59 +46,21 @@ class PartInfo(BaseModel):
     num_rows: int
     size_bytes: int
     sha256: str
+    shard_index: int
+
+
+class PartFile(_Part):
+    """A finished part on local disk, on its way to where its key says."""
+
+    path: Path
+
+
+class PartInfo(_Part):
+    """One part of a dataset, as a snapshot names it."""
+
     etag: str
     """The store's tag when `sha256` was last compared; while it stays, so does the content."""
-    shard_index: int
     run_id: str
-
-
-class PublishedShard(BaseModel):
-    """What a finished shard hands to the commit; stands in its `done.json`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    run_id: str
-    shard_index: int
-    parts: tuple[PartInfo, ...]
-    """The manifest part, then the image parts."""
-    funnel: Funnel
-
-
-def publish_shard(
-    store: ObjectStore,
-    rows: Iterable[Mapping[str, Any]],
-    image_rows: Iterable[Mapping[str, Any]],
-    *,
-    run_id: str,
-    shard_index: int,
-    dropped_rows: Iterable[Mapping[str, Any]] = (),
-) -> PublishedShard:
-    """Write and upload the parts of a shard; no reader sees them before a commit.
-
-    Args:
-        store: The dataset.
-        rows: Complete manifest rows, kept and dropped; where their images stand is filled in here.
-        image_rows: Rows of `rows.image_row` of the kept pairs, streamed.
-        run_id: The run.
-        shard_index: The shard.
-        dropped_rows: Rows of `rows.image_row` of dropped pairs whose images are to be stored.
-
-    Raises:
-        DatasetError: kept rows and image rows are not the same pairs.
-        StorageError: an upload failed, or the temporary folder is full.
-    """
-    with temporary_folder() as folder:
-        files, places = _write_images(image_rows, folder, "images", shard_index)
-        dropped_files, dropped_places = _write_images(dropped_rows, folder, "dropped", shard_index)
-        placed = [_place(row, places, dropped_places) for row in rows]
-        _check_same_pairs(placed, places.keys(), dropped_places.keys(), shard_index)
-        files += dropped_files
-        if placed:
-            files.insert(0, write_manifest_file(placed, folder / "manifest.parquet"))
-        parts = tuple(upload_part(store, file, run_id, shard_index) for file in files)
-    return PublishedShard(
-        run_id=run_id, shard_index=shard_index, parts=parts, funnel=count_rows(placed).check()
-    )
 
 
 @contextmanager
@@ -110,107 +80,162 @@ def temporary_folder() -> Iterator[Path]:
         ) from error
 
 
-def _write_images(
-    rows: Iterable[Mapping[str, Any]], folder: Path, kind: PartKind, shard_index: int
-) -> tuple[list[PartFile], dict[str, _Place]]:
-    """Return part files, and key and row of each pair by its id."""
-    files, places = write_image_files(rows, folder, kind=kind)
-    keys = [part_key(file, shard_index) for file in files]
-    return files, {name: (keys[place.file_index], place.row) for name, place in places.items()}
+def write_manifest_file(
+    rows: Iterable[Mapping[str, Any]], folder: Path, shard_index: int
+) -> PartFile:
+    """Write manifest rows; equal rows give equal bytes."""
+    path = folder / "manifest.parquet"
+    table = pa.Table.from_pylist(list(rows), schema=MANIFEST_SCHEMA)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        row_group_size=_MANIFEST_ROW_GROUP,
+        write_page_checksum=True,
+    )
+    return _describe(path, "manifest", shard_index, table.num_rows)
 
 
-def _place(
-    row: Mapping[str, Any], kept: Mapping[str, _Place], dropped: Mapping[str, _Place]
-) -> dict[str, Any]:
-    """Return a row that says where its images stand."""
-    name = row["pair_id"]
-    part, index = kept.get(name) or dropped.get(name) or (None, None)
-    return {**row, "image_part": part, "image_row": index}
+class ImageFiles:
+    """Part files of images under way, as many as the rows need; one row group is in memory."""
+
+    def __init__(
+        self,
+        folder: Path,
+        shard_index: int,
+        *,
+        kind: PartKind = "images",
+        row_group_bytes: int = _IMAGE_ROW_GROUP_BYTES,
+        part_bytes: int = _IMAGE_PART_BYTES,
+    ) -> None:
+        """Begin.
+
+        Args:
+            folder: Where the files go.
+            shard_index: Goes into the names of the parts.
+            kind: Images of kept or of dropped pairs.
+            row_group_bytes: Most image bytes of a row group, if it has two rows or more.
+            part_bytes: Image bytes at which a file is closed.
+        """
+        self.places: dict[str, Place] = {}
+        """Where each pair's images stand, by its pair_id; complete once `finish` has returned."""
+        self._folder, self._shard_index, self._kind = folder, shard_index, kind
+        self._row_group_bytes, self._part_bytes = row_group_bytes, part_bytes
+        self._files: list[PartFile] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._group: list[Mapping[str, Any]] = []
+        self._group_bytes = self._file_bytes = 0
+        self._pair_ids: list[str] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row that `rows.image_row` made."""
+        num_bytes = sum(len(row[name]["bytes"]) for name in IMAGE_FIELDS)
+        # A single row may be larger than a group should be; it still has to go somewhere.
+        if self._group and self._group_bytes + num_bytes > self._row_group_bytes:
+            self._write_group()
+        self._group.append(row)
+        self._group_bytes += num_bytes
+
+    def finish(self) -> list[PartFile]:
+        """Write what is left and return the files."""
+        if self._group:
+            self._write_group()
+        self._close_file()
+        return self._files
+
+    def _write_group(self) -> None:
+        if self._writer is None:
+            self._writer = _image_writer(self._path)
+        self._pair_ids += [row["pair_id"] for row in self._group]
+        table = pa.Table.from_pylist(self._group, schema=IMAGES_SCHEMA)
+        self._writer.write_table(table, row_group_size=len(self._group))
+        self._file_bytes += self._group_bytes
+        self._group, self._group_bytes = [], 0
+        # A part ends with a row group, so it may exceed its bound by one of them.
+        if self._file_bytes >= self._part_bytes:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        file = _describe(self._path, self._kind, self._shard_index, len(self._pair_ids))
+        self.places |= {name: (file.key, row) for row, name in enumerate(self._pair_ids)}
+        self._files.append(file)
+        self._writer, self._file_bytes, self._pair_ids = None, 0, []
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._kind}-{len(self._files):05d}.parquet"
 
 
-def part_key(file: PartFile, shard_index: int) -> str:
-    """Return the key that a part file gets in the dataset."""
-    return f"{file.kind}/part-{shard_index:05d}-{file.sha256[:8]}.parquet"
-
-
-def verify_part(store: ObjectStore, part: PartInfo, *, rehash: bool = False) -> None:
-    """Check that a part is there and unharmed: size and etag, or the content if the etag differs.
-
-    Args:
-        store: The dataset.
-        part: What is expected.
-        rehash: Read the content in any case.
-
-    Raises:
-        DatasetError: it is missing, or not what it was.
-    """
-    where = f"part {store.uri}/{part.key}"
-    try:
-        info = store.stat(part.key)
-    except NotFoundError as error:
-        raise DatasetError(
-            f"{where} is missing; restore it, or have its shard made again"
-        ) from error
-    if info.size_bytes != part.size_bytes:
-        raise DatasetError(f"{where} has {info.size_bytes} bytes, expected {part.size_bytes}")
-    if not rehash and info.etag == part.etag:
-        return
-    found = sha256_of(store, part.key)
-    if found != part.sha256:
-        raise DatasetError(f"{where} is damaged: SHA-256 {found}, expected {part.sha256}")
-
-
-def upload_part(store: ObjectStore, file: PartFile, run_id: str, shard_index: int) -> PartInfo:
-    """Put a part file into the store, unless a twin just did, and check what arrived.
-
-    Raises:
-        StorageError: the upload failed, or the store holds something else.
-    """
-    key = part_key(file, shard_index)
-    info = _find_fresh(store, key) or store.upload_file(key, file.path)
-    is_hash = info.etag == file.sha256  # on a local folder; else reading back is worth its price
-    found = file.sha256 if is_hash else sha256_of(store, key)
-    if found != file.sha256:
-        raise StorageError(
-            f"{store.uri}/{key} holds {info.size_bytes} bytes with SHA-256 {found}, expected "
-            f"{file.size_bytes} with {file.sha256}: check the store, delete the object, run again"
-        )
-    return PartInfo(
-        key=key,
-        kind=file.kind,
-        num_rows=file.num_rows,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
-        etag=info.etag or file.sha256,
-        shard_index=shard_index,
-        run_id=run_id,
+def _image_writer(path: Path) -> pq.ParquetWriter:
+    # Images are compressed already; dictionaries and statistics of them would only cost space.
+    return pq.ParquetWriter(
+        path,
+        IMAGES_SCHEMA,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=["pair_id"],
+        write_page_checksum=True,
     )
 
 
-def _find_fresh(store: ObjectStore, key: str) -> ObjectInfo | None:
-    """Return an object that is there and recent; an old one may be about to be collected."""
-    info = store.stat(key) if store.exists(key) else None
-    if info is None or info.modified_at is None:
-        return None
-    return info if datetime.now(UTC) - info.modified_at < _REUSABLE_FOR else None
+def _describe(path: Path, kind: PartKind, shard_index: int, num_rows: int) -> PartFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return PartFile(
+        path=path,
+        # At least five digits: shards from 100,000 on have more.
+        key=f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet",
+        kind=kind,
+        num_rows=num_rows,
+        size_bytes=path.stat().st_size,
+        sha256=digest,
+        shard_index=shard_index,
+    )
 
 
-def _check_same_pairs(
-    rows: list[dict[str, Any]],
-    with_images: Iterable[str],
-    with_dropped: Iterable[str],
-    shard_index: int,
-) -> None:
-    kept = {row["pair_id"] for row in rows if row["kept"]}
-    if odd := kept.symmetric_difference(with_images):
-        raise DatasetError(
-            f"shard {shard_index}: {len(odd)} pairs are either kept without images or have images "
-            f"without being kept, such as {min(odd)}"
-        )
-    if odd := kept.intersection(with_dropped):
-        raise DatasetError(
-            f"shard {shard_index}: {len(odd)} pairs are kept, but their images came as those of "
-            f"dropped ones, such as {min(odd)}"
-        )
-    if len({row["pair_id"] for row in rows}) != len(rows):
-        raise DatasetError(f"shard {shard_index} has a pair_id twice among {len(rows)} rows")
+def open_part(source: Any) -> pq.ParquetFile:
+    """Open a part so that a page which is not what was written is an error, not other rows.
+
+    Compressed text with a flipped bit often still decompresses, to other text.
+    """
+    return pq.ParquetFile(source, page_checksum_verification=True)
+
+
+def iter_batches(
+    file: pq.ParquetFile,
+    batch_rows: int,
+    columns: Iterable[str] | None = None,
+    row_groups: Iterable[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows of a part, holding one row group: over several, pyarrow reads ahead to the end.
+
+    Rows are counted, because the header of a page has no checksum and a damaged one can end the
+    rows of its group early without an error of pyarrow's.
+
+    Args:
+        columns: Present names of columns; those that the part lacks are left out. None: all.
+        row_groups: Which of them to read; None: all.
+
+    Raises:
+        pa.ArrowInvalid: there are not as many rows as the file says.
+    """
+    # The file may call columns what an earlier version called them.
+    names = present_names(file.schema_arrow).names
+    stored = dict(zip(names, file.schema_arrow.names, strict=True))
+    wanted = None if columns is None else [stored[name] for name in columns if name in stored]
+    num_said = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    _compare_rows(file.metadata.num_rows, sum(num_said))
+    for group in range(file.num_row_groups) if row_groups is None else row_groups:
+        num_read = 0
+        for batch in file.iter_batches(batch_rows, [group], wanted, use_threads=False):
+            num_read += batch.num_rows
+            yield batch.rename_columns(present_names(batch.schema).names)
+        _compare_rows(num_said[group], num_read)
+
+
+def _compare_rows(num_said: int, num_read: int) -> None:
+    if num_read != num_said:
+        raise pa.ArrowInvalid(f"expected {num_said} rows, got {num_read}")

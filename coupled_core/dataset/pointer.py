@@ -4,7 +4,6 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from coupled_core.errors import ConflictError, DatasetError, NotFoundError
 from coupled_core.storage.store import ObjectStore
@@ -66,8 +65,7 @@ def move_pointer(
     not pass for the one that was read, and a write whose answer was lost is told from a rival's.
 
     Args:
-        store: The dataset.
-        pointer: As it was read; None: there was none.
+        pointer: What was read; None: there was none.
         snapshot_id: Where it shall point.
         action: Why, for people who open the file.
         removing: Snapshots that are being deleted; None: those that the pointer named.
@@ -78,7 +76,18 @@ def move_pointer(
     if removing is None:
         removing = pointer.removing if pointer else ()
     move_id = uuid.uuid4().hex
-    data = _encode(pointer, snapshot_id, action=action, removing=removing, move_id=move_id)
+    # Marks for deletion are written over the same snapshot: what was current before stays that.
+    is_same = pointer is not None and pointer.snapshot_id == snapshot_id
+    plain = {
+        "snapshot_id": snapshot_id,
+        "previous": pointer and (pointer.previous if is_same else pointer.snapshot_id),
+        "action": action,
+        "moved_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "move_id": move_id,
+        "removing": list(removing),
+    }
+    plain = {name: value for name, value in plain.items() if value not in (None, [])}
+    data = json.dumps(plain).encode()
     try:
         if pointer is None:
             store.write_if_absent(POINTER_KEY, data)
@@ -89,21 +98,3 @@ def move_pointer(
         found = read_pointer(store)
         return found is not None and found.move_id == move_id
     return True
-
-
-def _encode(
-    pointer: Pointer | None, snapshot_id: str, *, action: str, removing: Any, move_id: str
-) -> bytes:
-    is_same = pointer is not None and pointer.snapshot_id == snapshot_id
-    before = pointer.snapshot_id if pointer else None
-    plain = {
-        "snapshot_id": snapshot_id,
-        "previous": pointer.previous if pointer and is_same else before,
-        "action": action,
-        "moved_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "move_id": move_id,
-        "removing": list(removing),
-    }
-    return json.dumps(
-        {key: value for key, value in plain.items() if value not in (None, [])}
-    ).encode()

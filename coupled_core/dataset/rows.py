@@ -1,19 +1,20 @@
 """From the records of the stages to rows of the manifest and of the image parts."""
 
-# ruff: noqa: D102  (the fields of GenerationFacts mean what their columns mean)
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-from coupled_core.dataset.backgrounds import split_of_background
+from coupled_core.dataset.backgrounds import partition_of_background
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.images import EncodedImage
+from coupled_core.filters import name_numbers
 from coupled_core.records import (
     Decision,
+    EditInstruction,
     EntityMask,
+    GenerationProvenance,
     GroupSplit,
     ImageDescriptor,
     PairScores,
@@ -23,10 +24,11 @@ from coupled_core.records import (
     RejectReason,
     Status,
 )
-from coupled_core.runs.identity import quarantined_id
 
 Row = dict[str, Any]
-Descriptors = tuple[ImageDescriptor, ...]
+"""A row of the manifest, or of a part of images, by column."""
+_SCORING_FACTS = ("sam_model", "clip_model", "metric_version", "content_filter_version")
+"""Facts of a run that only stand in rows of scored pairs."""
 
 
 @dataclass(frozen=True)
@@ -59,50 +61,7 @@ class PlannedPair:
     attempt: int = 1
 
 
-class GenerationFacts(Protocol):
-    """What we write down about the generator; `generation` has a dataclass with these fields."""
-
-    @property
-    def base_model(self) -> str: ...
-    @property
-    def base_model_revision(self) -> str | None: ...
-    @property
-    def schedule_id(self) -> str: ...
-    @property
-    def coupling_mode(self) -> str: ...
-    @property
-    def num_inference_steps(self) -> int: ...
-    @property
-    def guidance_scale(self) -> float | None: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def max_sequence_length(self) -> int: ...
-    @property
-    def entity_text(self) -> str: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def license(self) -> str: ...
-    @property
-    def use_restrictions(self) -> str: ...
-
-
-_GENERATION_COLUMNS = (
-    "base_model",
-    "base_model_revision",
-    "schedule_id",
-    "coupling_mode",
-    "num_inference_steps",
-    "guidance_scale",
-    "max_sequence_length",
-    "entity_text",
-    "dtype",
-    "license",
-    "use_restrictions",
-)
+_UNWRITTEN = EditInstruction(None, missing="the splitter wrote none")
 
 
 @dataclass(frozen=True)
@@ -115,7 +74,7 @@ class EncodedPair:
     """PNG, 8-bit grey, 255 on the entity."""
     mask_1: bytes
     extension: str = "png"
-    """Of the images; masks are PNG."""
+    """What the names of the images end with; masks are PNG."""
 
 
 def complete_row(*stages: Mapping[str, Any]) -> Row:
@@ -137,17 +96,16 @@ def failed_row(
 ) -> Row:
     """Return the row of a pair that the split stage (`split` is None) or a later one gave up."""
     known: Row = {} if split is None else split_columns(split, pair)
+    # Answers that could not be used were paid for all the same.
     if rejection.llm_cost_usd:
         known = {**known, "llm_cost_usd": _llm_share(rejection.llm_cost_usd, pair)}
     return complete_row(plan_columns(pair, run), known, _refusal(Status.FAILED, rejection))
 
 
-def quarantined_row(bad: QuarantinedRow, shard_index: int, run: RunFacts) -> Row:
+def quarantined_row(bad: QuarantinedRow, pair_id: str, shard_index: int, run: RunFacts) -> Row:
     """Return the row that stands for an unusable row of the prompt set."""
     identity = {
-        "pair_id": quarantined_id(
-            source_file=bad.source_file, source_row=bad.source_row, message=bad.message
-        ),
+        "pair_id": pair_id,
         "group_id": bad.group_id,
         "shard_index": shard_index,
         "source_file": bad.source_file,
@@ -160,6 +118,7 @@ def quarantined_row(bad: QuarantinedRow, shard_index: int, run: RunFacts) -> Row
 def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
     """Return what is known before anything ran."""
     group, (first, second) = pair.group, pair.image_indices
+    # Sorted keys, since equal rows must give equal bytes and so parts of the same name.
     extra = json.dumps(dict(group.extra), default=str, sort_keys=True) if group.extra else None
     return {
         "pair_id": pair.pair_id,
@@ -181,13 +140,20 @@ def plan_columns(pair: PlannedPair, run: RunFacts) -> Row:
 def split_columns(split: GroupSplit, pair: PlannedPair) -> Row:
     """Return what the splitter said about a pair."""
     first, second = pair.image_indices
+    written = split.edit_instructions
+    forth = written.get((first, second), _UNWRITTEN)
+    back = written.get((second, first), _UNWRITTEN)
     return {
-        "split": split_of_background(split.background_prompt),
+        "partition": partition_of_background(split.background_prompt),
         "background_prompt": split.background_prompt,
         "entity_0": split.entity_prompts[first],
         "entity_1": split.entity_prompts[second],
-        "edit_instruction": split.edit_instructions[first, second],
-        "inverse_instruction": split.edit_instructions[second, first],
+        "edit_instruction": forth.text,
+        "inverse_instruction": back.text,
+        "instruction_source": forth.source,
+        "inverse_source": back.source,
+        "instruction_missing": forth.missing,
+        "inverse_missing": back.missing,
         "variation_kind": split.variation_kind,
         "split_source": split.source,
         "split_model": split.model,
@@ -198,7 +164,7 @@ def split_columns(split: GroupSplit, pair: PlannedPair) -> Row:
 
 
 def generation_columns(
-    facts: GenerationFacts,
+    provenance: GenerationProvenance,
     *,
     size_px: tuple[int, int],
     generate_seconds: float,
@@ -208,14 +174,14 @@ def generation_columns(
     """Return how the images of a pair were made.
 
     Args:
-        facts: The generator's provenance.
-        size_px: (width, height) of the images, which a group may set for itself.
+        provenance: How the generator makes images, unless a group asks for another size.
+        size_px: (width, height) of the images.
         generate_seconds: Wall time of the sample.
-        device_name: Where it ran.
         num_pairs: Pairs of the sample, which share its cost.
     """
+    # A group may ask for a size of its own, and another machine may have made a batch.
     return {
-        **{name: getattr(facts, name) for name in _GENERATION_COLUMNS},
+        **vars(provenance),
         "width": size_px[0],
         "height": size_px[1],
         "device_name": device_name,
@@ -235,20 +201,19 @@ def image_columns(images: EncodedPair) -> Row:
 
 
 def score_columns(
-    scores: PairScores, masks: tuple[EntityMask, EntityMask], run: RunFacts, seen: Descriptors = ()
+    scores: PairScores,
+    masks: tuple[EntityMask, EntityMask],
+    run: RunFacts,
+    seen: tuple[ImageDescriptor, ...] = (),
 ) -> Row:
     """Return how a pair was measured; `seen` describes both images, or is empty."""
-    row: Row = dict(vars(scores))
+    row: Row = name_numbers(scores, masks)
     for name, mask in zip(("mask_0", "mask_1"), masks, strict=True):
-        row[f"{name}_area_fraction"] = mask.area_fraction
-        row[f"{name}_predicted_iou"] = mask.predicted_iou
         row[f"{name}_touches_border"] = mask.touches_border
-    row["sam_model"] = run.sam_model
-    row["clip_model"] = run.clip_model
-    row["metric_version"] = run.metric_version
-    row["content_filter_version"] = run.content_filter_version
+    row |= {name: getattr(run, name) for name in _SCORING_FACTS}
     for number, descriptor in enumerate(seen):
         row[f"image_{number}_clip_code"] = descriptor.clip_code
+    # An empty list says that a filter ran and found nothing; null says that none ran.
     if run.content_filter_version is not None:
         row["content_concepts"] = sorted({c for each in seen for c in each.concepts})
     return row
@@ -256,12 +221,12 @@ def score_columns(
 
 def decision_columns(decision: Decision) -> Row:
     """Return whether a scored pair is kept, and why not."""
-    reasons = [reason.value for reason in decision.reject_reasons]
+    reasons = [str(reason) for reason in decision.reject_reasons]
     return {"kept": decision.kept, "reject_reasons": reasons, "status": Status.OK.value}
 
 
 def image_row(pair_id: str, images: EncodedPair) -> Row:
-    """Return the row of a kept pair in an image part."""
+    """Return the row of a pair in an image part."""
     row: Row = {"pair_id": pair_id}
     for name, image in (("image_0", images.image_0), ("image_1", images.image_1)):
         row[name] = {"bytes": image.data, "path": f"{pair_id}_{name}.{images.extension}"}
@@ -279,16 +244,8 @@ def _llm_share(group_usd: float, pair: PlannedPair) -> float:
 
 
 def _run_columns(run: RunFacts) -> Row:
-    return {
-        "run_id": run.run_id,
-        "config_sha256": run.config_sha256,
-        "created_at": run.created_at,
-        "package_version": run.package_version,
-        "torch_version": run.torch_version,
-        "diffusers_version": run.diffusers_version,
-        "code_revision": run.code_revision,
-        "ai_generated": True,
-    }
+    facts = {name: value for name, value in vars(run).items() if name not in _SCORING_FACTS}
+    return {**facts, "ai_generated": True}
 
 
 def _refusal(status: Status, rejection: Rejection) -> Row:

@@ -4,13 +4,15 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from coupled_core.config import fingerprint
 from coupled_core.dataset.columns import SCHEMA_VERSION, check_schema_version
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.errors import DatasetError
+
+SNAPSHOT_FOLDER = "snapshots/"
 
 
 class InputInfo(BaseModel):
@@ -36,11 +38,15 @@ class RunInfo(BaseModel):
     inputs: tuple[InputInfo, ...]
     package_version: str
     metric_version: str | None = None
-    """Of its scores; None: an early version did not write it down."""
-    split_rule: str | None = None
-    """Version of the rule that assigned its rows to train, val and test; None: the first."""
+    """Version of the definitions behind its scores; None: an early version did not write it."""
+    partition_rule: str | None = Field(
+        default=None, validation_alias=AliasChoices("partition_rule", "split_rule")
+    )
+    """Version of the rule that put its rows into train, val and test; None: the first.
+
+    Snapshots of major version 1 call it split_rule."""
     funnel: Funnel = Funnel()
-    """Of the run's rows in this snapshot; the commit fills it."""
+    """Counts of the run's rows in this snapshot; the commit fills it."""
     recut: dict[str, float] | None = None
     """Thresholds that decided last, where they are not those of `config`."""
 
@@ -88,6 +94,7 @@ class Snapshot(BaseModel):
             action=action,
             details=details or {},
             runs=runs,
+            # Sorted, so that it does not matter which shard was finished first.
             parts=tuple(sorted(parts, key=lambda part: part.key)),
         )
         digest = _content_sha256(draft.model_dump(mode="json"))
@@ -103,13 +110,14 @@ class Snapshot(BaseModel):
         """
         try:
             plain = json.loads(data)
+            # The id ends with a hash of the content: a damaged or exchanged file does not fit it.
             if not snapshot_id.endswith("-" + _content_sha256(plain)[:12]):
                 raise ValueError("its content does not match its checksum")
             check_schema_version(plain["schema_version"], f"snapshot {snapshot_id}")
             return cls.model_validate(plain)
         except (ValueError, KeyError, AttributeError, ValidationError) as error:
             raise DatasetError(
-                f"snapshot {snapshot_id} is damaged ({error}); restore snapshots/{snapshot_id}.json"
+                f"snapshot {snapshot_id} is damaged ({error}); restore {snapshot_key(snapshot_id)}"
             ) from error
 
     def to_bytes(self) -> bytes:
@@ -126,19 +134,30 @@ class Snapshot(BaseModel):
         """The runs that have rows here."""
         return tuple(run.run_id for run in self.runs)
 
+    def run_of(self, part: PartInfo) -> RunInfo:
+        """Return the run that made the rows of a part.
+
+        Raises:
+            DatasetError: the snapshot names none; no commit writes such a one.
+        """
+        found = [run for run in self.runs if run.run_id == part.run_id]
+        if not found:
+            raise DatasetError(f"{self.key} names no run {part.run_id}, of its part {part.key}")
+        return found[0]
+
     @property
     def funnel(self) -> Funnel:
         """The funnel of all runs together."""
         return sum((run.funnel for run in self.runs), Funnel())
 
     def parts_of(self, kind: str) -> tuple[PartInfo, ...]:
-        """Return the parts of one kind, "manifest" or "images"."""
+        """Return the parts of one kind: "manifest", "images" or "dropped"."""
         return tuple(part for part in self.parts if part.kind == kind)
 
 
 def snapshot_key(snapshot_id: str) -> str:
     """Return where a snapshot file stands."""
-    return f"snapshots/{snapshot_id}.json"
+    return f"{SNAPSHOT_FOLDER}{snapshot_id}.json"
 
 
 def _content_sha256(plain: dict[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 import io
 import json
-from typing import Any
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,29 +12,70 @@ import pyarrow.parquet as pq
 from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.storage.store import ObjectStore
 
+WORK_FOLDER = "work/"
 GENERATED, SCORED = "generated", "scored"
 """The stages that keep batches, and the folders of their work."""
-_DONE = "done.json"
+DONE = "done.json"
+"""The marker of a finished shard; the last thing that it writes and the last that is removed."""
+_KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/((?P<shard>\d{{5,}})/)?(?P<name>.+)")
 
 
-def _read_or_none(store: ObjectStore, key: str) -> bytes | None:
-    try:
-        return store.read(key)
-    except NotFoundError:
+class WorkKey(NamedTuple):
+    """Where an object below `work/` belongs."""
+
+    run_id: str
+    shard_index: int | None
+    """None: to the run as a whole."""
+    name: str
+    """What its owner calls it, such as `done.json` or `generated/batch-00000.parquet`."""
+
+
+class ShardObject(NamedTuple):
+    """One object that a shard of a run has stored."""
+
+    shard_index: int
+    name: str
+
+
+def work_prefix(run_id: str, shard_index: int) -> str:
+    """Return what the keys of a shard's work begin with.
+
+    The shard has at least five digits, so that keys sort by it; shards from 100,000 on have more.
+    """
+    return f"{WORK_FOLDER}{run_id}/{shard_index:05d}/"
+
+
+def parse_work_key(key: str) -> WorkKey | None:
+    """Return where an object below `work/` belongs; None: to no run."""
+    match = _KEY.fullmatch(key)
+    if match is None:
         return None
+    shard = match["shard"]
+    return WorkKey(match["run"], None if shard is None else int(shard), match["name"])
+
+
+def list_work(store: ObjectStore, run_id: str) -> Iterator[ShardObject]:
+    """Yield everything that the shards of a run have stored, from one listing."""
+    for info in store.list(f"{WORK_FOLDER}{run_id}/"):
+        found = parse_work_key(info.key)
+        if found is not None and found.shard_index is not None:
+            yield ShardObject(found.shard_index, found.name)
 
 
 class WorkFolder:
-    """Objects below `work/<run_id>/<shard>/`. Each is written whole: what exists is complete."""
+    """The work of one shard. Each object is written whole: what exists is complete."""
 
     def __init__(self, store: ObjectStore, run_id: str, shard_index: int) -> None:
         self._store = store
-        self.prefix = f"work/{run_id}/{shard_index:05d}/"
+        self.prefix = work_prefix(run_id, shard_index)
 
     def read_json(self, name: str) -> Any | None:
         """Return what `write_json` stored under a name like "split.json"; None: not there yet."""
-        data = _read_or_none(self._store, self.prefix + name)
-        return None if data is None else self._parsed(name, data)
+        data = self._read(name)
+        try:
+            return None if data is None else json.loads(data)
+        except ValueError as error:
+            raise self._damaged(name) from error
 
     def write_json(self, name: str, value: Any) -> None:
         """Store a JSON value."""
@@ -41,11 +84,9 @@ class WorkFolder:
     def read_table(self, stage: str, batch: int) -> pa.Table | None:
         """Return a stage's table of a batch; None: not there yet."""
         name = _batch_name(stage, batch)
-        data = _read_or_none(self._store, self.prefix + name)
-        if data is None:
-            return None
+        data = self._read(name)
         try:
-            return pq.read_table(io.BytesIO(data))
+            return None if data is None else pq.read_table(io.BytesIO(data))
         except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
             raise self._damaged(name) from error
 
@@ -53,6 +94,7 @@ class WorkFolder:
         """Return the keys of a batch's samples, without reading their images; None: no batch."""
         name = _batch_name(stage, batch)
         try:
+            # Parquet keeps columns apart: the images beside the keys are not fetched.
             with self._store.open_input(self.prefix + name) as source:
                 keys: list[str] = pq.read_table(source, columns=["key"]).column(0).to_pylist()
                 return keys
@@ -71,28 +113,25 @@ class WorkFolder:
 
     def batches(self, stage: str) -> list[int]:
         """Return the indices of the batches that a stage has finished, ascending."""
-        found = self._store.list(f"{self.prefix}{stage}/batch-")
-        return sorted(int(info.key[-len("00000.parquet") : -len(".parquet")]) for info in found)
+        before = f"{self.prefix}{stage}/batch-"
+        return sorted(
+            int(info.key.removeprefix(before).removesuffix(".parquet"))
+            for info in self._store.list(before)
+        )
 
     def read_done(self) -> Any | None:
         """Return what the finished shard left for the commit; None: it is not finished."""
-        return self.read_json(_DONE)
+        return self.read_json(DONE)
 
     def write_done(self, value: Any) -> None:
         """Mark the shard finished; the last thing that it writes."""
-        self.write_json(_DONE, value)
+        self.write_json(DONE, value)
 
-    def clear(self) -> None:
-        """Remove everything, the marker last: a half-cleared shard still counts as finished."""
-        keys = [info.key for info in self._store.list(self.prefix)]
-        for key in sorted(keys, key=lambda key: key.endswith("/" + _DONE)):
-            self._store.delete(key)
-
-    def _parsed(self, name: str, data: bytes) -> Any:
+    def _read(self, name: str) -> bytes | None:
         try:
-            return json.loads(data)
-        except ValueError as error:
-            raise self._damaged(name) from error
+            return self._store.read(self.prefix + name)
+        except NotFoundError:
+            return None
 
     def _damaged(self, name: str) -> StorageError:
         where = f"{self._store.uri}/{self.prefix}"

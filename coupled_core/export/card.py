@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from coupled_core.export.catalogue import FORMATS
-from coupled_core.export.licenses import hub_license, license_names, license_url
-from coupled_core.export.marker import DISCLOSURE
+from coupled_core.export.format import describe_formats
+from coupled_core.export.parquet_files import Field
 from coupled_core.export.plan import DatasetFacts, ExportPlan
+from coupled_core.export.terms import DISCLOSURE, hub_license, license_names, license_url
 
 CARD = "README.md"
 _SIZES = (
@@ -21,28 +21,16 @@ _SIZES = (
 )
 
 
-class DescribedColumn(Protocol):
-    """A column as the card lists it."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def meaning(self) -> str:
-        """What it says, in a sentence."""
-
-
 def render_card(
     format_name: str,
     plan: ExportPlan,
     data_files: Mapping[str, str] | None = None,
-    columns: Sequence[DescribedColumn] = (),
+    columns: Sequence[Field] = (),
 ) -> bytes:
     """Return the card of an export.
 
     Args:
-        format_name: A key of `catalogue.FORMATS`.
+        format_name: As `coupled export` takes it.
         plan: What is exported.
         data_files: Pattern of the files of each split, where `datasets` can load them.
         columns: To be listed.
@@ -119,10 +107,15 @@ def _summary(format_name: str, plan: ExportPlan) -> str:
         "Pairs of generated images that share one background and differ in what stands in it, "
         "with an instruction that turns one into the other. "
         f"{plan.facts.num_pairs} pairs as {plan.num_edits} directed edits "
-        f"(directions: {plan.selection.directions}), from snapshot "
-        f"`{plan.snapshot.snapshot_id}`.\n\nFormat: {FORMATS[format_name]}. "
+        f"(directions: {plan.selection.directions}){_left_out(plan.facts)}, from snapshot "
+        f"`{plan.snapshot.snapshot_id}`.\n\nFormat: {describe_formats()[format_name]}. "
         "`export.json` says the same for programs; `sha256sum -c checksums.sha256` checks files."
     )
+
+
+def _left_out(facts: DatasetFacts) -> str:
+    count = facts.num_edits_without_instruction
+    return f"; {count} more were left out for want of an instruction" if count else ""
 
 
 def _terms(facts: DatasetFacts) -> str:
@@ -139,7 +132,9 @@ def _terms(facts: DatasetFacts) -> str:
 def _contents(plan: ExportPlan) -> str:
     facts = plan.facts
     lines = ["| | pairs |", "|---|---|"]
-    lines += [f"| split {name} | {facts.pairs_by_split[name]} |" for name in plan.splits]
+    lines += [
+        f"| partition {name} | {facts.pairs_by_partition[name]} |" for name in plan.partitions
+    ]
     lines += [
         f"| variation {_cell(n)} | {count} |"
         for n, count in sorted(facts.pairs_by_variation.items())
@@ -148,7 +143,7 @@ def _contents(plan: ExportPlan) -> str:
         f"| {width} x {height} pixels | {count} |"
         for (width, height), count in sorted(facts.pairs_by_size.items())
     ]
-    note = "Splits go by background: none is in two of them."
+    note = "Partitions go by background: none is in two of them."
     return "\n".join(lines) + f"\n\n{note}"
 
 

@@ -12,10 +12,9 @@ import pyarrow as pa
 
 from coupled_core.dataset.columns import IMAGE_FIELDS, MANIFEST_SCHEMA
 from coupled_core.export.folder import FileInfo
-from coupled_core.export.licenses import license_names, license_url
-from coupled_core.export.marker import DISCLOSURE
-from coupled_core.export.parquet_shard import Column
+from coupled_core.export.parquet_files import Field
 from coupled_core.export.plan import DatasetFacts, ExportPlan
+from coupled_core.export.terms import DISCLOSURE, license_names, license_url
 
 CROISSANT = "croissant.json"
 _PARQUET = "application/x-parquet"
@@ -35,7 +34,7 @@ def describe_shards(
     plan: ExportPlan,
     shards: Sequence[FileInfo],
     data_files: Mapping[str, str],
-    columns: Sequence[Column],
+    columns: Sequence[Field],
 ) -> bytes:
     """Return the metadata of a Parquet export; its paths are relative to the export."""
     files = [_file_object(info.path, info.path, info.size_bytes, info.sha256) for info in shards]

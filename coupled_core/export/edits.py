@@ -1,7 +1,7 @@
 """What every format is made from: pairs with their images, and directed edits."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ DIRECTIONS: Mapping[str, tuple[Direction, ...]] = {
 
 
 @dataclass(frozen=True)
-class EncodedImage:
+class ImageFile:
     """One image of a pair as a file."""
 
     name: str
@@ -30,10 +30,10 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class ExportedPair:
-    """A kept pair: its manifest row (the columns of `pair_rows.COLUMNS`) and its images."""
+    """A kept pair: its manifest row (the columns of `plan.COLUMNS`) and its images."""
 
     row: Mapping[str, Any]
-    images: tuple[EncodedImage, EncodedImage]
+    images: tuple[ImageFile, ImageFile]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class DirectedEdit:
     """One training example: turn `source` into `target` by `instruction`."""
 
     direction: Direction
-    source: EncodedImage
-    target: EncodedImage
+    source: ImageFile
+    target: ImageFile
     instruction: str
     source_caption: str
     target_caption: str
@@ -82,16 +82,26 @@ class SeenEdit:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def edits_of(pair: ExportedPair, directions: Directions) -> Iterator[DirectedEdit]:
-    """Yield the edits of a pair, one for each direction asked for."""
-    for direction in DIRECTIONS[directions]:
+INSTRUCTIONS: Mapping[Direction, str] = {
+    "forward": "edit_instruction",
+    "backward": "inverse_instruction",
+}
+"""Column of the manifest that says how a pair is edited in a direction."""
+
+
+def edits_of(pair: ExportedPair, directions: Iterable[Direction]) -> Iterator[DirectedEdit]:
+    """Yield the edits of a pair, one for each of the directions.
+
+    Where the manifest has no instruction, the target's caption stands for it: what is shown last is
+    all that readers who need no instruction can be told.
+    """
+    for direction in directions:
         first, second = (0, 1) if direction == "forward" else (1, 0)
-        name = "edit_instruction" if direction == "forward" else "inverse_instruction"
         yield DirectedEdit(
             direction=direction,
             source=pair.images[first],
             target=pair.images[second],
-            instruction=pair.row[name],
+            instruction=pair.row[INSTRUCTIONS[direction]] or pair.row[f"prompt_{second}"],
             source_caption=pair.row[f"prompt_{first}"],
             target_caption=pair.row[f"prompt_{second}"],
             source_entity=pair.row[f"entity_{first}"],

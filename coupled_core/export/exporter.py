@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.config import fingerprint
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError
 from coupled_core.export.card import CARD, render_card
 from coupled_core.export.edits import edits_of, seen_edit
 from coupled_core.export.folder import CHECKSUMS, MARKER, ExportFolder, FileInfo, UnitReport
 from coupled_core.export.format import ExportFormat, UnitWriter
-from coupled_core.export.marker import describe_export
 from coupled_core.export.pair_images import read_pairs
-from coupled_core.export.pair_rows import Row, Selection, iter_windows
 from coupled_core.export.pairing import check_pairing
-from coupled_core.export.plan import ExportPlan, UnitAssigner, UnitId, plan_export
+from coupled_core.export.plan import (
+    ExportPlan,
+    Selection,
+    UnitAssigner,
+    UnitId,
+    iter_windows,
+    plan_export,
+)
+from coupled_core.export.terms import describe_export
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectStore
 from coupled_core.version import package_version
@@ -80,14 +87,14 @@ def export_identity(snapshot: Snapshot, export_format: ExportFormat, selection: 
         {
             "snapshot_id": snapshot.snapshot_id,
             "format": export_format.name,
-            "selection": {**vars(selection), "splits": list(selection.splits)},
+            "selection": {**vars(selection), "partitions": list(selection.partitions)},
             "package_version": package_version(),
         }
     )
 
 
 class _UnitPass:
-    """Streams the pairs once and feeds each to the writer of its unit; splits run side by side."""
+    """Streams the pairs once, each to the writer of its unit; partitions run side by side."""
 
     def __init__(
         self,
@@ -113,7 +120,8 @@ class _UnitPass:
     def _missing(self, done: set[UnitId]) -> Iterator[dict[str, tuple[Row, UnitId]]]:
         assigner = UnitAssigner(self._plan.selection)
         for window in iter_windows(self._store, self._plan.snapshot, self._plan.selection):
-            assigned = [(row, assigner.assign(row)) for row in window]
+            exported = [row for row in window if self._plan.selection.directions_of(row)]
+            assigned = [(row, assigner.assign(row)) for row in exported]
             yield {row["pair_id"]: (row, unit) for row, unit in assigned if unit not in done}
 
     def _write_window(self, missing: dict[str, tuple[Row, UnitId]]) -> None:
@@ -121,7 +129,7 @@ class _UnitPass:
         for pair in read_pairs(self._store, rows, as_png=self._format.as_png):
             unit = missing[pair.row["pair_id"]][1]
             target = self._open.get(unit) or self._begin(unit)
-            for edit in edits_of(pair, self._plan.selection.directions):
+            for edit in edits_of(pair, self._plan.selection.directions_of(pair.row)):
                 target.writer.add(edit)
                 target.digests[edit.key] = seen_edit(edit).digest()
             target.num_left -= 1

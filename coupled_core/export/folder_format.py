@@ -39,7 +39,7 @@ class FolderFormat:
     """Pairs the files of a finished export as the trainer does."""
     caption_path: Callable[[DirectedEdit], str] | None = None
     """Where the instruction stands as a text file of its own."""
-    keeps_splits: bool = False
+    keeps_partitions: bool = False
     as_png: bool = True
     writes_edits: bool = True
     max_shard_bytes: int = 250_000_000

@@ -1,62 +1,16 @@
 """What goes through the transformer at one step: the texts of a batch, and the call itself."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel
+from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import coupling_kwargs
-
-
-@dataclass(frozen=True)
-class TextEmbedding:
-    """One prompt as FLUX reads it."""
-
-    prompt_embeds: Tensor
-    """T5, (max_sequence_length, joint_attention_dim), with padding: FLUX attends to it."""
-    pooled_prompt_embeds: Tensor
-    """CLIP, (pooled_projection_dim,)."""
-
-
-class PromptEncoder:
-    """A pipeline's text encoders with a memory of recent prompts."""
-
-    def __init__(
-        self, pipeline: FluxPipeline, max_sequence_length: int, max_remembered: int = 256
-    ) -> None:
-        self._pipeline = pipeline
-        self._max_sequence_length = max_sequence_length
-        self._max_remembered = max_remembered
-        self._remembered: OrderedDict[str, TextEmbedding] = OrderedDict()
-        self.num_encoded = 0
-        """Prompts that went through the text encoders so far."""
-
-    def encode(self, prompts: Sequence[str]) -> list[TextEmbedding]:
-        """Return the embeddings in order, on the CPU: 4 MB a prompt of FLUX.1-dev."""
-        return [self._encode_one(prompt) for prompt in prompts]
-
-    def _encode_one(self, prompt: str) -> TextEmbedding:
-        if prompt in self._remembered:
-            self._remembered.move_to_end(prompt)
-            return self._remembered[prompt]
-        # One at a time: a batch would let the rounding of one prompt depend on its neighbours, and
-        # encoding is a thousandth of the time of denoising.
-        with torch.no_grad():
-            prompt_embeds, pooled, _ = self._pipeline.encode_prompt(
-                prompt, max_sequence_length=self._max_sequence_length
-            )
-        self.num_encoded += 1
-        embedding = TextEmbedding(prompt_embeds[0].cpu(), pooled[0].cpu())
-        self._remembered[prompt] = embedding
-        if len(self._remembered) > self._max_remembered:
-            self._remembered.popitem(last=False)
-        return embedding
-
+from coupled_core.generation.pipeline import TextEmbedding
 
 Phase = Literal["prefix", "middle", "suffix"]
 """Whether beta is exactly 0, between, or exactly 1 (see `generation.sampler`)."""
@@ -74,8 +28,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class TextRows:
-    """What the transformer reads at one step, one row a sequence of the batch."""
+class Conditioning:
+    """What the transformer reads at one step beside the latents, one row an image."""
 
     prompt_embeds: Tensor
     pooled: Tensor
@@ -114,7 +68,9 @@ class GroupBatch:
             entity_pooled=gather([text.pooled_prompt_embeds for text in entities]),
         )
 
-    def rows_at(self, phase: Phase, beta: Tensor, ablation: Ablation = THE_METHOD) -> TextRows:
+    def condition(
+        self, phase: Phase, beta: Tensor, ablation: Ablation = THE_METHOD
+    ) -> Conditioning:
         """Return text, pooled vector and beta of one step.
 
         Args:
@@ -123,9 +79,9 @@ class GroupBatch:
             ablation: which parts differ.
         """
         if phase == "prefix":
-            return TextRows(self.background, self.background_pooled, None)
+            return Conditioning(self.background, self.background_pooled, None)
         if phase == "suffix":
-            return TextRows(self.entity, self.entity_pooled, None)
+            return Conditioning(self.entity, self.entity_pooled, None)
         weight = beta.to(torch.promote_types(self.entity.dtype, torch.float32))
         weight = weight.to(self.entity.device)
         background = self.background[self.group_of_row]
@@ -134,7 +90,7 @@ class GroupBatch:
         share = torch.ones_like(double) if ablation.pooled_of_entity else double
         of_background = self.background_pooled[self.group_of_row]
         pooled = (1 - share) * of_background + share * self.entity_pooled
-        return TextRows(
+        return Conditioning(
             torch.cat([background, self.entity], dim=1),
             pooled.to(self.entity.dtype),
             coupling_kwargs(double, background.shape[1], self.entity.shape[1], *single),
@@ -145,7 +101,7 @@ def predict_velocity(
     transformer: FluxTransformer2DModel,
     latents: Tensor,
     timestep: Tensor,
-    rows: TextRows,
+    conditioning: Conditioning,
     image_ids: Tensor,
     guidance_scale: float | None,
 ) -> Tensor:
@@ -160,11 +116,11 @@ def predict_velocity(
         hidden_states=latents,
         timestep=timestep.expand(num_rows).to(latents.dtype) / 1000,
         guidance=guidance,
-        pooled_projections=rows.pooled,
-        encoder_hidden_states=rows.prompt_embeds,
-        txt_ids=latents.new_zeros(rows.prompt_embeds.shape[1], 3),
+        pooled_projections=conditioning.pooled,
+        encoder_hidden_states=conditioning.prompt_embeds,
+        txt_ids=latents.new_zeros(conditioning.prompt_embeds.shape[1], 3),
         img_ids=image_ids.to(latents.dtype),
-        joint_attention_kwargs=rows.joint_attention_kwargs,
+        joint_attention_kwargs=conditioning.joint_attention_kwargs,
         return_dict=False,
     )[0]
     return velocity

@@ -1,8 +1,9 @@
 """Generates the images of samples: the stage's one public door."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,74 +13,103 @@ from torch import Tensor
 from coupled_core.config import EntityText, GenerationConfig
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError
-from coupled_core.generation.base_model import load_pipeline
-from coupled_core.generation.batch import Group, PromptEncoder
-from coupled_core.generation.noise import compute_noise_levels, draw_noise, image_ids
-from coupled_core.generation.provenance import (
-    GenerationProvenance,
-    check_size,
-    resolve,
-    resolve_generation,
+from coupled_core.generation.batch import Group
+from coupled_core.generation.pipeline import (
+    PromptEncoder,
+    compute_noise_levels,
+    decode_latents,
+    draw_noise,
+    image_ids,
+    load_pipeline,
+    resolve_pipeline,
 )
-from coupled_core.generation.sampler import (
-    OnStep,
-    SamplerSettings,
-    sample_groups,
-)
+from coupled_core.generation.provenance import GenerationProvenance, check_size, resolve
+from coupled_core.generation.sampler import OnStep, SamplerSettings, sample_groups
 from coupled_core.records import GeneratedSample, Rejection, RejectReason, Sample
 from coupled_core.schedules.schedule import Schedule
 
-_PIXELS_AT_ONCE = 2**22
-"""Four images of 1024 x 1024; more would cost memory and gain nothing."""
+Key = TypeVar("Key", bound=Hashable)
+Made = TypeVar("Made")
 
 
-@torch.no_grad()
-def decode_latents(
-    pipeline: FluxPipeline, latents: Tensor, width: int, height: int
-) -> list[np.ndarray | None]:
-    """Decode packed latents in batches.
+def generate_alike(
+    samples: Sequence[Sample],
+    key_of: Callable[[Sample], Key],
+    generate: Callable[[list[Sample], Key], Sequence[Made | Rejection]],
+) -> list[Made | Rejection]:
+    """Generate those samples together that are alike, such as in size.
 
     Args:
-        pipeline: its autoencoder and image processor are used.
-        latents: (R, S_img, in_channels), clean.
-        width: pixels.
-        height: pixels.
+        samples: in any mixture.
+        key_of: what must be equal in a batch; ConfigError where a sample cannot be made at all.
+        generate: makes the samples of one key.
 
     Returns:
-        For each row an image, uint8 (height, width, 3) RGB, or None where latents or pixels are not
-        finite.
+        What was made of each sample, in their order.
     """
-    vae = pipeline.vae
-    unpacked = pipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
-    scaled = unpacked / vae.config.scaling_factor + vae.config.shift_factor
-    images: list[np.ndarray | None] = []
-    for chunk in scaled.split(max(1, _PIXELS_AT_ONCE // (width * height))):
-        pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
-        finite = (
-            chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)
-        ).tolist()
-        # Not a number has no colour; those rows are dropped below.
-        unit = pipeline.image_processor.postprocess(pixels.nan_to_num(), output_type="np")
-        levels = (unit * 255).round().astype(np.uint8)
-        images += [image if ok else None for image, ok in zip(levels, finite, strict=True)]
-    return images
+    outcomes: dict[int, Made | Rejection] = {}
+    alike: dict[Key, list[int]] = {}
+    for i, sample in enumerate(samples):
+        try:
+            alike.setdefault(key_of(sample), []).append(i)
+        except ConfigError as exc:
+            outcomes[i] = reject_sample(sample, str(exc))
+    for key, rows in alike.items():
+        made = generate([samples[i] for i in rows], key)
+        outcomes.update(zip(rows, made, strict=True))
+    return [outcomes[i] for i in range(len(samples))]
 
 
-__all__ = ["GenerationProvenance", "GroupGenerator", "load_generator", "resolve_generation"]
+def find_size(
+    sample: Sample, provenance: GenerationProvenance, pipeline: FluxPipeline
+) -> tuple[int, int]:
+    """Return width and height in pixels; raise ConfigError where the latents would not pack."""
+    multiple = pipeline.vae_scale_factor * 2
+    width = check_size("width", sample.group.width or provenance.width, multiple)
+    return width, check_size("height", sample.group.height or provenance.height, multiple)
 
-_Outcome = GeneratedSample | Rejection
+
+def require_finite(
+    sample: Sample, images: Sequence[np.ndarray | None], dtype: str, made_by: str = ""
+) -> tuple[np.ndarray, ...] | Rejection:
+    """Return a sample's images as `decode_latents` made them, or its rejection if one is None."""
+    finite = tuple(image for image in images if image is not None)
+    if len(finite) == len(images):
+        return finite
+    bad = [i for i, image in enumerate(images) if image is None]
+    return reject_sample(
+        sample,
+        f"{made_by}images {bad} of {len(images)} hold values that are not finite "
+        f"(dtype {dtype}; bfloat16 or float32 may help)",
+    )
 
 
-def load_generator(config: GenerationConfig) -> "GroupGenerator":
+def reject_sample(sample: Sample, message: str) -> Rejection:
+    """Return the rejection of a sample whose images could not be made."""
+    name = f"group {sample.group.group_id}, seed {sample.seed}"
+    return Rejection(RejectReason.GENERATION_FAILED, f"{name}: {message}")
+
+
+def load_generator(
+    config: GenerationConfig, pipeline: FluxPipeline | None = None
+) -> "GroupGenerator":
     """Load the base model and the schedule.
+
+    Args:
+        config: What to load, and how to use it.
+        pipeline: Used in place of a base model, and left as it is: its attention processors are
+            exchanged for the length of a call alone. None: load one.
 
     Raises:
         ConfigError: settings that do not work on this machine or with this model.
         ModelUnavailableError: the base model is missing, gated, or does not load.
         ScheduleError: the schedule is missing, or is for another mode.
     """
-    resolved = resolve(config)
-    pipeline = load_pipeline(resolved, config.offload)
+    if pipeline is None:
+        resolved = resolve(config)
+        pipeline = load_pipeline(resolved, config.offload)
+    else:
+        resolved = resolve_pipeline(config, pipeline)
     return GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
 
 
@@ -123,11 +153,13 @@ class GroupGenerator:
             num_inference_steps=num_inference_steps or self.provenance.num_inference_steps,
         )
         other = GroupGenerator(self._pipeline, schedule, provenance)
-        other._encoder = self._encoder
+        other._encoder = self._encoder  # texts do not depend on the schedule
         other._settings = replace(other._settings, ablation=ablation)
         return other
 
-    def generate(self, samples: Sequence[Sample], on_step: OnStep | None = None) -> list[_Outcome]:
+    def generate(
+        self, samples: Sequence[Sample], on_step: OnStep | None = None
+    ) -> list[GeneratedSample | Rejection]:
         """Generate one batch of samples; a sample's images do not depend on the others.
 
         On one device in float32 a sample alone and in a batch of 8 differ by rounding only: at most
@@ -135,30 +167,23 @@ class GroupGenerator:
 
         Args:
             samples: they may differ in number of images and in size; sizes are denoised one after
-            another.
+                another.
             on_step: called after each denoising step with (steps done, steps in all) of its size.
 
         Returns:
             For each sample, in order, its images, or a rejection where they are not finite or the
             size that its group asks for does not fit the model.
         """
-        outcomes: dict[int, _Outcome] = {}
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for i, sample in enumerate(samples):
-            try:
-                by_size.setdefault(self._size_of(sample), []).append(i)
-            except ConfigError as exc:
-                message = f"{_name(sample)}: {exc}"
-                outcomes[i] = Rejection(RejectReason.GENERATION_FAILED, message)
-        for (width, height), rows in by_size.items():
-            made = self._generate_size([samples[i] for i in rows], width, height, on_step)
-            outcomes.update(zip(rows, made, strict=True))
-        return [outcomes[i] for i in range(len(samples))]
+        return generate_alike(
+            samples,
+            lambda sample: find_size(sample, self.provenance, self._pipeline),
+            lambda alike, size: self._generate_size(alike, *size, on_step),
+        )
 
     @torch.no_grad()
     def _generate_size(
         self, samples: Sequence[Sample], width: int, height: int, on_step: OnStep | None
-    ) -> list[_Outcome]:
+    ) -> list[GeneratedSample | Rejection]:
         started_at = time.perf_counter()
         pipeline = self._pipeline
         groups = [self._build_group(sample, width, height) for sample in samples]
@@ -177,6 +202,7 @@ class GroupGenerator:
             on_step=on_step,
         )
         images = decode_latents(pipeline, torch.cat(latents), width, height)
+        # With offloading the autoencoder would stay on the device while the next batch denoises.
         pipeline.maybe_free_model_hooks()
         seconds_per_image = (time.perf_counter() - started_at) / len(images)
         per_sample = iter(images)
@@ -203,26 +229,12 @@ class GroupGenerator:
 
     def _finish(
         self, sample: Sample, images: list[np.ndarray | None], seconds_per_image: float
-    ) -> _Outcome:
-        finite = [image for image in images if image is not None]
-        if len(finite) < len(images):
-            bad = [i for i, image in enumerate(images) if image is None]
-            return Rejection(
-                RejectReason.GENERATION_FAILED,
-                f"{_name(sample)}: images {bad} of {len(images)} hold values that are not finite "
-                f"(dtype {self.provenance.dtype}; bfloat16 or float32 may help)",
-            )
+    ) -> GeneratedSample | Rejection:
+        finite = require_finite(sample, images, self.provenance.dtype)
+        if isinstance(finite, Rejection):
+            return finite
         return GeneratedSample(
-            images=tuple(finite),
-            generate_seconds=seconds_per_image * len(images),
+            images=finite,
+            generate_seconds=seconds_per_image * len(finite),
             device_name=self.provenance.device_name,
         )
-
-    def _size_of(self, sample: Sample) -> tuple[int, int]:
-        multiple = self._pipeline.vae_scale_factor * 2
-        width = check_size("width", sample.group.width or self.provenance.width, multiple)
-        return width, check_size("height", sample.group.height or self.provenance.height, multiple)
-
-
-def _name(sample: Sample) -> str:
-    return f"group {sample.group.group_id}, seed {sample.seed}"

@@ -1,29 +1,35 @@
 """Base models: which are known by name, where their files lie, and what their configuration says.
 
-No weights are loaded here.
+No weights are loaded here. Other packages register a model by an entry point of
+`coupled_images.base_models` that gives a `KnownModel`.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coupled_core.config import CouplingMode
-from coupled_core.errors import ModelUnavailableError
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.errors import ConfigError, ModelUnavailableError
+from coupled_core.miniature import miniature_folder
+from coupled_core.plugins import find_plugins
+from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule_file import SHIPPED_FOLDER, load_shipped_schedule
 
 
 @dataclass(frozen=True)
 class KnownModel:
     """What cannot be read from a model's files. None: read it there."""
 
+    id: str
+    """Hub id, or the name of a model that ships with a package."""
     license: str
     use_restrictions: str
-    """Of the images, in a sentence or two; goes into every manifest."""
+    """What may not be done with the images, in a sentence or two; goes into every manifest."""
     schedule_name: str
-    """Which shipped schedules are meant for it."""
+    """Which shipped schedules are meant for it: NAME-MODE.json in `schedule_folder`."""
     coupling_mode: CouplingMode
     """The default: what was measured to be best on it, else the published form."""
     num_inference_steps: int
@@ -32,9 +38,21 @@ class KnownModel:
     max_sequence_length: int | None = None
     """T5 tokens."""
     size_px: int | None = None
+    folder: Path | None = None
+    """Where its files lie; None: on the hub."""
+    schedule_folder: Path = SHIPPED_FOLDER
+
+    def load_schedule(self, mode: CouplingMode) -> Schedule:
+        """Return the schedule that is meant for the model in a mode.
+
+        Raises:
+            ScheduleError: there is none.
+        """
+        return load_shipped_schedule(self.schedule_name, mode, self.schedule_folder)
 
 
 _BLACK_FOREST_DEV = KnownModel(
+    id="black-forest-labs/FLUX.1-dev",
     license="FLUX.1 [dev] Non-Commercial License",
     use_restrictions=(
         "The model itself is licensed for non-commercial use only. Outputs may be used "
@@ -50,6 +68,7 @@ _BLACK_FOREST_DEV = KnownModel(
     size_px=1024,
 )
 _BLACK_FOREST_SCHNELL = KnownModel(
+    id="black-forest-labs/FLUX.1-schnell",
     license="Apache-2.0",
     use_restrictions=(
         "None from the model's licence. Its model card rules out unlawful use, harm to minors, "
@@ -63,21 +82,38 @@ _BLACK_FOREST_SCHNELL = KnownModel(
     size_px=1024,
 )
 _MINIATURE = KnownModel(
+    id="miniature",
     license="Apache-2.0",
     use_restrictions="None: drawn by this project's own model, trained on its own renderings.",
     schedule_name="miniature",
     coupling_mode="region",
     num_inference_steps=20,
     guidance_scale=0.0,
+    folder=miniature_folder("flux"),
 )
 KNOWN_MODELS: Mapping[str, KnownModel] = {
-    "black-forest-labs/FLUX.1-dev": _BLACK_FOREST_DEV,
-    "black-forest-labs/FLUX.1-schnell": _BLACK_FOREST_SCHNELL,
-    "miniature": _MINIATURE,
+    model.id: model for model in (_BLACK_FOREST_DEV, _BLACK_FOREST_SCHNELL, _MINIATURE)
 }
 
 
-def describe_unknown_model(transformer_config: Mapping[str, Any]) -> KnownModel:
+def list_known_models() -> dict[str, KnownModel]:
+    """Return the models that are known by name, those of other packages last, by id.
+
+    Raises:
+        ConfigError: a package registers a model whose id is taken, or its record does not load.
+    """
+    models = dict(KNOWN_MODELS)
+    for name, model in find_plugins("base_models").items():
+        if model.id in models:
+            raise ConfigError(
+                f"the entry point {name} of coupled_images.base_models registers the base model "
+                f"{model.id!r}, but there is one of that id: give it another"
+            )
+        models[model.id] = model
+    return models
+
+
+def describe_unknown_model(base_model: str, transformer_config: Mapping[str, Any]) -> KnownModel:
     """Return what to assume of a model that is not in the list, from the shape of its transformer.
 
     FLUX.1's own geometry gets the defaults of dev (with guidance embedding) or schnell (without);
@@ -86,19 +122,18 @@ def describe_unknown_model(transformer_config: Mapping[str, Any]) -> KnownModel:
     guided = bool(transformer_config.get("guidance_embeds"))
     full_size = transformer_config.get("num_layers") == 19
     alike = (_BLACK_FOREST_DEV if guided else _BLACK_FOREST_SCHNELL) if full_size else _MINIATURE
-    return KnownModel(
+    return replace(
+        alike,
+        id=base_model,
         license="unknown",
         use_restrictions=(
             "Not known to this program: see the licence of the base model. If it derives from "
             "FLUX.1 [dev], that model's non-commercial licence and its ban on training competing "
             "models apply."
         ),
-        schedule_name=alike.schedule_name,
-        coupling_mode=alike.coupling_mode,
-        num_inference_steps=alike.num_inference_steps,
         guidance_scale=3.5 if guided else 0.0,
-        max_sequence_length=alike.max_sequence_length,
         size_px=None,
+        folder=None,
     )
 
 
@@ -149,7 +184,8 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         ModelUnavailableError: it is not there, is gated, or is not a FLUX pipeline; says what to
         do.
     """
-    folder = _find_folder(base_model)
+    known = list_known_models().get(base_model)
+    folder = _find_folder(base_model, known)
     if folder is None:
         configs, commit = _read_hub_configs(base_model, revision)
     else:
@@ -165,7 +201,7 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         name=base_model,
         folder=folder,
         revision=commit,
-        known=KNOWN_MODELS.get(base_model) or describe_unknown_model(transformer),
+        known=known or describe_unknown_model(base_model, transformer),
         guidance_embeds=bool(transformer.get("guidance_embeds")),
         vae_sample_size_px=int(vae["sample_size"]),
         size_multiple_px=2 ** len(vae["block_out_channels"]),
@@ -204,15 +240,15 @@ _CONFIG_FILES = (
 _Configs = dict[str, dict[str, Any]]
 
 
-def _find_folder(base_model: str) -> Path | None:
-    if base_model == "miniature":
-        folder = miniature_folder("flux")
-        if not (folder / "model_index.json").is_file():
+def _find_folder(base_model: str, known: KnownModel | None) -> Path | None:
+    if known is not None and known.folder is not None:
+        if not (known.folder / "model_index.json").is_file():
             raise ModelUnavailableError(
-                f"the miniature's weights are missing: expected a pipeline in {folder}. "
-                "Install the package again, or train them with coupled_core.research.training."
+                f"the weights of {base_model} are missing: expected a pipeline in {known.folder}. "
+                "Install the package again; those of the miniature can be trained with "
+                "coupled_core.research.training."
             )
-        return folder
+        return known.folder
     folder = Path(base_model).expanduser()
     if folder.is_dir():
         return folder

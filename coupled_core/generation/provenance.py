@@ -6,40 +6,15 @@ from pathlib import Path
 
 import torch
 
-from coupled_core.config import CouplingMode, EntityText, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.model_files import ModelFiles, find_model_files
+from coupled_core.records import GenerationProvenance as GenerationProvenance
 from coupled_core.schedules.schedule import Schedule
-from coupled_core.schedules.schedule_file import load_schedule, load_shipped_schedule
+from coupled_core.schedules.schedule_file import load_schedule
 
 MAX_SEQUENCE_LENGTH = 512
 """FLUX's limit of T5 tokens."""
-
-
-@dataclass(frozen=True)
-class GenerationProvenance:
-    """Settings of a generation with every default filled in; goes into the manifest."""
-
-    base_model: str
-    base_model_revision: str
-    """Commit of a hub model, SHA-256 over the files of a folder."""
-    schedule_id: str
-    coupling_mode: CouplingMode
-    num_inference_steps: int
-    guidance_scale: float
-    """0 where the model has no guidance embedding."""
-    width: int
-    """Pixels; a group may ask for another size."""
-    height: int
-    max_sequence_length: int
-    """T5 tokens of each text stream."""
-    dtype: str
-    """float32, bfloat16 or float16."""
-    device_name: str
-    license: str
-    use_restrictions: str
-    entity_text: EntityText
-    """full_prompt or entity_prompt: what the entity stream read."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +41,20 @@ def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
 def resolve(config: GenerationConfig) -> ResolvedGeneration:
     """Do `resolve_generation` and keep the files, the schedule and the device."""
     files = find_model_files(config.base_model, config.revision)
-    schedule = choose_schedule(config, files)
     device = choose_device(config.device)
     if config.offload != "none" and device.type == "cpu":
         raise ConfigError(
             f"offload={config.offload} moves model parts between an accelerator and the CPU, but "
             "the device is cpu: use offload=none."
         )
+    return resolve_on(config, files, device, _choose_dtype(config.dtype, device))
+
+
+def resolve_on(
+    config: GenerationConfig, files: ModelFiles, device: torch.device, dtype: str
+) -> ResolvedGeneration:
+    """Fill in the defaults for a model whose files, device and dtype are settled."""
+    schedule = choose_schedule(config, files)
     steps = config.num_inference_steps or files.known.num_inference_steps
     guidance = (
         files.known.guidance_scale if config.guidance_scale is None else config.guidance_scale
@@ -87,7 +69,7 @@ def resolve(config: GenerationConfig) -> ResolvedGeneration:
         width=check_size("width", config.width or files.size_px, files.size_multiple_px),
         height=check_size("height", config.height or files.size_px, files.size_multiple_px),
         max_sequence_length=_check_length(config.max_sequence_length or files.max_sequence_length),
-        dtype=_choose_dtype(config.dtype, device),
+        dtype=dtype,
         device_name=_name_device(device),
         license=files.known.license,
         use_restrictions=files.known.use_restrictions,
@@ -99,8 +81,7 @@ def resolve(config: GenerationConfig) -> ResolvedGeneration:
 def choose_schedule(config: GenerationConfig, files: ModelFiles) -> Schedule:
     """Return the schedule file of the settings, or the one shipped for the base model."""
     if config.schedule is None:
-        mode = config.coupling_mode or files.known.coupling_mode
-        return load_shipped_schedule(files.known.schedule_name, mode)
+        return files.known.load_schedule(config.coupling_mode or files.known.coupling_mode)
     schedule = load_schedule(Path(config.schedule))
     if config.coupling_mode not in (None, schedule.mode):
         raise ScheduleError(
@@ -120,10 +101,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (
-        RuntimeError,
-        AssertionError,
-    ) as exc:  # torch without CUDA answers with an AssertionError
+    except (RuntimeError, AssertionError) as exc:  # the latter comes from torch without CUDA
         raise ConfigError(
             f"device {name!r} is not usable here: {str(exc).splitlines()[0]} "
             "Use auto, cuda, mps or cpu."

@@ -24,8 +24,8 @@ from coupled_core.coupling.background_memory import recall_background, remember_
 from coupled_core.coupling.entity_region import choose_region, measure_evidence, token_grid
 from coupled_core.coupling.install import attention_of
 from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
-from coupled_core.generation.noise import NoiseLevels
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.generation.pipeline import NoiseLevels
+from coupled_core.schedules.schedule import RegionSettings
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class _State:
         free = self.weight[:, 0] > 0
         inside, outside = free.nonzero()[:, 0], (~free).nonzero()[:, 0]
         transformer, phase = self.loop.transformer, self.loop.phases[i]
+        # The background's row goes first: the images attend to its keys and values outside.
         with remember_background(transformer, self.batch.background.shape[1]) as memory:
             background = self._advance(self.background, self._background_velocity(i), i)
         with recall_background(transformer, memory, outside, is_coupled=phase == "middle"):
@@ -130,7 +131,7 @@ class _State:
             loop.transformer,
             latents.to(loop.transformer.dtype),
             loop.levels.timesteps[i].to(loop.device),
-            self.batch.rows_at(phase, loop.betas[i]),
+            self.batch.condition(phase, loop.betas[i]),
             image_ids,
             loop.guidance_scale,
         )

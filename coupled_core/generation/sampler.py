@@ -25,9 +25,9 @@ from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import attention_of
 from coupled_core.coupling.latent_pull import pull_together
 from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
-from coupled_core.generation.noise import NoiseLevels
+from coupled_core.generation.pipeline import NoiseLevels
 from coupled_core.generation.region_sampler import RegionLoop
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in all)."""
@@ -43,7 +43,7 @@ class SamplerSettings:
     share: bool = True
     """False computes every step as a middle step: slower, the same images in `log_bias` mode."""
     region: RegionSettings | None = None
-    """Of mode region."""
+    """Settings of mode region; None in the others."""
     ablation: Ablation = THE_METHOD
 
 
@@ -108,6 +108,7 @@ def _sample_together(call: _Call) -> list[Tensor]:
     phases = choose_phases(call.betas, settings)
     grouped = True
     for phase, steps in groupby(range(len(phases)), key=phases.__getitem__):
+        # One row stands for all images of a group as long as nothing tells them apart.
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
         is_coupled = phase == "middle"
@@ -119,7 +120,7 @@ def _sample_together(call: _Call) -> list[Tensor]:
                     transformer,
                     latents.to(transformer.dtype),
                     call.levels.timesteps[i].to(call.device),
-                    batch.rows_at(phase, call.betas[i], ablation),
+                    batch.condition(phase, call.betas[i], ablation),
                     image_ids,
                     settings.guidance_scale,
                 ).to(latents.dtype)

@@ -1,0 +1,10 @@
+"""The miniature: small FLUX, CLIP and Segment Anything, prompts for them, and their drawn world."""
+
+from pathlib import Path
+from typing import Literal
+
+
+def miniature_folder(part: Literal["flux", "clip", "sam", "classifier", "prompts"]) -> Path:
+    """Return the folder of one shipped model, or of the example prompts."""
+    here = Path(__file__).parent
+    return here / "prompts" if part == "prompts" else here / "weights" / part

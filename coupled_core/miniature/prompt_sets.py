@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coupled_core.miniature import miniature_folder
 from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.paths import miniature_folder
 from coupled_core.miniature.world import (
     AIRBORNE,
     BACKGROUNDS,
@@ -55,14 +55,6 @@ def build_example_table() -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def write_example_prompts(folder: Path) -> Path:
-    """Write the set into a folder and return its file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE_NAME
-    pq.write_table(build_example_table(), path)
-    return path
-
-
 def list_visible_colours(place: str, light: str) -> list[str]:
     """Return the colours that stand out against a place in its light."""
     hidden = _HARD_TO_SEE.get(place, set()) | _HARD_TO_SEE.get(light, set())
@@ -105,10 +97,6 @@ def _name_group(place: str, light: str, things: Sequence[tuple[str, str]]) -> st
     return "-".join([place, light, *named])
 
 
-if __name__ == "__main__":
-    print(write_example_prompts(miniature_folder("prompts")))
-
-
 SCHEMA = pa.schema(
     [
         ("group_id", pa.string()),
@@ -142,16 +130,6 @@ def build_comparison_tables() -> dict[str, pa.Table]:
     """Return both sets by file name; the same tables every time."""
     taken = {prompt for row in build_example_table().to_pylist() for prompt in row["prompts"]}
     return {plan.file_name: _build_table(plan, taken) for plan in (TRAIN, TEST)}
-
-
-def write_comparison_prompts(folder: Path) -> list[Path]:
-    """Write both sets into a folder and return their files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for file_name, table in build_comparison_tables().items():
-        pq.write_table(table, folder / file_name)
-        paths.append(folder / file_name)
-    return paths
 
 
 def _build_table(plan: PromptSetPlan, taken: set[str]) -> pa.Table:
@@ -188,12 +166,10 @@ def _draw_new(
 
 def _draw_things(rng: np.random.Generator, colours: list[str]) -> list[tuple[str, str]]:
     kind = rng.random()
-    air = [entity for entity in ENTITIES if entity in AIRBORNE]
-    ground = [entity for entity in ENTITIES if entity not in AIRBORNE]
     if rng.random() < _MIXED_SHARE:
-        entities = [str(rng.choice(air)), str(rng.choice(ground))]
+        entities = [str(rng.choice(_AIR)), str(rng.choice(_GROUND))]
     else:
-        layer = air if rng.random() < len(air) / len(ENTITIES) else ground
+        layer = _AIR if rng.random() < len(_AIR) / len(ENTITIES) else _GROUND
         entities = [str(entity) for entity in rng.choice(layer, 2, replace=False)]
     drawn = [str(colour) for colour in rng.choice(colours, 2, replace=False)]
     if kind < _SAME_ENTITY_SHARE:
@@ -203,6 +179,15 @@ def _draw_things(rng: np.random.Generator, colours: list[str]) -> list[tuple[str
     return list(zip(drawn, entities, strict=True))
 
 
+def write_prompt_sets(folder: Path) -> list[Path]:
+    """Write the example set and both sets of comparisons into a folder and return their files."""
+    paths = []
+    for file_name, table in {FILE_NAME: build_example_table(), **build_comparison_tables()}.items():
+        pq.write_table(table, folder / file_name)
+        paths.append(folder / file_name)
+    return paths
+
+
 if __name__ == "__main__":
-    for written in write_comparison_prompts(miniature_folder("prompts")):
+    for written in write_prompt_sets(miniature_folder("prompts")):
         print(written)

@@ -3,8 +3,7 @@
 Two distributions over the same scenes matter:
 
 * `dependence` > 0: horizon, sun, trees and tint of a background lean towards values that belong to
-the
-  entity in it, as they do in photographs. The generator is trained on this one; without it the
+  the entity in it, as they do in photographs. The generator is trained on this one; without it the
   same starting noise would keep the background whatever the prompt says, and coupling would have
   nothing to do.
 * `dependence` = 0: layout and entity are independent. Every judge (CLIP, Segment Anything, the

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.errors import NotFoundError, PromptSetError
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.storage.store import ObjectStore, open_uri
 
 SHIPPED_SETS = {

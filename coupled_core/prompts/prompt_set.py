@@ -1,17 +1,24 @@
 """Prompt sets: what a run is asked to draw, read in order and in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
 
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
+from coupled_core.id_set import IdSet
 from coupled_core.prompts.files import InputFile, list_input_files, open_parquet
-from coupled_core.prompts.rows import RawGroup, read_raw_groups
-from coupled_core.prompts.seen_groups import SeenGroups
+from coupled_core.prompts.rows import RawGroup, read_raw_groups, table_raw_groups
 from coupled_core.prompts.validate import shorten, validate_group
 from coupled_core.records import PromptGroup, QuarantinedRow
 
 MAX_LISTED_ROWS = 20
+IN_MEMORY = "<groups>"
+"""Stands for the file of a prompt set that is in none."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,15 @@ class PromptSetSummary:
     files: tuple[PromptFileSummary, ...]
 
 
+@dataclass(frozen=True)
+class GivenPrompts:
+    """A prompt set in memory."""
+
+    file: PromptFileSummary
+    """Stands for the file that it is not in; the tag follows from the content."""
+    items: tuple[PromptGroup | QuarantinedRow, ...]
+
+
 def read_prompt_set(config: PromptSetConfig) -> Iterator[PromptGroup | QuarantinedRow]:
     """Yield the groups of a prompt set, and bad rows where the config quarantines them, in order.
 
@@ -42,11 +58,22 @@ def read_prompt_set(config: PromptSetConfig) -> Iterator[PromptGroup | Quarantin
             rows that the config does not quarantine. The rows come up while reading: run
             `check_prompt_set` first to have them before any work is done.
     """
-    records = _read_records(list_input_files(config.uri), config.max_prompt_chars)
-    for record in records:
-        if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
-            raise _bad_rows_error(record, records)
-        yield record
+    files = list_input_files(config.uri)
+    names = [file.name for file in files]
+    yield from _records(read_raw_groups(files), names, config)
+
+
+def take_prompt_set(groups: Iterable[Mapping[str, Any]], config: PromptSetConfig) -> GivenPrompts:
+    """Return a prompt set that is given as mappings, one a row, with the columns of a file.
+
+    Raises:
+        PromptSetError: as `read_prompt_set`.
+    """
+    table = _as_table(list(groups))
+    items = tuple(_records(table_raw_groups(table, IN_MEMORY), [IN_MEMORY], config))
+    content = json.dumps(table.to_pylist(), sort_keys=True, default=str)
+    etag = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+    return GivenPrompts(PromptFileSummary(IN_MEMORY, etag, table.num_rows), items)
 
 
 def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
@@ -74,36 +101,68 @@ def describe_files(config: PromptSetConfig) -> tuple[PromptFileSummary, ...]:
     return tuple(_summarise(file) for file in list_input_files(config.uri))
 
 
-def _read_records(
-    files: Sequence[InputFile], max_prompt_chars: int
+def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {}
+    for name in names:
+        try:
+            columns[name] = pa.array([row.get(name) for row in rows])
+        except (pa.ArrowException, OverflowError) as error:
+            raise PromptSetError(
+                f"{IN_MEMORY}: column {name!r}: expected values of one type that Parquet can "
+                f"hold: {str(error).splitlines()[0]}"
+            ) from error
+    return pa.table(columns)
+
+
+def _records(
+    raws: Iterable[RawGroup], file_names: Sequence[str], config: PromptSetConfig
 ) -> Iterator[PromptGroup | QuarantinedRow]:
-    seen = SeenGroups()
+    records = _judge(raws, file_names, config)
+    for record in records:
+        if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
+            raise _bad_rows_error(record, records)
+        yield record
+
+
+def _judge(
+    raws: Iterable[RawGroup], file_names: Sequence[str], config: PromptSetConfig
+) -> Iterator[PromptGroup | QuarantinedRow]:
+    seen = IdSet()
     is_empty = True
-    for raw in read_raw_groups(files):
+    for raw in raws:
         is_empty = False
-        result = validate_group(raw, max_prompt_chars)
+        result = validate_group(raw, config.max_prompt_chars, trust_splits=config.trust_splits)
         problems = [] if isinstance(result, PromptGroup) else result
-        problems += _find_duplicate(raw, seen, files)
+        problems += _find_duplicate(raw, seen, file_names)
         if isinstance(result, PromptGroup) and not problems:
             yield result
         else:
             yield _quarantine(raw, problems)
     if is_empty:
-        names = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
-        raise PromptSetError(f"the prompt set holds no rows: {names}")
+        more = f" and {len(file_names) - 1} more" if len(file_names) > 1 else ""
+        raise PromptSetError(f"the prompt set holds no rows: {file_names[0]}{more}")
 
 
-def _find_duplicate(raw: RawGroup, seen: SeenGroups, files: Sequence[InputFile]) -> list[str]:
+def _find_duplicate(raw: RawGroup, seen: IdSet, file_names: Sequence[str]) -> list[str]:
+    """Return what is wrong with a group whose id came before; else remember the id, and where.
+
+    Of a million different ids two share their 8 bytes with a chance of 3 in 100 million; the later
+    one would then be called a duplicate.
+    """
     group_id = raw.values["group_id"]
     if not group_id:
         return []
-    first = seen.remember(group_id, raw.file_index, raw.source_row)
+    digest = hashlib.blake2b(group_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    first = seen.find(digest)
     if first is None:
+        seen.add(digest + raw.file_index.to_bytes(3) + raw.source_row.to_bytes(5))
         return []
+    file_name, row = file_names[int.from_bytes(first[8:11])], int.from_bytes(first[11:])
     return [
         (
-            f"column group_id: got {shorten(group_id)}, which stands in {files[first[0]].name}, "
-            f"row {first[1]} already; expected unique ids (and, with a row a prompt, "
+            f"column group_id: got {shorten(group_id)}, which stands in {file_name}, "
+            f"row {row} already; expected unique ids (and, with a row a prompt, "
             "the rows of a group side by side)"
         )
     ]

@@ -3,7 +3,7 @@
 Nothing is judged here.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
@@ -33,13 +33,41 @@ def _is_integer(kind: pa.DataType) -> bool:
     return bool(types.is_integer(kind))
 
 
+def _is_instructions(kind: pa.DataType) -> bool:
+    if not (types.is_list(kind) or types.is_large_list(kind)):
+        return False
+    entry = kind.value_type
+    if not types.is_struct(entry) or {field.name for field in entry} != {
+        "from",
+        "to",
+        "instruction",
+    }:
+        return False
+    are_numbers = _is_integer(entry.field("from").type) and _is_integer(entry.field("to").type)
+    return are_numbers and _is_text(entry.field("instruction").type)
+
+
 _TEXT: tuple[str, Check] = ("string", _is_text)
 _TEXTS: tuple[str, Check] = ("list<string>", _is_texts)
 _INTEGER: tuple[str, Check] = ("integer", _is_integer)
 
+_INSTRUCTIONS: tuple[str, Check] = (
+    "list<struct<from: integer, to: integer, instruction: string>>",
+    _is_instructions,
+)
+
 SETTINGS = ("seed", "num_seeds", "width", "height", "variation_kind", "background_prompt")
 """Optional columns that hold one value a group."""
-_OPTIONAL = dict(zip(SETTINGS, (*[_INTEGER] * 4, _TEXT, _TEXT), strict=True))
+INSTRUCTIONS = {
+    "edit_instruction": _TEXT,
+    "inverse_instruction": _TEXT,
+    "edit_instructions": _INSTRUCTIONS,
+}
+"""Optional columns of a group; with a row a prompt it is enough that one row has them."""
+_OPTIONAL = {
+    **dict(zip(SETTINGS, (*[_INTEGER] * 4, _TEXT, _TEXT), strict=True)),
+    **INSTRUCTIONS,
+}
 _REQUIRED: dict[Form, dict[str, tuple[str, Check]]] = {
     "wide": {"group_id": _TEXT, "prompts": _TEXTS},
     "long": {"group_id": _TEXT, "prompt": _TEXT},
@@ -48,6 +76,12 @@ _PER_PROMPT: dict[Form, dict[str, tuple[str, Check]]] = {
     "wide": {"entity_prompts": _TEXTS},
     "long": {"entity_prompt": _TEXT},
 }
+_PROMPTS: dict[Form, str] = {"wide": "prompts", "long": "prompt"}
+_OF_OTHER_FORM: dict[Form, dict[str, str]] = {
+    "wide": {"prompt": "prompts", "entity_prompt": "entity_prompts"},
+    "long": {"entity_prompts": "entity_prompt"},
+}
+"""Columns that would be ignored in a form, and what they are called there."""
 
 
 def known_columns(form: Form) -> frozenset[str]:
@@ -71,6 +105,12 @@ def find_form(file_name: str, schema: pa.Schema) -> Form:
             raise PromptSetError(
                 f"{file_name}: column {name!r} is missing, found {found}; expected group_id and "
                 "prompts (a row a group), or group_id and prompt (a row a prompt)"
+            )
+    for name, right in _OF_OTHER_FORM[form].items():
+        if name in schema.names:
+            raise PromptSetError(
+                f"{file_name}: column {name!r} means nothing beside {_PROMPTS[form]!r} "
+                f"and would be ignored: call it {right!r}, or leave it out"
             )
     for name, (expected, is_right) in {**_REQUIRED[form], **_OPTIONAL, **_PER_PROMPT[form]}.items():
         if name in schema.names:
@@ -115,8 +155,25 @@ def read_raw_groups(files: Sequence[InputFile]) -> Iterator[RawGroup]:
     """
     form = _common_form(files)
     rows = (row for index in range(len(files)) for row in _read_rows(files[index], index, form))
+    return _join_groups(rows, form)
+
+
+def table_raw_groups(table: pa.Table, name: str) -> Iterator[RawGroup]:
+    """Yield every group of a table, which is called `name` in errors and in `source_file`.
+
+    Raises:
+        PromptSetError: it has wrong columns.
+    """
+    form = find_form(name, table.schema)
+    rows: list[RawGroup] = []
+    for batch in table.to_batches():
+        rows += _raw_rows(batch, name, 0, len(rows), form)
+    return _join_groups(rows, form)
+
+
+def _join_groups(rows: Iterable[RawGroup], form: Form) -> Iterator[RawGroup]:
     if form == "wide":
-        return rows
+        return iter(rows)
     return (_join_rows(list(same)) for _, same in groupby(rows, key=_group_key))
 
 
@@ -136,15 +193,21 @@ def _common_form(files: Sequence[InputFile]) -> Form:
 
 
 def _read_rows(file: InputFile, file_index: int, form: Form) -> Iterator[RawGroup]:
-    known = known_columns(form)
     with open_parquet(file) as parquet:
         first_row = 0
         for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
-            for offset, (row, problems) in enumerate(_decode(batch)):
-                values = {name: value for name, value in row.items() if name in known}
-                extra = {name: value for name, value in row.items() if name not in known}
-                yield RawGroup(file.name, file_index, first_row + offset, values, extra, problems)
+            yield from _raw_rows(batch, file.name, file_index, first_row, form)
             first_row += batch.num_rows
+
+
+def _raw_rows(
+    batch: pa.RecordBatch, file_name: str, file_index: int, first_row: int, form: Form
+) -> Iterator[RawGroup]:
+    known = known_columns(form)
+    for row_number, (row, problems) in enumerate(_decode(batch), start=first_row):
+        values = {name: value for name, value in row.items() if name in known}
+        extra = {name: value for name, value in row.items() if name not in known}
+        yield RawGroup(file_name, file_index, row_number, values, extra, problems)
 
 
 def _decode(batch: pa.RecordBatch) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
@@ -188,6 +251,11 @@ def _join_rows(rows: Sequence[RawGroup]) -> RawGroup:
         values[name] = found[0]
         if len(found) > 1:
             problems.append(f"column {name}: got {found[:3]!r}, expected one value for the group")
+    for name in INSTRUCTIONS:
+        said = [row.values[name] for row in rows if row.values.get(name) is not None]
+        values[name] = said[0] if said else None
+        if any(value != said[0] for value in said):
+            problems.append(f"column {name}: got {said[:3]!r}, expected one value for the group")
     entities = [row.values.get("entity_prompt") for row in rows]
     values["entity_prompts"] = entities if any(e is not None for e in entities) else None
     names = list(dict.fromkeys(name for row in rows for name in row.extra))

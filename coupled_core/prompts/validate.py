@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 from unicodedata import category
 
-from coupled_core.prompts.rows import RawGroup
+from coupled_core.prompts.given_splits import (
+    find_instruction_problems,
+    find_split_problems,
+    read_instructions,
+)
+from coupled_core.prompts.rows import INSTRUCTIONS, RawGroup
 from coupled_core.records import PromptGroup
 
 VARIATION_KINDS = ("entity_swap", "pose", "position", "appearance")
@@ -15,9 +20,14 @@ _LINE_BREAKS_AND_TABS = "\n\r\t"
 _MAX_SEED = 2**63 - 1
 
 
-def validate_group(raw: RawGroup, max_prompt_chars: int) -> PromptGroup | list[str]:
+def validate_group(
+    raw: RawGroup, max_prompt_chars: int, *, trust_splits: bool = False
+) -> PromptGroup | list[str]:
     """Return the group, or its problems: column, value and what was expected, one each."""
     problems = [*raw.problems, *_find_problems(raw, max_prompt_chars)]
+    if not problems:
+        found = _find_contradictions(raw.values, trust_splits)
+        problems = [f"group {shorten(raw.values['group_id'])}: {problem}" for problem in found]
     if problems:
         return problems
     values = raw.values
@@ -35,6 +45,7 @@ def validate_group(raw: RawGroup, max_prompt_chars: int) -> PromptGroup | list[s
         variation_kind=values.get("variation_kind"),
         background_prompt=values.get("background_prompt"),
         entity_prompts=None if entities is None else tuple(entities),
+        edit_instructions=read_instructions(values),
         extra=raw.extra,
     )
 
@@ -54,9 +65,20 @@ def _find_problems(raw: RawGroup, max_chars: int) -> Iterator[str]:
         yield from _prompts_problems(values["prompts"], max_chars)
         if not unread & {"background_prompt", "entity_prompts", "entity_prompt"}:
             yield from _split_problems(values, max_chars)
+    if not unread & set(INSTRUCTIONS):
+        for i, j, text in read_instructions(values):
+            yield from _text_problem(f"edit_instructions ({i} to {j})", text, max_chars)
     if "variation_kind" not in unread:
         yield from _kind_problem(values.get("variation_kind"))
     yield from _number_problems(values)
+
+
+def _find_contradictions(values: dict[str, Any], trust_splits: bool) -> Iterator[str]:
+    """Compare what a row says beyond its prompts with them, once each of its values is in order."""
+    background, entities = values.get("background_prompt"), values.get("entity_prompts")
+    if background is not None and entities is not None and not trust_splits:
+        yield from find_split_problems(values["prompts"], background, entities)
+    yield from find_instruction_problems(values, trust_splits=trust_splits)
 
 
 def _text_problem(column: str, value: Any, max_chars: int) -> Iterator[str]:

@@ -116,8 +116,7 @@ _WIDE = Plot(width=480, height=230, left=44, right=468, top=26, bottom=194)
 def draw_histogram(distribution: Distribution) -> Histogram:
     """Return the chart of a distribution."""
     plot, edges = _SMALL, distribution.edges
-    is_logarithmic = distribution.metric.is_logarithmic
-    x = Axis(edges[0], edges[-1], plot.left, plot.right, is_logarithmic)
+    x = Axis(edges[0], edges[-1], plot.left, plot.right, distribution.is_logarithmic)
     counts = list(zip(distribution.num_kept, distribution.num_dropped, strict=True))
     most = max(1, *map(sum, counts))
     y = Axis(0, most, 0, plot.bottom - plot.top)
@@ -152,12 +151,12 @@ def draw_histogram(distribution: Distribution) -> Histogram:
 def draw_survival(curve: SurvivalCurve, num_scored: int) -> LineChart:
     """Return the chart of a survival curve as steps; y runs to all scored pairs."""
     plot, bounds = _WIDE, curve.bounds
-    is_logarithmic = curve.threshold.is_logarithmic and bounds[0] > 0
+    is_logarithmic = curve.filter.is_logarithmic and bounds[0] > 0
     low, high = bounds[0], bounds[-1] if bounds[-1] > bounds[0] else bounds[0] + 1
     x = Axis(low, high, plot.left, plot.right, is_logarithmic)
     y = Axis(0, max(1, num_scored), plot.bottom, plot.top)
     points = [(x(b), y(n)) for b, n in zip(bounds, curve.num_kept, strict=True)]
-    line = _steps(points, is_falling=curve.threshold.is_minimum)
+    line = _steps(points, is_falling=curve.filter.is_minimum)
     area = f"{line}V{plot.bottom}H{points[0][0]}Z"
     markers = _markers(curve.in_force, x, plot)
     return LineChart(plot, line, area, x.ticks(6), y.ticks(4), markers, tuple(points))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from coupled_core.dataset.images import decode_image, decode_mask
-from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.reader import iter_manifest, iter_rows
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report.pair_images import PairImages, ShardWorks, has_images, iter_pair_images
@@ -134,7 +134,7 @@ def make_contact_sheet(store: ObjectStore, snapshot: Snapshot, run_id: str) -> b
     """
     works = ShardWorks(store)
     parts = [part for part in snapshot.parts if part.run_id == run_id]
-    rows = (row for batch in iter_manifest(store, parts) for row in batch.to_pylist())
+    rows = iter_rows(iter_manifest(store, parts))
     chosen = choose_rows(row for row in rows if has_images(row, works))
     found = {images.pair_id: images for images in iter_pair_images(store, chosen, works)}
     shown = [(row, found[row["pair_id"]]) for row in chosen if row["pair_id"] in found]

@@ -1,12 +1,14 @@
-"""How the scores of the pairs are distributed, kept and dropped ones apart."""
+"""How the numbers of the pairs are distributed, kept and dropped ones apart."""
 
-from collections.abc import Callable, Mapping, Sequence
+# ruff: noqa: E501  (a table reads best with one number a line)
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from coupled_core.filters import Filter, list_filters
 from coupled_core.report.measurements import Measurements, Reals
-from coupled_core.report.thresholds import largest_region, smallest_mask
 
 _NUM_BINS = 32
 _SHOWN_SHARE = 0.99
@@ -17,15 +19,17 @@ _LEAST_POSITIVE = 1e-2
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that is shown."""
+    """A number that is shown: of several columns the least, or the largest."""
 
-    name: str
     title: str
     meaning: str
-    measure: Callable[[Measurements], Reals]
-    threshold: str | None = None
-    """Name of the threshold on it."""
-    is_logarithmic: bool = False
+    columns: tuple[str, ...]
+    takes_least: bool = True
+
+    def is_bounded_by(self, filter: Filter) -> bool:
+        """Say whether a filter's bound is on this very number."""
+        is_one = len(self.columns) == 1 or self.takes_least == filter.is_minimum
+        return is_one and {*self.columns} == {*filter.columns}
 
 
 @dataclass(frozen=True)
@@ -39,94 +43,36 @@ class Distribution:
     num_dropped: tuple[int, ...]
     median: float
     in_force: tuple[float, ...]
-    """Where the threshold stands; empty where there is none."""
+    """Where thresholds on it stand; empty where there is none."""
+    is_logarithmic: bool
 
 
-def _column(name: str) -> Callable[[Measurements], Reals]:
-    return lambda pairs: pairs.of(name)
-
-
+_AREAS = ("mask_0_area_fraction", "mask_1_area_fraction")
 METRICS: tuple[Metric, ...] = (
-    Metric(
-        "combined",
-        "Combined J",
-        "Weighs background similarity and alignment; the filter's threshold is on it.",
-        _column("combined"),
-        "min_combined",
-    ),
-    Metric(
-        "background_similarity",
-        "Background similarity S",
-        "0 is identical outside the entities; lower is worse.",
-        _column("background_similarity"),
-    ),
-    Metric(
-        "alignment",
-        "Alignment T",
-        "How well both images show their prompts, by CLIP; higher is better.",
-        _column("alignment"),
-    ),
-    Metric(
-        "weaker_prompt",
-        "Weaker prompt",
-        "CLIP cosine of the image that shows its prompt less well.",
-        lambda pairs: np.minimum(pairs.of("clip_sim_0"), pairs.of("clip_sim_1")),
-    ),
-    Metric(
-        "background_psnr",
-        "Background PSNR",
-        "Decibels outside the entities, at most 100; higher is better.",
-        _column("background_psnr"),
-    ),
-    Metric(
-        "background_ssim",
-        "Background SSIM",
-        "Structural similarity outside the entities; 1 is identical.",
-        _column("background_ssim"),
-    ),
-    Metric(
-        "clip_sim_dir",
-        "Directional similarity",
-        "Whether the change of image follows the change of prompt, by CLIP.",
-        _column("clip_sim_dir"),
-    ),
-    Metric(
-        "clip_sim_image",
-        "Image similarity",
-        "CLIP cosine of the two images.",
-        _column("clip_sim_image"),
-    ),
-    Metric(
-        "pixel_mse",
-        "Change of pixels",
-        "Mean squared difference of the whole images; near 0 nothing changed.",
-        _column("pixel_mse"),
-        "min_pixel_mse",
-        is_logarithmic=True,
-    ),
-    Metric(
-        "smaller_entity",
-        "Smaller entity",
-        "Share of its image that the smaller entity covers; 0 where none was found.",
-        lambda pairs: np.maximum(smallest_mask(pairs), 0.0),
-        "min_mask_fraction",
-    ),
-    Metric(
-        "larger_entity",
-        "Larger entity",
-        "Largest share that an entity, or both together, cover.",
-        largest_region,
-        "max_mask_fraction",
-    ),
-    Metric(
-        "weaker_mask",
-        "Weaker mask",
-        "Segment Anything's own estimate of its less certain mask; 0 where none was found.",
-        lambda pairs: np.minimum(
-            pairs.of("mask_0_predicted_iou"), pairs.of("mask_1_predicted_iou")
-        ),
-    ),
-)
+    Metric("Combined J", "Weighs background similarity and alignment; the filter's threshold is on it.", ("combined",)),
+    Metric("Background similarity S", "0 is identical outside the entities; lower is worse.", ("background_similarity",)),
+    Metric("Alignment T", "How well both images show their prompts, by CLIP; higher is better.", ("alignment",)),
+    Metric("Weaker prompt", "CLIP cosine of the image that shows its prompt less well.", ("clip_sim_0", "clip_sim_1")),
+    Metric("Background PSNR", "Decibels outside the entities, at most 100; higher is better.", ("background_psnr",)),
+    Metric("Background SSIM", "Structural similarity outside the entities; 1 is identical.", ("background_ssim",)),
+    Metric("Directional similarity", "Whether the change of image follows the change of prompt, by CLIP.", ("clip_sim_dir",)),
+    Metric("Image similarity", "CLIP cosine of the two images.", ("clip_sim_image",)),
+    Metric("Change of pixels", "Mean squared difference of the whole images; near 0 nothing changed.", ("pixel_mse",)),
+    Metric("Smaller entity", "Share of its image that the smaller entity covers; 0 where none was found.", _AREAS),
+    Metric("Larger entity", "Largest share that an entity, or both together, cover.", (*_AREAS, "joint_entity_fraction"), takes_least=False),
+    Metric("Weaker mask", "Segment Anything's own estimate of its less certain mask; 0 where none was found.", ("mask_0_predicted_iou", "mask_1_predicted_iou")),
+)  # fmt: skip
+"""What is shown of every dataset, whether a filter looks at it or not."""
+
+
+def list_metrics() -> tuple[Metric, ...]:
+    """Return `METRICS` and, for each filter on a number that is not among them, that number."""
+    metrics = [*METRICS]
+    for each in list_filters():
+        if not any(metric.is_bounded_by(each) for metric in metrics):
+            meaning = f"{each.measure[:1].upper()}{each.measure[1:]}."
+            metrics.append(Metric(each.title, meaning, each.columns, each.is_minimum))
+    return tuple(metrics)
 
 
 def compute_distributions(
@@ -136,31 +82,35 @@ def compute_distributions(
 
     Args:
         pairs: All rows of a snapshot.
-        in_force: Where each threshold stands, by name.
+        in_force: Where the bound of each filter stands, by its setting.
     """
-    made = (_distribute(pairs, m, tuple(in_force.get(m.threshold or "", ()))) for m in METRICS)
+    made = (_distribute(pairs, metric, in_force) for metric in list_metrics())
     return tuple(each for each in made if each is not None)
 
 
 def _distribute(
-    pairs: Measurements, metric: Metric, in_force: tuple[float, ...]
+    pairs: Measurements, metric: Metric, in_force: Mapping[str, Sequence[float]]
 ) -> Distribution | None:
-    values = metric.measure(pairs)
+    values = pairs.combine(metric.columns, takes_least=metric.takes_least)
     is_shown = pairs.is_scored & ~np.isnan(values)
     finite = values[is_shown & np.isfinite(values)]
     if not len(finite):
         return None
-    edges = _edges(finite, in_force, is_logarithmic=metric.is_logarithmic)
+    filters = [each for each in list_filters() if metric.is_bounded_by(each)]
+    bounds = sorted({bound for each in filters for bound in in_force.get(each.setting, ())})
+    is_logarithmic = any(each.is_logarithmic for each in filters)
+    edges = _edges(finite, bounds, is_logarithmic=is_logarithmic)
     inside = np.clip(values, edges[0], edges[-1])
     kept, _ = np.histogram(inside[is_shown & pairs.is_kept], edges)
     dropped, _ = np.histogram(inside[is_shown & ~pairs.is_kept], edges)
     return Distribution(
         metric,
-        tuple(map(float, edges)),
-        tuple(map(int, kept)),
-        tuple(map(int, dropped)),
-        float(np.median(values[is_shown])),
-        in_force,
+        edges=tuple(map(float, edges)),
+        num_kept=tuple(map(int, kept)),
+        num_dropped=tuple(map(int, dropped)),
+        median=float(np.median(values[is_shown])),
+        in_force=tuple(bounds),
+        is_logarithmic=is_logarithmic,
     )
 
 

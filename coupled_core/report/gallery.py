@@ -21,7 +21,7 @@ _BYTES_PER_PIXEL = 0.13
 _MIN_SIDE_PX, _MAX_SIDE_PX = 48, 384
 _MASK_SIDE_PX = 64
 _MASK_SHARE = 0.15
-"""Of a pair's bytes, for both masks."""
+"""Share of a pair's bytes that its two masks may take."""
 _VEIL = (12, 14, 18, 184)
 """Red, green, blue, opacity: what a mask lays over all but the entity, whose colours stay."""
 _LOSSLESS = 101
@@ -52,7 +52,7 @@ def make_thumbnails(images: PairImages, max_bytes: int) -> Thumbnails:
 
     Args:
         images: The pair.
-        max_bytes: Of all four data URIs together.
+        max_bytes: What all four data URIs may take together.
     """
     mask_0, mask_1 = (_encode_mask(mask) for mask in (images.mask_0, images.mask_1))
     left = max_bytes - len(mask_0) - len(mask_1)
@@ -123,7 +123,7 @@ TEXTS = (
     "entity_1",
     "edit_instruction",
     "variation_kind",
-    "split",
+    "partition",
     "review_status",
 )
 SCORES = (
@@ -160,8 +160,8 @@ def make_gallery(
 
     Args:
         pairs: In the order of the page.
-        images: Of some of the pairs, in any order; read once.
-        max_bytes: Of the gallery as JSON, in the form in which a page holds it.
+        images: Those of some of the pairs, in any order; read once.
+        max_bytes: What the gallery may take as JSON, in the form in which a page holds it.
     """
     described = [_describe(pair) for pair in pairs]
     text_bytes = sum(count_json_bytes(row) for row in described)

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from coupled_core.filters import describe_reason
 from coupled_core.report import numbers as formats
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -24,6 +25,7 @@ _FILTERS = {
     "duration": formats.format_duration,
     "money": formats.format_money,
     "bytes": formats.format_bytes,
+    "meaning": describe_reason,
 }
 
 

@@ -1,15 +1,17 @@
 """The images of chosen pairs: from image parts, or from the work of their shard if it is left."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from coupled_core.dataset.part_files import PART_ERRORS, open_part
-from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
-from coupled_core.errors import DatasetError, NotFoundError
+from coupled_core.dataset.columns import IMAGE_FIELDS
+from coupled_core.dataset.reader import iter_stored_images
+from coupled_core.dataset.rows import Row
+from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder, list_work
 from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore
+
+_IMAGES = f"{GENERATED}/"
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,9 @@ class PairImages:
     mask_1: bytes
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "PairImages":
+    def from_row(cls, row: Row) -> "PairImages":
         """Take a row of an image part."""
-        names = ("image_0", "image_1", "mask_0", "mask_1")
-        return cls(row["pair_id"], *(row[name]["bytes"] for name in names))
+        return cls(row["pair_id"], *(row[name]["bytes"] for name in IMAGE_FIELDS))
 
 
 class ShardWorks:
@@ -39,13 +40,13 @@ class ShardWorks:
     def has(self, run_id: str, shard_index: int) -> bool:
         """Say whether generated images of a shard are still there."""
         if run_id not in self._shards:
-            keys = (info.key.split("/") for info in self._store.list(f"work/{run_id}/"))
-            self._shards[run_id] = {int(key[2]) for key in keys if key[3:4] == [GENERATED]}
+            left = list_work(self._store, run_id)
+            self._shards[run_id] = {shard for shard, name in left if name.startswith(_IMAGES)}
         return shard_index in self._shards[run_id]
 
 
 def iter_pair_images(
-    store: ObjectStore, rows: Sequence[Mapping[str, Any]], works: ShardWorks
+    store: ObjectStore, rows: Sequence[Row], works: ShardWorks
 ) -> Iterator[PairImages]:
     """Yield the images of manifest rows that have any, a row group in memory at a time.
 
@@ -53,21 +54,22 @@ def iter_pair_images(
         store: The dataset.
         rows: Manifest rows, all columns, in any order.
         works: The work that is left.
+
+    Raises:
+        DatasetError: stored images are not those that the manifest describes.
     """
-    by_part: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    by_shard: dict[tuple[str, int], list[Mapping[str, Any]]] = defaultdict(list)
+    stored = (row for row in rows if row["image_part"] is not None)
+    for _, found in iter_stored_images(store, stored):
+        yield PairImages.from_row(found)
+    by_shard: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in rows:
-        if row["image_part"] is not None:
-            by_part[row["image_part"]].append(row)
-        elif has_images(row, works):
+        if row["image_part"] is None and has_images(row, works):
             by_shard[row["run_id"], row["shard_index"]].append(row)
-    for key, inside in by_part.items():
-        yield from _from_part(store, key, inside)
     for (run_id, shard_index), inside in by_shard.items():
         yield from _from_work(WorkFolder(store, run_id, shard_index), inside)
 
 
-def has_images(row: Mapping[str, Any], works: ShardWorks) -> bool:
+def has_images(row: Row, works: ShardWorks) -> bool:
     """Say whether a pair has images that a page may hold: stored ones, or in work that is left.
 
     Images that were found unsafe are in the work, too, but no page shows them.
@@ -78,35 +80,7 @@ def has_images(row: Mapping[str, Any], works: ShardWorks) -> bool:
     return bool(may_be_shown) and works.has(row["run_id"], row["shard_index"])
 
 
-def _from_part(
-    store: ObjectStore, key: str, rows: Iterable[Mapping[str, Any]]
-) -> Iterator[PairImages]:
-    wanted = {int(row["image_row"]): row["pair_id"] for row in rows}
-    try:
-        with store.open_input(key) as source, open_part(source) as file:
-            first = 0
-            for group in range(file.num_row_groups):
-                num_rows = file.metadata.row_group(group).num_rows
-                places = sorted(row - first for row in wanted if first <= row < first + num_rows)
-                if places:
-                    yield from _from_row_group(file, group, places)
-                first += num_rows
-    except NotFoundError as error:
-        raise DatasetError(f"part {store.uri}/{key} is missing: restore it") from error
-    except PART_ERRORS as error:
-        raise DatasetError(f"part {store.uri}/{key} is damaged: {error}") from error
-
-
-def _from_row_group(file: Any, group: int, places: Sequence[int]) -> Iterator[PairImages]:
-    first = 0
-    for batch in file.iter_batches(8, row_groups=[group], use_threads=False):
-        inside = [place - first for place in places if first <= place < first + batch.num_rows]
-        if inside:
-            yield from map(PairImages.from_row, batch.take(inside).to_pylist())
-        first += batch.num_rows
-
-
-def _from_work(folder: WorkFolder, rows: Sequence[Mapping[str, Any]]) -> Iterator[PairImages]:
+def _from_work(folder: WorkFolder, rows: Sequence[Row]) -> Iterator[PairImages]:
     """Find pairs in the stored batches of their shard by the hashes of their images."""
     for batch in folder.batches(GENERATED):
         generated, scored = folder.read_table(GENERATED, batch), folder.read_table(SCORED, batch)
@@ -119,9 +93,9 @@ def _from_work(folder: WorkFolder, rows: Sequence[Mapping[str, Any]]) -> Iterato
 
 
 def _match(
-    images: Sequence[Mapping[str, Any]],
-    masks: Sequence[Mapping[str, Any]],
-    rows: Iterable[Mapping[str, Any]],
+    images: Sequence[Row],
+    masks: Sequence[Row],
+    rows: Iterable[Row],
 ) -> Iterator[PairImages]:
     hashes = dict(enumerate(image["sha256"] for image in images))
     for row in rows:

@@ -1,6 +1,7 @@
 """The report of a snapshot: one page for people, with everything in it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,8 @@ from coupled_core.report.charts import draw_histogram, draw_schedule, draw_survi
 from coupled_core.report.gallery import make_gallery
 from coupled_core.report.page import render_page
 from coupled_core.report.pair_images import ShardWorks, iter_pair_images
-from coupled_core.report.reasons import explain_reasons
+from coupled_core.report.profile import DatasetProfile, profile_snapshot, survival_to_dict
 from coupled_core.report.selection import ChosenPair, choose_pairs, find_showable, read_chosen
-from coupled_core.report.snapshot_facts import SnapshotFacts, gather_facts, survival_to_dict
 from coupled_core.report.survival import draw_survival_picture
 from coupled_core.storage.store import ObjectStore
 
@@ -47,47 +47,52 @@ def make_report(store: ObjectStore, snapshot: Snapshot, num_pairs: int = DEFAULT
     Raises:
         DatasetError: a part is missing or damaged.
     """
-    facts = gather_facts(store, snapshot)
+    profile = profile_snapshot(store, snapshot)
     works = ShardWorks(store)
-    shown = _choose(store, facts, works, num_pairs)
-    values = _page_values(facts)
+    shown = _choose(store, profile, works, num_pairs)
+    values = _page_values(profile)
     bare = _render(values, {"columns": [], "rows": []})
     room = MAX_PAGE_BYTES - _RESERVE_BYTES - len(bare.encode())
     images = iter_pair_images(store, [pair.row for pair in shown], works)
     gallery = make_gallery(shown, images, room)
     return Report(
         page=_render(values, gallery),
-        survival_picture=draw_survival_picture(facts.survival, facts.funnel.pairs_scored),
-        summary=facts.to_dict(),
+        survival_picture=draw_survival_picture(profile.survival, profile.funnel.pairs_scored),
+        summary=profile.to_dict(),
         num_shown=len(shown),
     )
 
 
 def _choose(
-    store: ObjectStore, facts: SnapshotFacts, works: ShardWorks, num_pairs: int
+    store: ObjectStore, profile: DatasetProfile, works: ShardWorks, num_pairs: int
 ) -> list[ChosenPair]:
-    is_showable = find_showable(facts.pairs, facts.snapshot, works.has)
-    bounds = facts.in_force["min_combined"]
-    chosen = choose_pairs(facts.pairs, is_showable, bounds[-1] if bounds else None, num_pairs)
-    return read_chosen(store, facts.snapshot, chosen)
+    is_showable = find_showable(profile.pairs, profile.snapshot, works.has)
+    bounds = profile.in_force["min_combined"]
+    chosen = choose_pairs(profile.pairs, is_showable, bounds[-1] if bounds else None, num_pairs)
+    return read_chosen(store, profile.snapshot, chosen)
 
 
-def _page_values(facts: SnapshotFacts) -> dict[str, Any]:
-    num_scored = facts.funnel.pairs_scored
+def _page_values(profile: DatasetProfile) -> dict[str, Any]:
+    num_scored = profile.funnel.pairs_scored
     return {
-        "facts": facts,
-        "funnel": facts.funnel,
-        "name": facts.dataset.rstrip("/").rpartition("/")[2] or facts.dataset,
-        "dropped": explain_reasons(facts.funnel.dropped_by_reason),
-        "failed": explain_reasons(facts.funnel.failed_by_reason),
-        "histograms": [draw_histogram(each) for each in facts.distributions],
-        "survival": [(curve, draw_survival(curve, num_scored)) for curve in facts.survival],
-        "survival_data": survival_to_dict(facts.survival),
+        "profile": profile,
+        "funnel": profile.funnel,
+        "name": profile.dataset.rstrip("/").rpartition("/")[2] or profile.dataset,
+        "dropped": _sort_reasons(profile.funnel.dropped_by_reason),
+        "failed": _sort_reasons(profile.funnel.failed_by_reason),
+        "histograms": [draw_histogram(each) for each in profile.distributions],
+        "survival": [(curve, draw_survival(curve, num_scored)) for curve in profile.survival],
+        "survival_data": survival_to_dict(profile.survival),
         "schedules": [
-            (curve, draw_schedule(curve) if curve.sigmas else None) for curve in facts.schedules
+            (curve, draw_schedule(curve) if curve.sigmas else None) for curve in profile.schedules
         ],
-        "total_bytes": sum(part.size_bytes for part in facts.snapshot.parts),
+        "total_bytes": sum(part.size_bytes for part in profile.snapshot.parts),
     }
+
+
+def _sort_reasons(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return reasons and how many pairs have them, the most frequent first."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _render(values: dict[str, Any], gallery: dict[str, Any]) -> str:

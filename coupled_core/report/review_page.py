@@ -12,7 +12,7 @@ from coupled_core.report.measurements import Measurements, read_measurements
 from coupled_core.report.page import render_page
 from coupled_core.report.pair_images import ShardWorks, iter_pair_images
 from coupled_core.report.selection import BORDERLINE, read_chosen
-from coupled_core.report.thresholds import bounds_in_force
+from coupled_core.report.survival import bounds_in_force
 from coupled_core.storage.store import ObjectStore
 
 DEFAULT_PAIRS = 500

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.records import RejectReason
 from coupled_core.report.measurements import Flags, Measurements
@@ -21,7 +22,7 @@ KINDS = (BEST, BORDERLINE, WORST, RANDOM)
 class ChosenPair:
     """A pair that is shown."""
 
-    row: Mapping[str, Any]
+    row: Row
     """Its manifest row, all columns."""
     kinds: tuple[str, ...]
     """Why it is shown: best, borderline, worst, random."""
@@ -105,6 +106,6 @@ def find_showable(
     parts = snapshot.parts_of("manifest")
     left = [np.full(part.num_rows, has_work(part.run_id, part.shard_index)) for part in parts]
     in_work = np.concatenate(left) if left else np.empty(0, np.bool_)
-    unsafe = pairs.reasons.get(RejectReason.UNSAFE, np.zeros(len(pairs), np.bool_))
+    unsafe = pairs.has_reason(RejectReason.UNSAFE)
     showable: Flags = pairs.has_stored_images | (in_work & pairs.is_scored & ~unsafe)
     return showable

@@ -21,7 +21,7 @@ class Geometry:
     num_single_blocks: int
     num_image_tokens: int
     num_text_tokens: int
-    """Of one text stream; background and entity have the same."""
+    """Tokens of one text stream; background and entity have the same."""
 
 
 def predict_step_flops(geometry: Geometry, form: Form) -> int:

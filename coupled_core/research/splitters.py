@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +12,12 @@ from pathlib import Path
 from coupled_core.config import SplitConfig
 from coupled_core.errors import CoupledError
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
+from coupled_core.research.evaluation.intervals import Interval, wilson_interval
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import Splitter, build_splitter, choose_splitter
 
 _FILE = Path(__file__).parent / "checked" / "groups.jsonl"
+_ALL = "all"
 _CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
 
@@ -34,7 +35,7 @@ class CheckedGroup:
     not_background: tuple[str, ...]
 
 
-class Verdict(StrEnum):
+class Grade(StrEnum):
     """What a splitter's answer is worth."""
 
     RIGHT = "right"
@@ -50,16 +51,16 @@ def read_checked_groups() -> list[CheckedGroup]:
     return list(_parse(lines))
 
 
-def judge(checked: CheckedGroup, outcome: GroupSplit | Rejection) -> tuple[Verdict, str]:
-    """Return the verdict on an answer, and what is wrong with it; empty where nothing is."""
+def grade_answer(checked: CheckedGroup, outcome: GroupSplit | Rejection) -> tuple[Grade, str]:
+    """Return the grade of an answer, and what is wrong with it; empty where nothing is."""
     if checked.background is None:
         if isinstance(outcome, Rejection):
-            return Verdict.RIGHT, ""
-        return Verdict.WRONG, f"split into {outcome.background_prompt!r}, expected no split"
+            return Grade.RIGHT, ""
+        return Grade.WRONG, f"split into {outcome.background_prompt!r}, expected no split"
     if isinstance(outcome, Rejection):
-        return Verdict.FAILED, outcome.message
+        return Grade.FAILED, outcome.message
     problems = list(_find_problems(checked, checked.background, outcome))
-    return (Verdict.WRONG, problems[0]) if problems else (Verdict.RIGHT, "")
+    return (Grade.WRONG, problems[0]) if problems else (Grade.RIGHT, "")
 
 
 def _find_problems(
@@ -105,71 +106,46 @@ def _parse(lines: Sequence[str]) -> Iterator[CheckedGroup]:
         )
 
 
-_ALL = "all"
-_Z = 1.959964
-"""Of a two-sided 95% interval."""
-
-
 @dataclass(frozen=True)
 class Finding:
-    """The verdict on one group."""
+    """How one group was split."""
 
     group_id: str
     kind: str
-    verdict: Verdict
+    grade: Grade
     problem: str
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share with its 95% interval, all in [0, 1]."""
-
-    value: float
-    low: float
-    high: float
-
-
-def measure(splitter: Splitter, groups: Sequence[CheckedGroup]) -> list[Finding]:
-    """Split the groups and judge the answers."""
+def measure_splitter(splitter: Splitter, groups: Sequence[CheckedGroup]) -> list[Finding]:
+    """Split the groups and grade the answers."""
     outcomes = splitter.split([checked.group for checked in groups])
     return [
-        Finding(checked.group.group_id, checked.kind, *judge(checked, outcome))
+        Finding(checked.group.group_id, checked.kind, *grade_answer(checked, outcome))
         for checked, outcome in zip(groups, outcomes, strict=True)
     ]
 
 
-def count_by_kind(findings: Sequence[Finding]) -> dict[str, Counter[Verdict]]:
-    """Return how often each verdict fell, by kind in order of appearance, "all" last."""
-    counts: dict[str, Counter[Verdict]] = {}
+def count_by_kind(findings: Sequence[Finding]) -> dict[str, Counter[Grade]]:
+    """Return how often each grade was given, by kind in order of appearance, "all" last."""
+    counts: dict[str, Counter[Grade]] = {}
     for finding in findings:
-        counts.setdefault(finding.kind, Counter())[finding.verdict] += 1
-    return counts | {_ALL: Counter(finding.verdict for finding in findings)}
+        counts.setdefault(finding.kind, Counter())[finding.grade] += 1
+    return counts | {_ALL: Counter(finding.grade for finding in findings)}
 
 
-def wilson_share(successes: int, count: int) -> Share:
-    """Return successes / count with the score interval (Wilson 1927)."""
-    if not 0 <= successes <= count or count == 0:
-        raise ValueError(f"got {successes} of {count}, expected 0 <= successes <= count, count > 0")
-    share = successes / count
-    centre = share + _Z**2 / (2 * count)
-    half = _Z * math.sqrt(share * (1 - share) / count + (_Z / (2 * count)) ** 2)
-    scale = 1 + _Z**2 / count
-    return Share(share, max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0))
-
-
-def write_table(counts: Mapping[str, Mapping[Verdict, int]]) -> str:
-    """Return a table with a row a kind: groups, then each verdict's share and interval."""
+def write_table(counts: Mapping[str, Mapping[Grade, int]]) -> str:
+    """Return a table with a row a kind: groups, then each grade's share and interval."""
     width = max(map(len, counts))
-    lines = ["  ".join([f"{'kind':{width}} groups", *(f"{verdict:>18}" for verdict in Verdict)])]
+    lines = ["  ".join([f"{'kind':{width}} groups", *(f"{grade:>18}" for grade in Grade)])]
     for kind, found in counts.items():
         total = sum(found.values())
-        cells = [_write_share(wilson_share(found.get(v, 0), total)) for v in Verdict]
+        cells = [_write_share(wilson_interval(found.get(v, 0), total)) for v in Grade]
         lines.append("  ".join([f"{kind:{width}} {total:6d}", *cells]))
     return "\n".join(lines)
 
 
-def _write_share(share: Share) -> str:
-    return f"{share.value:6.1%} [{share.low:3.0%}, {share.high:4.0%}]".rjust(18)
+def _write_share(share: Interval) -> str:
+    return f"{share.mean:6.1%} [{share.low:3.0%}, {share.high:4.0%}]".rjust(18)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -193,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for splitter in _open_splitters(options):
             _report(splitter, lists_problems=options.problems)
+            if isinstance(splitter, OfflineSplitter):
+                _report_precision(splitter)
     except CoupledError as error:
         raise SystemExit(f"error: {error}") from None
 
@@ -236,12 +214,24 @@ def describe_price(config: SplitConfig) -> str:
 
 
 def _report(splitter: Splitter, *, lists_problems: bool) -> None:
-    findings = measure(splitter, read_checked_groups())
+    findings = measure_splitter(splitter, read_checked_groups())
     print(f"{splitter.identity}, 95% intervals")
     print(write_table(count_by_kind(findings)))
-    for finding in sorted(findings, key=lambda f: f.verdict, reverse=True):
-        if lists_problems and finding.verdict != Verdict.RIGHT:
-            print(f"{finding.verdict:6} {finding.group_id}: {finding.problem}")
+    for finding in sorted(findings, key=lambda f: f.grade, reverse=True):
+        if lists_problems and finding.grade != Grade.RIGHT:
+            print(f"{finding.grade:6} {finding.group_id}: {finding.problem}")
+
+
+def _report_precision(splitter: Splitter) -> None:
+    from coupled_core.research.split_precision import (
+        measure_precision,
+        read_wild_groups,
+        write_precision,
+    )
+
+    groups = read_wild_groups()
+    print("\nOf prompts in the wild's wording, judged by reading them:")
+    print(write_precision(groups, measure_precision(splitter, groups)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ encoded once and for good, `scored/batch-*.parquet` masks and metrics of those t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from coupled_core.dataset.images import (
 from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
 from coupled_core.errors import StorageError
 from coupled_core.records import (
+    METRIC_NAMES,
+    EditInstruction,
     EntityMask,
     GeneratedSample,
     GroupSplit,
@@ -32,17 +34,17 @@ from coupled_core.records import (
     SplitOutcome,
 )
 
-_SPLIT = "split.json"
+SPLIT = "split.json"
 
 
 def write_splits(folder: WorkFolder, outcomes: Sequence[SplitOutcome]) -> None:
     """Store what the splitter said about each group of a shard, in order."""
-    folder.write_json(_SPLIT, {"outcomes": [_plain_outcome(outcome) for outcome in outcomes]})
+    folder.write_json(SPLIT, {"outcomes": [_plain_outcome(outcome) for outcome in outcomes]})
 
 
 def read_splits(folder: WorkFolder) -> tuple[SplitOutcome, ...] | None:
     """Return what the splitter said about each group of a shard; None: not split yet."""
-    value = folder.read_json(_SPLIT)
+    value = folder.read_json(SPLIT)
     return None if value is None else tuple(map(_parse_outcome, value["outcomes"]))
 
 
@@ -57,7 +59,8 @@ def missing_batch(folder: WorkFolder, stage: str, batch: int) -> StorageError:
 def _plain_outcome(outcome: SplitOutcome) -> dict[str, Any]:
     if isinstance(outcome, Rejection):
         return {"rejected": asdict(outcome)}
-    instructions = [[*pair, text] for pair, text in outcome.edit_instructions.items()]
+    written = outcome.edit_instructions.items()
+    instructions = [[*pair, *astuple(instruction)] for pair, instruction in written]
     return {"split": {**vars(outcome), "edit_instructions": instructions}}
 
 
@@ -66,7 +69,7 @@ def _parse_outcome(plain: dict[str, Any]) -> SplitOutcome:
         why = plain["rejected"]
         return Rejection(RejectReason(why["reason"]), why["message"], why["llm_cost_usd"])
     values = plain["split"]
-    instructions = {(i, j): text for i, j, text in values["edit_instructions"]}
+    instructions = {(i, j): EditInstruction(*rest) for i, j, *rest in values["edit_instructions"]}
     entities = tuple(values["entity_prompts"])
     return GroupSplit(**{**values, "entity_prompts": entities, "edit_instructions": instructions})
 
@@ -157,7 +160,12 @@ _MASK = pa.struct(
     [("mask", pa.binary()), ("predicted_iou", pa.float64()), ("touches_border", pa.bool_())]
 )
 _PAIR = pa.struct(
-    [("i", pa.int32()), ("j", pa.int32()), *((f.name, pa.float64()) for f in fields(PairScores))]
+    [
+        ("i", pa.int32()),
+        ("j", pa.int32()),
+        *((name, pa.float64()) for name in METRIC_NAMES),
+        ("extra_scores", pa.map_(pa.string(), pa.float64())),
+    ]
 )
 _DESCRIPTOR = pa.struct([("clip_code", pa.string()), ("concepts", pa.list_(pa.string()))])
 _SCORED_SCHEMA = pa.schema(
@@ -216,7 +224,12 @@ def _parse_scored_row(row: dict[str, Any]) -> ScoredSample:
         EntityMask(decode_mask(mask["mask"]), mask["predicted_iou"], mask["touches_border"])
         for mask in row["masks"]
     )
-    scores = {(pair.pop("i"), pair.pop("j")): PairScores(**pair) for pair in row["pairs"]}
+    scores = {
+        (pair.pop("i"), pair.pop("j")): PairScores(
+            **{**pair, "extra_scores": dict(pair.get("extra_scores") or ())}
+        )
+        for pair in row["pairs"]
+    }
     descriptors = tuple(
         ImageDescriptor(each["clip_code"], tuple(each["concepts"]))
         for each in row.get("descriptors") or ()

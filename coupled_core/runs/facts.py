@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from coupled_core.config import RunConfig, fingerprint
-from coupled_core.dataset.backgrounds import SPLIT_RULE
+from coupled_core.dataset.backgrounds import PARTITION_RULE
 from coupled_core.dataset.commit.commit import check_comparable, what_must_agree
 from coupled_core.dataset.rows import RunFacts
 from coupled_core.dataset.snapshot import InputInfo, RunInfo, Snapshot
@@ -54,7 +54,7 @@ def describe_inputs(config: RunConfig, run_id: str, files: Sequence[PromptFileSu
         inputs=inputs,
         package_version=package_version(),
         metric_version=METRIC_VERSION,
-        split_rule=SPLIT_RULE,
+        partition_rule=PARTITION_RULE,
     )
 
 
@@ -65,5 +65,5 @@ def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, where: str
         DatasetError: naming the settings that differ.
     """
     if snapshot is not None:
-        facts = what_must_agree(config.model_dump(mode="json"), METRIC_VERSION, SPLIT_RULE)
+        facts = what_must_agree(config.model_dump(mode="json"), METRIC_VERSION, PARTITION_RULE)
         check_comparable(snapshot, facts, where)

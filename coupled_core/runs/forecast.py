@@ -1,30 +1,32 @@
 """What a build would do and cost, from one look at everything and without writing anything."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 import pyarrow.compute as pc
 
 from coupled_core.config import RunConfig, SplitConfig
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import LlmError
 from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
+from coupled_core.id_set import IdSet
 from coupled_core.records import PromptGroup, Rejection
-from coupled_core.runs.plan import RunPlan, is_given, name_requests, plan_run
+from coupled_core.runs.plan import RunPlan, name_requests, plan_run
 from coupled_core.runs.planned import PlannedGroup
+from coupled_core.splitting.llm.answers import answered_id, list_answered
 from coupled_core.splitting.llm.client import open_client
-from coupled_core.splitting.llm.estimate import Sample, Scale, Tokens, count_sample, estimate_split
+from coupled_core.splitting.llm.estimate import (
+    GroupSample,
+    Scale,
+    Tokens,
+    count_sample,
+    estimate_split,
+)
 from coupled_core.splitting.llm.spending import cost_usd, price_of
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.splitting.splitter import choose_splitter, settle_split
+from coupled_core.splitting.splitter import choose_splitter, is_given, settle_split
 from coupled_core.storage.store import ObjectStore, open_store
 
-_HASH_DIGITS = 32
-"""Of a request hash that are kept in memory: two groups in 2**128 would be taken for one."""
-_LISTED_AT_ONCE = 10_000
 _TRIED_OFFLINE = 500
 
 
@@ -42,7 +44,7 @@ class SplitForecast:
     """Groups whose answer is in the cache."""
     groups_to_ask: int
     input_tokens: int = 0
-    """Of all groups to ask."""
+    """Estimate for all groups to ask."""
     output_tokens: int = 0
     tokens_counted_on_groups: int = 0
     """Groups whose input the API counted; the estimate is scaled to them. 0: it was not asked."""
@@ -55,7 +57,7 @@ class SplitForecast:
     groups_tried_offline: int = 0
     """The first groups, where the offline splitter is used."""
     groups_failed_offline: int = 0
-    """Of those the ones it cannot split."""
+    """How many of those it cannot split."""
 
     @property
     def cached_share(self) -> float:
@@ -63,24 +65,14 @@ class SplitForecast:
         return self.groups_cached / max(self.groups_cached + self.groups_to_ask, 1)
 
 
-def list_cached(store: ObjectStore) -> PairIdSet:
-    """Return the request hashes that have an answer, 16 bytes each, from one listing."""
-    hashes = (
-        info.key.rpartition("/")[2].removesuffix(".json")
-        for info in store.list("answers/")
-        if info.key.endswith(".json") and not info.key.endswith(".repair.json")
-    )
-    return PairIdSet(_in_batches(hash_[:_HASH_DIGITS] for hash_ in hashes))
-
-
 @dataclass
 class SplitCounter:
     """Counts groups one by one; holds none of them."""
 
     config: SplitConfig
-    cached: PairIdSet
-    sample: Sample
-    """Of the groups to ask."""
+    cached: IdSet
+    sample: GroupSample
+    """Some of the groups to ask, for the API to count."""
     must_count: bool = False
     """An API that does not count is an error; else the plain estimate has to do."""
     groups_done: int = 0
@@ -100,8 +92,8 @@ class SplitCounter:
             self.groups_done += 1
         elif is_given(group):
             self._given += 1
-        elif self.config.splitter == "offline":
-            self._count_offline(group)
+        elif self.config.splitter != "anthropic":
+            self._count_unpaid(group)
         elif self._is_cached(planned.request_sha256):
             self._cached += 1
         else:
@@ -117,7 +109,7 @@ class SplitCounter:
             LlmError: the API does not count.
         """
         identity, _ = name_requests(self.config)
-        if self.config.splitter == "offline":
+        if self.config.splitter != "anthropic":
             return SplitForecast(
                 identity,
                 False,
@@ -170,26 +162,21 @@ class SplitCounter:
     def _is_cached(self, request_sha256: str) -> bool:
         if not len(self.cached) or self.config.refresh:
             return False
-        return request_sha256[:_HASH_DIGITS] in self.cached
+        return answered_id(request_sha256) in self.cached
 
-    def _count_offline(self, group: PromptGroup) -> None:
+    def _count_unpaid(self, group: PromptGroup) -> None:
         self._asked += 1
-        if self._tried < _TRIED_OFFLINE:
+        if self.config.splitter == "offline" and self._tried < _TRIED_OFFLINE:
             self._offline = self._offline or OfflineSplitter()
             self._tried += 1
             self._failed += isinstance(self._offline.split([group])[0], Rejection)
-
-
-def _in_batches(hashes: Iterator[str]) -> Iterator[list[str]]:
-    while batch := list(islice(hashes, _LISTED_AT_ONCE)):
-        yield batch
 
 
 _SAME_IMAGES = ("base_model", "num_inference_steps", "width", "height", "dtype", "device_name")
 """What the time of a pair depends on."""
 _TIMED_PARTS = 20
 _COUNTED_BY_DEFAULT = 64
-"""By the API, of groups to ask: free, seconds, and the total within a per cent or so."""
+"""Groups whose tokens the API counts: that is free, takes seconds, and errs by a per cent or so."""
 
 
 @dataclass(frozen=True)
@@ -198,13 +185,13 @@ class Forecast:
 
     run: RunPlan
     splits: SplitForecast
-    """Of the groups that the dataset does not hold."""
+    """The splits of groups that the dataset does not hold."""
     groups_done: int
     """Groups whose pairs are all in the dataset."""
     attempts: int
     """Most seeds to try in the place of each requested one: a pair costs up to so many times."""
     seconds_a_pair: float | None
-    """Of generation, as pairs of the dataset with the same settings took; None: there are none."""
+    """What generation took for pairs of the dataset with these settings; None: there are none."""
 
     @property
     def pairs_to_make(self) -> int:
@@ -213,13 +200,13 @@ class Forecast:
 
     @property
     def gpu_seconds(self) -> float | None:
-        """Of first attempts in shards that still need work; None: unknown."""
+        """What first attempts in shards that still need work will take; None: unknown."""
         num_pairs = sum(shard.num_pairs for shard in self.run.open_shards)
         return None if self.seconds_a_pair is None else num_pairs * self.seconds_a_pair
 
     @property
     def gpu_seconds_at_most(self) -> float | None:
-        """Of all attempts, if no group stops early; None: unknown."""
+        """What all attempts would take if no group stopped early; None: unknown."""
         return None if self.gpu_seconds is None else self.gpu_seconds * self.attempts
 
 
@@ -247,13 +234,13 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
 
 def _open_counter(config: RunConfig, num_counted: int | None) -> SplitCounter:
     split = config.split
-    if split.splitter == "offline" or split.cache_uri is None:
-        return SplitCounter(split, PairIdSet(), Sample(0))
+    if split.splitter != "anthropic" or split.cache_uri is None:
+        return SplitCounter(split, IdSet(), GroupSample(0))
     by_default = _COUNTED_BY_DEFAULT if choose_splitter(SplitConfig()) == "anthropic" else 0
     return SplitCounter(
         split,
-        list_cached(open_store(split.cache_uri)),
-        Sample(by_default if num_counted is None else num_counted),
+        list_answered(open_store(split.cache_uri)) or IdSet(),
+        GroupSample(by_default if num_counted is None else num_counted),
         must_count=num_counted is not None,
     )
 

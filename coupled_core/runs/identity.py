@@ -35,6 +35,8 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
         inputs_sha256: Content hash or etag of each file of the prompt set, in order.
     """
     settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
+    if not config.prompts.trust_splits:  # runs from before there was this setting keep their ids
+        del settings["prompts"]["trust_splits"]
     return fingerprint({"settings": settings, "inputs": list(inputs_sha256)})[:16]
 
 

@@ -5,13 +5,19 @@ from dataclasses import asdict, dataclass
 from itertools import combinations, islice
 
 from coupled_core.config import RunConfig, SplitConfig
-from coupled_core.dataset.commit.commit import ensure_conditional_writes
-from coupled_core.dataset.pair_ids import PairIdSet
+from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.work import DONE, list_work
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
-from coupled_core.prompts.prompt_set import PromptFileSummary, describe_files, read_prompt_set
+from coupled_core.prompts.prompt_set import (
+    GivenPrompts,
+    PromptFileSummary,
+    describe_files,
+    read_prompt_set,
+)
 from coupled_core.records import PromptGroup, QuarantinedRow
 from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.runs.identity import (
@@ -31,7 +37,12 @@ from coupled_core.runs.planned import (
 from coupled_core.scoring.model_files import require_scorers
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.splitting.splitter import GivenFirstSplitter
+from coupled_core.splitting.splitter import (
+    GivenFirstSplitter,
+    build_splitter,
+    hash_with_own,
+    is_given,
+)
 from coupled_core.storage.store import ObjectStore, open_store
 
 PromptItem = PromptGroup | QuarantinedRow
@@ -129,25 +140,24 @@ def name_requests(config: SplitConfig) -> tuple[str, Callable[[PromptGroup], str
     Args:
         config: Settled settings: they name a splitter, not "auto".
     """
-    offline = GivenFirstSplitter(OfflineSplitter())
-    if config.splitter == "offline":
-        return offline.identity, offline.request_sha256
+    if config.splitter != "anthropic":
+        splitter = build_splitter(config)
+        return splitter.identity, splitter.request_sha256
+    given = GivenFirstSplitter(OfflineSplitter())
 
     def request_of(group: PromptGroup) -> str:
-        return offline.request_sha256(group) if is_given(group) else request_sha256(config, group)
+        if is_given(group):
+            return given.request_sha256(group)
+        return hash_with_own(group, request_sha256(config, group))
 
     return splitter_identity(config), request_of
-
-
-def is_given(group: PromptGroup) -> bool:
-    """Say whether the prompt set brings the split of a group along."""
-    return group.background_prompt is not None and group.entity_prompts is not None
 
 
 def plan_run(
     config: RunConfig,
     generation: GenerationProvenance,
     *,
+    given: GivenPrompts | None = None,
     is_dry_run: bool = False,
     watch: Watch | None = None,
 ) -> RunPlan:
@@ -159,13 +169,15 @@ def plan_run(
     Args:
         config: All settings; they must name a splitter, not "auto".
         generation: The settings of generation after defaults are filled in.
+        given: The prompt set, if it is in memory; None: it lies where the settings say.
         is_dry_run: Write nothing into the dataset.
         watch: Is shown every group of the prompt set.
 
     Raises:
         CoupledError: the build cannot begin, and why.
     """
-    inputs, store = describe_files(config.prompts), open_store(config.output.uri)
+    inputs = (given.file,) if given else describe_files(config.prompts)
+    store = open_store(config.output.uri)
     if not is_dry_run:
         ensure_conditional_writes(store, single_writer=config.output.single_writer)
     snapshot = current_snapshot(store)
@@ -179,8 +191,10 @@ def plan_run(
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
     if files.is_complete:
         shards = files.read()
+        if not is_dry_run:
+            files.refresh()
     else:
-        items = _read_unchanged(config, inputs)
+        items = given.items if given else _read_unchanged(config, inputs)
         cut = cut_shards(items, config.output.shard_size, naming)
         shards = cut if is_dry_run else files.write(cut)
     committed = committed_pair_ids(store, snapshot)
@@ -214,7 +228,7 @@ def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterat
 class _Tally:
     """Goes through the shards of a run and keeps what is new of each."""
 
-    def __init__(self, name: str, committed: PairIdSet, watch: Watch | None) -> None:
+    def __init__(self, name: str, committed: IdSet, watch: Watch | None) -> None:
         self._name, self._committed, self._watch = name, committed, watch
         self.plans: list[ShardPlan] = []
         self._num_groups = self._num_bad_rows = self._num_pairs = self._num_open = 0
@@ -292,5 +306,4 @@ def _row_id(row: QuarantinedRow) -> str:
 
 def _find_finished(store: ObjectStore, name: str) -> Iterator[int]:
     """Yield the shards of a run that are marked done, from one listing."""
-    keys = (info.key for info in store.list(f"work/{name}/"))
-    return (int(key.split("/")[2]) for key in keys if key.endswith("/done.json"))
+    return (found.shard_index for found in list_work(store, name) if found.name == DONE)

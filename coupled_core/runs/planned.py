@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coupled_core.dataset.parts import temporary_folder
+from coupled_core.dataset.work import WORK_FOLDER
 from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.records import PromptGroup, QuarantinedRow
 from coupled_core.storage.store import ObjectStore
@@ -93,7 +94,7 @@ class PlanFiles:
     """The stored items of one run."""
 
     def __init__(self, store: ObjectStore, run_id: str, shard_size: int) -> None:
-        self._store, self._folder = store, f"work/{run_id}/plan"
+        self._store, self._folder = store, f"{WORK_FOLDER}{run_id}/plan"
         self._shards_a_file = max(1, _ITEMS_A_FILE // shard_size)
 
     @property
@@ -119,6 +120,11 @@ class PlanFiles:
             for path in paths:
                 self._store.upload_file(f"{self._folder}/{path.name}", path)
         self._store.write(f"{self._folder}.json", json.dumps({"num_files": len(paths)}).encode())
+
+    def refresh(self) -> None:
+        """Write the marker again: what is in use must not look old to a collection of garbage."""
+        marker = f"{self._folder}.json"
+        self._store.write(marker, self._store.read(marker))
 
     def read(self) -> Iterator[ShardInput]:
         """Yield every shard, in order; one file is in memory at a time.
@@ -183,6 +189,7 @@ def _parse_group(item: dict[str, Any]) -> PlannedGroup:
     entities = plain["entity_prompts"]
     plain["prompts"] = tuple(plain["prompts"])
     plain["entity_prompts"] = None if entities is None else tuple(entities)
+    plain["edit_instructions"] = tuple(map(tuple, plain.get("edit_instructions", ())))
     pairs = list(combinations(range(len(plain["prompts"])), 2))
     samples = tuple(
         PlannedSample(seed, dict(zip(pairs, ids, strict=True))) for seed, ids in item["samples"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from coupled_core.config import FilterConfig, SelectionConfig
-from coupled_core.filtering.best_pairs import Candidate, Edit, choose_best
+from coupled_core.dataset.best_pairs import Candidate, Edit, choose_best
 from coupled_core.filtering.decide import decide
 from coupled_core.records import Decision, RejectReason, Sample
 from coupled_core.runs.checkpoints import ScoredSample
@@ -84,7 +84,7 @@ def keep_best(judgements: Iterable[Judgement], wanted: Mapping[Edit, int]) -> De
 def count_decisions(decisions: Decisions) -> Counter[str]:
     """Return how many pairs are "kept", and how many each reason speaks against."""
     found = [decision for pairs in decisions.values() for decision in pairs.values()]
-    counts = Counter(reason.value for decision in found for reason in decision.reject_reasons)
+    counts = Counter(str(reason) for decision in found for reason in decision.reject_reasons)
     counts["kept"] = sum(decision.kept for decision in found)
     return counts
 

@@ -6,12 +6,13 @@ from functools import cached_property
 from itertools import islice
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.work import SCORED, WorkFolder
+from coupled_core.dataset.best_pairs import Edit, unmet_edits
+from coupled_core.dataset.work import SCORED, WorkFolder, list_work
 from coupled_core.errors import StorageError
-from coupled_core.filtering.best_pairs import Edit, unmet_edits
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.records import GroupSplit, Rejection, Sample, SplitOutcome
 from coupled_core.runs.checkpoints import (
+    SPLIT,
     ScoredSample,
     missing_batch,
     parse_scored,
@@ -205,6 +206,6 @@ class ShardWork:
 
 def shards_to_split(config: RunConfig, plan: RunPlan) -> list[ShardPlan]:
     """Return the open shards of a run that no earlier attempt has split, from one listing."""
-    keys = (info.key for info in open_store(config.output.uri).list(f"work/{plan.run_id}/"))
-    split = {int(key.split("/")[2]) for key in keys if key.endswith("/split.json")}
+    found = list_work(open_store(config.output.uri), plan.run_id)
+    split = {each.shard_index for each in found if each.name == SPLIT}
     return [shard for shard in plan.open_shards if shard.shard_index not in split]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
+from coupled_core.errors import CoupledError
 from coupled_core.records import RejectReason
 from coupled_core.splitting.splitter import account_of, describe_splitter, spent_usd
 from coupled_core.storage.store import ObjectStore, open_store
@@ -62,6 +63,22 @@ class RunSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in JSON."""
         return asdict(self)
+
+
+class ShardsFailedError(CoupledError):
+    """Some shards failed; what the others made is committed."""
+
+    def __init__(self, summary: RunSummary) -> None:
+        super().__init__(
+            summary.stopped
+            or f"{len(summary.failed_shards)} of {summary.num_shards} shards failed, the others "
+            "are committed; run the same command again to build them"
+        )
+        self.summary = summary
+
+    def __reduce__(self) -> tuple[type[CoupledError], tuple[RunSummary]]:
+        """Let it be pickled, as what flows raise is: from the summary, not from the text."""
+        return ShardsFailedError, (self.summary,)
 
 
 def summarise_run(

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
+from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
 from coupled_core.dataset.images import encode_mask
-from coupled_core.dataset.parts import PublishedShard, publish_shard
 from coupled_core.dataset.rows import (
     EncodedPair,
-    GenerationFacts,
     PlannedPair,
     Row,
     RunFacts,
@@ -23,7 +23,7 @@ from coupled_core.dataset.rows import (
     split_columns,
 )
 from coupled_core.dataset.work import GENERATED, SCORED
-from coupled_core.records import Decision, Rejection, RejectReason, Sample
+from coupled_core.records import Decision, GenerationProvenance, Rejection, RejectReason, Sample
 from coupled_core.runs.checkpoints import (
     EncodedSample,
     Generated,
@@ -36,7 +36,7 @@ from coupled_core.runs.planned import PairIds
 from coupled_core.runs.shard import Attempt, ShardWork
 
 
-def write_shard(work: ShardWork, run: RunFacts) -> PublishedShard:
+def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
     """Write and upload the parts of a shard whose attempts are all generated and scored.
 
     Args:
@@ -46,18 +46,10 @@ def write_shard(work: ShardWork, run: RunFacts) -> PublishedShard:
     Raises:
         StorageError: a batch is missing, or an upload failed.
     """
-    rows = [row for batch in _read_batches(work) for row in _batch_rows(work, batch, run)]
-    dropped = _made_pairs(work) if work.config.output.store_dropped else ()
-    published = publish_shard(
-        work.store,
-        [*rows, *_refused_rows(work, run)],
-        (made.image_row for made in _made_pairs(work) if made.decision.kept),
-        dropped_rows=(made.image_row for made in dropped if _may_be_stored(made.decision)),
-        run_id=run.run_id,
-        shard_index=work.plan.shard_index,
-    )
-    work.folder.write_done(published.model_dump(mode="json"))
-    return published
+    pairs = chain(_made_rows(work, run), ((row, None) for row in _refused_rows(work, run)))
+    uploaded = upload_shard(work.store, pairs, run_id=run.run_id, shard_index=work.plan.shard_index)
+    work.folder.write_done(uploaded.model_dump(mode="json"))
+    return uploaded
 
 
 @dataclass(frozen=True)
@@ -91,10 +83,6 @@ class _MadePair:
             extension="webp" if image_0.data.startswith(b"RIFF") else "png",
         )
 
-    @property
-    def image_row(self) -> Row:
-        return image_row(self.planned.pair_id, self.images)
-
 
 def _read_batches(work: ShardWork) -> Iterator[_StoredBatch]:
     for attempt in work.attempts():
@@ -107,9 +95,17 @@ def _read_batches(work: ShardWork) -> Iterator[_StoredBatch]:
             yield _StoredBatch(attempt, parse_generated(generated), parse_scored(scored))
 
 
-def _made_pairs(work: ShardWork) -> Iterator[_MadePair]:
+def _made_rows(work: ShardWork, run: RunFacts) -> Iterator[tuple[Row, Row | None]]:
+    """Yield the row of every pair that was begun, with its images where they are to be stored."""
     for batch in _read_batches(work):
-        yield from _batch_pairs(work, batch)
+        yield from ((row, None) for row in _failed_rows(work, batch, run))
+        for made in _batch_pairs(work, batch):
+            is_stored = made.decision.kept or (
+                work.config.output.store_dropped
+                and RejectReason.UNSAFE not in made.decision.reject_reasons
+            )
+            row = _made_row(made, run, work.generation)
+            yield row, image_row(made.planned.pair_id, made.images) if is_stored else None
 
 
 def _batch_pairs(work: ShardWork, batch: _StoredBatch) -> Iterator[_MadePair]:
@@ -122,14 +118,12 @@ def _batch_pairs(work: ShardWork, batch: _StoredBatch) -> Iterator[_MadePair]:
             yield _MadePair(planned, sample, generated, scored, decision)
 
 
-def _batch_rows(work: ShardWork, batch: _StoredBatch, run: RunFacts) -> Iterator[Row]:
+def _failed_rows(work: ShardWork, batch: _StoredBatch, run: RunFacts) -> Iterator[Row]:
     for key, generated in batch.generated.items():
         if isinstance(generated, Rejection):
             sample = batch.attempt.samples[key]
             for planned in _planned_pairs(work, sample, batch.attempt.pair_ids[key]):
                 yield failed_row(planned, run, generated, sample.split)
-    for made in _batch_pairs(work, batch):
-        yield _made_row(made, run, work.generation)
 
 
 def _refused_rows(work: ShardWork, run: RunFacts) -> Iterator[Row]:
@@ -141,7 +135,7 @@ def _refused_rows(work: ShardWork, run: RunFacts) -> Iterator[Row]:
                 PlannedPair(pair_id, planned.group, pair, sample.seed, index), run, why
             )
     for bad in work.input.bad_rows:
-        yield quarantined_row(bad.row, index, run)
+        yield quarantined_row(bad.row, bad.pair_id, index, run)
 
 
 def _planned_pairs(work: ShardWork, sample: Sample, ids: PairIds) -> list[PlannedPair]:
@@ -149,7 +143,7 @@ def _planned_pairs(work: ShardWork, sample: Sample, ids: PairIds) -> list[Planne
     return [PlannedPair(ids[pair], group, pair, seed, index, sample.attempt) for pair in ids]
 
 
-def _made_row(made: _MadePair, run: RunFacts, generation: GenerationFacts) -> Row:
+def _made_row(made: _MadePair, run: RunFacts, generation: GenerationProvenance) -> Row:
     i, j = made.planned.image_indices
     seen = made.scored.descriptors
     return complete_row(
@@ -171,7 +165,3 @@ def _made_row(made: _MadePair, run: RunFacts, generation: GenerationFacts) -> Ro
         ),
         decision_columns(made.decision),
     )
-
-
-def _may_be_stored(decision: Decision) -> bool:
-    return not decision.kept and RejectReason.UNSAFE not in decision.reject_reasons

@@ -6,8 +6,9 @@ from typing import Any
 
 from coupled_core.config import CouplingMode
 from coupled_core.errors import ScheduleError
-from coupled_core.schedules.region import RegionSettings
-from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule import RegionSettings, Schedule
+
+SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "family": (str,),
@@ -84,22 +85,20 @@ def _check_fields(path: Path, content: dict[str, Any]) -> None:
             raise ScheduleError(f"{path}: {name} expects {expected}; got {value!r}")
 
 
-SHIPPED_FOLDER = Path(__file__).parent / "shipped"
-
-
-def load_shipped_schedule(name: str, mode: CouplingMode) -> Schedule:
+def load_shipped_schedule(name: str, mode: CouplingMode, folder: Path = SHIPPED_FOLDER) -> Schedule:
     """Return the schedule shipped for a model.
 
     Args:
-        name: miniature, flux-dev or flux-schnell.
+        name: miniature, flux-dev or flux-schnell; or what another package calls its own.
         mode: log_bias, key_scale or region.
+        folder: where it lies.
 
     Raises:
         ScheduleError: none is shipped for this model in this mode.
     """
-    path = SHIPPED_FOLDER / f"{name}-{mode.replace('_', '-')}.json"
+    path = folder / f"{name}-{mode.replace('_', '-')}.json"
     if not path.is_file():
-        available = sorted(p.stem for p in SHIPPED_FOLDER.glob("*.json"))
+        available = sorted(p.stem for p in folder.glob("*.json"))
         raise ScheduleError(
             f"no schedule is shipped for {name} in mode {mode}; there are {', '.join(available)}. "
             "Name a schedule file, or use another coupling mode."

@@ -20,6 +20,7 @@ def encode_embeddings(embeddings: NDArray[np.float32]) -> list[str]:
     """Return the code of each embedding (B, D): signed bytes as 128 hex digits."""
     count, length = embeddings.shape
     width = -(-length // CODE_LENGTH) * CODE_LENGTH
+    # Random signs make what is folded onto one place cancel out on average, so cosines survive.
     signed = np.zeros((count, width))
     signed[:, :length] = embeddings * _signs(length)
     folded = signed.reshape(count, -1, CODE_LENGTH).sum(axis=1)
@@ -48,11 +49,8 @@ class ClipScorer:
         tokenizer: Callable[[list[str]], Tensor],
         device: str,
     ) -> None:
-        self._model, self._preprocess, self._tokenizer = (
-            model.eval().to(device),
-            preprocess,
-            tokenizer,
-        )
+        self._model, self._preprocess = model.eval().to(device), preprocess
+        self._tokenizer = tokenizer
         self._device = device
         self._texts: dict[str, np.ndarray] = {}
 
@@ -81,8 +79,8 @@ def load_clip(spec: str, device: str) -> ClipScorer:
     """Load a model.
 
     Args:
-        spec: As `find_clip` takes it.
-        device: Of torch.
+        spec: as `find_clip` takes it.
+        device: where it computes, as torch names it.
 
     Raises:
         ModelUnavailableError: unknown name, or the weights are neither here nor to be had.

@@ -1,11 +1,9 @@
 """The content filter: which unwanted concepts an image shows, told from its CLIP embedding.
 
-Another filter is a class with the one method of `ContentFilter`; `load_content_filter` returns it.
 Groups whose prompts are unwanted never come here: the splitter flags them before any image is made.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,31 +11,17 @@ from numpy.typing import NDArray
 from coupled_core.concepts import ConceptList
 from coupled_core.config import ContentFilterConfig, fingerprint
 
+if TYPE_CHECKING:  # the class alone would import torch
+    from coupled_core.scoring.clip import ClipScorer
+
 _METHOD = "clip-zero-shot-1"
 """The number goes up when the rule below changes."""
 
 
-class ContentFilter(Protocol):
-    """What is asked of a filter."""
-
-    def find_concepts(self, image_embeddings: NDArray[np.float32]) -> list[tuple[str, ...]]:
-        """Return for each image, by its unit CLIP embedding (B, D), the unwanted concepts it shows.
-
-        Empty where there are none; such an image may be kept.
-        """
-
-
-class EmbedsTexts(Protocol):
-    """All that the filter asks of `scoring.clip_scorer.ClipScorer`."""
-
-    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return unit embeddings, float32 (B, D)."""
-
-
-class ZeroShotFilter:
+class ContentFilter:
     """Compares images with captions of unwanted concepts and with neutral ones."""
 
-    def __init__(self, concept_list: ConceptList, clip: EmbedsTexts) -> None:
+    def __init__(self, concept_list: ConceptList, clip: "ClipScorer") -> None:
         self._margin = concept_list.margin
         self._neutral = clip.embed_texts(concept_list.neutral)
         self._concepts = {
@@ -63,9 +47,9 @@ class ZeroShotFilter:
         }
 
 
-def load_content_filter(config: ContentFilterConfig, clip: EmbedsTexts) -> ContentFilter | None:
+def load_content_filter(config: ContentFilterConfig, clip: "ClipScorer") -> ContentFilter | None:
     """Return the filter of the settings; None: images are not looked at."""
-    return None if config.concept_list is None else ZeroShotFilter(config.concept_list, clip)
+    return None if config.concept_list is None else ContentFilter(config.concept_list, clip)
 
 
 def content_filter_version(config: ContentFilterConfig) -> str | None:

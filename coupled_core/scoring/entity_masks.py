@@ -1,14 +1,11 @@
 """Finds the entity of an image: Segment Anything proposes, CLIP picks.
 
 Points on a regular grid prompt Segment Anything, one decoder pass each on one embedding of the
-image. What
-comes back confident, of sensible size and not twice the same is a proposal. Around each proposal a
-square is cut
-out and compared with two texts: the entity prompt and the shared background prompt. The proposal
-whose cut-out
-leans most towards the entity is the entity; where none leans that way there is none, and the mask
-is empty.
-Nothing here knows which model made the image, nor looks at the other images of the group.
+image. What comes back confident, of sensible size and not twice the same is a proposal. Around each
+proposal a square is cut out and compared with two texts: the entity prompt and the shared
+background prompt. The proposal whose cut-out leans most towards the entity is the entity; where
+none leans that way there is none, and the mask is empty. Nothing here knows which model made the
+image, nor looks at the other images of the group.
 """
 
 from collections.abc import Sequence

@@ -6,12 +6,15 @@ Coupled Image Generation via Diffusion Models"; the scale of S and the weights o
 that paper's tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from coupled_core.errors import ConfigError
+from coupled_core.filters import NUMBERS
+from coupled_core.plugins import find_plugins
 from coupled_core.records import PairScores
 
 METRIC_VERSION = "1"
@@ -61,6 +64,7 @@ def background_similarity(images: Sequence[np.ndarray], region: np.ndarray) -> f
         return float("-inf")
     masked = [_blank(image, region) for image in images]
     errors = [float(np.mean((a - b) ** 2)) for a, b in combinations(masked, 2)]
+    # A plain minus would make equal backgrounds -0.0.
     return 0.0 - float(np.mean(errors)) / (100.0 * ratio)
 
 
@@ -142,11 +146,13 @@ def pixel_mse(images: Sequence[np.ndarray]) -> float:
     return float(np.mean((images[0].astype(np.float64) - images[1].astype(np.float64)) ** 2))
 
 
+ArrayPair = tuple[np.ndarray, np.ndarray]
+Score = Callable[[ArrayPair, ArrayPair, ArrayPair, ArrayPair], float]
+"""A score of another package: what `score_pair` is given becomes a number."""
+
+
 def score_pair(
-    images: tuple[np.ndarray, np.ndarray],
-    masks: tuple[np.ndarray, np.ndarray],
-    image_embeddings: tuple[np.ndarray, np.ndarray],
-    text_embeddings: tuple[np.ndarray, np.ndarray],
+    images: ArrayPair, masks: ArrayPair, image_embeddings: ArrayPair, text_embeddings: ArrayPair
 ) -> PairScores:
     """Assemble the scores of one pair.
 
@@ -172,7 +178,26 @@ def score_pair(
         background_psnr=background_psnr(images, region),
         background_ssim=background_ssim(images, region),
         pixel_mse=pixel_mse(images),
+        extra_scores={
+            name: float(score(images, masks, image_embeddings, text_embeddings))
+            for name, score in find_scores().items()
+        },
     )
+
+
+def find_scores() -> dict[str, Score]:
+    """Return the scores that other packages registered, by name.
+
+    Raises:
+        ConfigError: one does not load, or has the name of a number of ours.
+    """
+    scores: dict[str, Score] = find_plugins("scores")
+    if taken := sorted(scores.keys() & set(NUMBERS)):
+        raise ConfigError(
+            f"a package registers the scores {taken}, but these names are taken: give its entry "
+            "points of coupled_images.scores other names"
+        )
+    return scores
 
 
 def _unit(embedding: np.ndarray) -> np.ndarray:

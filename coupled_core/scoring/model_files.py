@@ -5,7 +5,7 @@ from pathlib import Path
 
 from coupled_core.config import ScoringConfig
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 
 PUBLISHED_SAM_TYPES = ("vit_h", "vit_l", "vit_b")
 _LOCAL_CLIP = "local-dir:"

@@ -18,16 +18,12 @@ class PairScorer:
     def __init__(
         self, finder: EntityFinder, clip: ClipScorer, *, sam_model: str, clip_model: str
     ) -> None:
-        self._finder, self._clip = finder, clip
+        self._finder, self.clip = finder, clip
         self.sam_model, self.clip_model = sam_model, clip_model
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the unit CLIP embeddings, float32 (B, D), of uint8 RGB images (H, W, 3)."""
-        return self._clip.embed_images(images)
-
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the unit CLIP embeddings, float32 (B, D), of texts."""
-        return self._clip.embed_texts(texts)
+        return self.clip.embed_images(images)
 
     def score(
         self,
@@ -49,7 +45,7 @@ class PairScorer:
         ]
         if image_embeddings is None:
             image_embeddings = self.embed_images(images)
-        text_embeddings = self._clip.embed_texts(sample.group.prompts)
+        text_embeddings = self.clip.embed_texts(sample.group.prompts)
         scores = {
             (i, j): score_pair(
                 (images[i], images[j]),

@@ -73,8 +73,8 @@ def load_sam(spec: str, device: str) -> Sam:
     """Load a model.
 
     Args:
-        spec: As `find_sam` takes it.
-        device: Of torch.
+        spec: as `find_sam` takes it.
+        device: where it computes, as torch names it.
 
     Raises:
         ModelUnavailableError: the checkpoint is missing or is not one.

@@ -1,103 +1,64 @@
-"""The splitter that needs no key and no network: it aligns the prompts of a group."""
+"""The splitter that needs no key and no network: it splits what is plainly worded, or refuses."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from coupled_core.config import fingerprint
-from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
+from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason, SplitOutcome
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
-from coupled_core.splitting.phrases import Surroundings, find_scene
-from coupled_core.splitting.split_checks import find_problem
-from coupled_core.splitting.split_text import Segment, write_background, write_entity
-from coupled_core.splitting.words import (
-    BREAKS,
+from coupled_core.splitting.scenes import Segment, parse_scene, read_scene_noun, write_background
+from coupled_core.wording.forms import (
+    participle_of,
+    singular_of,
+)
+from coupled_core.wording.lexicon import INTERIORS, LANDSCAPES, LIGHTS, LOOKING
+from coupled_core.wording.phrases import (
+    EntityPhrase,
+    Unreadable,
+    parse_subject,
+)
+from coupled_core.wording.words import (
+    ARTICLES,
+    BE,
     LOCATIVES,
-    POSITIONS,
+    NUMBERS,
+    PRONOUNS,
     Token,
-    find_media_lead,
-    is_content,
-    is_english,
     tokenise,
+    write_sentence,
 )
 
-
-@dataclass(frozen=True)
-class Run:
-    """A stretch of words that stands in every sequence."""
-
-    starts: tuple[int, ...]
-    """Where it begins, a sequence each."""
-    length: int
-
-
-def find_common_runs(sequences: Sequence[Sequence[str]]) -> list[Run]:
-    """Tile the sequences greedily with the longest runs that all of them share, longest first.
-
-    No word is used twice. Order does not matter, so a background that leads one prompt and trails
-    another is found (Wise 1993, greedy string tiling, over N sequences).
-    """
-    free = [[True] * len(sequence) for sequence in sequences]
-    runs: list[Run] = []
-    while (run := _find_longest(sequences, free)) is not None:
-        runs.append(run)
-        for start, flags in zip(run.starts, free, strict=True):
-            flags[start : start + run.length] = [False] * run.length
-    return runs
-
-
-def _find_longest(sequences: Sequence[Sequence[str]], free: Sequence[Sequence[bool]]) -> Run | None:
-    """Search by length: where a run of n words is shared, so is one of n - 1."""
-    low, high, best = 1, min(len(sequence) for sequence in sequences), None
-    while low <= high:
-        length = (low + high) // 2
-        starts = _find_shared(sequences, free, length)
-        if starts is None:
-            high = length - 1
-        else:
-            best, low = Run(starts, length), length + 1
-    return best
-
-
-def _find_shared(
-    sequences: Sequence[Sequence[str]], free: Sequence[Sequence[bool]], length: int
-) -> tuple[int, ...] | None:
-    windows = [_windows(s, f, length) for s, f in zip(sequences, free, strict=True)]
-    for window in windows[0]:
-        if all(window in other for other in windows[1:]):
-            return tuple(other[window] for other in windows)
-    return None
-
-
-def _windows(
-    sequence: Sequence[str], free: Sequence[bool], length: int
-) -> dict[tuple[str, ...], int]:
-    """Return every free window of a length with its first start."""
-    found: dict[tuple[str, ...], int] = {}
-    for start in range(len(sequence) - length + 1):
-        if all(free[start : start + length]):
-            found.setdefault(tuple(sequence[start : start + length]), start)
-    return found
-
-
-ALIGNMENT_VERSION = "2"
-PROMPT_VERSION = f"alignment-{ALIGNMENT_VERSION}+instructions-{INSTRUCTIONS_VERSION}"
-
-
-@dataclass(frozen=True)
-class _Prompts:
-    """The prompts of a group as tokens, without an announcement that all of them share."""
-
-    lead: tuple[Token, ...]
-    """As in "A watercolor painting of"; empty where there is none."""
-    bodies: tuple[tuple[Token, ...], ...]
+GRAMMAR_VERSION = "3"
+PROMPT_VERSION = f"grammar-{GRAMMAR_VERSION}+instructions-{INSTRUCTIONS_VERSION}"
+ADVICE = "give background_prompt and entity_prompts with the group, or split with a language model"
+_QUOTE = re.compile(r"[\"“”„«»‹›]|(?<!\w)['‘’]|['’](?!\w)")
+_MARKUP = re.compile(r"--|[^\w\s,.!?;:'’\"“”„«»‹›\-—–]|_")
+_SENTENCE_MARK = re.compile(r"[.!?;:—–\n]")
+_PLAIN_MEDIA = frozenset({"photo", "photograph", "picture", "image"})
+_OWN_PLACES = LANDSCAPES | INTERIORS | LIGHTS | {"wall", "walls", "floor", "ground", "ceiling"}
+"""What is a scene of its own: no entity in front of one."""
+_ALSO_THINGS = frozenset(
+    {"square", "ring", "court", "track", "tracks", "pitch", "corner", "bank", "banks", "moon",
+     "planet", "stop", "pool", "path", "trail", "puddle", "mud", "dirt", "sand", "snow", "grass",
+     "water", "mine", "port", "peak", "wood", "world", "locker", "cell", "closet", "slope"}
+)  # fmt: skip
+"""Places that may also be a shape or a thing, which could have the entity on it."""
+_DIRECTIONS = frozenset(
+    {"at", "to", "into", "onto", "out", "over", "up", "down", "through", "across", "toward",
+     "towards", "off", "past"}
+)  # fmt: skip
+_SKIES = frozenset({"sky", "skies", "stars", "clouds"})
+"""A scene where no place is named."""
+_MAX_CAPITALS = 0.5
+"""Share of a prompt's words, after the first, that may begin with a capital."""
 
 
 class OfflineSplitter:
-    """Splits what follows the usual pattern: an entity, what it does, and a scene in common words.
+    """Splits what follows one pattern: an entity, what it does, and a scene in equal words.
 
-    Words that all prompts of a group share, and that form a phrase about a place or a light, become
-    the background; the rest of each prompt is its entity. A group that does not fit is rejected,
-    not guessed.
+    Each prompt is read by a small grammar; a word that it does not know where it stands, or scenes
+    that are not worded alike, reject the group. Nothing is guessed.
     """
 
     identity = f"offline/{PROMPT_VERSION}"
@@ -112,19 +73,19 @@ class OfflineSplitter:
             }
         )
 
-    def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
+    def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:
         """Return a split or a rejection for each group, in order."""
         return [self._split_group(group) for group in groups]
 
     def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
         """Do nothing: a group is split in no time."""
 
-    def _split_group(self, group: PromptGroup) -> GroupSplit | Rejection:
-        result = separate(group.prompts)
-        if isinstance(result, Rejection):
-            return result
-        background_prompt, entity_prompts = result
-        edit_instructions, kind = write_instructions(entity_prompts)
+    def _split_group(self, group: PromptGroup) -> SplitOutcome:
+        try:
+            background_prompt, entity_prompts = separate(group.prompts)
+        except Unreadable as why:
+            return Rejection(RejectReason.SPLIT_FAILED, f"cannot be split offline: {why}; {ADVICE}")
+        edit_instructions, kind = write_instructions(entity_prompts, group.prompts)
         return GroupSplit(
             background_prompt=background_prompt,
             entity_prompts=entity_prompts,
@@ -136,66 +97,179 @@ class OfflineSplitter:
         )
 
 
-def separate(prompts: Sequence[str]) -> tuple[str, tuple[str, ...]] | Rejection:
-    """Return the background prompt and one entity prompt for each prompt, or why there are none."""
-    foreign = next((i for i, prompt in enumerate(prompts) if not is_english(prompt)), None)
-    if foreign is not None:
-        return _reject(f"prompt {foreign} does not read as English, the only language it knows")
-    tokenised = _tokenise_all(prompts)
-    keys = [[token.key for token in body] for body in tokenised.bodies]
-    if not all(keys):
-        return _reject("a prompt has no words")
-    runs = find_common_runs(keys)
-    segments = [segment for run in runs if (segment := _find_segment(keys, run)) is not None]
-    if not segments:
-        return _reject(_explain_no_background(keys, runs))
-    segments.sort(key=lambda segment: segment.starts[0])
-    background = write_background(tokenised.bodies[0], segments, tokenised.lead)
+def separate(prompts: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the background prompt and one entity prompt for each prompt.
+
+    Raises:
+        Unreadable: there are none, or they are not certain.
+    """
+    readings = [_read(prompt, index) for index, prompt in enumerate(prompts)]
+    common = _find_common(readings)
+    background = write_background(
+        [segment for segment in readings[0].scene if segment.keys in common],
+        sum(segment.keys in common for segment in readings[0].before),
+    )
     entities = tuple(
-        write_entity(body, [(s.starts[i], s.length) for s in segments], tokenised.lead)
-        for i, body in enumerate(tokenised.bodies)
+        _write_entity(reading, index, common) for index, reading in enumerate(readings)
     )
-    problem = find_problem(background, entities)
-    return (background, entities) if problem is None else _reject(problem)
+    _check_entities(readings, entities, background)
+    return background, entities
 
 
-def _tokenise_all(prompts: Sequence[str]) -> _Prompts:
-    bodies = [tuple(tokenise(prompt)) for prompt in prompts]
-    length = find_media_lead(bodies[0])
-    leads = {tuple(token.key for token in body[:length]) for body in bodies}
-    if len(leads) > 1 or length == 0:
-        return _Prompts((), tuple(bodies))
-    return _Prompts(bodies[0][:length], tuple(body[length:] for body in bodies))
+@dataclass(frozen=True)
+class _Reading:
+    """A prompt as it was read."""
+
+    entity: tuple[Token, ...]
+    phrase: EntityPhrase
+    before: tuple[Segment, ...]
+    """The scene that leads the prompt."""
+    after: tuple[Segment, ...]
+    """What follows the entity: where it is, then the scene."""
+
+    @property
+    def scene(self) -> tuple[Segment, ...]:
+        """All phrases of place and light, in order."""
+        return (*self.before, *self.after)
 
 
-def _find_segment(keys: Sequence[Sequence[str]], run: Run) -> Segment | None:
-    ends = [start + run.length for start in run.starts]
-    before = [k[start - 1] if start else None for k, start in zip(keys, run.starts, strict=True)]
-    after = [k[end] if end < len(k) else None for k, end in zip(keys, ends, strict=True)]
-    beside = Surroundings(
-        is_lead=0 in run.starts,
-        is_open_left=any(key is not None and key not in BREAKS for key in before),
-        is_open_right=any(key is not None and key not in BREAKS for key in after),
-        follows_preposition=all(key in LOCATIVES or key == "from" for key in before),
-        follows_position=all(key in POSITIONS for key in before),
-    )
-    scene = find_scene(keys[0][run.starts[0] : ends[0]], beside)
-    if scene is None:
+def _read(prompt: str, index: int) -> _Reading:
+    try:
+        _check_plain(prompt)
+        tokens = tokenise(prompt)
+        if tokens[-1].key == ".":
+            tokens.pop()
+        return _read_tokens(_skip_announcement(tokens))
+    except Unreadable as why:
+        raise Unreadable(f"prompt {index} has {why}") from None
+
+
+def _check_plain(prompt: str) -> None:
+    text = prompt.strip().removesuffix(".")
+    for pattern, what in (
+        (_QUOTE, "the quotation mark"), (_MARKUP, "the sign"), (_SENTENCE_MARK, "the mark"),
+    ):  # fmt: skip
+        if found := pattern.search(text):
+            raise Unreadable(f"{what} {found.group()!r}")
+    words = [token for token in tokenise(text) if token.is_word]
+    if not words:
+        raise Unreadable("no words")
+    for word in words:
+        if word.key in PRONOUNS - {"there"}:
+            raise Unreadable(f"{word.key!r}, which may stand for anything")
+    capitals = [word for word in words[1:] if word.text[0].isupper()]
+    if len(capitals) > _MAX_CAPITALS * len(words):
+        raise Unreadable("words in capitals, which hide what is a name")
+
+
+def _skip_announcement(tokens: list[Token]) -> list[Token]:
+    """Drop "a photo of", which all pictures are, and "there is"."""
+    keys = [token.key for token in tokens]
+    start = 1 if keys[0] in ARTICLES else 0
+    if keys[start : start + 1] and keys[start] in _PLAIN_MEDIA and keys[start + 1 :][:1] == ["of"]:
+        tokens, keys = tokens[start + 2 :], keys[start + 2 :]
+    if keys[:1] == ["there"] and keys[1:2] and keys[1] in BE:
+        return tokens[2:]
+    return tokens
+
+
+def _read_tokens(tokens: Sequence[Token]) -> _Reading:
+    if not tokens:
+        raise Unreadable("no words")
+    if tokens[0].key in LOCATIVES:
+        return _read_after_scene(tokens)
+    try:
+        return _read_entity(tokens, ())
+    except Unreadable as why:
+        reading = _read_scene_with(tokens)
+        if reading is None:
+            raise why from None
+        return reading
+
+
+def _read_after_scene(tokens: Sequence[Token]) -> _Reading:
+    """Read "In a meadow at noon, a fox runs"; the comma may be missing before an article."""
+    problem = Unreadable("no entity after the scene that it begins with")
+    for index in range(1, len(tokens)):
+        key = tokens[index].key
+        is_start = key in ARTICLES or key in NUMBERS
+        if key != "," and not (is_start and tokens[index - 1].key not in LOCATIVES | {"of", ","}):
+            continue
+        rest = tokens[index + (key == ",") :]
+        try:
+            before = parse_scene(tokens[:index])
+            return _read_entity(_skip_announcement(list(rest)) if rest else rest, before)
+        except Unreadable as why:
+            problem = why
+    raise problem
+
+
+def _read_scene_with(tokens: Sequence[Token]) -> _Reading | None:
+    """Read "A green valley with a castle at dawn"; None: it is not of that form."""
+    try:
+        end = read_scene_noun(tokens)
+    except Unreadable:
         return None
-    return Segment(tuple(start + scene[0] for start in run.starts), scene[1] - scene[0])
+    is_scene = tokens[end - 1].key in (LANDSCAPES | INTERIORS) - _ALSO_THINGS
+    if not is_scene or end + 1 >= len(tokens) or tokens[end].key != "with":
+        return None
+    place = Segment(tuple(tokens[:end]), "place", follows_comma=False)
+    return _read_entity(tokens[end + 1 :], (place,))
 
 
-def _explain_no_background(keys: Sequence[Sequence[str]], runs: Sequence[Run]) -> str:
-    shared = [keys[0][run.starts[0] : run.starts[0] + run.length] for run in runs]
-    named = [" ".join(words) for words in shared if any(is_content(word) for word in words)]
-    if not named:
-        return "the prompts have no words in common that describe anything"
-    listed = ", ".join(repr(words) for words in named[:3])
-    return (
-        f"the prompts share only {listed}, which does not read as a background; "
-        "word the place alike in every prompt, or give background_prompt and entity_prompts"
+def _read_entity(tokens: Sequence[Token], before: Sequence[Segment]) -> _Reading:
+    if not tokens:
+        raise Unreadable("no entity after its scene")
+    phrase, end = parse_subject(tokens)
+    if phrase.head.casefold() in _OWN_PLACES:
+        raise Unreadable(f"{phrase.head!r}, a scene of its own, in the place of an entity")
+    after = parse_scene(tokens[end:])
+    if all(any(segment.names_place for segment in part) for part in (before, after)):
+        raise Unreadable("one place before its entity and another one after it")
+    verb = phrase.predicate.partition(" ")[0]
+    if after and verb in _LOOKING and after[0].keys[0] in _DIRECTIONS:
+        raise Unreadable(f"'{verb} {after[0].keys[0]}', which leads to no place of its own")
+    return _Reading(tuple(tokens[:end]), phrase, tuple(before), tuple(after))
+
+
+_LOOKING = frozenset(participle_of(verb) or verb for verb in LOOKING)
+
+
+def _find_common(readings: Sequence[_Reading]) -> set[tuple[str, ...]]:
+    """Return the phrases that every prompt has; where on the frame an entity is, is its own."""
+    found = [{s.keys for s in reading.scene if s.kind != "position"} for reading in readings]
+    common = set.intersection(*found)
+    is_placed = any(
+        segment.names_place or _SKIES & set(segment.keys)
+        for segment in readings[0].scene
+        if segment.keys in common
     )
+    if not is_placed:
+        raise Unreadable(
+            "the prompts name no place in the same words"
+            + (f", only {' '.join(min(common))!r}" if common else "")
+        )
+    return common
 
 
-def _reject(message: str) -> Rejection:
-    return Rejection(RejectReason.SPLIT_FAILED, f"cannot be split offline: {message}")
+def _write_entity(reading: _Reading, index: int, common: set[tuple[str, ...]]) -> str:
+    """Write the entity with what only its prompt says of where it is: "on a branch"."""
+    own = [segment for segment in reading.scene if segment.keys not in common]
+    is_close = list(reading.after[: len(own)]) == own
+    other = next((s for s in own if s.kind not in ("surface", "position") or s.follows_comma), None)
+    if other is not None or not is_close:
+        text = " ".join((other or own[0]).keys)
+        raise Unreadable(f"prompt {index} has {text!r}, which not all prompts have")
+    words = [*reading.entity, *(token for segment in own for token in segment.tokens)]
+    return write_sentence(words)
+
+
+def _check_entities(readings: Sequence[_Reading], entities: Sequence[str], background: str) -> None:
+    if len({entity.casefold() for entity in entities}) < len(entities):
+        raise Unreadable(f"two prompts have the same entity {entities[0]!r}")
+    words = {singular_of(token.key) for token in tokenise(background)}
+    for index, reading in enumerate(readings):
+        if singular_of(reading.phrase.head) in words:
+            raise Unreadable(
+                f"prompt {index} has {reading.phrase.head!r} both as its entity and in the scene"
+            )

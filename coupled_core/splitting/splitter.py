@@ -2,11 +2,23 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from coupled_core.config import RunConfig, SplitConfig, fingerprint
-from coupled_core.records import GroupSplit, PromptGroup, Rejection
-from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
+from coupled_core.plugins import find_plugins
+from coupled_core.records import (
+    EditInstruction,
+    GroupSplit,
+    PromptGroup,
+    Rejection,
+    SplitOutcome,
+)
+from coupled_core.splitting.instructions import (
+    INSTRUCTIONS_VERSION,
+    tell_directions_apart,
+    write_instructions,
+)
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.storage.store import open_store
 
@@ -14,7 +26,9 @@ from coupled_core.storage.store import open_store
 class Splitter(Protocol):
     """Turns the prompts of a group into one background and one entity a prompt.
 
-    What comes back is data: nothing of it becomes a path, a key or a command.
+    What comes back is data: nothing of it becomes a path, a key or a command. Another package adds
+    a splitter by an entry point of the group `coupled_images.splitters`: a function that takes the
+    `SplitConfig` and returns one. Its name is then a value of `SplitConfig.splitter`.
     """
 
     @property
@@ -27,7 +41,7 @@ class Splitter(Protocol):
         Known without splitting: pair ids are computed from it when a run is planned.
         """
 
-    def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
+    def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:
         """Return a split or a rejection for each group, in order."""
 
     def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
@@ -38,6 +52,11 @@ class Splitter(Protocol):
                 called.
             num_groups: How many that is at most, for progress.
         """
+
+
+def is_given(group: PromptGroup) -> bool:
+    """Say whether the prompt set brings the split of a group along."""
+    return group.background_prompt is not None and group.entity_prompts is not None
 
 
 class GivenFirstSplitter:
@@ -53,28 +72,25 @@ class GivenFirstSplitter:
 
     def request_sha256(self, group: PromptGroup) -> str:
         """Return the hash of the texts of a given split, or of what the fallback is asked."""
-        if group.background_prompt is None or group.entity_prompts is None:
-            return self._fallback.request_sha256(group)
-        return _given_request_sha256(group, group.background_prompt, group.entity_prompts)
+        if is_given(group):
+            return _hash_given(group)
+        return hash_with_own(group, self._fallback.request_sha256(group))
 
-    def split(self, groups: Sequence[PromptGroup]) -> list[GroupSplit | Rejection]:
+    def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:
         """Return a split or a rejection for each group, in order; the fallback is called once."""
-        given = [_take_given_split(group) for group in groups]
-        open_groups = [g for g, split in zip(groups, given, strict=True) if split is None]
+        open_groups = [group for group in groups if not is_given(group)]
         found = iter(self._fallback.split(open_groups) if open_groups else [])
-        return [next(found) if split is None else split for split in given]
+        splits = (_take_given(group) if is_given(group) else next(found) for group in groups)
+        return [_take_own(group, split) for group, split in zip(groups, splits, strict=True)]
 
     def prepare(self, read_groups: Callable[[], Iterable[PromptGroup]], num_groups: int) -> None:
         """Let the fallback prepare for the groups that have no split of their own."""
-
-        def read_open_groups() -> Iterable[PromptGroup]:
-            groups = read_groups()
-            return (group for group in groups if _take_given_split(group) is None)
-
-        self._fallback.prepare(read_open_groups, num_groups)
+        self._fallback.prepare(
+            lambda: (group for group in read_groups() if not is_given(group)), num_groups
+        )
 
 
-def choose_splitter(config: SplitConfig) -> Literal["offline", "anthropic"]:
+def choose_splitter(config: SplitConfig) -> str:
     """Return the splitter that "auto" means here: the API's where its key is set."""
     if config.splitter == "auto":
         return "anthropic" if os.environ.get("ANTHROPIC_API_KEY") else "offline"
@@ -92,36 +108,64 @@ def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
     Raises:
         ConfigError: the API's splitter is asked for and its key is not set, or its price unknown.
     """
-    if choose_splitter(config) == "offline":
+    name = choose_splitter(config)
+    if name == "offline":
         return GivenFirstSplitter(OfflineSplitter())
+    if name != "anthropic":
+        return GivenFirstSplitter(find_plugins("splitters")[name](config))
     from coupled_core.splitting.llm.splitter import LlmSplitter
 
     return GivenFirstSplitter(LlmSplitter(config, account))
 
 
-def _take_given_split(group: PromptGroup) -> GroupSplit | None:
-    if group.background_prompt is None or group.entity_prompts is None:
-        return None
-    edit_instructions, kind = write_instructions(group.entity_prompts)
+def _take_given(group: PromptGroup) -> GroupSplit:
+    assert group.background_prompt is not None, "only given splits are taken"
+    assert group.entity_prompts is not None, "only given splits are taken"
+    edit_instructions, kind = write_instructions(group.entity_prompts, group.prompts)
     return GroupSplit(
         background_prompt=group.background_prompt,
         entity_prompts=group.entity_prompts,
         edit_instructions=edit_instructions,
         variation_kind=group.variation_kind or kind,
         source="given",
-        request_sha256=_given_request_sha256(group, group.background_prompt, group.entity_prompts),
+        request_sha256=_hash_given(group),
     )
 
 
-def _given_request_sha256(group: PromptGroup, background: str, entities: Sequence[str]) -> str:
-    return fingerprint(
+def _hash_given(group: PromptGroup) -> str:
+    sha256 = fingerprint(
         {
             "splitter": f"given/instructions-{INSTRUCTIONS_VERSION}",
             "prompts": list(group.prompts),
-            "background_prompt": background,
-            "entity_prompts": list(entities),
+            "background_prompt": group.background_prompt,
+            "entity_prompts": list(group.entity_prompts or ()),
             "variation_kind": group.variation_kind,
         }
+    )
+    return hash_with_own(group, sha256)
+
+
+def hash_with_own(group: PromptGroup, sha256: str) -> str:
+    """Return the hash of a request together with the instructions that the set brings along.
+
+    With other instructions of its own a group is another one, and gets new rows.
+    """
+    if not group.edit_instructions:
+        return sha256
+    given = [list(instruction) for instruction in group.edit_instructions]
+    return fingerprint({"split": sha256, "edit_instructions": given})
+
+
+def _take_own(group: PromptGroup, split: SplitOutcome) -> SplitOutcome:
+    """Put the instructions of the prompt set in the place of those that were written."""
+    if isinstance(split, Rejection) or not group.edit_instructions:
+        return split
+    given = {(i, j): EditInstruction(text, "given") for i, j, text in group.edit_instructions}
+    request = split.request_sha256
+    return replace(
+        split,
+        edit_instructions=tell_directions_apart({**split.edit_instructions, **given}),
+        request_sha256=request if is_given(group) else hash_with_own(group, request),
     )
 
 
@@ -153,13 +197,15 @@ def describe_splitter(asked: SplitConfig, settled: SplitConfig) -> str:
     """Say who splits what is not split already, and why, for people."""
     if settled.splitter == "anthropic":
         return f"{settled.model} (answers in {settled.cache_uri})"
+    if settled.splitter != "offline":
+        return settled.splitter
     why = " (ANTHROPIC_API_KEY is not set)" if asked.splitter == "auto" else ""
     return f"offline rules{why}"
 
 
 def spent_usd(settled: SplitConfig, account: str) -> float:
     """Return what an account has spent on answers at most, all attempts together, in USD."""
-    if settled.splitter == "offline" or settled.cache_uri is None:
+    if settled.splitter != "anthropic" or settled.cache_uri is None:
         return 0.0
     from coupled_core.splitting.llm.spending import Ledger
 

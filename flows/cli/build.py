@@ -1,69 +1,62 @@
 """`coupled build`: run the flow, then say what came out and where it lies."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.funnel import Funnel
-from coupled_core.runs.summary import RunSummary
-from flows.cli.failures import ExitCode, ShardsFailedError
-from flows.cli.prefect_session import prefect_session
-from flows.cli.terminal import Terminal
+from coupled_core.errors import StorageError
+from coupled_core.storage.store import open_store
+from flows.cli.command import command
+from flows.cli.temporary_server import flow_session
+from flows.cli.terminal import ExitCode, Terminal
+
+if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
+    from coupled_core.runs.summary import RunSummary
 
 
-def build_and_report(config: RunConfig, terminal: Terminal) -> None:
-    """Build the dataset of a config and print the summary.
+@command(
+    examples="""
+    coupled build
+    coupled build --prompts prompts.parquet --on-bad-row quarantine --min-combined 1.2 --json
+    coupled build --prompts s3://bucket/set.parquet --output s3://bucket/pairs --device cuda
+      --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
+      --clip-model ViT-L-14:openai
+    """,
+)
+def build(terminal: Terminal, config: RunConfig) -> None:
+    """Build a dataset of pairs from a prompt set, or what is missing of it.
 
-    Raises:
-        SystemExit: 5 when shards failed, 6 when stopped by the language model or the cap on its
-            cost, 130 when interrupted.
-        CoupledError: nothing could be done.
+    Without options: the example prompts and the small models of the package, into
+    ./coupled-dataset. The same command continues a run that was interrupted, and does nothing when
+    nothing is missing.
     """
     started_at = time.monotonic()
-    try:
-        with prefect_session(), terminal.progress():
-            summary = _run(config)
-        summary = _with_pictures(config, summary)
-    except KeyboardInterrupt as error:
-        terminal.note(
-            "interrupted: finished batches are kept under "
-            f"{config.output.uri}/work; run the same command again to go on"
-        )
-        raise SystemExit(ExitCode.INTERRUPTED) from error
-    wall_seconds = time.monotonic() - started_at
-    terminal.say(render(summary, wall_seconds))
-    terminal.print_json({**summary.to_dict(), "wall_seconds": round(wall_seconds, 1)})
-    for name, why in summary.not_made.items():
-        terminal.note(
-            f"warning: the data are committed, but their {name} could not be made: {why}; "
-            "`coupled report` makes a report of any snapshot"
-        )
-    if summary.failed_shards:
-        for index, message in summary.failed_shards.items():
-            terminal.note(f"error: shard {index} failed: {message}")
-        terminal.note("run the same command again to build the failed shards")
-        raise SystemExit(ExitCode.SHARDS_FAILED)
-    if summary.stopped:
-        terminal.note(f"error: {summary.stopped}")
-        raise SystemExit(ExitCode.LLM)
+    kept = f"finished batches are kept under {config.output.uri}/work"
+    with flow_session(terminal, "flows.build_dataset", kept):
+        summary = _place_pictures(config.output.uri, _run(config))
+    seconds = time.monotonic() - started_at
+    document = {**summary.to_dict(), "wall_seconds": round(seconds, 1)}
+    terminal.answer(render(summary, seconds), document)
+    _tell_what_is_missing(summary, terminal)
 
 
-def render(summary: RunSummary, wall_seconds: float) -> str:
+def render(summary: "RunSummary", wall_seconds: float) -> str:
     """Return a summary as text."""
+    from coupled_core.dataset.funnel import Funnel
+
     lines = [_headline(summary), "", Funnel.from_dict(summary.funnel).render(), ""]
     if summary.manifest_parts:
-        num_parts = len(summary.manifest_parts)
-        more = f" and {num_parts - 1} more" if num_parts > 1 else ""
+        num_more = len(summary.manifest_parts) - 1
+        more = f" and {num_more} more" if num_more else ""
         lines += [f"snapshot       {summary.snapshot_id}"]
         lines += [f"manifest       {summary.dataset}/{summary.manifest_parts[0]}{more}"]
-    if summary.contact_sheet:
-        lines += [f"contact sheet  {summary.contact_sheet}"]
-    if summary.report:
-        lines += [f"report         {summary.report}"]
+    pictures = {"contact sheet": summary.contact_sheet, "report": summary.report}
+    lines += [f"{name:<15}{place}" for name, place in pictures.items() if place]
     lines += [f"{name:<15}could not be made: {why}" for name, why in summary.not_made.items()]
-    lines += _attempt_lines(summary)
+    lines += _describe_attempts(summary.attempts)
     lines += [f"split by       {summary.splitter}"]
     if summary.llm_spent_usd:
         lines += [
@@ -73,7 +66,8 @@ def render(summary: RunSummary, wall_seconds: float) -> str:
     return "\n".join([*lines, f"wall time      {wall_seconds:.0f} s"])
 
 
-def _run(config: RunConfig) -> RunSummary:
+def _run(config: RunConfig) -> "RunSummary":
+    from coupled_core.runs.summary import ShardsFailedError
     from flows.build_dataset import build_dataset
 
     try:
@@ -82,37 +76,76 @@ def _run(config: RunConfig) -> RunSummary:
         return error.summary
 
 
-def _with_pictures(config: RunConfig, summary: RunSummary) -> RunSummary:
+def _tell_what_is_missing(summary: "RunSummary", terminal: Terminal) -> None:
+    """Note what was not made, and exit with 5 where shards failed, 6 where the LLM stopped it."""
+    for name, why in summary.not_made.items():
+        terminal.note(
+            f"warning: the data are committed, but their {name} could not be made: {why}; "
+            "`coupled report` makes a report of any snapshot"
+        )
+    if summary.failed_shards:
+        for index, message in summary.failed_shards.items():
+            terminal.complain(f"error: shard {index} failed: {message}")
+        terminal.complain("run the same command again to build the failed shards")
+        raise SystemExit(ExitCode.SHARDS_FAILED)
+    if summary.stopped:
+        terminal.complain(f"error: {summary.stopped}")
+        raise SystemExit(ExitCode.LLM)
+
+
+def _place_pictures(dataset: str, summary: "RunSummary") -> "RunSummary":
     from coupled_core.report.report import read_summary
-    from coupled_core.storage.store import open_store
-    from flows.cli.placed_files import place_contact_sheet, place_report
 
     if summary.snapshot_id is None:
         return summary
-    dataset, snapshot_id = config.output.uri, summary.snapshot_id
-    numbers = read_summary(open_store(dataset), snapshot_id) or {}
+    numbers = read_summary(open_store(dataset), summary.snapshot_id) or {}
     return replace(
         summary,
-        contact_sheet=place_contact_sheet(dataset, snapshot_id),
-        report=place_report(dataset, snapshot_id),
+        contact_sheet=_place(dataset, summary.snapshot_id, "contact-sheet.png"),
+        report=_place(dataset, summary.snapshot_id, "report.html"),
         survival=numbers.get("survival"),
     )
 
 
-def _attempt_lines(summary: RunSummary) -> list[str]:
-    counts = summary.attempts
-    if counts["at_most"] == 1 and not counts["pairs_tried_again"]:
-        return []
-    return [
-        f"attempts       up to {counts['at_most']} for each requested seed: "
-        f"{counts['pairs_tried_again']:,} pairs tried again, {counts['pairs_spared']:,} spared "
-        "because their groups had enough"
-    ]
+def _place(dataset: str, snapshot_id: str, name: str) -> str | None:
+    """Copy a picture or page to the top of a dataset in a folder, else into the current folder.
+
+    Where neither can be written the file stays where it is: no run fails over a copy.
+
+    Returns:
+        Where it is now; None: the snapshot has none.
+    """
+    store, key = open_store(dataset), f"reports/{snapshot_id}/{name}"
+    try:
+        data = store.read(key)
+    except StorageError:  # it was not made, or cannot be read now
+        return None
+    try:
+        if "://" not in dataset:
+            store.write(name, data)
+            return f"{store.uri}/{name}"
+        stem, dot, extension = name.partition(".")
+        path = Path(f"{stem}-{snapshot_id}{dot}{extension}").absolute()
+        path.write_bytes(data)
+    except (OSError, StorageError):
+        return f"{store.uri}/{key}"
+    return str(path)
 
 
-def _headline(summary: RunSummary) -> str:
+def _describe_attempts(counts: Mapping[str, int]) -> Iterator[str]:
+    if counts["at_most"] > 1 or counts["pairs_tried_again"]:
+        yield (
+            f"attempts       up to {counts['at_most']} for each requested seed: "
+            f"{counts['pairs_tried_again']:,} pairs tried again, {counts['pairs_spared']:,} spared "
+            "because their groups had enough"
+        )
+
+
+def _headline(summary: "RunSummary") -> str:
     if summary.is_new:
-        return f"built {summary.dataset}: {_rows_added(summary.funnel)} new rows"
+        funnel = summary.funnel
+        num_rows = int(funnel["pairs_planned"]) + int(funnel["groups_quarantined"])
+        return f"built {summary.dataset}: {num_rows} new rows"
     if summary.stopped:
         return f"nothing was added to {summary.dataset}: no shard could be split as a whole"
     if summary.failed_shards:
@@ -122,7 +155,3 @@ def _headline(summary: RunSummary) -> str:
         f"nothing to do: all {summary.num_pairs} pairs are in {summary.dataset} already "
         f"(with the {lasting} of their own run; `coupled recut` puts other thresholds over all)"
     )
-
-
-def _rows_added(funnel: Mapping[str, Any]) -> int:
-    return int(funnel["pairs_planned"]) + int(funnel["groups_quarantined"])

@@ -1,65 +1,95 @@
-"""`coupled export`: write a snapshot in one format, and say what came of it."""
+"""`coupled export`: the kept pairs of a snapshot in the format of a trainer or reader."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from coupled_core.dataset.reader import current_snapshot, load_snapshot
-from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.errors import DatasetError
-from coupled_core.export.exporter import ExportReport, export_snapshot
-from coupled_core.export.format import ExportFormat
-from coupled_core.export.pair_rows import Selection
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.export.format import describe_formats
+from coupled_core.storage.store import ObjectStore
+from flows.cli.command import Snapshot, argument, command, option
 from flows.cli.terminal import Terminal
 
+if TYPE_CHECKING:  # what imports arrow waits until the command runs
+    from coupled_core.export.exporter import ExportReport
 
-def export_and_report(
-    export_format: ExportFormat,
-    selection: Selection,
-    dataset: str,
-    snapshot_id: str | None,
-    output: Path,
-    *,
+_FORMAT_LIST = "\n\n".join(f"[bold]{name}[/]: {text}" for name, text in describe_formats().items())
+
+
+@command(
+    f"[bold]Formats[/]\n\n{_FORMAT_LIST}",
+    examples="""
+    coupled export huggingface --dataset coupled-dataset --output pairs-hub
+    coupled export s3://bucket/pairs ai-toolkit --output /data/pairs --directions forward
+    """,
+)
+def export(
     terminal: Terminal,
+    store: ObjectStore,
+    name: Annotated[str, argument("FORMAT", "One of the formats below.")],
+    output: Annotated[
+        Path, option("Folder, new or empty; or an export to continue.", "--output", "-o")
+    ],
+    snapshot: Snapshot = "current",
+    partition: Annotated[
+        Literal["train", "val", "test", "all"] | None,
+        option("Default: all where a format keeps partitions apart, else train."),
+    ] = None,
+    directions: Annotated[
+        Literal["both", "forward", "backward"],
+        option("Forward edits image 0 into image 1, backward 1 into 0."),
+    ] = "both",
+    include_entity_swap: Annotated[
+        bool, option("In flf2v: swaps of an entity too.", "--include-entity-swap")
+    ] = False,
+    max_shard_bytes: Annotated[
+        int | None,
+        option("Image bytes a shard, or a step of a folder. Default: the format's.", min=1),
+    ] = None,
 ) -> None:
-    """Export a dataset and print what is in the result.
+    """Write the kept pairs of a dataset in the format of a trainer or reader.
 
-    Raises:
-        DatasetError: there is no such snapshot, or it is damaged.
+    Each pair serves both ways. What was written is read back before export.json marks it complete.
+
+    The same command continues an export that was interrupted, and does nothing when it is complete.
     """
-    store = open_store(dataset)
-    snapshot = _find_snapshot(store, snapshot_id)
-    with terminal.progress():
-        report = export_snapshot(store, snapshot, export_format, selection, output)
-    terminal.say(_describe(report, output))
-    terminal.print_json(
-        {
-            **report.marker,
-            "dataset": store.uri,
-            "output": str(output),
-            "was_complete": report.was_complete,
-            "units_written": report.num_units_written,
-            "units_reused": report.num_units_reused,
-            "edits_checked": report.num_edits_checked,
-        }
+    from coupled_core.dataset.reader import find_snapshot
+    from coupled_core.export.exporter import export_snapshot
+    from coupled_core.export.format import find_format
+    from coupled_core.export.plan import select_edits
+
+    export_format = find_format(name)
+    selection = select_edits(
+        export_format,
+        partition=partition,
+        directions=directions,
+        include_entity_swaps=include_entity_swap,
+        max_shard_bytes=max_shard_bytes,
     )
+    found = find_snapshot(store, snapshot)
+    with terminal.progress():
+        report = export_snapshot(store, found, export_format, selection, output)
+    document = {
+        **report.marker,
+        "dataset": store.uri,
+        "output": str(output),
+        "was_complete": report.was_complete,
+        "units_written": report.num_units_written,
+        "units_reused": report.num_units_reused,
+        "edits_checked": report.num_edits_checked,
+    }
+    terminal.answer(_describe(report, output), document)
 
 
-def _find_snapshot(store: ObjectStore, snapshot_id: str | None) -> Snapshot:
-    if snapshot_id is not None:
-        return load_snapshot(store, snapshot_id)
-    snapshot = current_snapshot(store)
-    if snapshot is None:
-        raise DatasetError(f"{store.uri} holds no dataset: build one, or correct --dataset")
-    return snapshot
-
-
-def _describe(report: ExportReport, output: Path) -> str:
+def _describe(report: "ExportReport", output: Path) -> str:
     marker = report.marker
-    splits = ", ".join(f"{name} {count}" for name, count in marker["splits"].items())
+    counts = ", ".join(f"{name} {count}" for name, count in marker["partitions"].items())
     lines = [
         f"{output}: {marker['format']} of snapshot {marker['snapshot_id']}",
-        f"{marker['num_pairs']} pairs ({splits}), directions: {marker['directions']}",
+        f"{marker['num_pairs']} pairs ({counts}), directions: {marker['directions']}",
     ]
+    if num_missing := marker.get("num_edits_without_instruction"):
+        lines.append(
+            f"{num_missing} edits left out: nobody wrote an instruction that could be trusted"
+        )
     if report.was_complete:
         lines.append("complete already, nothing was done")
     elif report.num_edits_checked:

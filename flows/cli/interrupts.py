@@ -15,45 +15,29 @@ from coupled_core.progress import Progress
 
 
 class InterruptibleProgress:
-    """Passes progress on to a listener until Ctrl-C was pressed."""
+    """Passes progress on to a listener; after Ctrl-C it raises KeyboardInterrupt instead."""
 
     def __init__(self, listener: Progress) -> None:
         self._listener = listener
         self._is_interrupted = False
 
     def begin(self, stage: str, total: int) -> None:
-        """Pass it on.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C was pressed before.
-        """
+        """Pass it on, unless Ctrl-C was pressed."""
         self._listener.begin(stage, total)
         self._check()
 
     def extend(self, stage: str, count: int) -> None:
-        """Pass it on.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C was pressed before.
-        """
+        """Pass it on, unless Ctrl-C was pressed."""
         self._listener.extend(stage, count)
         self._check()
 
     def advance(self, stage: str, count: int = 1) -> None:
-        """Pass it on.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C was pressed before.
-        """
+        """Pass it on, unless Ctrl-C was pressed."""
         self._listener.advance(stage, count)
         self._check()
 
     def remark(self, stage: str, text: str) -> None:
-        """Pass it on.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C was pressed before.
-        """
+        """Pass it on, unless Ctrl-C was pressed."""
         self._listener.remark(stage, text)
         self._check()
 

@@ -1,36 +1,74 @@
-"""`coupled plan`: say what a build would do and cost; nothing is written and nothing spent."""
+"""`coupled validate` and `plan`: look before building; nothing is written and nothing spent."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from coupled_core.config import RunConfig
-from coupled_core.runs.forecast import Forecast, SplitForecast, forecast_build
-from coupled_core.splitting.splitter import describe_splitter, settle_split
+from flows.cli.command import argument, command, option
+from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
+
+if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
+    from coupled_core.runs.forecast import Forecast, SplitForecast
 
 _WIDTH = 16
 
 
-def plan_and_report(config: RunConfig, num_counted: int | None, terminal: Terminal) -> None:
-    """Print what `coupled build` would do with the same settings.
+@command(examples="coupled validate prompts.parquet")
+def validate(
+    terminal: Terminal,
+    config: Annotated[RunConfig, Offer(only=("prompts",))],
+    prompts: Annotated[str | None, argument("PROMPTS", "The same as --prompts.")] = None,
+) -> None:
+    """Check a prompt set and say what is in it; unusable rows are named by file, row and value."""
+    from coupled_core.prompts.prompt_set import check_prompt_set
 
-    Args:
-        config: The settings of the build.
-        num_counted: Groups whose tokens the API counts; None: some, where its key is set.
-        terminal: Where it is printed.
+    where = config.prompts.model_copy(update={"uri": prompts or config.prompts.uri})
+    summary = check_prompt_set(where)
+    text = (
+        f"{where.uri}: {summary.num_groups} groups, {summary.num_prompts} prompts, "
+        f"{summary.num_quarantined} unusable rows, {len(summary.files)} files"
+    )
+    terminal.answer(text, asdict(summary))
 
-    Raises:
-        CoupledError: the build would stop before it spends anything, and why.
+
+@command(
+    examples="""
+    coupled plan
+    coupled plan --prompts s3://bucket/set.parquet --output s3://bucket/pairs --json
+    """,
+)
+def plan(
+    terminal: Terminal,
+    config: RunConfig,
+    count_tokens: Annotated[
+        int | None,
+        option(
+            "Let the API count the tokens of so many groups, which is free, and scale the "
+            "estimate to them. Default: 64 where its key is set; 0: none.",
+            min=0,
+            max=1000,
+        ),
+    ] = None,
+) -> None:
+    """Say what `coupled build` would do with the same options, and what it would cost.
+
+    Groups, pairs, shards, how much of it the dataset and the answer cache hold already, tokens and
+    price of splitting online and batched, and generation time where it is known. Nothing is
+    written and nothing is spent.
     """
+    from coupled_core.runs.forecast import forecast_build
+
     with terminal.progress():
-        forecast = forecast_build(config, num_counted)
-    terminal.say(render(config, forecast))
-    terminal.print_json(to_json(config, forecast))
+        forecast = forecast_build(config, count_tokens)
+    terminal.answer(render(config, forecast), to_json(config, forecast))
 
 
-def render(config: RunConfig, forecast: Forecast) -> str:
+def render(config: RunConfig, forecast: "Forecast") -> str:
     """Return a forecast as text."""
+    from coupled_core.splitting.splitter import describe_splitter, settle_split
+
     run, splits = forecast.run, forecast.splits
     done = f", {forecast.groups_done:,} of them in the dataset" if forecast.groups_done else ""
     bad = f", {run.num_quarantined:,} unusable rows" if run.num_quarantined else ""
@@ -53,7 +91,7 @@ def render(config: RunConfig, forecast: Forecast) -> str:
     return "\n".join(f"{name:<{_WIDTH}}{text}" for name, text in lines)
 
 
-def to_json(config: RunConfig, forecast: Forecast) -> dict[str, Any]:
+def to_json(config: RunConfig, forecast: "Forecast") -> dict[str, Any]:
     """Return a forecast as plain values."""
     run, splits = forecast.run, forecast.splits
     return {
@@ -82,25 +120,22 @@ def to_json(config: RunConfig, forecast: Forecast) -> dict[str, Any]:
     }
 
 
-def _describe_attempts(forecast: Forecast) -> Iterator[tuple[str, str]]:
+def _describe_attempts(forecast: "Forecast") -> Iterator[tuple[str, str]]:
     if forecast.attempts > 1:
         at_most = forecast.pairs_to_make * forecast.attempts
         yield "attempts", f"up to {forecast.attempts} for each requested seed: {at_most:,} pairs"
 
 
-def _describe_splits(config: RunConfig, splits: SplitForecast) -> Iterator[tuple[str, str]]:
+def _describe_splits(config: RunConfig, splits: "SplitForecast") -> Iterator[tuple[str, str]]:
     given = f", {splits.groups_given:,} given with the prompts" if splits.groups_given else ""
     if not splits.is_paid:
-        yield "splits", f"{splits.groups_to_ask:,} to do, free of charge{given}"
+        # What a splitter of another package costs is not known here.
+        price = ", free of charge" if splits.splitter.startswith("offline/") else ""
+        yield "splits", f"{splits.groups_to_ask:,} to do{price}{given}"
         if splits.groups_failed_offline:
             share = splits.groups_failed_offline / splits.groups_tried_offline
-            yield (
-                "",
-                (
-                    f"{share:.0%} of the first {splits.groups_tried_offline:,} cannot be split by "
-                    "rules and would fail"
-                ),
-            )
+            tried = f"{share:.0%} of the first {splits.groups_tried_offline:,}"
+            yield "", f"{tried} cannot be split by rules and would fail"
         return
     cached = f"{splits.groups_cached:,} in the cache ({splits.cached_share:.1%})"
     yield "splits", f"{splits.groups_to_ask:,} to ask for, {cached}{given}"
@@ -112,7 +147,7 @@ def _describe_splits(config: RunConfig, splits: SplitForecast) -> Iterator[tuple
         yield "cap", _describe_cap(config.split.max_llm_usd, config, splits)
 
 
-def _describe_tokens(splits: SplitForecast) -> str:
+def _describe_tokens(splits: "SplitForecast") -> str:
     num_counted = splits.tokens_counted_on_groups
     if not num_counted:
         return f"{splits.input_tokens:,} in, {splits.output_tokens:,} out (estimated)"
@@ -121,7 +156,7 @@ def _describe_tokens(splits: SplitForecast) -> str:
     return f"{splits.input_tokens:,} in ({counted}), {splits.output_tokens:,} out (estimated)"
 
 
-def _describe_cap(cap: float, config: RunConfig, splits: SplitForecast) -> str:
+def _describe_cap(cap: float, config: RunConfig, splits: "SplitForecast") -> str:
     """Compare a cap with the estimate; it holds for worst cases, so it can stop a little early."""
     is_online = config.split.transport == "online"
     estimate = splits.usd_online if is_online else splits.usd_batch
@@ -130,7 +165,7 @@ def _describe_cap(cap: float, config: RunConfig, splits: SplitForecast) -> str:
     return f"{_write_usd(cap)}: {verdict}"
 
 
-def _describe_time(forecast: Forecast) -> str:
+def _describe_time(forecast: "Forecast") -> str:
     if forecast.gpu_seconds is None:
         return "time unknown: the dataset has no pairs with these settings yet"
     at_most = forecast.gpu_seconds_at_most

@@ -8,23 +8,30 @@ SIGKILL; its database is its own, so two builds on one machine never wait for ea
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+from coupled_core.errors import CoupledError
 from coupled_core.storage.scratch import scratch_folder
-from flows.cli.failures import ServerUnavailableError
 from flows.cli.loopback import keep_loopback_direct
+from flows.cli.terminal import ExitCode, Terminal
 
 if TYPE_CHECKING:
     import uvicorn
 
-
+_STARTUP_TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+_DEFAULT_TIMEOUT_SECONDS = 180.0  # ten are usual; two busy cores have been seen to take thirty
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks without any proxy that the environment names."""
 _UNUSED_SERVICES = (
     "CANCELLATION_CLEANUP",
     "CLEANUP_RECONCILER",
@@ -35,41 +42,105 @@ _UNUSED_SERVICES = (
     "SCHEDULER",
     "TRIGGERS",
 )
+# The server looks for modules where this process does. Without -P Python would look in the current
+# folder first, where a user may keep a `flows/` or a `uvicorn.py`.
+_OUR_ROOT = str(Path(__file__).parents[2])
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[1:]; "
+    "from flows.cli.temporary_server import serve_until_parent_ends as serve; serve()"
+)
+
+
+class ServerUnavailableError(CoupledError):
+    """Neither the Prefect server that was named nor a temporary one can be reached."""
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server that is starting or running."""
+
+    process: "subprocess.Popen[bytes]"
+    errors: IO[bytes]
+    """What it has written to standard error."""
 
 
 @contextmanager
-def temporary_server(startup_timeout_seconds: float) -> Iterator[str]:
+def flow_session(terminal: Terminal, flow_module: str, kept: str) -> Iterator[None]:
+    """Run a flow inside, with its progress shown; after Ctrl-C say what is kept and exit with 130.
+
+    Raises:
+        ServerUnavailableError: the temporary server does not start.
+    """
+    try:
+        with _prefect_session(flow_module), terminal.progress():
+            yield
+    except KeyboardInterrupt as error:
+        terminal.complain(f"interrupted: {kept}; run the same command again to go on")
+        raise SystemExit(ExitCode.INTERRUPTED) from error
+
+
+@contextmanager
+def _prefect_session(flow_module: str) -> Iterator[None]:
+    """Use the configured server, or a temporary one; import the flow while that starts."""
+    from prefect import settings
+
+    if settings.PREFECT_API_URL.value():
+        yield
+        return
+    timeout_seconds = float(os.environ.get(_STARTUP_TIMEOUT, _DEFAULT_TIMEOUT_SECONDS))
+    with temporary_server(timeout_seconds, flow_module) as url:
+        ours = {
+            settings.PREFECT_API_URL: url,
+            settings.PREFECT_LOGGING_TO_API_ENABLED: False,  # gone with the server
+            settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # nobody watches; a second a flow
+        }
+        with settings.temporary_settings(ours):
+            yield
+
+
+@contextmanager
+def temporary_server(
+    startup_timeout_seconds: float, flow_module: str | None = None
+) -> Iterator[str]:
     """Start a server, yield the URL of its API when it answers, and stop it.
 
     Raises:
         ServerUnavailableError: it ended, or did not answer in time.
     """
-    process = start_server()
+    server = start_server()
     try:
-        yield wait_for_server(process, startup_timeout_seconds)
+        if flow_module is not None:
+            import_module(flow_module)
+        yield wait_for_server(server, startup_timeout_seconds)
     finally:
-        stop_server(process)
+        stop_server(server)
 
 
-def start_server() -> "subprocess.Popen[bytes]":
+def start_server() -> ServerProcess:
     """Start the server and return at once; it needs some ten seconds until it answers."""
     keep_loopback_direct()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED_SERVICES}
     environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli.temporary_server"],
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - `stop_server` closes it
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _PROGRAM, *filter(None, sys.path), _OUR_ROOT],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
         start_new_session=True,  # a Ctrl-C at the terminal goes to the session's foreground group
     )
+    return ServerProcess(process, errors)
 
 
-def wait_for_server(process: "subprocess.Popen[bytes]", timeout_seconds: float) -> str:
-    """Return the URL of the API as soon as it answers."""
-    deadline = time.monotonic() + timeout_seconds
+def wait_for_server(server: ServerProcess, timeout_seconds: float) -> str:
+    """Return the URL of the API as soon as it answers.
+
+    Raises:
+        ServerUnavailableError: it ended, or did not answer in time; with its last words.
+    """
+    process, deadline = server.process, time.monotonic() + timeout_seconds
     assert process.stdout is not None
     port = process.stdout.readline().decode().strip()
     url = f"http://127.0.0.1:{port}/api"
@@ -78,14 +149,18 @@ def wait_for_server(process: "subprocess.Popen[bytes]", timeout_seconds: float) 
             return url
         time.sleep(0.1)
     how = "did not answer" if process.poll() is None else f"ended with code {process.returncode}"
+    server.errors.seek(0)
+    last = server.errors.read().decode(errors="replace").strip().rpartition("\n")[2]
     raise ServerUnavailableError(
-        f"the temporary Prefect server {how} within {timeout_seconds:.0f} s: start one with "
-        "`prefect server start` and set PREFECT_API_URL"
+        f"the temporary Prefect server {how} within {timeout_seconds:.0f} s"
+        f"{f' ({last})' if last else ''}: start one with `prefect server start` and set "
+        "PREFECT_API_URL"
     )
 
 
-def stop_server(process: "subprocess.Popen[bytes]") -> None:
+def stop_server(server: ServerProcess) -> None:
     """End the server and wait until it has removed its files."""
+    process = server.process
     assert process.stdin is not None and process.stdout is not None
     process.stdin.close()  # what it would see if this process had died
     try:
@@ -94,6 +169,7 @@ def stop_server(process: "subprocess.Popen[bytes]") -> None:
         process.kill()
         process.wait()
     process.stdout.close()
+    server.errors.close()
 
 
 def serve_until_parent_ends() -> None:
@@ -132,7 +208,3 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-if __name__ == "__main__":
-    serve_until_parent_ends()

@@ -8,10 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from enum import IntEnum
+from typing import Annotated, Any
 
+import typer
+
+from coupled_core import errors
 from coupled_core.errors import CoupledError
-from coupled_core.progress import LogProgress, Progress, report_to
+from coupled_core.progress import LogProgress, Progress, SilentProgress, report_to
 from coupled_core.redaction import clean_error, redact
 from flows.cli.interrupts import stop_at_ctrl_c
 from flows.cli.loopback import keep_loopback_direct
@@ -19,36 +23,79 @@ from flows.cli.loopback import keep_loopback_direct
 _COUNTED_IN_PAIRS = ("generate", "score")
 
 
+class ExitCode(IntEnum):
+    """What `coupled` returns to the shell."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    MODEL_UNAVAILABLE = 3
+    STORAGE = 4
+    SHARDS_FAILED = 5
+    LLM = 6
+    INTERRUPTED = 130
+
+
+EXIT_CODES = (
+    "0 done, 1 unexpected, 2 wrong usage or bad input, 3 model unavailable, 4 storage, or a "
+    "dataset that is damaged or forbids it, 5 some shards failed (the others are committed), "
+    "6 language model refused, unreachable or at its cap (what is finished is committed), "
+    "130 interrupted (run it again)."
+)
+_CODES: tuple[tuple[type[CoupledError], ExitCode], ...] = (
+    (errors.ConfigError, ExitCode.USAGE),
+    (errors.PromptSetError, ExitCode.USAGE),
+    (errors.ScheduleError, ExitCode.USAGE),
+    (errors.ModelUnavailableError, ExitCode.MODEL_UNAVAILABLE),
+    (errors.LlmError, ExitCode.LLM),
+    (errors.StorageError, ExitCode.STORAGE),
+    (errors.DatasetError, ExitCode.STORAGE),
+)
+
+
+def _switch(text: str, *names: str) -> Any:
+    return typer.Option(*names, help=text, metavar="", rich_help_panel="Run")
+
+
 @dataclass(frozen=True)
 class Terminal:
-    """Where a command's words go: results to standard output, the rest to standard error."""
+    """Where a command's words go: results to standard output, the rest to standard error.
 
-    as_json: bool = False
-    """One JSON document is all that goes to standard output."""
-    verbose: bool = False
-    debug: bool = False
+    The fields are options of every command.
+    """
 
-    def say(self, text: str) -> None:
-        """Print a result; with --json only `print_json` does."""
-        if not self.as_json:
-            print(text, flush=True)
+    as_json: Annotated[
+        bool, _switch("Print one JSON document and nothing else on standard output.", "--json")
+    ] = False
+    quiet: Annotated[
+        bool, _switch("Print results and errors only, no progress.", "--quiet", "-q")
+    ] = False
+    verbose: Annotated[bool, _switch("Show what every task logs.", "--verbose", "-v")] = False
+    debug: Annotated[bool, _switch("Show tracebacks.", "--debug")] = False
+
+    def answer(self, text: str, document: Mapping[str, Any]) -> None:
+        """Print a result: as text, or with --json as the one document."""
+        print(json.dumps(document, indent=2, default=_plain) if self.as_json else text, flush=True)
 
     def note(self, text: str) -> None:
-        """Print something that is not a result."""
-        print(text, file=sys.stderr, flush=True)
+        """Print something that is not a result; with --quiet nothing."""
+        if not self.quiet:
+            self.complain(text)
 
-    def print_json(self, value: Mapping[str, Any]) -> None:
-        """Print the one document of --json."""
-        if self.as_json:
-            print(json.dumps(value, indent=2, default=_plain), flush=True)
+    def complain(self, text: str) -> None:
+        """Print what went wrong."""
+        print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(self) -> Iterator[None]:
         """Show what runs inside, bars on a terminal, lines of text elsewhere; stop it at Ctrl-C."""
-        is_plain = self.as_json or self.verbose or not sys.stderr.isatty()
-        shown: AbstractContextManager[Progress] = (
-            nullcontext(LogProgress()) if is_plain else _bars()
-        )
+        shown: AbstractContextManager[Progress]
+        if self.quiet:
+            shown = nullcontext(SilentProgress())
+        elif self.as_json or self.verbose or not sys.stderr.isatty():
+            shown = nullcontext(LogProgress())
+        else:
+            shown = _bars()
         with shown as listener, stop_at_ctrl_c(listener) as progress, report_to(progress):
             yield
 
@@ -56,17 +103,16 @@ class Terminal:
 @contextmanager
 def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
     """Turn errors into one line and an exit code; with --debug the traceback comes first."""
-    from flows.cli.failures import ExitCode, exit_code_of
-
     _configure_logging(terminal)
     keep_loopback_direct()
     try:
         yield terminal
     except CoupledError as error:
         _report(terminal, error, str(error))
-        raise SystemExit(exit_code_of(error)) from error
+        codes = (code for kind, code in _CODES if isinstance(error, kind))
+        raise SystemExit(next(codes, ExitCode.UNEXPECTED)) from error
     except KeyboardInterrupt as error:
-        terminal.note("interrupted")
+        terminal.complain("interrupted")
         raise SystemExit(ExitCode.INTERRUPTED) from error
     except Exception as error:
         hint = "" if terminal.debug else "; run it again with --debug for the traceback"
@@ -84,56 +130,46 @@ def _report(terminal: Terminal, error: BaseException, text: str) -> None:
         import traceback
 
         traceback.print_exception(clean_error(error))
-    terminal.note(f"error: {redact(text)}")
+    terminal.complain(f"error: {redact(text)}")
 
 
 def _configure_logging(terminal: Terminal) -> None:
     """Say how much libraries log; they read it from the environment when they are imported."""
-    quiet = not (terminal.verbose or terminal.debug)
+    is_calm = not (terminal.verbose or terminal.debug)
     defaults = {
-        "PREFECT_LOGGING_LEVEL": "CRITICAL" if quiet else "INFO",  # failures are told at the end
+        "PREFECT_LOGGING_LEVEL": "CRITICAL" if is_calm else "INFO",  # failures are told at the end
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    if quiet:
+    if is_calm:
         defaults |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
         defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    logging.getLogger("coupled_core").setLevel(logging.INFO)
+    look = "%(asctime)s %(message)s"
+    logging.basicConfig(stream=sys.stderr, level="WARNING", format=look, datefmt="%H:%M:%S")
+    level = logging.ERROR if terminal.quiet else logging.INFO
+    logging.getLogger("coupled_core").setLevel(level)
 
 
 @contextmanager
 def _bars() -> Iterator[Progress]:
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description:<16}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:>9}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}"),
+        rich.TextColumn("{task.description:<16}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]:>9}"),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("left"),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[remark]}"),
     )
     logging.getLogger("coupled_core").setLevel(logging.WARNING)  # the bars say it
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
         yield _RichProgress(bars)
 
 

@@ -25,12 +25,13 @@ import pyarrow as pa
 
 from coupled_core.dataset import rows
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import EncodedImage, encode_image, encode_mask
-from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.export.exporter import export_snapshot
-from coupled_core.export.registry import find_format, select_edits
+from coupled_core.export.format import find_format
+from coupled_core.export.plan import select_edits
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import open_store
 
@@ -47,10 +48,9 @@ def write_dataset(root: Path, num_bytes: int) -> int:
     images = [encode_image(pixels) for pixels in noise]
     num_pairs = -(-num_bytes // (2 * len(images[0].data)))
     store = LocalStore(root)
-    shard = publish_shard(
+    shard = upload_shard(
         store,
-        (_row(index, images) for index in range(num_pairs)),
-        (_image_row(index, images) for index in range(num_pairs)),
+        ((_row(index, images), _image_row(index, images)) for index in range(num_pairs)),
         run_id="run",
         shard_index=0,
     )
@@ -69,7 +69,7 @@ def export_under_limit(dataset: str, name: str, output: Path, limit_bytes: int) 
     resource.setrlimit(resource.RLIMIT_AS, (before + limit_bytes, before + limit_bytes))
     started = time.monotonic()
     export_format = find_format(name)
-    selection = select_edits(export_format, include_entity_swaps=True, split="train")
+    selection = select_edits(export_format, include_entity_swaps=True, partition="train")
     report = export_snapshot(store, snapshot, export_format, selection, output)
     return {
         "format": name,
@@ -91,7 +91,7 @@ def _row(index: int, images: list[EncodedImage]) -> rows.Row:
             "group_id": f"group-{index}",
             "run_id": "run",
             "shard_index": 0,
-            "split": "train",
+            "partition": "train",
             "source_file": "noise",
             "source_row": index,
             "prompt_0": "noise",

@@ -19,10 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from coupled_core.config import GenerationConfig, RunConfig, ScoringConfig
-from coupled_core.generation.base_model import load_pipeline
-from coupled_core.generation.batch import Group, PromptEncoder
-from coupled_core.generation.generator import decode_latents
-from coupled_core.generation.noise import compute_noise_levels, draw_noise, image_ids
+from coupled_core.generation.batch import Group
+from coupled_core.generation.pipeline import (
+    PromptEncoder,
+    compute_noise_levels,
+    decode_latents,
+    draw_noise,
+    image_ids,
+    load_pipeline,
+)
 from coupled_core.generation.provenance import resolve
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
 from coupled_core.records import GeneratedSample, Sample
@@ -35,8 +40,8 @@ _ENLARGED = 3
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One group."""
+class RegionFit:
+    """How well the region of one group encloses its entities."""
 
     coverage: tuple[float, ...]
     """Share of each found entity's mask inside the region."""
@@ -49,7 +54,7 @@ class Measured:
     """Images, background, and the first image with all but the region dimmed."""
 
 
-class Bench:
+class RegionInspector:
     """Makes groups as `coupled build` does, and keeps the latents."""
 
     def __init__(self, config: GenerationConfig) -> None:
@@ -60,7 +65,7 @@ class Bench:
         self._ids = image_ids(self._pipeline, self._facts.width, self._facts.height)
 
     @torch.no_grad()
-    def measure(self, sample: Sample, scorer: PairScorer) -> Measured:
+    def measure(self, sample: Sample, scorer: PairScorer) -> RegionFit:
         """Return what one group shows."""
         region = self._resolved.schedule.region
         assert region is not None, "expected a schedule of mode region"
@@ -79,7 +84,7 @@ class Bench:
         inside = self._to_pixels((tied != tied[:1]).any(dim=-1).any(dim=0))
         masks, _ = scorer.score(sample, GeneratedSample(images, 0.0, device_name=""))
         entity = np.any([one.mask for one in masks], axis=0)
-        return Measured(
+        return RegionFit(
             coverage=tuple(inside[one.mask].mean() for one in masks if one.mask.any()),
             jumps=float(np.mean([_jump_across(inside, image, entity) for image in images])),
             jumps_of_background=_jump_across(inside, alone, entity),
@@ -142,12 +147,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--schedule", help="schedule file; default: the shipped one")
     parser.add_argument("--picture", type=Path, help="PNG of the groups with the least coverage")
     options = parser.parse_args(arguments)
-    bench = Bench(GenerationConfig(coupling_mode="region", schedule=options.schedule))
+    inspector = RegionInspector(GenerationConfig(coupling_mode="region", schedule=options.schedule))
     scorer = load_scorer(ScoringConfig(), "cpu")
     samples = take_groups(build_samples(options.prompts, RunConfig()), options.groups)
-    found: dict[str, Measured] = {}
+    found: dict[str, RegionFit] = {}
     for sample in samples:
-        found[sample.group.group_id] = bench.measure(sample, scorer)
+        found[sample.group.group_id] = inspector.measure(sample, scorer)
     _print(found)
     if options.picture:
         _draw(
@@ -155,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
 
 
-def _print(found: dict[str, Measured]) -> None:
+def _print(found: dict[str, RegionFit]) -> None:
     seen = {name: one for name, one in found.items() if one.coverage}
     rows: dict[str, Mapping[str, Sequence[float]]] = {
         "region's share of the frame": {n: [one.region] for n, one in found.items()},
@@ -171,7 +176,7 @@ def _print(found: dict[str, Measured]) -> None:
         print(f"{name:38} {mean.mean:6.3f} [{mean.low:.3f}, {mean.high:.3f}]  n={len(values)}")
 
 
-def _draw(worst_first: Sequence[Measured], path: Path) -> None:
+def _draw(worst_first: Sequence[RegionFit], path: Path) -> None:
     rows = [np.concatenate(one.panels, axis=1) for one in worst_first[:_WORST_SHOWN]]
     sheet = Image.fromarray(np.concatenate(rows, axis=0))
     size = (sheet.width * _ENLARGED, sheet.height * _ENLARGED)

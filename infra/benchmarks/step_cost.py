@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from coupled_core.coupling.install import coupling_kwargs
 from coupled_core.coupling.processors import LogBiasDoubleProcessor, TwoBranchSingleProcessor
 from coupled_core.coupling.weighted_attention import TextLayout
-from coupled_core.generation.batch import Group, TextEmbedding
-from coupled_core.generation.noise import compute_noise_levels
+from coupled_core.generation.batch import Group
+from coupled_core.generation.pipeline import TextEmbedding, compute_noise_levels
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
 from coupled_core.research.cost_model import (
     Geometry,
@@ -29,7 +29,7 @@ from coupled_core.research.cost_model import (
     predict_region_ratio,
     predict_step_flops,
 )
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 
 NUM_TEXT, NUM_IMAGE, NUM_GROUPS = 32, 256, 2
 GEOMETRY = Geometry(

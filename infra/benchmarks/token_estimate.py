@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from coupled_core.records import GroupSplit, PromptGroup
-from coupled_core.research.splitters import CheckedGroup, read_checked_groups
+from coupled_core.research.split_precision import read_wild_groups
+from coupled_core.research.splitters import read_checked_groups
 from coupled_core.splitting.llm.estimate import estimate_split, estimate_tokens
 from coupled_core.splitting.llm.request import INSTRUCTION, answer_schema, write_data
 from coupled_core.splitting.offline import OfflineSplitter
@@ -62,7 +63,7 @@ def compare(counts: Mapping[str, int]) -> dict[str, list[tuple[float, int]]]:
         text = write_data(checked.group.prompts, None)
         is_other = checked.kind in OTHER_LANGUAGES
         note("other languages" if is_other else "English", estimate_tokens(text), text)
-    for group, text in write_answers(read_checked_groups()):
+    for group, text in write_answers(_splittable_groups()):
         note("answers", estimate_split(group).output, text)
     return pairs
 
@@ -88,11 +89,10 @@ def name_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_answers(checked_groups: Sequence[CheckedGroup]) -> Iterator[tuple[PromptGroup, str]]:
+def write_answers(groups: Sequence[PromptGroup]) -> Iterator[tuple[PromptGroup, str]]:
     """Yield the groups that the offline rules can split, with the model's answer to that effect."""
-    groups = [checked.group for checked in checked_groups]
     for group, split in zip(groups, OfflineSplitter().split(groups), strict=True):
-        if isinstance(split, GroupSplit):
+        if isinstance(split, GroupSplit) and all(e.text for e in split.edit_instructions.values()):
             yield group, _write_answer(split)
 
 
@@ -102,8 +102,8 @@ def _write_answer(split: GroupSplit) -> str:
         {
             "image_0": i,
             "image_1": j,
-            "edit_instruction": edits[i, j],
-            "inverse_instruction": edits[j, i],
+            "edit_instruction": edits[i, j].text,
+            "inverse_instruction": edits[j, i].text,
         }
         for i, j in combinations(range(len(split.entity_prompts)), 2)
     ]
@@ -119,10 +119,16 @@ def _write_answer(split: GroupSplit) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
+def _splittable_groups() -> list[PromptGroup]:
+    """Return groups of which the rules can split enough: they refuse most of the checked ones."""
+    checked = [checked.group for checked in read_checked_groups()]
+    return checked + [wild.group for wild in read_wild_groups()]
+
+
 def _texts() -> Iterator[str]:
     yield from _fixed_texts()
     yield from (write_data(checked.group.prompts, None) for checked in read_checked_groups())
-    yield from (text for _, text in write_answers(read_checked_groups()))
+    yield from (text for _, text in write_answers(_splittable_groups()))
 
 
 def _fixed_texts() -> Sequence[str]:

@@ -33,7 +33,7 @@ def make_dataset(folder: Path, num_pairs: int, side_px: int) -> None:
 
 def measure(folder: Path, num_threads: int) -> dict[str, float]:
     """Run the command and return its figures."""
-    command = [sys.executable, "-m", "flows.cli.main", "verify", "--dataset", str(folder), "--json"]
+    command = [sys.executable, "-P", "-m", "flows.cli.main", "verify", str(folder), "--json"]
     command += ["--threads", str(num_threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)

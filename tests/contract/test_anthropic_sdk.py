@@ -68,9 +68,9 @@ def test_an_error_carries_the_key_and_our_words_for_it_do_not(
 
 def test_rows_of_a_batch_may_have_names_of_64_digits(messages_server: RunningServer) -> None:  # noqa: F811
     asked = request()
-    rows = [{"custom_id": asked.custom_id, "params": asked.params}]
+    rows = [{"custom_id": asked.key.custom_id, "params": asked.params}]
     batch = open_client().messages.batches.create(requests=rows)  # type: ignore[arg-type]
     open_client().messages.batches.retrieve(batch.id)
     results = list(open_client().messages.batches.results(batch.id))
-    assert [result.custom_id for result in results] == [asked.custom_id]
-    assert len(asked.custom_id) == 64
+    assert [result.custom_id for result in results] == [asked.key.custom_id]
+    assert len(asked.key.custom_id) == 64

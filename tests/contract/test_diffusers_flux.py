@@ -10,7 +10,7 @@ from diffusers.models.transformers import transformer_flux
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift, retrieve_timesteps
 from torch import Tensor
 
-from coupled_core.generation.noise import compute_noise_levels
+from coupled_core.generation.pipeline import compute_noise_levels
 
 NUM_TEXT, NUM_IMAGE, HEADS, HEAD_DIM = 5, 9, 2, 8
 WIDTH = HEADS * HEAD_DIM

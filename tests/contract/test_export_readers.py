@@ -16,7 +16,8 @@ from PIL import Image
 from coupled_core.dataset.reader import iter_images
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.export.exporter import export_snapshot
-from coupled_core.export.registry import find_format, select_edits
+from coupled_core.export.format import find_format
+from coupled_core.export.plan import select_edits
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import open_store
 from tests.conftest import S3Server

@@ -15,6 +15,8 @@ from tests.coupled_command import Coupled, build_arguments, read_rows, write_pro
 pytestmark = pytest.mark.timeout(300)
 NOTHING_TO_SAY = {
     "extra",  # the prompt set has no unknown columns
+    "instruction_missing",
+    "inverse_missing",  # both are there
     "split_model",  # rules split, no language model
     "error_message",
     "review_status",  # nobody has looked yet

@@ -16,9 +16,10 @@ from tests.coupled_command import Coupled
 
 pytestmark = pytest.mark.timeout(900)
 METHODS = ("coupled", "prompt-switch", "random-seed")
-ARGUMENTS = ("compare", "--methods", ",".join(METHODS), "--groups", "2", "--steps", "4",
-             "--train-groups", "1", "--sweep-budget", "2", "--trade-off", "--trade-off-points", "2",
-             "--extra-groups", "1", "--chunk-size", "1", "--output", "results")  # fmt: skip
+ARGUMENTS = ("compare", "--methods", ",".join(METHODS), "--num-groups", "2",
+             "--num-inference-steps", "4", "--num-train-groups", "1", "--sweep-budget", "2",
+             "--trade-off", "--num-trade-off-points", "2", "--num-extra-groups", "1",
+             "--chunk-size", "1", "--output", "results")  # fmt: skip
 NUM_CHUNKS = 3 * 2 + 2 + 2 + 1
 """Three methods on two groups; curves of two points and two points and one, on one group."""
 

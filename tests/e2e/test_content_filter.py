@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from coupled_core.dataset.part_files import PartKind
+from coupled_core.dataset.parts import PartKind
 from coupled_core.dataset.reader import current_snapshot, iter_images
 from coupled_core.storage.store import open_store
 from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts
@@ -24,7 +24,8 @@ NO_BALLOONS = {
 def test_forbidden_prompts_are_not_made_and_forbidden_images_not_kept(coupled: Coupled) -> None:
     write_prompts(coupled.folder / "prompts.parquet", 3)
     (coupled.folder / "list.json").write_text(json.dumps(NO_BALLOONS))
-    options = ("--content-filter", "list.json", "--steps", "12", "--min-combined", "-99", "--json")
+    steps = ("--num-inference-steps", "12")
+    options = ("--content-filter", "list.json", *steps, "--min-combined", "-99", "--json")
     code, output, errors = coupled.run(*build_arguments(*options))
     assert code == 0, errors
     rows = read_rows(coupled.folder / "pairs")

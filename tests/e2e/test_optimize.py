@@ -66,7 +66,7 @@ def test_a_schedule_so_found_can_be_generated_with(coupled: Coupled, optimised: 
     prompts = ("a red car in a green meadow at noon", "a blue tent in a green meadow at noon")
     schedule = str(optimised / SCHEDULE)
     code, _, errors = coupled.run(
-        "generate", *prompts, "-o", "pair.png", "--schedule", schedule, "--steps", "2"
+        "generate", *prompts, "-o", "pair.png", "--schedule", schedule, "--num-inference-steps", "2"
     )
     assert code == 0, errors
 

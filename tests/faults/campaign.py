@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.faults.bench import (
+from tests.faults.disturbances import (
     Reader,
     Tally,
     disturb_on_s3,

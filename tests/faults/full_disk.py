@@ -11,7 +11,7 @@ from pathlib import Path
 
 from coupled_core.errors import CoupledError
 from coupled_core.storage.local import LocalStore
-from tests.faults.bench import Reader, Tally, check, reader, take_report
+from tests.faults.disturbances import Reader, Tally, check, reader, take_report
 from tests.faults.operations import OPERATIONS, Template, make_template
 from tests.forks import FORKS
 
@@ -106,7 +106,7 @@ def main(folder: str) -> None:
     import json
     from dataclasses import asdict
 
-    FORKS.set_forkserver_preload(["tests.faults.bench"])  # no command runs here
+    FORKS.set_forkserver_preload(["tests.faults.disturbances"])  # no command runs here
     place = Path(folder) / "disk"
     place.mkdir()
     tally = Tally()

@@ -6,15 +6,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
+from coupled_core.dataset.reader import (
+    current_snapshot,
+    find_snapshot,
+    iter_images,
+    iter_manifest,
+)
 from coupled_core.dataset.upkeep.damage import Damage
 from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
-from coupled_core.dataset.upkeep.history import find_snapshot, roll_back
+from coupled_core.dataset.upkeep.history import roll_back
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.review import DROP, FORMAT, Decisions, apply_decisions
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.dataset.work import WorkFolder
-from coupled_core.filtering.rows import judge_row
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import describe_run, publish
@@ -78,7 +82,7 @@ def read_state(store: ObjectStore) -> State:
 
 def find_damage(store: ObjectStore) -> list[Damage]:
     """Return everything that `verify` has against the current snapshot."""
-    report = verify_snapshot(store, find_snapshot(store, "current"), judge_row, num_threads=1)
+    report = verify_snapshot(store, find_snapshot(store, "current"), num_threads=1)
     return report.damage.listed
 
 
@@ -142,7 +146,7 @@ def _commit_large(store: ObjectStore) -> None:
 
 
 def _recut(store: ObjectStore) -> None:
-    recut(store, _STRICTER, judge_row)
+    recut(store, _STRICTER)
 
 
 def _review(store: ObjectStore) -> None:

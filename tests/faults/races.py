@@ -8,11 +8,11 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.storage.store import ObjectStore
-from tests.faults.bench import Tally, list_damage, open_undisturbed, read_state
+from tests.faults.disturbances import Tally, list_damage, open_undisturbed, read_state
 from tests.forks import FORKS
 from tests.sample_shards import describe_run, publish
 
@@ -69,7 +69,7 @@ def _race_on_one(uri: str, environment: Mapping[str, str], num_rounds: int) -> t
 
 def _count(
     store: ObjectStore,
-    shards: Sequence[Sequence[PublishedShard]],
+    shards: Sequence[Sequence[UploadedShard]],
     outcomes: Sequence[tuple[int, list[str]]],
     reads: int,
     problems: list[str],
@@ -106,7 +106,7 @@ def _write(
         barrier.wait(120)
         before = current_snapshot(store)
         for plain in shards:
-            shard = PublishedShard.model_validate(plain)
+            shard = UploadedShard.model_validate(plain)
             try:
                 snapshot = commit_shards(store, [shard], describe_run(shard.run_id))
             except DatasetError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import boto3
 
 from coupled_core.storage.s3 import S3Store
-from tests.faults.bench import READ_TIMEOUT_SECONDS
+from tests.faults.disturbances import READ_TIMEOUT_SECONDS
 from tests.faults.proxy import FaultProxy
 from tests.s3_servers import moto_server
 

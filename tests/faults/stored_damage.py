@@ -14,13 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.publish import publish_snapshot
-from coupled_core.dataset.part_files import write_manifest_table
-from coupled_core.dataset.parts import PartInfo, upload_part
+from coupled_core.dataset.commit.upload import upload_part
+from coupled_core.dataset.parts import PartInfo, write_manifest_file
 from coupled_core.dataset.pointer import read_pointer
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
@@ -29,14 +28,14 @@ from coupled_core.dataset.upkeep.history import roll_back
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import ExportedPair
 from coupled_core.export.pair_images import read_pairs
-from coupled_core.export.pair_rows import Selection, iter_windows
+from coupled_core.export.plan import Selection, iter_windows
 from coupled_core.storage.store import ObjectStore
-from tests.faults.bench import Reader, Tally, take_report
+from tests.faults.disturbances import Reader, Tally, take_report
 from tests.faults.operations import State, find_damage, list_damage, operation_named
 from tests.sample_shards import describe_run, publish
 
 _OF_BYTES = {Check.PART_MISSING, Check.PART_SIZE, Check.PART_HASH}
-_SELECTION = Selection(splits=("train", "val", "test"))
+_SELECTION = Selection(partitions=("train", "val", "test"))
 
 
 @dataclass(frozen=True)
@@ -196,9 +195,8 @@ def _with_changed_row(
     rows = table.to_pylist()
     rows[0].update(change)
     with tempfile.TemporaryDirectory() as folder:
-        changed = pa.Table.from_pylist(rows, schema=table.schema)
-        file = write_manifest_table(changed, Path(folder) / "manifest")
-        new = upload_part(store, file, part.run_id, part.shard_index)
+        file = write_manifest_file(rows, Path(folder), part.shard_index)
+        new = upload_part(store, file, part.run_id)
     parts = (new, *(each for each in snapshot.parts if each != part))
     wrong = Snapshot.create(parent=snapshot.snapshot_id, runs=snapshot.runs, parts=parts)
     return wrong, new.key, rows[0]["pair_id"]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bench import Reader, Tally, reader
 from tests.faults.campaign import (
     kills_on_disk,
     kills_on_s3,
@@ -14,6 +13,7 @@ from tests.faults.campaign import (
     outages,
     template_of,
 )
+from tests.faults.disturbances import Reader, Tally, reader
 from tests.faults.full_disk import can_mount, run_in_namespace
 from tests.faults.operations import operation_named
 from tests.faults.proxy import NETWORK, Fault, Request

@@ -28,6 +28,8 @@ class Content:
     pairs: tuple[tuple[int, int], ...] | None
     """None: all."""
     flag_reason: str = ""
+    instruction: str = ""
+    """The same for every pair, whatever is asked; empty: what turns one into the other."""
     is_splittable: bool = True
 
 
@@ -88,6 +90,8 @@ def _spoil(
         split = replace(split, background=text_of(request.get("system"))[:300])
     if "obey" in faults:
         split = replace(split, background=_find_order(prompts), entities=("HACKED",) * len(prompts))
+    if "alike" in faults:
+        content = replace(content, instruction="Show the garden as it is.")
     if "flag" in faults:
         content = replace(content, flag_reason="shows violence")
     return replace(content, split=split)
@@ -180,6 +184,8 @@ class _Writer:
         split = self._content.split
         if "background" in name:
             return split.background
+        if "instruction" in name and self._content.instruction:
+            return self._content.instruction
         if "inverse" in name:
             return split.edit(at[1], at[0])
         if "instruction" in name or "edit" in name:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from tests.messages_server.settings import Settings
 
 HTTP_FAULTS = frozenset({"429", "529", "500", "reset", "lost", "slow"})
-"""Of online requests; `reset` comes before the answer is made, `lost` after it was paid for."""
+"""What can befall an online request: `reset` before the answer is made, `lost` after it is paid."""
 ROW_FAULTS = frozenset({"error", "invalid", "expire", "cancel"})
-"""Of rows in a batch."""
+"""What can happen to a row in a batch."""
 ANSWER_FAULTS = frozenset(
     ["refuse", "truncate", "malformed", "count", "empty", "swap", "mixed", "obey", "leak"]
-    + ["flag", "unsplittable"]
+    + ["flag", "unsplittable", "alike"]
 )
 ALL_FAULTS = HTTP_FAULTS | ROW_FAULTS | ANSWER_FAULTS
 _ALWAYS = ANSWER_FAULTS | {"slow", "invalid"}

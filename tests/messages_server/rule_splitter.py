@@ -25,8 +25,9 @@ class Split:
     entities: tuple[str, ...]
 
     def edit(self, i: int, j: int) -> str:
-        """Return the instruction that turns image i into image j."""
-        return f"Replace {_as_object(self.entities[i])} with {_as_object(self.entities[j])}."
+        """Return the instruction that turns image i into image j: correct, whatever they are."""
+        before, after = (_as_object(self.entities[index]) for index in (i, j))
+        return f"Let it be that {after} rather than that {before}."
 
 
 def split_prompts(prompts: Sequence[str]) -> Split:

@@ -29,7 +29,7 @@ class Settings:
     shares: Mapping[str, float] = field(default_factory=dict)
     """Share of requests, by fault name, that get the fault without a marker; drawn by hash."""
     seed: int = 0
-    """Of those draws, and of the order of results."""
+    """Seed of those draws, and of the order of results."""
 
     def updated(self, changes: Mapping[str, Any]) -> "Settings":
         """Return settings with some fields changed; a wrong name is a TypeError."""

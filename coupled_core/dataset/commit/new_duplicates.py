@@ -1,14 +1,16 @@
 """The commit's last look at new pairs: those that duplicate another stay rows, but are not kept."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coupled_core.config import DuplicatesConfig, OutputConfig
+from coupled_core.dataset.commit.upload import UploadedShard, read_shard, upload_shard
 from coupled_core.dataset.duplicates import LOOKS_COLUMNS, PairLooks, find_duplicates, read_looks
-from coupled_core.dataset.parts import PartInfo, PublishedShard, publish_shard
-from coupled_core.dataset.reader import iter_images, iter_manifest
+from coupled_core.dataset.parts import PartInfo
+from coupled_core.dataset.reader import iter_manifest, part_pair_ids
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.filters import order_reasons
 from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore
 
@@ -30,17 +32,17 @@ class DuplicateDropper:
         self._looks: dict[str, PairLooks] = {}
 
     def drop(
-        self, shards: Sequence[PublishedShard], base: Snapshot | None
-    ) -> tuple[PublishedShard, ...]:
+        self, shards: Sequence[UploadedShard], base: Snapshot | None
+    ) -> tuple[UploadedShard, ...]:
         """Return the shards; those with duplicates are written anew.
 
         Args:
-            shards: Of one run, without pairs that the dataset holds.
+            shards: Shards of one run, without pairs that the dataset holds.
             base: What the dataset holds.
         """
         if self._config is None or not self._config.drop:
             return tuple(shards)
-        settled = self._read(base.parts_of("manifest") if base else ())
+        settled = self._read(base.parts if base else ())
         new = self._read([part for shard in shards for part in shard.parts])
         found = find_duplicates(settled, new, self._config)
         return tuple(self._without(shard, found) for shard in shards) if found else tuple(shards)
@@ -53,37 +55,30 @@ class DuplicateDropper:
                 self._looks[part.key] = read_looks(batches)
         return PairLooks.concatenate(self._looks[part.key] for part in manifest)
 
-    def _without(self, shard: PublishedShard, duplicate_of: Mapping[str, str]) -> PublishedShard:
-        rows = list(_rows(iter_manifest(self._store, shard.parts)))
-        if not any(row["pair_id"] in duplicate_of for row in rows):
+    def _without(self, shard: UploadedShard, duplicate_of: Mapping[str, str]) -> UploadedShard:
+        manifest = [part for part in shard.parts if part.kind == "manifest"]
+        ids = (pair_id for part in manifest for pair_id in part_pair_ids(self._store, part))
+        if duplicate_of.keys().isdisjoint(ids):
             return shard
-        kept = _rows(iter_images(self._store, shard.parts))
-        gone = _rows(iter_images(self._store, shard.parts)) if self._stores_dropped else iter(())
-        dropped = _rows(iter_images(self._store, shard.parts, kind="dropped"))
-        return publish_shard(
-            self._store,
-            [mark_duplicate(row, duplicate_of.get(row["pair_id"])) for row in rows],
-            (row for row in kept if row["pair_id"] not in duplicate_of),
-            dropped_rows=(
-                row
-                for source, wanted in ((dropped, None), (gone, duplicate_of))
-                for row in source
-                if wanted is None or row["pair_id"] in wanted
-            ),
-            run_id=shard.run_id,
-            shard_index=shard.shard_index,
+        pairs = (
+            self._mark(row, images, duplicate_of.get(row["pair_id"]))
+            for row, images in read_shard(self._store, shard)
         )
+        return upload_shard(self._store, pairs, run_id=shard.run_id, shard_index=shard.shard_index)
+
+    def _mark(self, row: Row, images: Row | None, keeper: str | None) -> tuple[Row, Row | None]:
+        """Return a pair as it stands beside the one that it duplicates; None: it duplicates none.
+
+        Images of a pair that is dropped now move over to those of dropped ones, or go.
+        """
+        if keeper is None:
+            return row, images
+        return mark_duplicate(row, keeper), images if self._stores_dropped else None
 
 
 def mark_duplicate(row: Row, keeper: str | None) -> Row:
     """Return the row of a pair that duplicates `keeper`; None: it duplicates none."""
     if keeper is None:
         return row
-    known = {*row["reject_reasons"], RejectReason.DUPLICATE.value}
-    reasons = [reason.value for reason in RejectReason if reason.value in known]
+    reasons = order_reasons([*row["reject_reasons"], RejectReason.DUPLICATE])
     return {**row, "kept": False, "reject_reasons": reasons, "duplicate_of": keeper}
-
-
-def _rows(batches: Iterator[Any]) -> Iterator[Row]:
-    for batch in batches:
-        yield from batch.to_pylist()

@@ -1,29 +1,88 @@
-"""The last two steps of every change: the snapshot file, then the pointer."""
+"""The last steps of every change: snapshot file, then pointer, until no rival was faster."""
 
+import random
+import time
+from collections.abc import Callable
 from itertools import takewhile
 
 from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
-from coupled_core.dataset.reader import iter_history
+from coupled_core.dataset.reader import iter_history, load_snapshot
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.errors import ConflictError
+from coupled_core.errors import ConflictError, DatasetError
+from coupled_core.storage.probe import probe_conditional_writes, probe_round_trip
 from coupled_core.storage.store import ObjectStore
+
+_MAX_ATTEMPTS = 50
+_MAX_PAUSE_SECONDS = 0.5
+
+
+def ensure_conditional_writes(store: ObjectStore, *, single_writer: bool) -> None:
+    """Refuse a store that garbles objects, or lets two writers overwrite each other's commits.
+
+    Call it before anything is spent; it costs a dozen small requests.
+
+    Raises:
+        StorageError: the store refuses what we write, or gives back something else.
+        DatasetError: it ignores conditions and no single writer is declared.
+    """
+    probe_round_trip(store)
+    if not single_writer and not probe_conditional_writes(store):
+        raise DatasetError(
+            f"{store.uri} ignores conditional writes (If-Match, If-None-Match), so two writers "
+            "could lose each other's rows: use a store that honours them, or declare with "
+            "single_writer that nothing else writes there"
+        )
+
+
+def publish_rebased(
+    store: ObjectStore,
+    follow: Callable[[Snapshot | None], Snapshot | None],
+    what: str,
+    *,
+    single_writer: bool,
+) -> Snapshot | None:
+    """Publish what follows the current snapshot, and follow the winner's when a rival was faster.
+
+    Args:
+        follow: Takes the current snapshot (None: there is none) and returns the one to publish,
+            its parts uploaded and verified; None: there is nothing to change. Called anew for each
+            attempt, after the pointer was read.
+        what: Completes "could not", for the error when rivals win every attempt.
+        single_writer: Nothing else writes here: a store without conditional writes will do.
+
+    Returns:
+        The snapshot that readers see now; None: there was nothing to change.
+
+    Raises:
+        DatasetError: the store ignores conditions, or other writers won every attempt.
+    """
+    ensure_conditional_writes(store, single_writer=single_writer)
+    for attempt in range(_MAX_ATTEMPTS):
+        pointer = read_pointer(store)
+        snapshot = follow(load_snapshot(store, pointer.snapshot_id) if pointer else None)
+        if snapshot is None or publish_snapshot(store, snapshot, pointer):
+            return snapshot
+        # Let rivals finish, longer after each lost attempt.
+        time.sleep(random.uniform(0, min(_MAX_PAUSE_SECONDS, 0.02 * (attempt + 1))))
+    raise DatasetError(
+        f"could not {what}: other writers won {_MAX_ATTEMPTS} times; run the command again, what "
+        "is finished is kept"
+    )
 
 
 def publish_snapshot(store: ObjectStore, snapshot: Snapshot, pointer: Pointer | None) -> bool:
     """Make a snapshot the one that readers see.
 
     Args:
-        store: The dataset; every part of the snapshot is there and verified.
-        snapshot: What follows the snapshot that `pointer` names.
-        pointer: As it was read before the snapshot was made; None: there was none.
+        snapshot: What follows the snapshot that `pointer` names; its parts are there and verified.
+        pointer: What was read before the snapshot was made; None: there was none.
 
     Returns:
         False: another writer was faster, nothing of this snapshot is left.
     """
     _write_file(store, snapshot)
-    if move_pointer(store, pointer, snapshot.snapshot_id, action=snapshot.action):
-        return True
-    if _was_current(store, snapshot, pointer):
+    has_moved = move_pointer(store, pointer, snapshot.snapshot_id, action=snapshot.action)
+    if has_moved or _was_current(store, snapshot, pointer):
         return True
     store.delete(snapshot.key)  # the pointer has left the one etag that could have named it
     return False

@@ -1,108 +1,30 @@
 """Remove what nothing names any more: first a plan, which changes nothing, then the removal."""
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 
-from coupled_core.dataset.pair_ids import PairIdSet
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
-from coupled_core.dataset.reader import committed_pair_ids, load_snapshot, part_pair_ids
+from coupled_core.dataset.reader import (
+    committed_pair_ids,
+    list_snapshot_files,
+    load_snapshot,
+    part_pair_ids,
+)
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.work import WorkFolder
+from coupled_core.dataset.work import DONE, WORK_FOLDER, WorkFolder, parse_work_key
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
-_SHARD = re.compile(r"work/(?P<run>[^/]+)/(?P<shard>\d{5})/")
-_PROBE = "work/probe-"
-
-
-@dataclass(frozen=True)
-class WorkState:
-    """Everything below `work/`, each shard's objects together, the marker `done.json` last."""
-
-    finished: tuple[tuple[ObjectInfo, ...], ...]
-    """Of shards whose pairs are all in the dataset."""
-    unfinished: tuple[tuple[ObjectInfo, ...], ...]
-    """Of all others."""
-    probes: tuple[ObjectInfo, ...]
-    """Left by writers that died while they tried the store out."""
-    named_parts: frozenset[str]
-    """Parts that wait for a commit."""
-
-
-def survey_work(store: ObjectStore, current: Snapshot) -> WorkState:
-    """Look at all work and tell which of it the current snapshot has made superfluous.
-
-    Raises:
-        StorageError: a marker is damaged, so that nobody knows which parts it names.
-    """
-    shards, probes = _list_work(store)
-    judge = _Judge(store, current)
-    finished, unfinished = [], []
-    named: set[str] = set()
-    for (run_id, shard_index), objects in shards.items():
-        done = WorkFolder(store, run_id, int(shard_index)).read_done()
-        published = None if done is None else PublishedShard.model_validate(done)
-        if published is not None and judge.is_committed(published):
-            finished.append(objects)
-            continue
-        unfinished.append(objects)
-        if published is not None:
-            named.update(part.key for part in published.parts)
-    return WorkState(tuple(finished), tuple(unfinished), probes, frozenset(named))
-
-
-def _list_work(
-    store: ObjectStore,
-) -> tuple[dict[tuple[str, str], tuple[ObjectInfo, ...]], tuple[ObjectInfo, ...]]:
-    shards: dict[tuple[str, str], list[ObjectInfo]] = defaultdict(list)
-    probes = []
-    for info in store.list("work/"):
-        if match := _SHARD.match(info.key):
-            shards[match["run"], match["shard"]].append(info)
-        elif info.key.startswith(_PROBE):
-            probes.append(info)
-    ordered = {name: tuple(sorted(found, key=_is_marker)) for name, found in shards.items()}
-    return ordered, tuple(probes)
-
-
-def _is_marker(info: ObjectInfo) -> bool:
-    return info.key.endswith("/done.json")
-
-
-class _Judge:
-    """Says whether the pairs of a finished shard are in the dataset."""
-
-    def __init__(self, store: ObjectStore, current: Snapshot) -> None:
-        self._store, self._current = store, current
-        self._keys = {part.key for part in current.parts}
-        self._committed: PairIdSet | None = None
-
-    def is_committed(self, shard: PublishedShard) -> bool:
-        """Compare parts first; ids only where a commit or a re-cut wrote the parts anew."""
-        if all(part.key in self._keys for part in shard.parts):
-            return True
-        try:
-            ids = list(self._pair_ids(shard))
-        except DatasetError:  # its parts are gone: whoever goes on with the shard finds out
-            return False
-        if self._committed is None:
-            self._committed = committed_pair_ids(self._store, self._current)
-        return bool(self._committed.contains(ids).all())
-
-    def _pair_ids(self, shard: PublishedShard) -> Iterator[str]:
-        for part in shard.parts:
-            if part.kind == "manifest":
-                yield from part_pair_ids(self._store, part)
-
-
 LEAST_GRACE = timedelta(hours=2)
-"""Writers refresh what they reuse when it is an hour old: see `parts.upload_part`."""
+"""Writers refresh what they reuse when it is an hour old: see `upload.upload_part`."""
+_PROBE = f"{WORK_FOLDER}probe-"
 _PART_FOLDERS = ("manifest/", "images/", "dropped/")
 
 
@@ -188,14 +110,17 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     if pointer is None:
         raise DatasetError(f"{store.uri} has no current snapshot: all of it could be garbage")
     retained, going = _choose_snapshots(store, pointer, retention, now)
-    work = survey_work(store, load_snapshot(store, pointer.snapshot_id))
-    named = work.named_parts.union(*(_named_by(store, name) for name in retained))
+    survey = _WorkSurvey(store, load_snapshot(store, pointer.snapshot_id))
+    work = survey.removals(retention, now)
+    named = survey.waiting_parts.union(*(_named_by(store, name) for name in retained))
     until = now - retention.grace
+    # Snapshots go before the parts that only they name: a killed collection leaves no snapshot
+    # that names a part which is gone.
     removals = [
         *(Removal(info.key, info.size_bytes, Garbage.SNAPSHOT) for info in going.values()),
         *_reports(store, going),
         *_unnamed_parts(store, named, until),
-        *_removable_work(work, retention, now),
+        *work,
         *_select(store.list_unfinished(), until, Garbage.UNFINISHED_WRITE),
     ]
     return GarbagePlan(pointer, tuple(retained), tuple(going), tuple(removals))
@@ -250,11 +175,87 @@ class _NamedSince:
         return self._keys
 
 
+class _WorkSurvey:
+    """All work, and which of it the current snapshot has made superfluous."""
+
+    def __init__(self, store: ObjectStore, current: Snapshot) -> None:
+        self.waiting_parts: set[str] = set()
+        """Keys of parts that wait for a commit, once `removals` was called."""
+        self._store, self._current = store, current
+        self._keys = {part.key for part in current.parts}
+        self._committed: IdSet | None = None
+
+    def removals(self, retention: Retention, now: datetime) -> list[Removal]:
+        """Return what goes, in an order in which a killed collection can be taken up again.
+
+        Raises:
+            StorageError: a marker is damaged, so that nobody knows which parts it names.
+        """
+        runs: dict[str, dict[int | None, list[ObjectInfo]]] = defaultdict(lambda: defaultdict(list))
+        probes = []
+        for info in self._store.list(WORK_FOLDER):
+            if found := parse_work_key(info.key):
+                runs[found.run_id][found.shard_index].append(info)
+            elif info.key.startswith(_PROBE):
+                probes.append(info)
+        until = {why: now - retention.grace for why in (Garbage.FINISHED_WORK, Garbage.PROBE)}
+        abandoned = retention.abandoned_work
+        if abandoned is not None:
+            until[Garbage.ABANDONED_WORK] = min(now - retention.grace, now - abandoned)
+        going = [each for run_id in runs for each in self._in_run(run_id, runs[run_id], until)]
+        return [*going, *_select(probes, until[Garbage.PROBE], Garbage.PROBE)]
+
+    def _in_run(
+        self,
+        run_id: str,
+        work: Mapping[int | None, list[ObjectInfo]],
+        until: Mapping[Garbage, datetime],
+    ) -> Iterator[Removal]:
+        shards: list[list[Removal]] = []
+        # A plan that no shard has begun with may wait for the splitter's answers.
+        has_begun = run_id in self._current.run_ids or any(index is not None for index in work)
+        why_plan = Garbage.FINISHED_WORK if has_begun else Garbage.ABANDONED_WORK
+        for shard_index, objects in work.items():
+            if shard_index is not None:
+                is_done = self._is_committed(run_id, shard_index)
+                why = Garbage.FINISHED_WORK if is_done else Garbage.ABANDONED_WORK
+                why_plan = why_plan if is_done else why
+                marker_last = sorted(objects, key=lambda info: info.key.endswith(f"/{DONE}"))
+                shards.append(_select_whole(marker_last, until.get(why), why))
+        if all(shards):
+            yield from _select_whole(work.get(None, []), until.get(why_plan), why_plan)
+        yield from chain.from_iterable(shards)
+
+    def _is_committed(self, run_id: str, shard_index: int) -> bool:
+        """Say whether a shard is finished and all its pairs are in the dataset."""
+        done = WorkFolder(self._store, run_id, shard_index).read_done()
+        if done is None:
+            return False
+        shard = UploadedShard.model_validate(done)
+        if self._holds(shard):
+            return True
+        self.waiting_parts.update(part.key for part in shard.parts)
+        return False
+
+    def _holds(self, shard: UploadedShard) -> bool:
+        """Compare parts first; ids only where a commit or a re-cut wrote the parts anew."""
+        if all(part.key in self._keys for part in shard.parts):
+            return True
+        manifest = (part for part in shard.parts if part.kind == "manifest")
+        try:
+            ids = [pair_id for part in manifest for pair_id in part_pair_ids(self._store, part)]
+        except DatasetError:  # its parts are gone: whoever goes on with the shard finds out
+            return False
+        if self._committed is None:
+            self._committed = committed_pair_ids(self._store, self._current)
+        return bool(self._committed.contains(ids).all())
+
+
 def _choose_snapshots(
     store: ObjectStore, pointer: Pointer, retention: Retention, now: datetime
 ) -> tuple[list[str], dict[str, ObjectInfo]]:
     """Return the ids that stay, newest first, and the files of those that go."""
-    found = {_id_of(info): info for info in store.list("snapshots/")}
+    found = list_snapshot_files(store)
     newest = sorted(found, key=lambda name: (found[name].modified_at or now, name), reverse=True)
     keep = {pointer.snapshot_id, pointer.previous} | {
         name for name, info in found.items() if not _is_old(info, now - retention.grace)
@@ -265,13 +266,10 @@ def _choose_snapshots(
     if retention.older_than is not None:
         until = now - retention.older_than
         keep |= {name for name, info in found.items() if not _is_old(info, until)}
-    keep -= set(pointer.removing)  # a collection that was killed had begun with them
+    # A collection that was killed had begun with these: some of their parts may be gone.
+    keep -= set(pointer.removing)
     retained = [name for name in newest if name in keep]
     return retained, {name: found[name] for name in newest if name not in keep}
-
-
-def _id_of(info: ObjectInfo) -> str:
-    return info.key.removeprefix("snapshots/").removesuffix(".json")
 
 
 def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:
@@ -284,19 +282,10 @@ def _reports(store: ObjectStore, going: Iterable[str]) -> Iterator[Removal]:
             yield Removal(info.key, info.size_bytes, Garbage.REPORT)
 
 
-def _unnamed_parts(store: ObjectStore, named: frozenset[str], until: datetime) -> Iterator[Removal]:
+def _unnamed_parts(store: ObjectStore, named: set[str], until: datetime) -> Iterator[Removal]:
     for folder in _PART_FOLDERS:
         unnamed = (info for info in store.list(folder) if info.key not in named)
         yield from _select(unnamed, until, Garbage.PART)
-
-
-def _removable_work(work: WorkState, retention: Retention, now: datetime) -> Iterator[Removal]:
-    until = now - retention.grace
-    yield from _select_whole(work.finished, until, Garbage.FINISHED_WORK)
-    yield from _select(work.probes, until, Garbage.PROBE)
-    if retention.abandoned_work is not None:
-        limit = min(until, now - retention.abandoned_work)
-        yield from _select_whole(work.unfinished, limit, Garbage.ABANDONED_WORK)
 
 
 def _select(infos: Iterable[ObjectInfo], until: datetime, why: Garbage) -> Iterator[Removal]:
@@ -306,12 +295,12 @@ def _select(infos: Iterable[ObjectInfo], until: datetime, why: Garbage) -> Itera
 
 
 def _select_whole(
-    shards: Iterable[Sequence[ObjectInfo]], until: datetime, why: Garbage
-) -> Iterator[Removal]:
-    """Yield the objects of shards of which none was written since."""
-    for objects in shards:
-        if all(_is_old(info, until) for info in objects):
-            yield from _select(objects, until, why)
+    objects: Sequence[ObjectInfo], until: datetime | None, why: Garbage
+) -> list[Removal]:
+    """Return the objects of a shard, or of a plan, if none of them was written since."""
+    if until is None or not all(_is_old(info, until) for info in objects):
+        return []
+    return list(_select(objects, until, why))
 
 
 def _is_old(info: ObjectInfo, until: datetime) -> bool:

@@ -1,21 +1,27 @@
-"""Every snapshot that a dataset still has, and how people name one."""
+"""The states of a dataset: all that are there, what differs between two, and the way back."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
-from coupled_core.dataset.reader import load_snapshot
-from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.dataset.parts import PartInfo
+from coupled_core.dataset.pointer import move_pointer, read_pointer
+from coupled_core.dataset.reader import (
+    find_snapshot,
+    iter_manifest,
+    iter_rows,
+    list_snapshot_files,
+    load_snapshot,
+)
+from coupled_core.dataset.snapshot import RunInfo, Snapshot
+from coupled_core.errors import ConflictError, DatasetError
 from coupled_core.storage.store import ObjectStore
-
-_FOLDER, _SUFFIX = "snapshots/", ".json"
 
 
 @dataclass(frozen=True)
-class SnapshotFacts:
+class SnapshotSummary:
     """One snapshot in a list."""
 
     snapshot_id: str
@@ -35,23 +41,17 @@ class SnapshotFacts:
     num_kept: int = 0
     num_parts: int = 0
     size_bytes: int = 0
-    """Of its parts, which other snapshots may share."""
+    """Size of its parts, which other snapshots may share."""
     damage: str | None = None
     """What is wrong with the file."""
 
 
-def iter_snapshot_ids(store: ObjectStore) -> Iterator[str]:
-    """Yield the id of every snapshot file, oldest first."""
-    for info in store.list(_FOLDER):
-        if info.key.endswith(_SUFFIX):
-            yield info.key.removeprefix(_FOLDER).removesuffix(_SUFFIX)
-
-
-def list_snapshots(store: ObjectStore) -> list[SnapshotFacts]:
+def list_snapshots(store: ObjectStore) -> list[SnapshotSummary]:
     """Return every snapshot of a dataset, newest first; one file is in memory at a time."""
     pointer = read_pointer(store)
-    found = {name: _describe(store, name) for name in iter_snapshot_ids(store)}
+    found = {name: _describe(store, name) for name in list_snapshot_files(store)}
     name, state = pointer.snapshot_id if pointer else None, "current"
+    # A damaged file does not say what it followed, so the history that is known ends there.
     while name in found:
         if found[name].damage is None:
             found[name] = replace(found[name], state=state)
@@ -59,58 +59,18 @@ def list_snapshots(store: ObjectStore) -> list[SnapshotFacts]:
     return sorted(found.values(), key=_age_rank, reverse=True)
 
 
-def find_snapshot(store: ObjectStore, name: str) -> Snapshot:
-    """Return the snapshot that a person means.
-
-    Args:
-        store: The dataset.
-        name: An id or the beginning of one, "current", "parent" (what current followed) or
-            "previous" (what the pointer named before it was last moved).
-
-    Raises:
-        ConfigError: none or several are meant.
-        DatasetError: the dataset is empty, or the snapshot is damaged.
-    """
-    pointer = read_pointer(store)
-    if pointer is None:
-        raise DatasetError(f"{store.uri} holds no dataset: build one with `coupled build`")
-    if name == "current":
-        return load_snapshot(store, pointer.snapshot_id)
-    return load_snapshot(store, _resolve(store, pointer, name))
-
-
-def _resolve(store: ObjectStore, pointer: Pointer, name: str) -> str:
-    if name in ("parent", "previous"):
-        parent = load_snapshot(store, pointer.snapshot_id).parent
-        found = parent if name == "parent" else pointer.previous
-        if found is None:
-            why = "is the first" if name == "parent" else "is the only one that readers have seen"
-            raise ConfigError(
-                f"there is no {name} snapshot: {pointer.snapshot_id}, the current one, {why}; "
-                f"name another of `coupled snapshots --dataset {store.uri}`"
-            )
-        return found
-    matches = [each for each in iter_snapshot_ids(store) if each.startswith(name)]
-    if len(matches) != 1:
-        raise ConfigError(
-            f"{len(matches) or 'no'} snapshots begin with {name!r}: expected current, parent, "
-            f"previous, or the beginning of one id of `coupled snapshots --dataset {store.uri}`"
-        )
-    return matches[0]
-
-
-def _age_rank(facts: SnapshotFacts) -> tuple[str, str]:
+def _age_rank(summary: SnapshotSummary) -> tuple[str, str]:
     """Sort by the second in the id, then by the exact time, which damaged files do not tell."""
-    second = facts.snapshot_id.partition("-")[0]
-    return second, facts.created_at.isoformat() if facts.created_at else ""
+    second = summary.snapshot_id.partition("-")[0]
+    return second, summary.created_at.isoformat() if summary.created_at else ""
 
 
-def _describe(store: ObjectStore, name: str) -> SnapshotFacts:
+def _describe(store: ObjectStore, name: str) -> SnapshotSummary:
     try:
         snapshot = load_snapshot(store, name)
     except DatasetError as error:
-        return SnapshotFacts(name, state="damaged", damage=str(error))
-    return SnapshotFacts(
+        return SnapshotSummary(name, state="damaged", damage=str(error))
+    return SnapshotSummary(
         snapshot_id=name,
         parent=snapshot.parent,
         created_at=snapshot.created_at,
@@ -131,8 +91,7 @@ def roll_back(store: ObjectStore, name: str) -> tuple[Snapshot, str]:
     rival commits meanwhile is never taken away unseen: then nothing is changed.
 
     Args:
-        store: The dataset.
-        name: As for `history.find_snapshot`.
+        name: An id or another name that `find_snapshot` knows.
 
     Returns:
         The snapshot that is current now, and the id of the one that was.
@@ -164,6 +123,7 @@ def roll_back(store: ObjectStore, name: str) -> tuple[Snapshot, str]:
 
 def _check_parts(store: ObjectStore, snapshot: Snapshot) -> None:
     """Check that all parts are there, from one listing a folder; `verify` checks their content."""
+    # One listing a folder instead of one request a part, of which there may be thousands.
     folders = {part.key.partition("/")[0] for part in snapshot.parts}
     sizes = {info.key: info.size_bytes for name in folders for info in store.list(f"{name}/")}
     for part in snapshot.parts:
@@ -173,3 +133,115 @@ def _check_parts(store: ObjectStore, snapshot: Snapshot) -> None:
                 f"cannot return to snapshot {snapshot.snapshot_id}: its part {part.key} has "
                 f"{'no' if found is None else found} bytes, expected {part.size_bytes}"
             )
+
+
+_COLUMNS = ("pair_id", "kept", "reject_reasons", "status", "review_status")
+Change = tuple[str, "PairState | None", "PairState | None"]
+"""Id of a pair, what was decided before, and after; None: the pair is not there."""
+
+
+class PairState(NamedTuple):
+    """What a snapshot says about a pair."""
+
+    kept: bool
+    reasons: tuple[str, ...]
+    status: str
+    review: str | None
+
+
+@dataclass(frozen=True)
+class SnapshotDiff:
+    """How to come from one snapshot to another."""
+
+    before: str
+    after: str
+    num_added: int
+    """Rows that only the second has."""
+    num_removed: int
+    """Rows that only the first has."""
+    num_now_kept: int
+    """Pairs of both that only the second keeps."""
+    num_now_dropped: int
+    """Pairs of both that only the first keeps."""
+    num_other_reasons: int
+    """Pairs that neither or both keep, for other reasons or with another review."""
+    examples: tuple[Change, ...]
+    """The first of them, in the order of their ids."""
+    settings: Mapping[str, tuple[list[Any], list[Any]]]
+    """Values of each setting over the runs of either, where they differ; `filter.*` as of the last
+    re-cut."""
+
+    @property
+    def num_changes(self) -> int:
+        """Rows that differ in any way."""
+        decided = self.num_now_kept + self.num_now_dropped + self.num_other_reasons
+        return self.num_added + self.num_removed + decided
+
+
+def diff_snapshots(
+    store: ObjectStore, before: Snapshot, after: Snapshot, *, max_examples: int = 20
+) -> SnapshotDiff:
+    """Compare two snapshots; parts that both name are not read, as parts never change."""
+    shared = {part.key for part in before.parts} & {part.key for part in after.parts}
+    old = _pair_states(store, (part for part in before.parts if part.key not in shared))
+    new = _pair_states(store, (part for part in after.parts if part.key not in shared))
+    changes = list(_changes(old, new))
+    common = [(a, b) for _, a, b in changes if a is not None and b is not None]
+    return SnapshotDiff(
+        before=before.snapshot_id,
+        after=after.snapshot_id,
+        num_added=sum(a is None for _, a, _ in changes),
+        num_removed=sum(b is None for _, _, b in changes),
+        num_now_kept=sum(b.kept and not a.kept for a, b in common),
+        num_now_dropped=sum(a.kept and not b.kept for a, b in common),
+        num_other_reasons=sum(a.kept == b.kept for a, b in common),
+        examples=tuple(changes[:max_examples]),
+        settings=_differing_settings(before.runs, after.runs),
+    )
+
+
+def _pair_states(store: ObjectStore, parts: Iterable[PartInfo]) -> dict[str, PairState]:
+    known: dict[PairState, PairState] = {}  # a handful of objects serve all rows
+    found: dict[str, PairState] = {}
+    for row in iter_rows(iter_manifest(store, parts, _COLUMNS)):
+        reasons = tuple(row["reject_reasons"])
+        state = PairState(row["kept"], reasons, row["status"], row["review_status"])
+        found[row["pair_id"]] = known.setdefault(state, state)
+    return found
+
+
+def _changes(old: Mapping[str, PairState], new: Mapping[str, PairState]) -> Iterator[Change]:
+    for pair_id in sorted(old.keys() | new.keys()):
+        before, after = old.get(pair_id), new.get(pair_id)
+        if before != after:
+            yield pair_id, before, after
+
+
+def _differing_settings(
+    before: Iterable[RunInfo], after: Iterable[RunInfo]
+) -> dict[str, tuple[list[Any], list[Any]]]:
+    old, new = _settings(before), _settings(after)
+    return {
+        key: (old.get(key, []), new.get(key, []))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, []) != new.get(key, [])
+    }
+
+
+def _settings(runs: Iterable[RunInfo]) -> dict[str, list[Any]]:
+    """Return every value that a setting has in the runs, by dotted name, without repeats."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for run in runs:
+        config = {**run.config, "filter": run.thresholds, "metric_version": run.metric_version}
+        for key, value in _flatten(config):
+            if value not in found[key]:
+                found[key].append(value)
+    return {key: sorted(values, key=repr) for key, values in found.items()}
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield prefix, value
+        return
+    for key, inner in value.items():
+        yield from _flatten(inner, f"{prefix}.{key}" if prefix else key)

@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coupled_core.dataset.images import (
-    EncodedImage,
-    ImageFormat,
-    decode_image,
-    encode_image,
-    hamming_distance,
+from coupled_core.dataset.images import ImageFormat, decode_image, encode_image, hamming_distance
+from coupled_core.dataset.reader import (
+    iter_manifest,
+    iter_rows,
+    iter_stored_images,
+    part_pair_ids,
 )
-from coupled_core.dataset.reader import iter_images, iter_manifest, part_pair_ids
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.errors import ConfigError, DatasetError
-from coupled_core.records import GroupSplit, PromptGroup, Sample
+from coupled_core.records import EditInstruction, GroupSplit, PromptGroup, Sample
 from coupled_core.storage.store import ObjectStore
 
 Picture = NDArray[np.uint8]
@@ -41,7 +41,7 @@ class ImageDistance:
     """How far an image is from the one that a row describes."""
 
     sha256: str
-    """Of the new image as it would be stored."""
+    """Hash of the new image as it would be stored."""
     is_identical: bool
     """It has the SHA-256 of the row."""
     phash_distance: int
@@ -71,16 +71,14 @@ def find_pair(store: ObjectStore, snapshot: Snapshot, pair_id: str) -> tuple[Row
             f"{len(found)} pairs of snapshot {snapshot.snapshot_id} begin with {pair_id!r}: "
             "expected one; take the id from the manifest"
         )
-    part, wanted = found[0]
-    rows = (row for batch in iter_manifest(store, [part]) for row in batch.to_pylist())
-    row = next(row for index, row in enumerate(rows) if index == wanted)
+    part, index = found[0]
+    row = next(islice(iter_rows(iter_manifest(store, [part])), index, None))
     if row["image_0_sha256"] is None:
         raise DatasetError(
             f"pair {row['pair_id']} was never made: its status is {row['status']} "
             f"({row['error_message']})"
         )
-    run = next(run for run in snapshot.runs if run.run_id == part.run_id)
-    return row, run
+    return row, snapshot.run_of(part)
 
 
 def sample_of(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Sample, tuple[int, int]]:
@@ -108,8 +106,12 @@ def sample_of(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Sample,
         background_prompt=row["background_prompt"],
         entity_prompts=tuple(texts[index][1] for index in order),
         edit_instructions={
-            (first, second): row["edit_instruction"],
-            (second, first): row["inverse_instruction"],
+            (first, second): EditInstruction(
+                row["edit_instruction"], row["instruction_source"], row["instruction_missing"]
+            ),
+            (second, first): EditInstruction(
+                row["inverse_instruction"], row["inverse_source"], row["inverse_missing"]
+            ),
         },
         variation_kind=row["variation_kind"],
         source=row["split_source"],
@@ -122,34 +124,31 @@ def _same_sample(store: ObjectStore, snapshot: Snapshot, row: Row) -> Iterator[R
     """Yield the pairs that were made together with one, itself among them."""
     shard = (row["run_id"], row["shard_index"])
     parts = [part for part in snapshot.parts if (part.run_id, part.shard_index) == shard]
-    for batch in iter_manifest(store, parts):
-        for each in batch.to_pylist():
-            if (each["group_id"], each["seed"]) == (row["group_id"], row["seed"]):
-                yield each
+    for each in iter_rows(iter_manifest(store, parts)):
+        if (each["group_id"], each["seed"]) == (row["group_id"], row["seed"]):
+            yield each
 
 
 def differing_settings(row: Row, generation: Any) -> dict[str, tuple[Any, Any]]:
     """Return what a generator has otherwise than a row asks for: by name, wanted and found."""
     pairs = {name: (row[name], getattr(generation, name)) for name in REPRODUCED}
+    # Early versions did not write every column down; what is not known cannot differ.
     return {name: (old, new) for name, (old, new) in pairs.items() if old not in (None, new)}
 
 
-def stored_images(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Picture, ...] | None:
+def stored_images(store: ObjectStore, row: Row) -> tuple[Picture, ...] | None:
     """Return the images of a pair as they are stored; None: they are not."""
-    parts = [part for part in snapshot.parts if part.key == row["image_part"]]
-    for part in parts:
-        for batch in iter_images(store, [part], kind=part.kind):
-            for found in batch.to_pylist():
-                if found["pair_id"] == row["pair_id"]:
-                    return tuple(decode_image(found[n]["bytes"]) for n in ("image_0", "image_1"))
-    return None
+    if row["image_part"] is None:
+        return None
+    ((_, found),) = iter_stored_images(store, [row], with_masks=False)
+    return tuple(decode_image(found[name]["bytes"]) for name in ("image_0", "image_1"))
 
 
 def measure_distance(
     row: Row, number: int, new: Picture, old: Picture | None, image_format: ImageFormat
 ) -> ImageDistance:
     """Compare image `number` (0 or 1) of a pair with its row, and with the stored image."""
-    encoded: EncodedImage = encode_image(new, image_format)
+    encoded = encode_image(new, image_format)
     known = f"image_{number}"
     gap = None if old is None else np.abs(new.astype(np.int16) - old.astype(np.int16))
     return ImageDistance(

@@ -4,15 +4,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.snapshot import RunInfo, Snapshot
-from coupled_core.dataset.upkeep.rewrite import Rewrite, rewrite_rows
+from coupled_core.dataset.snapshot import RunInfo
+from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
 from coupled_core.errors import ConfigError, DatasetError
+from coupled_core.filters import order_reasons
 from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore
 
@@ -37,18 +37,15 @@ class Decisions(BaseModel):
 
 
 @dataclass(frozen=True)
-class ReviewReport:
+class ReviewReport(RewriteReport):
     """What applying decisions did."""
 
-    snapshot: Snapshot | None
-    """None: everything was as decided already."""
     num_decisions: int
-    num_dropped: int
-    """Pairs that were kept before."""
-    num_kept: int
-    """Pairs that were dropped before."""
-    num_confirmed: int
-    """Pairs whose verdict stays, now as a person's."""
+
+    @property
+    def num_confirmed(self) -> int:
+        """Pairs whose verdict stays, now as a person's."""
+        return self.num_decisions - self.num_dropped - self.num_kept
 
 
 def parse_decisions(data: bytes, where: str) -> Decisions:
@@ -94,32 +91,19 @@ def apply_decisions(
         "drop": verdicts[DROP],
     }
     rewrite = Rewrite("review", details, review.change_part, review.check)
-    snapshot = rewrite_rows(store, rewrite, single_writer=single_writer)
-    counts = Counter(review.outcomes.values())
-    return ReviewReport(
-        snapshot,
-        num_decisions=len(decisions.decisions),
-        num_dropped=counts[_Outcome.DROPPED],
-        num_kept=counts[_Outcome.KEPT],
-        num_confirmed=counts[_Outcome.CONFIRMED],
-    )
-
-
-class _Outcome(Enum):
-    """What a decision changes about a pair."""
-
-    DROPPED = "dropped"
-    KEPT = "kept"
-    CONFIRMED = "confirmed"
-    NO_IMAGES = "no images"
+    report = rewrite_rows(store, rewrite, single_writer=single_writer)
+    return ReviewReport(**vars(report), num_decisions=len(decisions.decisions))
 
 
 class _Review:
-    """Applies decisions row by row and remembers what they changed."""
+    """Applies decisions row by row, and remembers which it could not carry out."""
 
     def __init__(self, verdicts: Mapping[str, str]) -> None:
-        self.outcomes: dict[str, _Outcome] = {}
         self._verdicts = verdicts
+        self._unknown = set(verdicts)
+        """Pairs that no row was about, so far."""
+        self._without_images: set[str] = set()
+        """Pairs to keep whose images are not stored."""
 
     def change_part(self, rows: Sequence[Row], _run: RunInfo) -> list[Row]:
         """Return the rows of a part with a person's verdicts."""
@@ -130,16 +114,16 @@ class _Review:
         verdict = self._verdicts.get(row["pair_id"])
         if verdict is None:
             return row
+        self._unknown.discard(row["pair_id"])
+        # All decisions are looked at before any is refused, so that a person sees all of them.
         if verdict == KEEP and row["image_part"] is None:
-            self.outcomes[row["pair_id"]] = _Outcome.NO_IMAGES
+            self._without_images.add(row["pair_id"])
             return row
-        self.outcomes[row["pair_id"]] = _outcome(row, verdict)
-        return {
-            **row,
-            "review_status": verdict,
-            "kept": verdict == KEEP,
-            "reject_reasons": [] if verdict == KEEP else _with_reviewed_out(row["reject_reasons"]),
-        }
+        is_kept = verdict == KEEP
+        reasons = (
+            [] if is_kept else order_reasons([*row["reject_reasons"], RejectReason.REVIEWED_OUT])
+        )
+        return {**row, "review_status": verdict, "kept": is_kept, "reject_reasons": reasons}
 
     def check(self, run: RunInfo) -> RunInfo:
         """Return the run as it is; called when all rows were seen and nothing is visible yet.
@@ -147,33 +131,21 @@ class _Review:
         Raises:
             DatasetError: decisions that cannot be carried out, all of them named or counted.
         """
-        if unknown := sorted(self._verdicts.keys() - self.outcomes.keys()):
+        if self._unknown:
             raise DatasetError(
-                f"{len(unknown)} decisions are about pairs that are not in the dataset "
-                f"({_name_some(unknown)}): was the page made from another dataset? Nothing was "
-                "changed"
+                f"{len(self._unknown)} decisions are about pairs that are not in the dataset "
+                f"({_name_some(self._unknown)}): was the page made from another dataset? "
+                "Nothing was changed"
             )
-        absent = [name for name, what in self.outcomes.items() if what is _Outcome.NO_IMAGES]
-        if absent:
+        if self._without_images:
             raise DatasetError(
-                f"{len(absent)} pairs cannot be kept because their images are not stored "
-                f"({_name_some(absent)}): take these decisions out of the file, or build with "
-                "--store-dropped. Nothing was changed"
+                f"{len(self._without_images)} pairs cannot be kept because their images are not "
+                f"stored ({_name_some(self._without_images)}): take these decisions out of "
+                "the file, or build with --store-dropped. Nothing was changed"
             )
         return run
 
 
-def _outcome(row: Row, verdict: str) -> _Outcome:
-    if row["kept"] == (verdict == KEEP):
-        return _Outcome.CONFIRMED
-    return _Outcome.KEPT if verdict == KEEP else _Outcome.DROPPED
-
-
-def _with_reviewed_out(reasons: Sequence[str]) -> list[str]:
-    known = {*reasons, RejectReason.REVIEWED_OUT.value}
-    return [reason.value for reason in RejectReason if reason.value in known]
-
-
-def _name_some(pair_ids: Sequence[str]) -> str:
-    shown = ", ".join(pair_ids[:_MAX_NAMED])
+def _name_some(pair_ids: set[str]) -> str:
+    shown = ", ".join(sorted(pair_ids)[:_MAX_NAMED])
     return shown if len(pair_ids) <= _MAX_NAMED else f"{shown}, …"

@@ -19,7 +19,7 @@ class Description:
 
     name: str
     write: Callable[[ExportFolder, ExportPlan], FileInfo]
-    keeps_splits: bool = True
+    keeps_partitions: bool = True
     as_png: bool = False
     writes_edits: bool = False
     max_shard_bytes: int = 1_000_000_000

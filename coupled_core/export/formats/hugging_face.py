@@ -15,7 +15,7 @@ class HuggingFaceFormat:
     """What the Hub and `datasets` expect of a dataset repository."""
 
     name = "huggingface"
-    keeps_splits = True
+    keeps_partitions = True
     as_png = False
     writes_edits = True
     max_shard_bytes = 500_000_000
@@ -39,3 +39,6 @@ class HuggingFaceFormat:
     def read_back(self, root: Path) -> Iterator[SeenEdit]:
         """Yield the rows of all shards."""
         return self._parquet.read_back(root)
+
+
+HUGGING_FACE = HuggingFaceFormat()

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from coupled_core.export.edits import DirectedEdit
 from coupled_core.export.folder import ExportFolder, FileInfo
 from coupled_core.export.folder_format import FolderFormat, FoundEdit, IndexRow, shared_paths
-from coupled_core.export.parquet_index import write_parquet_index
+from coupled_core.export.parquet_files import write_parquet_index
 from coupled_core.export.plan import ExportPlan
 
-_FOLDER = "train"  # what the trainer reads, whichever split is in it
+_FOLDER = "train"  # what the trainer reads, whichever partition is in it
 _INDEX = f"{_FOLDER}/metadata.parquet"
 
 

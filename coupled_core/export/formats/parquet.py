@@ -12,15 +12,15 @@ from coupled_core.export.card import CARD, render_card
 from coupled_core.export.edits import DirectedEdit, SeenEdit
 from coupled_core.export.folder import ExportFolder, FileInfo
 from coupled_core.export.format import UnitWriter
-from coupled_core.export.parquet_shard import Column, ParquetShard, image_column, read_shards
+from coupled_core.export.parquet_files import Field, ParquetShard, image_column, read_shards
 from coupled_core.export.plan import ExportPlan, UnitId
 
 HUB_SPLITS: Mapping[str, str] = {"train": "train", "val": "validation", "test": "test"}
-"""Our split names, and those of the Hugging Face Hub."""
+"""Our partitions, and what the Hugging Face Hub calls such splits."""
 
 KEY_COLUMNS = (
-    Column("pair_id", pa.string(), lambda e: e.pair_id, "The pair; two edits come from each."),
-    Column("direction", pa.string(), lambda e: e.direction, "forward (image 0 to 1) or backward."),
+    Field("pair_id", pa.string(), lambda e: e.pair_id, "The pair; two edits come from each."),
+    Field("direction", pa.string(), lambda e: e.direction, "forward (image 0 to 1) or backward."),
 )
 
 
@@ -29,12 +29,12 @@ class ParquetFormat:
     """Shards `data/<split>-00000-of-000NN.parquet` with one row an edit."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[Field, ...]
     source: str
-    """Column with the source image."""
+    """Name of the column with the source image."""
     target: str
     instruction: str
-    keeps_splits: bool = True
+    keeps_partitions: bool = True
     as_png: bool = False
     writes_edits: bool = True
     max_shard_bytes: int = 500_000_000
@@ -63,32 +63,32 @@ class ParquetFormat:
 
 def shard_path(unit: UnitId, plan: ExportPlan) -> str:
     """Return where a unit's shard stands; the Hub's names."""
-    count = plan.num_units(unit.split)
-    return f"data/{HUB_SPLITS[unit.split]}-{unit.index:05d}-of-{count:05d}.parquet"
+    count = plan.num_units(unit.partition)
+    return f"data/{HUB_SPLITS[unit.partition]}-{unit.index:05d}-of-{count:05d}.parquet"
 
 
 def data_files(plan: ExportPlan) -> dict[str, str]:
     """Return the pattern of the shards of each split, by the Hub's names."""
-    return {HUB_SPLITS[name]: f"data/{HUB_SPLITS[name]}-*.parquet" for name in plan.splits}
+    return {HUB_SPLITS[name]: f"data/{HUB_SPLITS[name]}-*.parquet" for name in plan.partitions}
 
 
-def _instruction(name: str) -> Column:
-    return Column(name, pa.string(), lambda edit: edit.instruction, "What to change, in words.")
+def _instruction(name: str) -> Field:
+    return Field(name, pa.string(), lambda edit: edit.instruction, "What to change, in words.")
 
 
-def _source(name: str) -> Column:
+def _source(name: str) -> Field:
     return image_column(name, lambda edit: edit.source, "The image to edit.")
 
 
-def _target(name: str) -> Column:
+def _target(name: str) -> Field:
     return image_column(name, lambda edit: edit.target, "The image after the edit.")
 
 
-def _plain(name: str, kind: pa.DataType, meaning: str) -> Column:
+def _plain(name: str, kind: pa.DataType, meaning: str) -> Field:
     def value(edit: DirectedEdit) -> Any:
         return edit.row[name]
 
-    return Column(name, kind, value, meaning)
+    return Field(name, kind, value, meaning)
 
 
 _TEXT, _REAL = pa.string(), pa.float64()
@@ -115,11 +115,11 @@ HUGGING_FACE_COLUMNS = (
     _source("input_image"),
     _target("edited_image"),
     _instruction("edit_prompt"),
-    Column("input_caption", _TEXT, lambda e: e.source_caption, "Full prompt of the input image."),
-    Column("edited_caption", _TEXT, lambda e: e.target_caption, "Full prompt of the edited image."),
+    Field("input_caption", _TEXT, lambda e: e.source_caption, "Full prompt of the input image."),
+    Field("edited_caption", _TEXT, lambda e: e.target_caption, "Full prompt of the edited image."),
     _plain("background_prompt", _TEXT, "What both images share, in words."),
-    Column("input_entity", _TEXT, lambda e: e.source_entity, "What only the input image shows."),
-    Column("edited_entity", _TEXT, lambda e: e.target_entity, "What only the edited image shows."),
+    Field("input_entity", _TEXT, lambda e: e.source_entity, "What only the input image shows."),
+    Field("edited_entity", _TEXT, lambda e: e.target_entity, "What only the edited image shows."),
     *KEY_COLUMNS,
     _plain("group_id", _TEXT, "Group of prompts; its images share one noise."),
     _plain("variation_kind", _TEXT, "entity_swap, pose, position or appearance."),

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from coupled_core.export.edits import DirectedEdit
 from coupled_core.export.folder import ExportFolder, FileInfo
 from coupled_core.export.folder_format import FolderFormat, FoundEdit, IndexRow, stem_paths
-from coupled_core.export.parquet_index import write_parquet_index
+from coupled_core.export.parquet_files import write_parquet_index
 from coupled_core.export.plan import ExportPlan
 
 _INDEX, _CONFIG = "metadata.parquet", "multidatabackend.json"

@@ -16,8 +16,8 @@ from typing import Any
 from coupled_core.export.edits import DirectedEdit, SeenEdit
 from coupled_core.export.folder import ExportFolder, FileInfo
 from coupled_core.export.format import UnitWriter
-from coupled_core.export.marker import DISCLOSURE
 from coupled_core.export.plan import ExportPlan, UnitId
+from coupled_core.export.terms import DISCLOSURE
 
 _FACTS = (
     "pair_id", "group_id", "background_prompt", "variation_kind", "width", "height",
@@ -27,10 +27,10 @@ _FACTS = (
 
 
 class WebDatasetFormat:
-    """Shards `<split>-00000.tar` of about a gigabyte."""
+    """Shards `<partition>-00000.tar` of about a gigabyte."""
 
     name = "webdataset"
-    keeps_splits = True
+    keeps_partitions = True
     as_png = True
     writes_edits = True
     max_shard_bytes = 1_000_000_000
@@ -112,3 +112,6 @@ def _samples(archive: tarfile.TarFile) -> Iterator[SeenEdit]:
                 target_sha256=hashlib.sha256(parts["output.png"]).hexdigest(),
                 instruction=json.loads(parts["json"])["edit_prompt"],
             )
+
+
+WEBDATASET = WebDatasetFormat()

@@ -106,7 +106,7 @@ const about = (pair) => [
   ["Instruction", pair.edit_instruction], ["Verdict", pair.kept ? "kept" : `dropped: ${pair.reasons.join(", ")}`],
   ["Review", pair.review_status], ["Shown as", pair.kinds.join(", ")],
   ...METRICS.map(([name, label]) => [label, format(pair[name], 4)]),
-  ["Variation", pair.variation_kind], ["Split", pair.split], ["Seed", pair.seed],
+  ["Variation", pair.variation_kind], ["Partition", pair.partition], ["Seed", pair.seed],
   ["Size", pair.width && `${pair.width} × ${pair.height} px`], ["Group", pair.group_id], ["Pair", pair.pair_id],
 ].filter(([, value]) => value !== null && value !== undefined && value !== "");
 const setPressed = (button, isPressed) => button.setAttribute("aria-pressed", String(isPressed));

@@ -6,29 +6,33 @@ never mixes with results from before. Comments, docstrings and layout of the cod
 
 import ast
 import hashlib
+import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import coupled_core
 from coupled_core.config import RunConfig, ScoringConfig, fingerprint
+from coupled_core.filters import list_filters
 from coupled_core.generation.provenance import resolve_generation
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
+from coupled_core.plugins import find_plugins
 from coupled_core.records import Sample
 from coupled_core.research.comparison.settings import OURS
 from coupled_core.research.methods.method import Knobs
 from coupled_core.scoring.metrics import METRIC_VERSION
 
-_DECIDING_PACKAGES = (
-    "research/comparison/variants.py",
+DECIDING_CODE = (
     "coupling",
-    "research/evaluation/pairs.py",
-    "filtering/decide.py",
+    "filtering",
+    "filters.py",
     "generation",
+    "research/comparison/variants.py",
+    "research/evaluation/pairs.py",
     "research/methods",
     "schedules",
     "scoring",
 )
+"""Folders and files of the package."""
 _NOT_IN_IMAGES = ("license", "use_restrictions")
 _OF_OUR_SCHEDULE = ("schedule_id", "coupling_mode")
 
@@ -55,8 +59,10 @@ def find_conditions(config: RunConfig) -> Conditions:
     return Conditions(
         generation={k: v for k, v in generation.items() if k not in _NOT_IN_IMAGES},
         scoring=_describe_scorers(config.scoring),
-        guards=config.filter.model_dump(mode="json", exclude={"min_combined"}),
-        code=digest_code(Path(coupled_core.__file__).parent),
+        guards=config.filter.model_dump(
+            mode="json", include={each.setting for each in list_filters() if each.is_guard}
+        ),
+        code=digest_code(Path(__file__).parents[2]),
     )
 
 
@@ -94,6 +100,7 @@ def name_work(
         "method": method,
         "knobs": dict(knobs),
         "samples": [describe_sample(sample) for sample in samples],
+        "registered_code": _digest_registered(method),
         **more,
     }
     return fingerprint(facts)[:32]
@@ -102,15 +109,22 @@ def name_work(
 def digest_code(root: Path) -> str:
     """Return the SHA-256 of what the deciding code under a folder does."""
     digest = hashlib.sha256()
-    for package in _DECIDING_PACKAGES:
-        place = root / package
+    for name in DECIDING_CODE:
+        place = root / name
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             # Schedules count by the id of the one in use, not by what else lies beside it.
-            data = () if package == "schedules" else (".json",)
+            data = () if name == "schedules" else (".json",)
             if path.suffix in (".py", *data):
                 digest.update(str(path.relative_to(root)).encode())
                 digest.update(_read_meaning(path))
     return digest.hexdigest()
+
+
+def _digest_registered(method: str) -> str | None:
+    """Return what changes when the module of another package's method does; None: it is ours."""
+    builder = find_plugins("methods").get(method)
+    path = builder and inspect.getsourcefile(builder)
+    return hashlib.sha256(_read_meaning(Path(path))).hexdigest() if path else None
 
 
 def _read_meaning(path: Path) -> bytes:

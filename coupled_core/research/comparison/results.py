@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +11,11 @@ import pyarrow.parquet as pq
 
 from coupled_core.dataset.images import encode_image
 from coupled_core.errors import StorageError
-from coupled_core.records import PairScores, Sample
+from coupled_core.records import METRIC_NAMES, Sample
 from coupled_core.research.evaluation.pairs import EvaluatedPair
 from coupled_core.research.methods.method import Knobs
 
 Part = Literal["comparison", "trade-off", "ablation"]
-SCORE_NAMES = tuple(field.name for field in fields(PairScores))
 
 SCHEMA = pa.schema(
     [
@@ -33,7 +31,7 @@ SCHEMA = pa.schema(
         ("background_prompt", pa.string()),
         ("entity_prompt_0", pa.string()),
         ("entity_prompt_1", pa.string()),
-        *((name, pa.float64()) for name in SCORE_NAMES),  # null where there are no images
+        *((name, pa.float64()) for name in METRIC_NAMES),  # null where there are no images
         ("guards", pa.list_(pa.string())),
         ("objective", pa.float64()),  # J, or the floor where a guard fired; never null
         ("seconds", pa.float64()),
@@ -119,7 +117,7 @@ def key_of(sample: Sample) -> str:
 
 
 def _describe(sample: Sample, pair: EvaluatedPair) -> dict[str, Any]:
-    scores = asdict(pair.scores) if pair.scores else dict.fromkeys(SCORE_NAMES)
+    scores = {n: getattr(pair.scores, n) if pair.scores else None for n in METRIC_NAMES}
     i, j = pair.image_i, pair.image_j
     return {
         "method": pair.method,
@@ -133,7 +131,7 @@ def _describe(sample: Sample, pair: EvaluatedPair) -> dict[str, Any]:
         "entity_prompt_0": sample.split.entity_prompts[i],
         "entity_prompt_1": sample.split.entity_prompts[j],
         **scores,
-        "guards": [guard.value for guard in pair.guards],
+        "guards": [str(guard) for guard in pair.guards],
         "objective": pair.objective,
         "seconds": pair.seconds,
         "model_evaluations": pair.model_evaluations,

@@ -3,48 +3,73 @@
 import shlex
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
 
-from coupled_core.config import PromptSetConfig, RunConfig
+from coupled_core.config import PromptSetConfig, RunConfig, Settings
 
 OURS = "coupled"
 """What a build does by default; every difference is taken to it."""
+_TEST_SET = "miniature-test"
 
 
-class CompareSettings(BaseModel):
+class CompareSettings(Settings, title="Comparison"):
     """All settings of a comparison; written out with its results."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run: RunConfig = RunConfig(prompts=PromptSetConfig(uri="miniature-test"))
+    run: RunConfig = RunConfig(prompts=PromptSetConfig(uri=_TEST_SET))
     """Held-out prompts, splitter, base model, scorers, guards; its output plays no part."""
-    methods: tuple[str, ...]
-    """Names of `methods.registry`; `OURS` is among them."""
+    methods: tuple[str, ...] = Field(default=(), validate_default=True)
+    """Methods to compare, with commas; `coupled`, what a build does, is always one. Default:
+    all."""
     output: str = "comparison"
     """Folder of results, pictures and finished work."""
     num_groups: int | None = Field(default=None, ge=1)
-    """Groups to compare on; None: all."""
+    """Groups of the prompt set to compare on, from the first. Default: all."""
     train_prompts: str = "miniature-train"
     """Prompt set on which each method's knobs are found."""
     num_train_groups: int = Field(default=24, ge=1)
+    """Groups of it, from the first."""
     sweep_budget: int = Field(default=24, ge=1)
     """Candidates a method, its defaults among them; 1: the defaults."""
     sweep_seed: int = 0
+    """Seed of the search for knobs."""
     trade_off: bool = False
     """Follow each method along its main knob."""
     num_trade_off_points: int = Field(default=6, ge=2)
+    """Points a curve of --trade-off."""
     ablations: bool = False
-    """Take ours apart."""
+    """Take the coupled method apart."""
     num_extra_groups: int = Field(default=48, ge=1)
-    """Groups, the first of those compared on, for each point of a curve and each ablation."""
+    """Groups, from the first, for each point of a curve and each ablation."""
     num_picture_rows: int = Field(default=8, ge=0)
-    """Pairs, the first ones, whose images are kept and shown."""
+    """Pairs, from the first, whose images are kept and shown."""
     chunk_size: int = Field(default=16, ge=1)
     """Groups evaluated between two saves: the most that a kill costs."""
 
+    @field_validator("run")
+    @classmethod
+    def _compare_on_held_out_prompts(cls, run: RunConfig) -> RunConfig:
+        if "uri" in run.prompts.model_fields_set:
+            return run
+        prompts = run.prompts.model_copy(update={"uri": _TEST_SET})
+        return run.model_copy(update={"prompts": prompts})
+
+    @field_validator("methods")
+    @classmethod
+    def _check_methods(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        # Every help page imports the settings; the methods themselves would make it slow.
+        from coupled_core.research.methods.registry import METHOD_NAMES
+
+        unknown = [name for name in names if name not in METHOD_NAMES]
+        if unknown:
+            raise ValueError(
+                f"unknown method {', '.join(map(repr, unknown))}; expected some of "
+                f"{', '.join(METHOD_NAMES)}"
+            )
+        return tuple(dict.fromkeys((OURS, *(names or METHOD_NAMES))))
+
     @property
     def folder(self) -> Path:
-        """Where everything goes."""
+        """The folder of everything that the comparison writes."""
         return Path(self.output)
 
     @property
@@ -54,16 +79,16 @@ class CompareSettings(BaseModel):
         options = {
             "prompts": self.run.prompts.uri,
             "methods": ",".join(self.methods),
-            "groups": self.num_groups,
+            "num-groups": self.num_groups,
             "train-prompts": self.train_prompts,
-            "train-groups": self.num_train_groups,
+            "num-train-groups": self.num_train_groups,
             "sweep-budget": self.sweep_budget,
-            "trade-off-points": self.num_trade_off_points if self.trade_off else None,
-            "extra-groups": self.num_extra_groups,
+            "num-trade-off-points": self.num_trade_off_points if self.trade_off else None,
+            "num-extra-groups": self.num_extra_groups,
             "base-model": generation.base_model,
             "revision": generation.revision,
             "schedule": generation.schedule,
-            "steps": generation.num_inference_steps,
+            "num-inference-steps": generation.num_inference_steps,
             "width": generation.width,
             "height": generation.height,
             "sam-model": scoring.sam_model,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from coupled_core.records import RejectReason
+from coupled_core.filters import EMPTY_MASK
 from coupled_core.research.evaluation.intervals import (
     Interval,
     bootstrap_difference,
@@ -15,8 +15,7 @@ from coupled_core.research.evaluation.intervals import (
 
 Row = Mapping[str, Any]
 """One row of the results, without images."""
-Cell = tuple[str, str]
-"""Method and variant."""
+MethodVariant = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,14 @@ class Summary:
     """Mean rows through the transformer for a pair."""
 
 
-def summarise(rows: Iterable[Row], reference: Cell) -> list[Summary]:
+def summarise(rows: Iterable[Row], reference: MethodVariant) -> list[Summary]:
     """Return a summary a cell: the reference first, the others by falling J.
 
     Args:
         rows: of one part of the results.
         reference: what differences are taken to; it needs the groups of every other cell.
     """
-    cells: defaultdict[Cell, list[Row]] = defaultdict(list)
+    cells: defaultdict[MethodVariant, list[Row]] = defaultdict(list)
     for row in rows:
         cells[row["method"], row["variant"]].append(row)
     if reference not in cells:
@@ -93,7 +92,9 @@ def mean_of(rows: Sequence[Row], name: str) -> Interval | None:
     return bootstrap_mean(values) if values else None
 
 
-def _summarise_cell(cell: Cell, rows: Sequence[Row], reference: Sequence[Row] | None) -> Summary:
+def _summarise_cell(
+    cell: MethodVariant, rows: Sequence[Row], reference: Sequence[Row] | None
+) -> Summary:
     guards = [set(row["guards"]) for row in rows]
     return Summary(
         method=cell[0],
@@ -107,7 +108,7 @@ def _summarise_cell(cell: Cell, rows: Sequence[Row], reference: Sequence[Row] | 
         guarded=bootstrap_mean(by_group(rows, _objective_of)),
         guarded_difference=_difference(rows, reference, _objective_of),
         guard_share=_share(bool(fired) for fired in guards),
-        lost_share=_share(RejectReason.EMPTY_MASK.value in fired for fired in guards),
+        lost_share=_share(EMPTY_MASK.reason in fired for fired in guards),
         seconds=_mean(row["seconds"] for row in rows),
         model_evaluations=_mean(row["model_evaluations"] for row in rows),
     )

@@ -45,9 +45,9 @@ class Curve:
 
     method: str
     points: tuple[Point, ...]
-    """By rising knob."""
+    """In the order of the rising knob."""
     tuned: Point | None
-    """Where the comparison has it, on the same groups."""
+    """The method as it was tuned, on the same groups; None: it was not compared."""
 
 
 def trace_curves(results: pa.Table) -> list[Curve]:

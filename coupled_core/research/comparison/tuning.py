@@ -24,7 +24,7 @@ class Tuned:
     objective: float | None
     """Mean J with guards on the training prompts; None: a method without knobs is not searched."""
     default_objective: float | None
-    """The same at the method's defaults."""
+    """Mean J at the method's defaults."""
     num_evaluations: int
     """Candidates."""
     main_knob: Knob | None
@@ -40,7 +40,7 @@ class Tuned:
 
 
 STAGE = "sweep"
-"""Under which progress is counted, in samples."""
+"""The name under which progress is counted, in samples."""
 
 
 class TuningStore:
@@ -83,7 +83,7 @@ class TuningStore:
 
         found = optimise(
             method.knobs,
-            evaluate,
+            lambda candidates: map(evaluate, candidates),
             settings.sweep_budget,
             seed=settings.sweep_seed,
             history_path=settings.folder / f"{self._name(method.name)}.jsonl",

@@ -14,11 +14,10 @@ from coupled_core.config import CouplingMode, EntityText
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator
+from coupled_core.generation.model_files import KnownModel
+from coupled_core.research.methods.coupled import CoupledMethod
 from coupled_core.research.methods.method import Knob, Knobs, Method
-from coupled_core.research.methods.ours import CoupledMethod
-from coupled_core.schedules.region import RegionSettings
-from coupled_core.schedules.schedule import Parameters, Schedule
-from coupled_core.schedules.schedule_file import load_shipped_schedule
+from coupled_core.schedules.schedule import Parameters, RegionSettings, Schedule
 
 SHIFT_KNOB = Knob("shift", -0.1, 0.4, 0.0, meaning="time by which the schedule rises later")
 SIZE_KNOB = Knob("size", 0.02, 0.4, 0.07, meaning="share of the tokens that one entity gets")
@@ -66,7 +65,7 @@ class Variant:
         return {"schedule": self.schedule.id, "entity_text": text, "ablation": parts}
 
 
-def list_variants(schedule: Schedule, schedule_name: str) -> list[Variant]:
+def list_variants(schedule: Schedule, base_model: KnownModel) -> list[Variant]:
     """Return every ablation of a schedule, by subject.
 
     Subjects that end in ", in MODE" are to be held against the variant "mode: MODE", the others
@@ -74,13 +73,13 @@ def list_variants(schedule: Schedule, schedule_name: str) -> list[Variant]:
 
     Args:
         schedule: that of ours.
-        schedule_name: under which schedules for its model are shipped.
+        base_model: for which schedules are shipped.
     """
-    modes, suffix = list(_vary_mode(schedule_name)), ""
+    modes, suffix = list(_vary_mode(base_model)), ""
     over_time = schedule
     if schedule.mode == "region":
         suffix = f", in {_TIME_MODE}"
-        over_time = load_shipped_schedule(schedule_name, _TIME_MODE)
+        over_time = base_model.load_schedule(_TIME_MODE)
     found = [
         *_vary_family(over_time),
         *_vary_center_and_width(over_time),
@@ -172,11 +171,11 @@ def _vary_center_and_width(schedule: Schedule) -> Iterator[Variant]:
             yield Variant("sine", value, _revise(schedule, "sine", parameters))
 
 
-def _vary_mode(schedule_name: str) -> Iterator[Variant]:
+def _vary_mode(base_model: KnownModel) -> Iterator[Variant]:
     """Each mode with the schedule shipped for it: one of another mode would not be fair."""
     for mode in get_args(CouplingMode):
         try:
-            yield Variant("mode", mode, load_shipped_schedule(schedule_name, mode))
+            yield Variant("mode", mode, base_model.load_schedule(mode))
         except ScheduleError:  # none is shipped for this model in this mode
             continue
 

@@ -1,31 +1,33 @@
-"""Means with 95 % intervals from resampled groups.
+"""Means and shares with 95 % intervals: of groups by resampling, of counts by Wilson's formula.
 
 Pairs of a group share prompts and noise, so they are not independent: what is drawn with
 replacement is the group (a cluster bootstrap, percentile intervals; Efron and Tibshirani 1993,
 chapters 8 and 13). Every group counts the same, however many pairs it has.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 LEVEL = 0.95
+_Z = 1.959964  # two-sided, of the normal distribution
 _CHUNK_VALUES = 4_000_000
 """Drawn at a time, so that thousands of groups need no gigabytes."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over groups and where it may lie."""
+    """A mean and where it may lie."""
 
     mean: float
     low: float
-    """2.5 % point of the resampled means; the mean itself where there is one group only."""
+    """2.5 % point; the mean itself where there is one value only."""
     high: float
     """97.5 % point."""
     count: int
-    """Groups, not pairs."""
+    """What was drawn independently: groups, not pairs; cases of a share."""
 
     @property
     def excludes_zero(self) -> bool:
@@ -44,11 +46,28 @@ def bootstrap_mean(
         num_resamples: how often the groups are drawn.
     """
     means = _average(values_by_group)
-    values = np.array([means[group] for group in sorted(means)])
-    resampled = _resample_means(values, np.random.default_rng(seed), num_resamples)
+    return bootstrap_values([means[group] for group in sorted(means)], seed, num_resamples)
+
+
+def bootstrap_values(values: Sequence[float], seed: int = 0, num_resamples: int = 2000) -> Interval:
+    """Return the mean of independent values with its interval."""
+    array = np.asarray(values, dtype=np.float64)
+    resampled = _resample_means(array, np.random.default_rng(seed), num_resamples)
     tail = 50.0 * (1.0 - LEVEL)
     low, high = np.percentile(resampled, [tail, 100.0 - tail])
-    return Interval(float(values.mean()), float(low), float(high), len(values))
+    return Interval(float(array.mean()), float(low), float(high), len(array))
+
+
+def wilson_interval(successes: int, count: int) -> Interval:
+    """Return successes / count with the score interval (Wilson 1927)."""
+    if not 0 <= successes <= count or count == 0:
+        raise ValueError(f"got {successes} of {count}, expected 0 <= successes <= count, count > 0")
+    share = successes / count
+    centre = share + _Z**2 / (2 * count)
+    half = _Z * math.sqrt(share * (1 - share) / count + (_Z / (2 * count)) ** 2)
+    scale = 1 + _Z**2 / count
+    low, high = max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
+    return Interval(share, low, high, count)
 
 
 def bootstrap_difference(

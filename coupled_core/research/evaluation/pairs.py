@@ -9,6 +9,7 @@ import numpy as np
 
 from coupled_core.config import FilterConfig
 from coupled_core.filtering.decide import explain
+from coupled_core.filters import MASK_TOO_LARGE, list_filters, order_reasons
 from coupled_core.records import (
     EntityMask,
     GeneratedSample,
@@ -52,8 +53,8 @@ class EvaluatedPair:
     image_j: int
     scores: PairScores | None
     """None: there are no images."""
-    guards: tuple[RejectReason, ...]
-    """Those that fired; the threshold on J is no guard. GENERATION_FAILED: there are no images."""
+    guards: tuple[str, ...]
+    """Reject reasons of the guards that fired; generation_failed: there are no images."""
     objective: float
     """J, or `FLOOR_OBJECTIVE` where a guard fired; never below it, always finite."""
     seconds: float
@@ -120,15 +121,15 @@ class Evaluator:
 
     def _find_guards(
         self, scores: PairScores, masks: tuple[EntityMask, EntityMask]
-    ) -> tuple[RejectReason, ...]:
-        reasons = {reason for reason, _ in explain(scores, masks, self._filter)}
-        reasons.discard(RejectReason.BELOW_MIN_COMBINED)
+    ) -> tuple[str, ...]:
+        guards = {each.reason for each in list_filters() if each.is_guard}
+        fired = guards.intersection(reason for reason, _ in explain(scores, masks, self._filter))
         if not isfinite(scores.combined):  # no background left, and no bound on masks to say so
-            reasons.add(RejectReason.MASK_TOO_LARGE)
-        return tuple(reason for reason in RejectReason if reason in reasons)
+            fired.add(MASK_TOO_LARGE.reason)
+        return tuple(order_reasons(fired))
 
 
-def objective_of(scores: PairScores | None, guards: Sequence[RejectReason]) -> float:
+def objective_of(scores: PairScores | None, guards: Sequence[str]) -> float:
     """Return what a pair counts in a search or a comparison."""
     if scores is None or guards:
         return FLOOR_OBJECTIVE
@@ -154,7 +155,7 @@ def _build_pair(
     sample: Sample,
     pair: tuple[int, int],
     scores: PairScores | None,
-    guards: tuple[RejectReason, ...],
+    guards: tuple[str, ...],
     output: MethodOutput | None,
 ) -> EvaluatedPair:
     share = 1.0 / len(sample.pairs)

@@ -1,6 +1,6 @@
 """The samples that methods are judged on: split, seeded, and divided into train and validation.
 
-The division depends on a group's id alone, so a group never changes sides when a set grows.
+The partition depends on a group's id alone, so a group never changes sides when a set grows.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def build_samples(prompts_uri: str, config: RunConfig) -> list[Sample]:
     return samples
 
 
-def split_train_validation(
+def partition_samples(
     samples: Sequence[Sample], share: float = 0.5
 ) -> tuple[list[Sample], list[Sample]]:
     """Divide samples by the hash of their group, about `share` of the groups to the first.

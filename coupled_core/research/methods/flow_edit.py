@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from coupled_core.research.methods.method import Knob, Knobs
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockMethod, StockRun
+from coupled_core.research.methods.stock import StockMethod, StockModel, StockRun
 
 KNOBS = (
     Knob("n_max", 0.0, 1.0, 24 / 28, meaning="share of the steps that edit, the last ones"),
@@ -22,7 +21,7 @@ GUIDANCE_KNOBS = (
     Knob("source_guidance", 1.0, 5.0, 1.5, meaning="guidance scale of image 0's velocity"),
     Knob("target_guidance", 1.0, 10.0, 5.5, meaning="guidance scale of the edits' velocity"),
 )
-"""For models that read a guidance scale."""
+"""Further knobs of models that read a guidance scale."""
 
 _NOISE_STREAM = 1_000_003
 """Keeps the noises of the steps apart from the sample's first noise, which its seed alone makes."""

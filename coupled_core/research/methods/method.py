@@ -1,12 +1,16 @@
 """The one interface behind which every way of making a group of images stands: ours and others'."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from coupled_core.errors import ConfigError
 from coupled_core.records import Rejection, Sample
+
+if TYPE_CHECKING:
+    from coupled_core.generation.sampler import OnStep
 
 Knobs = Mapping[str, float]
 """Values by `Knob.name`."""
@@ -55,10 +59,7 @@ class Method(Protocol):
         """The knob that trades background against entities; a trade-off curve follows it."""
 
     def generate(
-        self,
-        samples: Sequence[Sample],
-        knobs: Knobs,
-        on_step: Callable[[int, int], None] | None = None,
+        self, samples: Sequence[Sample], knobs: Knobs, on_step: "OnStep | None" = None
     ) -> list[MethodOutput | Rejection]:
         """Make the images of one batch of samples; images do not depend on the batch.
 
@@ -67,3 +68,10 @@ class Method(Protocol):
             knobs: a value for every knob.
             on_step: called with (steps done, steps in all).
         """
+
+
+def check_knobs(method: str, expected: Sequence[Knob], given: Knobs) -> None:
+    """Raise ConfigError unless there is a value for every knob and nothing else."""
+    names = [knob.name for knob in expected]
+    if sorted(names) != sorted(given):
+        raise ConfigError(f"{method} expects the knobs {sorted(names)}; got {sorted(given)}")

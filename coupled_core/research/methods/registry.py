@@ -1,26 +1,51 @@
-"""Every method by name, on one loaded model."""
+"""Every method by name, on one loaded model: ours, and what other packages register."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError
+from coupled_core.plugins import find_plugins
 from coupled_core.research.methods.method import Method
 
-METHOD_NAMES: tuple[str, ...] = (
-    "coupled",
-    "coupled-log-bias",
-    "coupled-key-scale",
-    "coupled-region",
-    "random-seed",
-    "prompt-switch",
-    "p2p",
-    "p2p-efficient",
-    "rf-inversion",
-    "stable-flow",
-    "flowedit",
-    "latent-pull",
-)
+if TYPE_CHECKING:
+    from coupled_core.research.methods.stock import StockModel
+
+BuildMethod = Callable[["StockModel"], Method]
+"""Makes a method on a loaded model; what an entry point of `coupled_images.methods` gives."""
+
+_SHIPPED = {
+    "coupled": "coupled:build_default",
+    "coupled-log-bias": "coupled:build_log_bias",
+    "coupled-key-scale": "coupled:build_key_scale",
+    "coupled-region": "coupled:build_region_mode",
+    "random-seed": "controls:build_random_seed",
+    "prompt-switch": "controls:build_prompt_switch",
+    "p2p": "prompt_to_prompt:build_exact",
+    "p2p-efficient": "prompt_to_prompt:build_efficient",
+    "rf-inversion": "rf_inversion:build",
+    "stable-flow": "stable_flow:build",
+    "flowedit": "flow_edit:build",
+    "latent-pull": "controls:build_latent_pull",
+}
+"""Module and builder by name, as text: reading the names loads no model code."""
+METHOD_NAMES: tuple[str, ...] = tuple(_SHIPPED)
+
+
+def list_methods() -> tuple[str, ...]:
+    """Return the names of all methods, those of other packages last.
+
+    Raises:
+        ConfigError: a package registers a name that is taken, or its method does not load.
+    """
+    registered = find_plugins("methods")
+    if taken := sorted(registered.keys() & _SHIPPED.keys()):
+        raise ConfigError(
+            f"a package registers the methods {taken}, but these names are taken: give its entry "
+            "points of coupled_images.methods other names"
+        )
+    return (*METHOD_NAMES, *registered)
 
 
 def load_methods(names: Sequence[str], config: GenerationConfig) -> dict[str, Method]:
@@ -31,49 +56,28 @@ def load_methods(names: Sequence[str], config: GenerationConfig) -> dict[str, Me
         ModelUnavailableError: the base model is missing, gated, or does not load.
         ScheduleError: the schedule of the settings is missing or is for another mode.
     """
-    unknown = [name for name in names if name not in METHOD_NAMES]
+    known = list_methods()
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigError(
-            f"unknown method {', '.join(unknown)}; expected some of {', '.join(METHOD_NAMES)}"
+            f"unknown method {', '.join(unknown)}; expected some of {', '.join(known)}"
         )
-    builders = _prepare_builders(config)
-    return {name: builders[name]() for name in names}
-
-
-def _prepare_builders(config: GenerationConfig) -> dict[str, Callable[[], Method]]:
-    """Load the model; imports wait until here, so that reading the names costs nothing."""
-    from coupled_core.generation.base_model import load_pipeline
-    from coupled_core.generation.generator import GroupGenerator
+    from coupled_core.generation.pipeline import load_pipeline
     from coupled_core.generation.provenance import resolve
-    from coupled_core.research.methods import (
-        flow_edit,
-        latent_pull,
-        ours,
-        prompt_switch,
-        prompt_to_prompt,
-        random_seed,
-        rf_inversion,
-        stable_flow,
-    )
-    from coupled_core.research.methods.stock_model import StockModel
-    from coupled_core.research.methods.vitality import find_vital_layers
+    from coupled_core.research.methods.stock import StockModel
 
     resolved = resolve(config)
     pipeline = load_pipeline(resolved, config.offload)
-    model = StockModel(pipeline, resolved.provenance)
-    generator = GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
-    coupled = partial(ours.build_mode, generator, model.transformer)
-    return {
-        "coupled": lambda: ours.build_default(generator, model.transformer),
-        "coupled-log-bias": lambda: coupled("log_bias"),
-        "coupled-key-scale": lambda: coupled("key_scale"),
-        "coupled-region": lambda: coupled("region"),
-        "random-seed": lambda: random_seed.build(model),
-        "prompt-switch": lambda: prompt_switch.build(model),
-        "p2p": lambda: prompt_to_prompt.build(model, "exact"),
-        "p2p-efficient": lambda: prompt_to_prompt.build(model, "efficient"),
-        "rf-inversion": lambda: rf_inversion.build(model),
-        "stable-flow": lambda: stable_flow.build(model, find_vital_layers(model)),
-        "flowedit": lambda: flow_edit.build(model),
-        "latent-pull": lambda: latent_pull.build(model),
-    }
+    model = StockModel(pipeline, resolved.provenance, resolved.schedule)
+    return {name: _find_builder(name)(model) for name in names}
+
+
+def _find_builder(name: str) -> BuildMethod:
+    if name not in _SHIPPED:
+        registered: BuildMethod = find_plugins("methods")[name]
+        return registered
+    module, _, function = _SHIPPED[name].partition(":")
+    builder: BuildMethod = getattr(
+        import_module(f"coupled_core.research.methods.{module}"), function
+    )
+    return builder

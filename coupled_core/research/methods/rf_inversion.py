@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from coupled_core.research.methods.method import Knob, Knobs
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockMethod, StockRun
+from coupled_core.research.methods.stock import StockMethod, StockModel, StockRun
 
 KNOBS = (
     Knob("gamma", 0.0, 1.0, 0.5, meaning="pull of the inversion towards the sample's noise"),

@@ -1,7 +1,7 @@
 """Stable Flow: edits attend with image 0's keys and values in the model's vital layers.
 
 "Stable Flow: Vital Layers for Training-Free Image Editing" (Avrahami et al., 2024), in all blocks
-and all steps that the knobs name; `vital_layers` says which layers come first.
+and all steps that the knobs name; `vitality` says which layers come first.
 """
 
 from functools import partial
@@ -13,13 +13,13 @@ from coupled_core.research.methods.attention_control import (
     controlled_attention,
 )
 from coupled_core.research.methods.method import Knob, Knobs
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockMethod, StockRun
-from coupled_core.research.methods.vitality import VitalLayers
+from coupled_core.research.methods.stock import StockMethod, StockModel, StockRun
+from coupled_core.research.methods.vitality import VitalLayers, find_vital_layers
 
 
-def build(model: StockModel, layers: VitalLayers) -> StockMethod:
+def build(model: StockModel) -> StockMethod:
     """Return the method on a model with its layers in order of vitality."""
+    layers = find_vital_layers(model)
     knobs = (
         Knob(
             "num_layers",

@@ -18,14 +18,13 @@ import torch
 from diffusers import FluxTransformer2DModel
 
 from coupled_core.config import GenerationConfig, PromptSetConfig, SplitConfig
-from coupled_core.generation.base_model import load_pipeline
+from coupled_core.generation.pipeline import load_pipeline
 from coupled_core.generation.provenance import resolve
 from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import GroupSplit, PromptGroup, Sample
 from coupled_core.research.methods.attention_control import list_blocks
-from coupled_core.research.methods.random_seed import denoise
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockRun
+from coupled_core.research.methods.controls import denoise_singly
+from coupled_core.research.methods.stock import StockModel, StockRun
 from coupled_core.scoring.metrics import background_ssim
 from coupled_core.splitting.splitter import build_splitter
 
@@ -73,7 +72,7 @@ def bypassed(transformer: FluxTransformer2DModel, block: str) -> Iterator[None]:
 def _generate(model: StockModel, samples: Sequence[Sample]) -> list[np.ndarray | None]:
     width, height = model.provenance.width, model.provenance.height
     run = StockRun(model, samples, width, height)
-    return model.decode(denoise(run, {}), width, height)
+    return model.decode(denoise_singly(run, {}), width, height)
 
 
 def _compare(whole: np.ndarray | None, without: np.ndarray | None) -> float:
@@ -103,7 +102,7 @@ class VitalLayers:
     num_vital: int
     """How many of them count as vital."""
     vitality: Mapping[str, float]
-    """By block, see `vitality.measure_vitality`; empty where published without numbers."""
+    """Vitality by block, see `measure_vitality`; empty where published without numbers."""
     source: str
     """How it was found."""
 
@@ -177,7 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="default: where the package looks for it")
     options = parser.parse_args(arguments)
     resolved = resolve(GenerationConfig(base_model=options.base_model, device=options.device))
-    model = StockModel(load_pipeline(resolved, offload="none"), resolved.provenance)
+    model = StockModel(
+        load_pipeline(resolved, offload="none"), resolved.provenance, resolved.schedule
+    )
     layers = measure_vital_layers(model, read_samples(options.prompts, options.num_groups))
     path = options.output or SHIPPED_FOLDER / f"{Path(options.base_model).name}-vital-layers.json"
     save_vital_layers(layers, path)

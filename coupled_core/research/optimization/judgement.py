@@ -25,8 +25,8 @@ RunTrials = Callable[[Sequence[Trial]], Sequence[list[EvaluatedPair]]]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A schedule on one side of the prompts."""
+class ScheduleScores:
+    """How a schedule does on one side of the prompts."""
 
     objective: Interval
     """Mean of J over groups; pairs whose guard fired count `FLOOR_OBJECTIVE`."""
@@ -42,15 +42,15 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScheduleComparison:
     """The found schedule against another one, on the validation groups."""
 
     schedule_id: str
     family: str
     note: str
-    validation: Measured
+    validation: ScheduleScores
     difference: Interval
-    """Found minus other, paired by group."""
+    """J of the found schedule less that of the other, paired by group."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class AtSteps:
     """The found schedule at another number of steps, on the validation groups."""
 
     num_inference_steps: int
-    validation: Measured
+    validation: ScheduleScores
     difference: Interval
-    """To the step count of the search, paired by group."""
+    """J less that at the step count of the search, paired by group."""
 
 
 @dataclass(frozen=True)
 class FitReport:
     """What a schedule file says about its quality."""
 
-    train: Measured
+    train: ScheduleScores
     """Optimistic: the schedule was chosen by it."""
-    validation: Measured
-    against: Comparison | None
+    validation: ScheduleScores
+    against: ScheduleComparison | None
     """None: there is nothing to compare with."""
     at_steps: tuple[AtSteps, ...]
     floor_objective: float = FLOOR_OBJECTIVE
@@ -113,21 +113,21 @@ def judge_schedule(
     pairs = dict(zip(trials, run(list(trials.values())), strict=True))
     own = pairs["found", "validation", None]
     return FitReport(
-        train=measure(pairs["found", "train", None]),
-        validation=measure(own),
+        train=summarise_pairs(pairs["found", "train", None]),
+        validation=summarise_pairs(own),
         against=_compare(own, pairs["against", "validation", None], against) if against else None,
         at_steps=tuple(
-            AtSteps(steps, measure(other), _difference(other, own))
+            AtSteps(steps, summarise_pairs(other), _difference(other, own))
             for (who, _, steps), other in pairs.items()
             if who == "found" and steps is not None
         ),
     )
 
 
-def measure(pairs: Sequence[EvaluatedPair]) -> Measured:
+def summarise_pairs(pairs: Sequence[EvaluatedPair]) -> ScheduleScores:
     """Return the figures of one trial."""
     good = [pair.scores for pair in pairs if pair.scores is not None and not pair.guards]
-    return Measured(
+    return ScheduleScores(
         objective=bootstrap_mean(objectives_by_group(pairs)),
         guarded_fraction=1.0 - len(good) / len(pairs),
         background_similarity=_mean([scores.background_similarity for scores in good]),
@@ -139,12 +139,12 @@ def measure(pairs: Sequence[EvaluatedPair]) -> Measured:
 
 def _compare(
     own: Sequence[EvaluatedPair], other: Sequence[EvaluatedPair], schedule: Schedule
-) -> Comparison:
-    return Comparison(
+) -> ScheduleComparison:
+    return ScheduleComparison(
         schedule_id=schedule.id,
         family=schedule.family,
         note=schedule.note,
-        validation=measure(other),
+        validation=summarise_pairs(other),
         difference=_difference(own, other),
     )
 

@@ -7,82 +7,29 @@ from typing import Any
 
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from coupled_core.config import CouplingMode, RunConfig, fingerprint
-from coupled_core.errors import ConfigError, ScheduleError
-from coupled_core.generation.noise import compute_shift
+from coupled_core.config import CouplingMode, fingerprint
+from coupled_core.errors import ScheduleError
+from coupled_core.filters import list_filters
+from coupled_core.generation.model_files import KnownModel
+from coupled_core.generation.pipeline import compute_shift
 from coupled_core.generation.provenance import (
     GenerationProvenance,
     ResolvedGeneration,
-    choose_device,
     resolve,
 )
 from coupled_core.prompts.prompt_set import check_prompt_set
-from coupled_core.records import Sample
-from coupled_core.research.evaluation.pairs import Evaluator
-from coupled_core.research.evaluation.samples import (
-    build_samples,
-    split_train_validation,
-    take_groups,
-)
-from coupled_core.research.methods.ours import CoupledMethod
-from coupled_core.research.methods.registry import load_methods
-from coupled_core.research.optimization.schedule_space import FittedOn
+from coupled_core.research.optimization.schedule_search import FittedOn
 from coupled_core.research.optimization.settings import OptimizeSettings
-from coupled_core.research.optimization.trial import Bench
+from coupled_core.research.optimization.trial import choose_samples
 from coupled_core.schedules.schedule import Schedule
-from coupled_core.schedules.schedule_file import load_schedule, load_shipped_schedule
+from coupled_core.schedules.schedule_file import load_schedule
 from coupled_core.scoring.metrics import METRIC_VERSION
-from coupled_core.scoring.pair_scorer import load_scorer
 from coupled_core.splitting.splitter import build_splitter
-
-
-def load_bench(settings: OptimizeSettings) -> Bench:
-    """Load the base model and the judges, and split the prompts.
-
-    Raises:
-        CoupledError: the prompts, the model or the settings are not usable.
-    """
-    run = settings.run
-    train, validation = choose_samples(settings)
-    # Whatever schedule the settings name: every trial brings its own.
-    generation = run.generation.model_copy(update={"schedule": None, "coupling_mode": None})
-    method = load_methods(["coupled"], generation)["coupled"]
-    assert isinstance(method, CoupledMethod)
-    scorer = load_scorer(run.scoring, str(choose_device(generation.device)))
-    evaluator = Evaluator(scorer, run.filter, generation.batch_size)
-    return Bench(method, evaluator, tuple(train), tuple(validation))
-
-
-def choose_samples(settings: OptimizeSettings) -> tuple[list[Sample], list[Sample]]:
-    """Return the samples of training and of validation.
-
-    Raises:
-        ConfigError: there are not enough groups on a side.
-        PromptSetError: the prompt set is not usable.
-    """
-    run: RunConfig = settings.run
-    train, validation = split_train_validation(build_samples(run.prompts.uri, run))
-    if settings.num_groups is not None:
-        wanted = (settings.num_groups + 1) // 2, settings.num_groups // 2
-        try:
-            train, validation = take_groups(train, wanted[0]), take_groups(validation, wanted[1])
-        except ConfigError as error:
-            raise ConfigError(
-                f"{settings.num_groups} groups of {run.prompts.uri}, half of them for validation: "
-                f"{error} (sides are fixed by a hash of the group's id); ask for fewer groups"
-            ) from error
-    if not train or not validation:
-        raise ConfigError(
-            f"{run.prompts.uri} has {len(train)} samples for training and {len(validation)} for "
-            "validation; both need some: add groups"
-        )
-    return train, validation
-
 
 _NOT_IN_OBJECTIVES: Mapping[str, set[str]] = {
     "prompts": {"uri"},
     "generation": {"device", "offload", "batch_size", "schedule", "coupling_mode"},
-    "filter": {"min_combined"},
+    "filter": {each.setting for each in list_filters() if not each.is_guard},
 }
 _NOT_IN_IMAGES = {"device_name", "license", "use_restrictions", "schedule_id", "coupling_mode"}
 
@@ -111,10 +58,10 @@ def prepare_search(settings: OptimizeSettings) -> Preparation:
     prompt_set = check_prompt_set(run.prompts)
     generation = run.generation.model_copy(update={"schedule": None, "coupling_mode": None})
     resolved = resolve(generation)
-    mode = settings.mode or resolved.files.known.coupling_mode
-    against = _choose_against(settings.against, mode, resolved.files.known.schedule_name)
+    mode = settings.coupling_mode or resolved.files.known.coupling_mode
+    against = _choose_against(settings.against, mode, resolved.files.known)
     train, validation = choose_samples(settings)
-    name = name_bench(
+    name = name_conditions(
         settings,
         resolved.provenance,
         prompt_etags=[file.etag for file in prompt_set.files],
@@ -132,7 +79,7 @@ def prepare_search(settings: OptimizeSettings) -> Preparation:
     return Preparation(fitted_on, against, folder, len(train), len(validation))
 
 
-def name_bench(
+def name_conditions(
     settings: OptimizeSettings,
     generation: GenerationProvenance,
     *,
@@ -157,10 +104,12 @@ def name_bench(
     return fingerprint(facts)[:16]
 
 
-def _choose_against(path: str | None, mode: CouplingMode, shipped_name: str) -> Schedule | None:
+def _choose_against(
+    path: str | None, mode: CouplingMode, base_model: KnownModel
+) -> Schedule | None:
     if path is None:
         try:
-            return load_shipped_schedule(shipped_name, mode)
+            return base_model.load_schedule(mode)
         except ScheduleError:
             return None
     schedule = load_schedule(Path(path))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Evaluation:
     """One candidate and what it scored."""
 
     index: int
-    """From 0, in the order in which the search asked."""
+    """Number of the candidate, from 0, in the order in which the search asked."""
     knobs: Mapping[str, float]
     objective: float
 
@@ -102,14 +102,8 @@ def _parse(path: Path, line: str) -> dict[str, Any]:
 INITIAL_SPREAD = 0.25
 """Standard deviation of the first generation, in the unit box."""
 
-Objective = Callable[[Knobs], float]
-
-
-class Map(Protocol):
-    """Applies the objective to the candidates of a generation, like `map`, perhaps side by side."""
-
-    def __call__(self, objective: Objective, candidates: Sequence[Knobs], /) -> Iterable[float]:
-        """Return the objectives in the order of the candidates."""
+EvaluateAll = Callable[[Sequence[Knobs]], Iterable[float]]
+"""Returns the objective of each candidate, in order; may evaluate them side by side."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +118,12 @@ class SearchResult:
 
 def optimise(
     space: Sequence[Knob],
-    objective: Objective,
+    evaluate_all: EvaluateAll,
     budget: int,
     *,
     seed: int,
     history_path: Path,
     on_evaluation: Callable[[Evaluation], None] | None = None,
-    map: Map = map,
 ) -> SearchResult:
     """Search for the knobs with the largest objective.
 
@@ -139,14 +132,14 @@ def optimise(
 
     Args:
         space: the knobs; without any, the one candidate there is is evaluated.
-        objective: finite; the same knobs give the same value.
+        evaluate_all: evaluates the candidates of one generation; an objective is finite, and the
+            same for the same knobs.
         budget: candidates in all, those of earlier attempts included. The search ends earlier
             where CMA-ES sees that nothing more is to be gained.
         seed: of the search.
         history_path: where evaluations are kept. The same call continues a search that was killed,
             with a larger budget also one that ended.
         on_evaluation: told of each evaluation, those of earlier attempts too.
-        map: evaluates the candidates of one generation.
 
     Raises:
         ConfigError: the history there is that of another search.
@@ -154,7 +147,7 @@ def optimise(
     if budget < 1:
         raise ConfigError(f"a search needs a budget of at least 1 evaluation, got {budget}")
     history = open_history(history_path, space, seed)
-    told = _Answers(history, objective, on_evaluation, map)
+    told = _Answers(history, evaluate_all, on_evaluation)
     told.answer([{knob.name: float(knob.default) for knob in space}])
     if space:
         _run_generations(space, told, budget, seed)
@@ -179,11 +172,10 @@ class _Answers:
     def __init__(
         self,
         history: History,
-        objective: Objective,
+        evaluate_all: EvaluateAll,
         on_evaluation: Callable[[Evaluation], None] | None,
-        map: Map,
     ) -> None:
-        self._history, self._objective, self._map = history, objective, map
+        self._history, self._evaluate_all = history, evaluate_all
         self._on_evaluation = on_evaluation
         self.evaluations: list[Evaluation] = []
 
@@ -204,7 +196,7 @@ class _Answers:
     def _evaluate(self, candidates: Sequence[Knobs]) -> Iterator[float]:
         known = {_key(e.knobs): e.objective for e in self.evaluations}
         new = {_key(c): c for c in candidates if _key(c) not in known}
-        fresh = iter(self._map(self._objective, list(new.values())) if new else ())
+        fresh = iter(self._evaluate_all(list(new.values())) if new else ())
         for candidate in candidates:
             key = _key(candidate)
             if key not in known:

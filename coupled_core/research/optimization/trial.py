@@ -8,12 +8,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from coupled_core.config import fingerprint
-from coupled_core.records import PairScores, RejectReason, Sample
+from coupled_core.config import RunConfig, fingerprint
+from coupled_core.errors import ConfigError
+from coupled_core.generation.provenance import choose_device
+from coupled_core.records import PairScores, Sample
 from coupled_core.research.evaluation.pairs import EvaluatedPair, Evaluator, OnProgress
-from coupled_core.research.methods.ours import CoupledMethod
+from coupled_core.research.evaluation.samples import (
+    build_samples,
+    partition_samples,
+    take_groups,
+)
+from coupled_core.research.methods.coupled import CoupledMethod
+from coupled_core.research.methods.registry import load_methods
+from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.runs.identity import attempt_seed
 from coupled_core.schedules.schedule import Schedule
+from coupled_core.scoring.pair_scorer import load_scorer
 from coupled_core.storage.store import ObjectStore
 
 Side = Literal["train", "validation"]
@@ -41,8 +51,8 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What every trial of a search runs on: one loaded model, the same samples, noise and judges.
+class TrialRunner:
+    """Runs trials on one loaded model, with the same samples, noise and judges for all.
 
     Candidates differ in nothing but their schedule (common random numbers), so the difference of
     two objectives has far less noise than each of them.
@@ -73,6 +83,49 @@ class Bench:
                 replace(one, seed=attempt_seed(one.seed, trial.noise + 1)) for one in samples
             )
         return self.evaluator.evaluate(method, {}, samples, on_progress)
+
+
+def load_trial_runner(settings: OptimizeSettings) -> TrialRunner:
+    """Load the base model and the judges, and split the prompts.
+
+    Raises:
+        CoupledError: the prompts, the model or the settings are not usable.
+    """
+    run = settings.run
+    train, validation = choose_samples(settings)
+    # Whatever schedule the settings name: every trial brings its own.
+    generation = run.generation.model_copy(update={"schedule": None, "coupling_mode": None})
+    method = load_methods(["coupled"], generation)["coupled"]
+    assert isinstance(method, CoupledMethod)
+    scorer = load_scorer(run.scoring, str(choose_device(generation.device)))
+    evaluator = Evaluator(scorer, run.filter, generation.batch_size)
+    return TrialRunner(method, evaluator, tuple(train), tuple(validation))
+
+
+def choose_samples(settings: OptimizeSettings) -> tuple[list[Sample], list[Sample]]:
+    """Return the samples of training and of validation.
+
+    Raises:
+        ConfigError: there are not enough groups on a side.
+        PromptSetError: the prompt set is not usable.
+    """
+    run: RunConfig = settings.run
+    train, validation = partition_samples(build_samples(run.prompts.uri, run))
+    if settings.num_groups is not None:
+        wanted = (settings.num_groups + 1) // 2, settings.num_groups // 2
+        try:
+            train, validation = take_groups(train, wanted[0]), take_groups(validation, wanted[1])
+        except ConfigError as error:
+            raise ConfigError(
+                f"{settings.num_groups} groups of {run.prompts.uri}, half of them for validation: "
+                f"{error} (sides are fixed by a hash of the group's id); ask for fewer groups"
+            ) from error
+    if not train or not validation:
+        raise ConfigError(
+            f"{run.prompts.uri} has {len(train)} samples for training and {len(validation)} for "
+            "validation; both need some: add groups"
+        )
+    return train, validation
 
 
 class TrialRecords:
@@ -108,6 +161,6 @@ def _parse_pair(row: dict[str, Any]) -> EvaluatedPair:
     scores = row["scores"]
     changes = {
         "scores": PairScores(**scores) if scores is not None else None,
-        "guards": tuple(RejectReason(guard) for guard in row["guards"]),
+        "guards": tuple(row["guards"]),
     }
     return EvaluatedPair(**{**row, **changes})

@@ -1,8 +1,7 @@
 """Retrains the miniature: `python -m coupled_core.research.training --work DIR [stage ...]`.
 
 Stages, in order: vae, generator, clip, sam, classifier. Each resumes from its checkpoint in the
-work folder, and
-writes its model into the package (or --output). Uses a GPU if there is one.
+work folder, and writes its model into the package (or --output). Uses a GPU if there is one.
 """
 
 import argparse
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from coupled_core.miniature.paths import miniature_folder
+from coupled_core.miniature import miniature_folder
 from coupled_core.research.training.classifier import train_classifier
 from coupled_core.research.training.clip import train_clip
 from coupled_core.research.training.data import SceneSet, render_scenes

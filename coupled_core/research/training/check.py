@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,19 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 
+from coupled_core.miniature import miniature_folder
 from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.paths import miniature_folder
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import CaptionKind, Scene, sample_scene
+from coupled_core.research.evaluation.scorer_error import (
+    Figure,
+    check_clip,
+    check_masks,
+    mean,
+    share,
+)
 from coupled_core.research.training.classifier import NOTHING, SceneClassifier, load_classifier
-from coupled_core.scoring.clip import ClipScorer, load_clip
+from coupled_core.scoring.clip import load_clip
 from coupled_core.scoring.entity_masks import EntityFinder
 from coupled_core.scoring.metrics import background_similarity, joint_entity_region
 from coupled_core.scoring.sam import load_sam
@@ -24,20 +31,6 @@ from coupled_core.scoring.sam import load_sam
 CHECK_SEED = 900_000  # training draws its scenes from other seeds
 NUM_INFERENCE_STEPS = 24
 BATCH_SIZE = 25
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure."""
-
-    name: str
-    value: float
-    low: float
-    """95 % interval: Wilson for shares, bootstrap for means."""
-    high: float
-    count: int
-    goal: float | None = None
-    """Least value we hold the miniature to; None where there is none."""
 
 
 def main() -> None:
@@ -90,7 +83,7 @@ def measure(samples: int, renders: int, pictures: Path | None = None) -> list[Fi
 
 
 def check_classifier(classifier: SceneClassifier, scenes: Sequence[Scene]) -> list[Figure]:
-    """Accuracy on held-out renders."""
+    """Return the accuracy on held-out renders."""
     readings = classifier.read(np.stack([draw_scene(scene)[0] for scene in scenes]))
     both = list(zip(readings, scenes, strict=True))
     return [
@@ -100,35 +93,6 @@ def check_classifier(classifier: SceneClassifier, scenes: Sequence[Scene]) -> li
             0.98,
         )
         for name in ("background", "light", "entity", "colour")
-    ]
-
-
-def check_clip(clip: ClipScorer, scenes: Sequence[Scene], rng: np.random.Generator) -> list[Figure]:
-    """Return how often an image finds its own full caption among 16."""
-    images = clip.embed_images([draw_scene(scene)[0] for scene in scenes])
-    texts = clip.embed_texts([write_caption(rng, scene, "full") for scene in scenes])
-    groups = range(0, len(scenes) - 15, 16)
-    hits = [
-        (images[g : g + 16] @ texts[g : g + 16].T).argmax(axis=1) == np.arange(16) for g in groups
-    ]
-    return [share("CLIP finds the full caption among 16", np.concatenate(hits).tolist(), 0.90)]
-
-
-def check_masks(
-    finder: EntityFinder, scenes: Sequence[Scene], rng: np.random.Generator
-) -> list[Figure]:
-    """Return the IoU with the renderer's masks, from one point and from the prompts alone."""
-    prompted, found = [], []
-    for scene in scenes:
-        image, truth, _ = draw_scene(scene)
-        y, x = np.argwhere(truth)[rng.integers(truth.sum())]
-        prompted.append(iou(finder.segment_at(image, (x + 0.5, y + 0.5)), truth))
-        texts = (write_caption(rng, scene, "entity"), write_caption(rng, scene, "background"))
-        found.append(iou(finder.find(image, *texts).mask, truth))
-    return [
-        mean("Segment Anything, IoU of a mask from one point", prompted, 0.90),
-        mean("entity found from the prompts, IoU", found),
-        share("entity found from the prompts, IoU above 0.5", [value > 0.5 for value in found]),
     ]
 
 
@@ -211,29 +175,6 @@ def generate(pipeline: FluxPipeline, prompts: Sequence[str], seeds: Sequence[int
         )
         parts.append((result.images * 255).round().astype(np.uint8))
     return np.concatenate(parts)
-
-
-def share(name: str, hits: Sequence[bool], goal: float | None = None) -> Figure:
-    """Return a share with its Wilson interval."""
-    n, p, z = len(hits), float(np.mean(hits)), 1.96
-    centre, half = p + z * z / (2 * n), z * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return Figure(
-        name, p, (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n), n, goal
-    )
-
-
-def mean(name: str, values: Sequence[float], goal: float | None = None) -> Figure:
-    """Return a mean with its bootstrap interval (2,000 resamples)."""
-    array = np.asarray(values, dtype=np.float64)
-    resampled = np.random.default_rng(0).choice(array, (2000, len(array))).mean(axis=1)
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Figure(name, float(array.mean()), float(low), float(high), len(array), goal)
-
-
-def iou(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Return intersection over union of two masks; 1 where both are empty."""
-    union = int((mask | truth).sum())
-    return float((mask & truth).sum()) / union if union else 1.0
 
 
 def save_sheet(images: np.ndarray, path: Path, columns: int = 10) -> None:

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from coupled_core.miniature.world import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
-from coupled_core.research.training.augment import soften
-from coupled_core.research.training.data import SceneSet
+from coupled_core.research.training.data import SceneSet, soften, to_pixels
 from coupled_core.research.training.loop import LoopConfig, train
-from coupled_core.research.training.vae import to_pixels
 
 NOTHING = "nothing"
 HEADS = {
@@ -58,10 +56,8 @@ class SceneClassifier(nn.Module):
     @torch.no_grad()
     def read(self, images: np.ndarray) -> list[Reading]:
         """Classify uint8 images (B, 64, 64, 3)."""
-        pixels = (
-            torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        )
-        best = {name: logits.argmax(dim=1).tolist() for name, logits in self(pixels).items()}
+        logits = self(to_pixels(images))
+        best = {name: values.argmax(dim=1).tolist() for name, values in logits.items()}
         columns = [[HEADS[name][i] for i in best[name]] for name in HEADS]
         return [Reading(*row) for row in zip(*columns, strict=True)]
 

@@ -1,7 +1,4 @@
-"""Trains the miniature's CLIP on independent scenes: whole pictures and crops.
-
-Captions of every kind.
-"""
+"""Trains the miniature's CLIP on independent scenes: whole pictures and crops, all captions."""
 
 import json
 from pathlib import Path
@@ -17,19 +14,16 @@ from torch.nn import functional
 from transformers import CLIPTokenizer
 
 from coupled_core.miniature.captions import write_caption
-from coupled_core.research.training.augment import soften
-from coupled_core.research.training.data import SceneSet
+from coupled_core.research.training.data import SceneSet, soften, to_pixels
 from coupled_core.research.training.loop import LoopConfig, build_optimizers, train
 from coupled_core.research.training.text import MAX_TOKENS, sample_captions, train_clip_tokenizer
-from coupled_core.research.training.vae import to_pixels
 
 BATCH_SIZE = 128
 EMBED_DIM = 128
 VISION = {"image_size": 64, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8}
 TEXT = {"context_length": MAX_TOKENS, "width": 128, "heads": 4, "layers": 3}
 # How often a batch shows a whole scene under its full caption, a crop of the entity under the
-# entity's, and a
-# place without an entity under its background's.
+# entity's, and a place without an entity under its background's.
 VIEW_SHARES = (0.55, 0.25, 0.20)
 
 
@@ -93,9 +87,8 @@ def save_clip(clip: CLIP, tokenizer: CLIPTokenizer, folder: Path) -> None:
     weights = {name: value.half().contiguous() for name, value in clip.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
     tokenizer.save_pretrained(folder)
-    open_clip.create_model(
-        f"local-dir:{folder}"
-    )  # a folder that does not load should fail here, not in a run
+    # A folder that does not load should fail here, not in a run.
+    open_clip.create_model(f"local-dir:{folder}")
 
 
 def _view(

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import GENERATOR_DEPENDENCE, Scene, sample_scene
@@ -70,3 +73,26 @@ def _render_chunk(
     drawn = [draw_scene(scene) for scene in scenes]
     images, masks, segments = (np.stack(column) for column in zip(*drawn, strict=True))
     return scenes, images, masks, segments
+
+
+def to_pixels(images: np.ndarray) -> Tensor:
+    """Return float32 (count, 3, H, W) in [-1, 1] of uint8 (count, H, W, 3)."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+def soften(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Blur each picture by a random amount and add faint noise, as generated pictures have.
+
+    Judges that saw nothing but crisp edges would be thrown by soft ones.
+
+    Args:
+        pixels: float (B, 3, H, W) in [-1, 1].
+    """
+    blurred = functional.avg_pool2d(
+        functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1
+    )
+    amount = torch.from_numpy(rng.uniform(0, 0.9, len(pixels)).astype(np.float32)).view(-1, 1, 1, 1)
+    noise = torch.from_numpy(rng.standard_normal(pixels.shape, dtype=np.float32))
+    level = torch.from_numpy(rng.uniform(0, 0.05, len(pixels)).astype(np.float32)).view(-1, 1, 1, 1)
+    amount, noise, level = (value.to(pixels.device) for value in (amount, noise, level))
+    return (pixels.lerp(blurred, amount) + noise * level).clamp(-1, 1)

@@ -28,9 +28,8 @@ from coupled_core.research.training.text import (
 from coupled_core.research.training.vae import encode_images
 
 BATCH_SIZE = 32
-ENTITY_WEIGHT = (
-    9.0  # extra weight of the loss on tokens that show the entity: it covers 6 to 10 % of the frame
-)
+ENTITY_WEIGHT = 9.0
+"""Extra weight of the loss on tokens that show the entity: it covers 6 to 10 % of the frame."""
 ENTITY_CAPTION_SHARE = 0.15
 GRID = 16  # tokens a side
 # Windows of the picture around entities cost 0.4 times a step, and position is in the rotary
@@ -162,10 +161,7 @@ def assemble_pipeline(generator: Generator, vae: AutoencoderKL) -> FluxPipeline:
 
 
 def _packed_latents(data: SceneSet, vae: AutoencoderKL, work_dir: Path) -> np.ndarray:
-    """Return scaled latents packed 2 x 2, float16, (count, 256, 32).
-
-    Encoded once and kept on disk.
-    """
+    """Return scaled latents packed 2 x 2, float16, (count, 256, 32); they are kept on disk."""
     path = work_dir / "latents.npy"
     if not path.exists():
         chunks = []
@@ -188,8 +184,7 @@ def _draw_batch(
     """Return the rows of a batch, sorted, and the tokens it trains on: all, or those of one window.
 
     All rows of a batch share the window, since FLUX takes one set of positions a batch; rows are
-    drawn among
-    the scenes whose entity lies inside, and those without one.
+    drawn among the scenes whose entity lies inside, and those without one.
     """
     grid = np.arange(GRID * GRID).reshape(GRID, GRID)
     if not windowed:
@@ -207,10 +202,7 @@ def _draw_batch(
 
 
 def _entity_centres(data: SceneSet) -> np.ndarray:
-    """Return the token row and column of each scene's entity, (count, 2).
-
-    NaN where there is none.
-    """
+    """Return the token row and column of each scene's entity, (count, 2); NaN where none is."""
     return np.array(
         [
             (np.nan, np.nan) if s.entity is None else (s.centre_y * GRID, s.centre_x * GRID)
@@ -227,10 +219,7 @@ def _token_weights(masks: np.ndarray) -> np.ndarray:
 
 
 def _sample_sigmas(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw noise levels, logit-normal around the upper middle.
-
-    Where layout and entity are decided.
-    """
+    """Draw noise levels, logit-normal around the upper middle, where layout is decided."""
     return (1.0 / (1.0 + np.exp(-rng.normal(0.4, 1.2, count)))).astype(np.float32)
 
 

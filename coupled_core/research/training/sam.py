@@ -8,10 +8,8 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional
 
-from coupled_core.research.training.augment import soften
-from coupled_core.research.training.data import SceneSet
+from coupled_core.research.training.data import SceneSet, soften, to_pixels
 from coupled_core.research.training.loop import LoopConfig, build_optimizers, train
-from coupled_core.research.training.vae import to_pixels
 from coupled_core.scoring.sam import SamArchitecture, build_sam, save_sam
 
 BATCH_SIZE = 16
@@ -22,10 +20,7 @@ ENTITY_POINTS = 3  # of them on the entity, the rest anywhere
 def train_sam(
     data: SceneSet, work_dir: Path, num_steps: int, device: torch.device, folder: Path
 ) -> None:
-    """Train on the renderer's segments (sky, ground, sun, each tree.
-
-    Entity) and write the model.
-    """
+    """Train on the renderer's segments (sky, ground, sun, trees, entity) and write the model."""
     torch.manual_seed(4)
     size = SamArchitecture()
     sam = build_sam(size).train().to(device)
@@ -88,10 +83,7 @@ def _decode(sam: Sam, embedding: Tensor, points: Tensor) -> tuple[Tensor, Tensor
 def _sample_points(
     rng: np.random.Generator, entity: np.ndarray, segments: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Return points (P, 1, 2) as x, y in pixels and the masks (P, H.
-
-    W) of the segments that they hit.
-    """
+    """Return points (P, 1, 2), x and y in pixels, and masks (P, H, W) of what they hit."""
     pixels = np.argwhere(np.ones_like(entity))
     on_entity = np.argwhere(entity)
     count = ENTITY_POINTS if len(on_entity) else 0

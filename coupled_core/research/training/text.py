@@ -1,7 +1,4 @@
-"""Tokenizers and text encoders of the miniature.
-
-Real CLIP and T5 classes with a small vocabulary.
-"""
+"""Tokenizers and text encoders of the miniature: real CLIP and T5 with a small vocabulary."""
 
 import json
 import math
@@ -39,10 +36,7 @@ def sample_captions(count: int, seed: int = 3) -> list[str]:
 
 
 def build_t5_tokenizer(captions: list[str]) -> T5TokenizerFast:
-    """Return a Unigram tokenizer of whole words.
-
-    Unknown English text falls back to single characters.
-    """
+    """Return a Unigram tokenizer of whole words; unknown ones fall back to single characters."""
     words = Counter(word for caption in captions for word in re.findall(r"[A-Za-z]+", caption))
     total = sum(words.values())
     letters = ["▁", *string.ascii_letters, *string.digits, *".,;:'\"!?-()"]
@@ -53,10 +47,7 @@ def build_t5_tokenizer(captions: list[str]) -> T5TokenizerFast:
 
 
 def train_clip_tokenizer(captions: list[str]) -> CLIPTokenizer:
-    """Return a byte-level BPE tokenizer whose end-of-text token has the highest id.
-
-    As in OpenAI's.
-    """
+    """Return a byte-level BPE tokenizer whose end-of-text id is the highest, as OpenAI's."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

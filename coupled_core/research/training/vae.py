@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
-from coupled_core.research.training.data import SceneSet
+from coupled_core.research.training.data import SceneSet, to_pixels
 from coupled_core.research.training.loop import LoopConfig, train
 
 BATCH_SIZE = 16
@@ -16,10 +16,7 @@ KL_WEIGHT = 1e-7
 
 
 def build_vae() -> AutoencoderKL:
-    """Return an untrained autoencoder with FLUX's structure (no quantisation convolutions.
-
-    A shift factor).
-    """
+    """Return an untrained autoencoder of FLUX's structure: shifted, no quantisation layers."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
@@ -39,10 +36,7 @@ def build_vae() -> AutoencoderKL:
 def train_vae(
     data: SceneSet, work_dir: Path, num_steps: int, device: torch.device
 ) -> AutoencoderKL:
-    """Train on both dependent and independent scenes' pictures.
-
-    Set shift and scale from the latents.
-    """
+    """Train on the pictures, then set shift and scale from their latents."""
     torch.manual_seed(1)
     vae = build_vae().to(device)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0)
@@ -70,11 +64,6 @@ def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
     error = decoded - pixels
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     return error.abs().mean() + 0.5 * edges + 2.0 * functional.avg_pool2d(error, 4).abs().mean()
-
-
-def to_pixels(images: np.ndarray) -> Tensor:
-    """Return float32 (count, 3, H, W) in [-1, 1] of uint8 (count, H, W, 3)."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 @torch.no_grad()

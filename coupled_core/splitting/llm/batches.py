@@ -5,139 +5,276 @@ Whoever dies in between finds it again. Results stay with the API for weeks, so 
 nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from itertools import accumulate
 
-from coupled_core.config import SplitConfig
 from coupled_core.errors import LlmBudgetError, LlmError
-from coupled_core.records import PromptGroup
-from coupled_core.splitting.llm.answers import AnsweredRequests
-from coupled_core.splitting.llm.batch_queue import BatchQueue
-from coupled_core.splitting.llm.request import LlmRequest, build_request
+from coupled_core.id_set import IdSet
+from coupled_core.progress import current_progress
+from coupled_core.splitting.llm.answers import answered_id, list_answered
+from coupled_core.splitting.llm.batch_api import BatchApi
+from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRegister, OpenBatch
+from coupled_core.splitting.llm.dialogue import Dialogue, OnSettled, Session
+from coupled_core.splitting.llm.request import LlmRequest
+from coupled_core.splitting.llm.spending import Ledger, max_cost_usd
 from coupled_core.splitting.llm.threads import map_in_threads
-from coupled_core.splitting.llm.verdict import Judge, Verdict
 
+_MAX_OPEN = 20
+"""Batches at a time; more would fill memory and not speed up the API."""
 _MAX_BATCH_BYTES = 200_000_000
 """The API's limit is 256 MB."""
 _MAX_IDLE_ROUNDS = 3
 """Rounds in a row that brought no answer at all before we give up."""
+_MISSING_SECONDS = 600.0
+"""How long after its creation the API may not know a batch yet."""
+_POLL_GROWTH = 1.5
 _READ_THREADS = 16
 _MAX_LISTED_A_GROUP = 100
 """A cache of many sets is not listed for a small one: a listing of 1000 costs one request."""
+_logger = logging.getLogger(__name__)
 
 
 class BatchTransport:
-    """Fills the cache in rounds: what is open is asked, what failed or came out bad again."""
+    """Creates, follows and harvests batches until every group has its outcome. One thread uses it.
 
-    def __init__(self, config: SplitConfig, judge: Judge, queue: BatchQueue) -> None:
-        self._config, self._judge, self._queue = config, judge, queue
+    It also waits for the batches of others that answer our questions, and for those of a process
+    of ours that was killed.
+    """
 
-    def fill(
+    def __init__(self, session: Session) -> None:
+        """Find the batches that are under way; nothing is asked of the API."""
+        self._session = session
+        self._register = BatchRegister(session.store)
+        self._ledger = Ledger(session.store, session.account)
+        self._wanted = {batch.key for batch in self._register if batch.account == session.account}
+        """Keys of open batches that hold something which we asked, or need."""
+        self._collected: dict[str, LlmRequest] = {}
+        self._collected_bytes = 0
+        self._has_worked = False
+        """The API has answered something: a row that it does not take is to blame itself."""
+        self._has_submitted = False
+        self._num_answers = 0
+        self._budget_error: LlmBudgetError | None = None
+
+    def waits_for(self, requests: Iterable[LlmRequest]) -> bool:
+        """Say whether a batch is under way that we have paid for, or that asks one of these.
+
+        An earlier attempt was killed, or another run is at work: its answers cost us only patience.
+        """
+        return bool(self._wanted) or any(map(self.is_asked, requests))
+
+    def is_asked(self, request: LlmRequest) -> bool:
+        """Say whether an open batch holds a request; from then on that batch is waited for."""
+        key = self._register.find_asking(request.key)
+        if key is not None:
+            self._wanted.add(key)
+        return key is not None
+
+    def settle(
         self,
-        read_groups: Callable[[], Iterable[PromptGroup]],
+        read_open: Callable[[], Iterable[Dialogue]],
         num_groups: int,
-        on_settled: Callable[[int], None],
+        on_settled: OnSettled = lambda _: None,
     ) -> None:
-        """Ask about every group until each has an outcome in the cache.
+        """Ask in rounds: what is open, then again what failed or came out bad.
 
         Args:
-            read_groups: Yields the groups, once a round, always in the same order.
-            num_groups: How many that is, about.
-            on_settled: Told how many more groups have an outcome.
+            read_open: Yields the dialogues that have no outcome yet, once a round.
+            num_groups: How many that is at first, about.
+            on_settled: Told of each dialogue that has got its outcome.
 
         Raises:
             LlmBudgetError: the cap is reached; what was asked is in the cache.
             LlmError: the API refuses us, or brings no answers.
         """
-        rounds = _Rounds(self._judge, read_groups)
-        rounds.answered = self._judge.cache.list_answered(_MAX_LISTED_A_GROUP * num_groups)
+        answered = list_answered(self._session.store, _MAX_LISTED_A_GROUP * num_groups)
         num_idle = 0
         while num_idle < _MAX_IDLE_ROUNDS:
-            num_answers = self._queue.num_answers
-            submission = _Submission(self._queue, self._config.batch_size)
-            for verdict in rounds.next_verdicts():
-                submission.take(verdict)
-            self._queue.has_worked = self._queue.has_worked or rounds.num_settled_now > 0
-            submission.flush()
-            on_settled(rounds.num_settled_now)
-            if not submission.has_asked and not self._queue.num_wanted:
-                if submission.budget_error is not None:
-                    raise submission.budget_error
+            num_answers, self._has_submitted, self._budget_error = self._num_answers, False, None
+            self._ask_once(read_open(), answered, on_settled)
+            if not self._has_submitted and not self._wanted:
+                if self._budget_error is not None:
+                    raise self._budget_error
                 return
-            self._queue.drain()
-            num_idle = num_idle + 1 if self._queue.num_answers == num_answers else 0
+            self._drain()
+            num_idle = num_idle + 1 if self._num_answers == num_answers else 0
+            answered = None  # the listing has grown old
         raise LlmError(
             f"{_MAX_IDLE_ROUNDS} rounds of batches brought no answer: they expired, were canceled "
             "or failed; run the same command again later, what is answered is kept"
         )
 
+    def submit(self, requests: Sequence[LlmRequest]) -> None:
+        """See to it that requests are asked: in a batch of ours, unless others ask them already.
 
-class _Rounds:
-    """Reads the groups again and again, each until it has its outcome: one bit a group."""
+        Raises:
+            LlmBudgetError: not all fit under the cap; those that do are asked first.
+            LlmError: the API refuses it.
+        """
+        self._drain(down_to=_MAX_OPEN - 1)
+        record, requests = self._claim(requests)
+        if record is None:
+            return
+        costs = [max_cost_usd(self._session.price, each, is_batch=True) for each in requests]
+        cap_usd = self._session.config.max_llm_usd
+        try:
+            self._ledger.hold(record.purchase, math.fsum(costs), cap_usd)
+        except LlmBudgetError:
+            self._forget(record)
+            # Half a batch is better than none: the rest is asked under a higher cap.
+            room_usd = math.inf if cap_usd is None else cap_usd - self._ledger.total()
+            if num_fitting := sum(total <= room_usd for total in accumulate(costs)):
+                self.submit(requests[:num_fitting])
+            raise
+        try:
+            batch_id = self._api.create(record, requests)
+        except LlmError:
+            self._withdraw(record)
+            raise
+        self._register.write(record.model_copy(update={"batch_id": batch_id}))
+        self._wanted.add(record.key)
+        _logger.info("batch %s: %d requests", batch_id, len(requests))
 
-    def __init__(self, judge: Judge, read_groups: Callable[[], Iterable[PromptGroup]]) -> None:
-        self._judge, self._read_groups = judge, read_groups
-        self._settled = bytearray()
-        self.num_settled_now = 0
-        """In the round that was read last."""
-        self.answered: AnsweredRequests | None = None
-        """For the first round only: a listing grows old."""
+    @cached_property
+    def _api(self) -> BatchApi:
+        return BatchApi(self._session, self._register)
 
-    def next_verdicts(self) -> Iterator[LlmRequest]:
-        """Yield what is to be asked in one more round."""
-        self.num_settled_now = 0
-        for position, verdict in map_in_threads(self._look_at, self._unsettled(), _READ_THREADS):
-            if isinstance(verdict, LlmRequest):
-                yield verdict
+    def _ask_once(
+        self, dialogues: Iterable[Dialogue], answered: IdSet | None, on_settled: OnSettled
+    ) -> None:
+        """Read what is answered and ask the rest; None: which are answered is not known."""
+
+        def read(dialogue: Dialogue) -> Dialogue:
+            if answered is None or answered_id(dialogue.request_sha256) in answered:
+                dialogue.read()
+            return dialogue
+
+        for dialogue in map_in_threads(read, dialogues, _READ_THREADS):
+            if dialogue.outcome is None:
+                self._collect(dialogue.request)
             else:
-                self._settled[position] = True
-                self.num_settled_now += 1
-        self.answered = None
+                self._has_worked = True
+                on_settled(dialogue)
+        self._flush()
 
-    def _unsettled(self) -> Iterator[tuple[int, PromptGroup]]:
-        for position, group in enumerate(self._read_groups()):
-            if position == len(self._settled):
-                self._settled.append(False)
-            if not self._settled[position]:
-                yield position, group
-
-    def _look_at(self, item: tuple[int, PromptGroup]) -> tuple[int, Verdict]:
-        position, group = item
-        request = build_request(self._judge.config, group)
-        if self.answered is not None and request.request_sha256 not in self.answered:
-            return position, request
-        return position, self._judge.judge(group)
-
-
-class _Submission:
-    """Collects the requests of one round into batches within the API's bounds and the cap."""
-
-    def __init__(self, queue: BatchQueue, max_requests: int) -> None:
-        self._queue, self._max_requests = queue, max_requests
-        self._requests: dict[str, LlmRequest] = {}
-        self._size_bytes = 0
-        self.has_asked = False
-        self.budget_error: LlmBudgetError | None = None
-
-    def take(self, request: LlmRequest) -> None:
+    def _collect(self, request: LlmRequest) -> None:
         """Have a request asked, sooner or later; at the cap, or where it is asked already, not."""
-        name = request.custom_id
-        if self.budget_error or name in self._requests or self._queue.is_asked(request):
+        name = request.key.custom_id
+        if self._budget_error or name in self._collected or self.is_asked(request):
             return
         size_bytes = request.size_bytes
-        is_full = len(self._requests) >= self._max_requests
-        if is_full or self._size_bytes + size_bytes > _MAX_BATCH_BYTES:
-            self.flush()
-        self._requests[name] = request
-        self._size_bytes += size_bytes
+        is_full = len(self._collected) >= self._session.config.batch_size
+        if is_full or self._collected_bytes + size_bytes > _MAX_BATCH_BYTES:
+            self._flush()
+        self._collected[name] = request
+        self._collected_bytes += size_bytes
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         """Submit what was collected; at the cap only what fits under it."""
-        requests, self._requests, self._size_bytes = list(self._requests.values()), {}, 0
-        if not requests or self.budget_error:
+        requests, self._collected, self._collected_bytes = list(self._collected.values()), {}, 0
+        if not requests or self._budget_error:
             return
         try:
-            self._queue.submit(requests)
+            self.submit(requests)
         except LlmBudgetError as error:
-            self.budget_error = error
+            self._budget_error = error
         else:
-            self.has_asked = True
+            self._has_submitted = True
+
+    def _claim(
+        self, requests: Sequence[LlmRequest]
+    ) -> tuple[BatchRecord | None, Sequence[LlmRequest]]:
+        """Announce a batch of the requests that nobody else asks and nobody has answered."""
+        cache = self._session.cache
+        while True:
+            self._register.look()
+            left = [request for request in requests if not self.is_asked(request)]
+            if not left:
+                return None, left
+            record = BatchRecord.of_requests(self._session, left)
+            if not self._register.claim(record, self._session.patience):
+                continue
+            # Nobody else can ask them now, but somebody may just have harvested some.
+            answers = map_in_threads(lambda each: cache.read(each.key), left, _READ_THREADS)
+            requests = [each for each, answer in zip(left, answers, strict=True) if answer is None]
+            if len(requests) == len(left):
+                return record, left
+            self._num_answers += len(left) - len(requests)
+            self._forget(record)
+
+    def _drain(self, down_to: int = 0) -> None:
+        """Harvest what has ended, until at most so many batches are waited for."""
+        patience = self._session.patience
+        seconds = patience.first_poll_seconds
+        while len(self._wanted) > down_to:
+            ended = [key for key in sorted(self._wanted) if self._has_ended(key)]
+            for key in ended:
+                self._harvest(key)
+            if ended:
+                seconds = patience.first_poll_seconds
+            elif len(self._wanted) > down_to:
+                self._api.pace.sleep(seconds)
+                seconds = min(seconds * _POLL_GROWTH, patience.max_poll_seconds)
+            current_progress().advance("split", 0)  # lets Ctrl-C through
+
+    def _has_ended(self, key: str) -> bool:
+        """Say whether a batch can be harvested, after finding out its name if need be."""
+        batch = self._register.get(key)
+        if batch is None:  # a twin has harvested it
+            return True
+        batch_id = batch.batch_id or self._find_name(batch)
+        if batch_id is None:
+            return False
+        found = self._api.look_up(batch_id)
+        if found is None:
+            if batch.age_seconds < _MISSING_SECONDS:
+                return False
+            problem = f"the API does not know batch {batch_id}: use the key that created it, or"
+        elif found.processing_status == "ended" and found.results_url is None:
+            problem = f"the API has put the results of batch {batch_id} away:"
+        else:
+            return found.processing_status == "ended"
+        raise LlmError(
+            f"{problem} delete {self._session.store.uri}/{key} to have its requests made, and "
+            "paid for, again"
+        )
+
+    def _find_name(self, batch: OpenBatch) -> str | None:
+        """Find the name of a batch that a killed process, or a slow twin, has announced."""
+        record = self._register.read(batch.key)
+        if record is None:  # its process withdrew it
+            self._wanted.discard(batch.key)
+            return None
+        if record.batch_id is not None:
+            return record.batch_id
+        if batch.age_seconds < self._session.patience.twin_seconds:
+            return None  # its process may live and be about to name it
+        batch_id = self._api.find(record)
+        if batch_id is None:
+            self._withdraw(record)
+        else:
+            self._register.write(record.model_copy(update={"batch_id": batch_id}))
+        return batch_id
+
+    def _harvest(self, key: str) -> None:
+        record = self._register.read(key)
+        self._wanted.discard(key)
+        if record is None:  # a twin has harvested it
+            self._num_answers += 1
+            return
+        ends = self._api.harvest(record, trusts_api=self._has_worked)
+        self._has_worked = True
+        _logger.info("batch %s: %s", record.batch_id, dict(ends))
+        self._num_answers += ends["succeeded"] + ends["invalid"]
+
+    def _withdraw(self, record: BatchRecord) -> None:
+        """Forget a batch that was not created, and give back what was set aside for it."""
+        self._forget(record)
+        Ledger(self._session.store, record.account).settle(record.purchase, 0.0)
+
+    def _forget(self, record: BatchRecord) -> None:
+        self._register.withdraw(record)
+        self._wanted.discard(record.key)

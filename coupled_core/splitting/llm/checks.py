@@ -3,43 +3,16 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
 
+from coupled_core.records import EditInstruction
 from coupled_core.splitting.llm.request import RULES, Answer
-from coupled_core.splitting.words import (
-    ADJECTIVES,
-    BE,
-    CONJUNCTIONS,
-    DETERMINERS,
-    LOCATIVES,
-    PREPOSITIONS,
-    SCENE_WORDS,
-    tokenise,
-)
-
-_FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | CONJUNCTIONS | BE | {"there"}
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-"""Thai, Lao, Burmese, Khmer, Kana, Han: scripts without spaces, of which every sign is a word."""
-_MIN_STEM, _MAX_ENDING = 3, 4
-
-
-@lru_cache(maxsize=512)  # the checks ask for the words of one group's texts again and again
-def content_words(text: str) -> tuple[str, ...]:
-    """Return the words of a text that carry meaning, without case, in order, repeated ones too.
-
-    How a letter is encoded makes no difference: é in one or two parts, full width, a break or a
-    joiner that nobody sees inside a word. A letter of another alphabet that looks alike does.
-    """
-    words: list[str] = []
-    for token in tokenise(_plain(text)):
-        key = token.key
-        if _UNSPACED.search(key):
-            words.extend(key)
-        elif key[0].isalnum() and key not in _FUNCTION_WORDS:
-            words.append(key.removesuffix("'s").removesuffix("’s"))
-    return tuple(words)
+from coupled_core.wording.comparison import content_words, is_among, missing_from, weigh_words
+from coupled_core.wording.instruction_checks import are_same_instruction, find_instruction_problem
+from coupled_core.wording.lexicon import ADJECTIVES, SCENE_WORDS
+from coupled_core.wording.words import LOCATIVES, tokenise
 
 
 def invisible_chars(text: str) -> set[str]:
@@ -49,47 +22,12 @@ def invisible_chars(text: str) -> set[str]:
     return {char for char in text if unicodedata.category(char) in ("Cf", "Co", "Cn", "Cs")}
 
 
-def weigh_words(words: Collection[str]) -> float:
-    """Return how many words there are; a sign of a script without spaces is half of one."""
-    return sum(0.5 if _UNSPACED.search(word) else 1.0 for word in words)
-
-
-def is_among(word: str, words: Collection[str]) -> bool:
-    """Say whether a word, or another form of it (leap, leaping), is among others."""
-    return word in words or any(_same_stem(word, other) for other in words)
-
-
-def missing_from(text: str, source: Collection[str]) -> list[str]:
-    """Return the content words of a text that do not come from a source's words."""
-    return [word for word in dict.fromkeys(content_words(text)) if not is_among(word, source)]
-
-
-def _plain(text: str) -> str:
-    if text.isascii():
-        return text
-    seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
-    return unicodedata.normalize("NFKC", seen)
-
-
-def _same_stem(word: str, other: str) -> bool:
-    if word[:_MIN_STEM] != other[:_MIN_STEM] or min(len(word), len(other)) < _MIN_STEM:
-        return False
-    same = _MIN_STEM
-    for a, b in zip(word[same:], other[same:], strict=False):
-        if a != b:
-            break
-        same += 1
-    return max(len(word), len(other)) - same <= _MAX_ENDING
-
-
 _SCENERY = SCENE_WORDS | LOCATIVES | ADJECTIVES
 _MAX_EXTRA_CHARS = 40
 """By which a background or an entity may be longer than the longest, or its own, prompt."""
 _MAX_INSTRUCTION_CHARS = 300
 _MIN_COVERED = 0.5
 """Share of a prompt's words that background and entity must carry."""
-_MIN_OWN_WORDS = 0.25
-"""Share of an edit instruction's words that must come from its two prompts; verbs fill the rest."""
 _MAX_FOREIGN_WORDS = 6.0
 """Of an edit instruction: "make", "instead", "colour"; more is a message of somebody else's."""
 _LEAK_WORDS = 6
@@ -106,20 +44,70 @@ _FOREIGN = re.compile(
 """What no description of a picture contains."""
 
 
-def find_problems(answer: Answer, prompts: Sequence[str]) -> list[str]:
+def find_problems(
+    answer: Answer, prompts: Sequence[str], *, needs_instructions: bool = True
+) -> list[str]:
     """Return what is wrong with an answer, in words that the model can act on; best: nothing.
 
     Only for answers that are not flagged and say that the prompts share a background.
+
+    Args:
+        answer: What the model said.
+        prompts: What it was asked about.
+        needs_instructions: False: a split with bad instructions is better than none.
     """
     problems = [*_count_problems(answer, len(prompts))]
     if problems:
         return problems
+    instructions = take_instructions(answer, prompts) if needs_instructions else {}
     return [
         *_text_problems(answer, prompts),
         *_background_problems(answer, prompts),
         *_entity_problems(answer, prompts),
-        *_pair_problems(answer, prompts),
+        *(
+            f"pair {min(i, j)}, {max(i, j)}: {'edit' if i < j else 'inverse'}_instruction "
+            f"{instruction.missing}"
+            for (i, j), instruction in instructions.items()
+            if instruction.missing
+        ),
     ]
+
+
+def take_instructions(
+    answer: Answer, prompts: Sequence[str]
+) -> dict[tuple[int, int], EditInstruction]:
+    """Return the instructions of an answer by (from, to), without those that are not trusted."""
+    taken = {}
+    for pair in answer.pairs:
+        texts = pair.edit_instruction.strip(), pair.inverse_instruction.strip()
+        for text, i, j in zip(
+            texts, (pair.image_0, pair.image_1), (pair.image_1, pair.image_0), strict=True
+        ):
+            problem = _find_instruction_problem(text, i, j, answer, prompts)
+            if problem is None and are_same_instruction(*texts):
+                problem = "and the instruction of the other direction are the same"
+            taken[i, j] = (
+                EditInstruction(None, missing=problem)
+                if problem
+                else EditInstruction(text, "model")
+            )
+    return taken
+
+
+def _find_instruction_problem(
+    text: str, i: int, j: int, answer: Answer, prompts: Sequence[str]
+) -> str | None:
+    limit = max(_MAX_INSTRUCTION_CHARS, 2 * (max(map(len, prompts)) + _MAX_EXTRA_CHARS))
+    if problem := next(_find_bad_text(text, limit, prompts), None):
+        return problem
+    entities = answer.entity_prompts
+    if problem := find_instruction_problem(text, entities[i], entities[j], prompts):
+        return problem
+    both = {*content_words(prompts[i]), *content_words(prompts[j])}
+    foreign = {word for word in content_words(text) if not is_among(word, both)}
+    if weigh_words(foreign) > _MAX_FOREIGN_WORDS:
+        return f"says more than what changes: {', '.join(sorted(foreign)[:12])}"
+    return None
 
 
 def _count_problems(answer: Answer, num_prompts: int) -> Iterator[str]:
@@ -136,20 +124,20 @@ def _text_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
     bounds = [("background_prompt", answer.background_prompt, longest)]
     for i, (entity, prompt) in enumerate(zip(answer.entity_prompts, prompts, strict=True)):
         bounds.append((f"entity_prompts[{i}]", entity, len(prompt) + _MAX_EXTRA_CHARS))
-    limit = max(_MAX_INSTRUCTION_CHARS, 2 * longest)
-    for pair in answer.pairs:
-        name = f"pair {pair.image_0}, {pair.image_1}"
-        bounds.append((f"{name}: edit_instruction", pair.edit_instruction, limit))
-        bounds.append((f"{name}: inverse_instruction", pair.inverse_instruction, limit))
     for name, text, max_chars in bounds:
-        if not content_words(text):
-            yield f"{name} is empty"
-        if len(text) > max_chars:
-            yield f"{name} has {len(text)} characters, expected at most {max_chars}"
-        if _FOREIGN.search(text) or _leaks(text, prompts):
-            yield f"{name} holds text that describes no picture"
-        if invisible_chars(text) - _JOINERS.intersection(*prompts):
-            yield f"{name} holds invisible characters"
+        for problem in _find_bad_text(text, max_chars, prompts):
+            yield f"{name} {problem}"
+
+
+def _find_bad_text(text: str, max_chars: int, prompts: Sequence[str]) -> Iterator[str]:
+    if not content_words(text):
+        yield "is empty"
+    if len(text) > max_chars:
+        yield f"has {len(text)} characters, expected at most {max_chars}"
+    if _FOREIGN.search(text) or _leaks(text, prompts):
+        yield "holds text that describes no picture"
+    if invisible_chars(text) - _JOINERS.intersection(*prompts):
+        yield "holds invisible characters"
 
 
 def _background_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
@@ -197,25 +185,6 @@ def _first_own_word(prompts: Sequence[str], index: int) -> str | None:
         if word not in _SCENERY and not all(is_among(word, other) for other in others):
             return word
     return None
-
-
-def _pair_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str]:
-    for pair in answer.pairs:
-        i, j = pair.image_0, pair.image_1
-        both = {*content_words(prompts[i]), *content_words(prompts[j])}
-        entities = {word for k in (i, j) for word in content_words(answer.entity_prompts[k])}
-        for name in ("edit_instruction", "inverse_instruction"):
-            words = set(content_words(getattr(pair, name)))
-            own = {word for word in words if is_among(word, both)}
-            if len(own) < _MIN_OWN_WORDS * len(words) or not any(
-                is_among(word, entities) for word in own
-            ):
-                yield f"pair {i}, {j}: {name} does not say what changes between its two prompts"
-            elif weigh_words(words - own) > _MAX_FOREIGN_WORDS:
-                listed = ", ".join(sorted(words - own)[:12])
-                yield f"pair {i}, {j}: {name} says more than what changes: {listed}"
-        if pair.edit_instruction == pair.inverse_instruction:
-            yield f"pair {i}, {j}: edit_instruction and inverse_instruction are the same"
 
 
 def _leaks(text: str, prompts: Sequence[str]) -> bool:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:  # takes seconds to import
 
 _WORD = re.compile("[A-Za-z]+")
 _LETTERS_OF_ONE = 7
+# Fitted to the last tokenizer that Anthropic published; those of today's models are unknown.
 _TOKENS_A_WORD, _TOKENS_A_FURTHER_LETTER, _TOKENS_A_MARK = 1.12, 0.35, 0.57
-"""Of ASCII: a word, each letter from the eighth on, each mark and digit; blanks are free."""
+"""What ASCII costs: a word, each letter from the eighth on, each mark or digit; blanks are free."""
 _TOKENS_A_CHAR = (
     ("\u0300", 4.4),  # accented Latin: such words fall into more tokens than English ones
     ("\u0590", 0.64),  # Greek, Cyrillic, Armenian
@@ -31,10 +32,10 @@ _TOKENS_A_CHAR = (
     ("\u1100", 1.5),  # Indic scripts, Thai
     ("\U0010ffff", 1.3),  # Hangul, Kana, Han
 )
-"""Of other characters, each up to a bound."""
+"""What any other character costs: the first bound that it does not pass counts."""
 _FRAME_TOKENS = 150
 """What the API adds around turns and a schema: nobody has published how much."""
-_ANSWER_TOKENS, _PAIR_TOKENS = 61.0, 33.0
+_ANSWER_TOKENS, _PAIR_TOKENS = 59.0, 33.0
 """Field names, marks and the fixed words of instructions, in an answer and in each of its pairs."""
 _TEXT_SHARE, _PAIR_TEXT_SHARE = 0.34, 1.0
 """How much of all prompts the split repeats, and of a mean prompt the two instructions a pair."""
@@ -66,16 +67,11 @@ def estimate_split(group: PromptGroup) -> Tokens:
 def estimate_tokens(text: str) -> float:
     """Return about how many tokens a text has."""
     words = _WORD.findall(text)
-    num_letters = sum(map(len, words))
     num_further = sum(max(0, len(word) - _LETTERS_OF_ONE) for word in words)
-    num_marks = len(text) - num_letters - text.count(" ")
-    tokens = 0.0
-    if not text.isascii():
-        others = [char for char in text if char > "\x7f"]
-        num_marks -= len(others)
-        tokens = sum(map(_tokens_of_char, others))
+    others = [] if text.isascii() else [char for char in text if char > "\x7f"]
+    num_marks = len(text) - sum(map(len, words)) - text.count(" ") - len(others)
     return (
-        tokens
+        sum(map(_tokens_of_char, others))
         + _TOKENS_A_WORD * len(words)
         + _TOKENS_A_FURTHER_LETTER * num_further
         + _TOKENS_A_MARK * num_marks
@@ -93,13 +89,13 @@ def _fixed_input() -> float:
 
 
 _Z = 1.959964
-"""Of a two-sided 95% interval."""
+"""Half the width of a two-sided 95% interval, in standard errors."""
 _RETRIES = 3
 _THREADS = 8
 
 
 @dataclass
-class Sample:
+class GroupSample:
     """So many of the groups that pass, each as likely as any other (Vitter 1985, algorithm R)."""
 
     size: int
@@ -118,15 +114,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Scale:
-    """By how much the API counts more than the estimate."""
+    """How much more the API counts than the estimate says."""
 
     ratio: float = 1.0
     half_width: float = 0.0
-    """Of the 95% interval of the ratio, as a share of it; 0.0: all groups were counted."""
+    """Half the 95% interval of the ratio, as a share of it; 0.0: all groups were counted."""
     num_counted: int = 0
 
 
-def count_sample(client: "Anthropic", config: SplitConfig, sample: Sample) -> Scale:
+def count_sample(client: "Anthropic", config: SplitConfig, sample: GroupSample) -> Scale:
     """Return the ratio estimator of the input tokens (Cochran 1977, section 6) of all that passed.
 
     Raises:
@@ -137,11 +133,8 @@ def count_sample(client: "Anthropic", config: SplitConfig, sample: Sample) -> Sc
         counted = list(pool.map(lambda group: _count(patient, config, group), sample.groups))
     estimated = [estimate_split(group).input for group in sample.groups]
     ratio = math.fsum(counted) / math.fsum(estimated)
-    return Scale(
-        ratio,
-        _half_width(counted, estimated, ratio, sample.num_seen) / ratio,
-        len(sample.groups),
-    )
+    half_width = _half_width(counted, estimated, ratio, sample.num_seen)
+    return Scale(ratio, half_width / ratio, len(counted))
 
 
 def _half_width(

@@ -1,4 +1,4 @@
-"""One request a group: what the model is told, the form of its answer, what goes over the wire."""
+"""One request: what the model is told, the form of its answer, what goes over the wire."""
 
 import json
 from collections.abc import Sequence
@@ -61,16 +61,7 @@ def write_data(prompts: Sequence[str], variation_kind: str | None) -> str:
     data: dict[str, object] = {"prompts": list(prompts)}
     if variation_kind is not None:
         data["variation_kind"] = variation_kind
-    return json.dumps(data, ensure_ascii=False)
-
-
-def write_repair(problems: Sequence[str]) -> str:
-    """Return the turn that shows the model what was wrong with its answer."""
-    listed = "\n".join(f"- {problem}" for problem in problems)
-    return (
-        f"Checks found this wrong with your answer:\n{listed}\n"
-        "Answer once more for the same prompts, in full and with all of this put right."
-    )
+    return json.dumps(data, ensure_ascii=False)  # escapes would cost more tokens than letters
 
 
 class PairInstructions(BaseModel):
@@ -98,6 +89,7 @@ class Answer(BaseModel):
     flag_reason: str
 
 
+@cache
 def answer_schema() -> dict[str, Any]:
     """Return the JSON schema of `Answer` without what costs tokens and tells the model nothing."""
     schema: dict[str, Any] = _without_remarks(Answer.model_json_schema())
@@ -119,27 +111,38 @@ def _without_remarks(value: Any) -> Any:
 
 _THINKING_TOKENS = 4096
 _BYTES_AROUND_A_ROW = 200
-"""Of a batch: custom_id, braces, commas."""
+"""The custom_id, braces and commas of a row in a batch."""
 _HIDDEN_TOKENS = 600
 """What the API may add to a prompt to make the model keep to a schema; generous."""
+
+
+class RequestKey(BaseModel):
+    """Names a request: all that is written down about one whose answer is still to come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    request_sha256: str
+    """Hash of the first question about a group; both attempts share it."""
+    attempt: int
+    """0, or 1 for the repair."""
+    group_id: str
+    """The group that it is asked for; others with the same prompts share the answer."""
+
+    @property
+    def custom_id(self) -> str:
+        """The name of the request in a batch: 64 hex digits, as many as the API allows."""
+        if self.attempt == 0:
+            return self.request_sha256
+        return fingerprint({"request": self.request_sha256, "attempt": self.attempt})
 
 
 @dataclass(frozen=True)
 class LlmRequest:
     """A question to the model about one group: the first, or the repair of a bad answer."""
 
-    request_sha256: str
-    """Of the first question; both attempts at a group share it."""
-    attempt: int
-    """0, or 1 for the repair."""
-    group_id: str
+    key: RequestKey
     params: dict[str, Any]
-    """Of POST /v1/messages, the same over both transports."""
-
-    @property
-    def custom_id(self) -> str:
-        """The name of this request in a batch: 64 hex digits, as many as the API allows."""
-        return name_row(self.request_sha256, self.attempt)
+    """The body of POST /v1/messages, the same over both transports."""
 
     @property
     def size_bytes(self) -> int:
@@ -174,54 +177,42 @@ def request_sha256(config: SplitConfig, group: PromptGroup) -> str:
     )
 
 
-def name_row(sha256: str, attempt: int) -> str:
-    """Return the custom_id of an attempt at a request."""
-    return sha256 if attempt == 0 else fingerprint({"request": sha256, "attempt": attempt})
-
-
 def build_request(config: SplitConfig, group: PromptGroup) -> LlmRequest:
     """Return the first question about a group."""
-    turns = [{"role": "user", "content": write_data(group.prompts, group.variation_kind)}]
-    return LlmRequest(
-        request_sha256(config, group), 0, group.group_id, _params(config, group.prompts, turns)
+    key = RequestKey(
+        request_sha256=request_sha256(config, group), attempt=0, group_id=group.group_id
     )
-
-
-def build_repair(
-    config: SplitConfig, group: PromptGroup, answer_text: str, problems: Sequence[str]
-) -> LlmRequest:
-    """Return the second and last question: the answer, and what was wrong with it."""
-    turns = [
-        {"role": "user", "content": write_data(group.prompts, group.variation_kind)},
-        {"role": "assistant", "content": answer_text.strip() or "(no text)"},
-        {"role": "user", "content": write_repair(problems)},
-    ]
-    return LlmRequest(
-        request_sha256(config, group), 1, group.group_id, _params(config, group.prompts, turns)
-    )
-
-
-def _params(
-    config: SplitConfig, prompts: Sequence[str], turns: list[dict[str, str]]
-) -> dict[str, Any]:
-    thinks = config.thinking == "adaptive"
-    return {
+    params = {
         "model": config.model,
-        "max_tokens": _answer_tokens(prompts) + _THINKING_TOKENS * thinks,
+        # As low as a good answer allows: the worst case of each request is held against the cap.
+        "max_tokens": _max_answer_tokens(group.prompts)
+        + _THINKING_TOKENS * (config.thinking == "adaptive"),
         "system": INSTRUCTION,
-        "messages": turns,
+        "messages": [{"role": "user", "content": write_data(group.prompts, group.variation_kind)}],
         "thinking": {"type": config.thinking},
-        "output_config": {"format": {"type": "json_schema", "schema": _schema()}},
+        "output_config": {"format": {"type": "json_schema", "schema": answer_schema()}},
     }
+    return LlmRequest(key, params)
 
 
-def _answer_tokens(prompts: Sequence[str]) -> int:
+def build_repair(first: LlmRequest, answer_text: str, problems: Sequence[str]) -> LlmRequest:
+    """Return the second and last question: the first, the answer, and what was wrong with it."""
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    reproach = (
+        f"Checks found this wrong with your answer:\n{listed}\n"
+        "Answer once more for the same prompts, in full and with all of this put right."
+    )
+    turns = [
+        *first.params["messages"],
+        {"role": "assistant", "content": answer_text.strip() or "(no text)"},
+        {"role": "user", "content": reproach},
+    ]
+    key = first.key.model_copy(update={"attempt": first.key.attempt + 1})
+    return LlmRequest(key, {**first.params, "messages": turns})
+
+
+def _max_answer_tokens(prompts: Sequence[str]) -> int:
     """Return what a complete answer needs at most: prompts once over, two sentences a pair."""
     num_pairs = len(prompts) * (len(prompts) - 1) // 2
     num_bytes = sum(len(prompt.encode()) for prompt in prompts)
     return 400 + num_bytes + num_pairs * (120 + num_bytes // len(prompts))
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return answer_schema()

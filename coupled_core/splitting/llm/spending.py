@@ -38,24 +38,18 @@ def price_of(config: SplitConfig) -> ModelPrice:
     return config.prices[config.model]
 
 
-def cost_usd(price: ModelPrice, *, input_tokens: int, output_tokens: int, is_batch: bool) -> float:
+def cost_usd(price: ModelPrice, input_tokens: int, output_tokens: int, *, is_batch: bool) -> float:
     """Return the price of an answer's tokens in USD."""
     factor = price.batch_factor if is_batch else 1.0
-    plain = input_tokens * price.input_usd + output_tokens * price.output_usd
-    return factor * plain / _MILLION
+    return factor * (input_tokens * price.input_usd + output_tokens * price.output_usd) / _MILLION
 
 
 def max_cost_usd(price: ModelPrice, request: LlmRequest, *, is_batch: bool) -> float:
     """Return the most that the answer to a request can cost in USD."""
-    return cost_usd(
-        price,
-        input_tokens=request.max_input_tokens,
-        output_tokens=request.max_output_tokens,
-        is_batch=is_batch,
-    )
+    return cost_usd(price, request.max_input_tokens, request.max_output_tokens, is_batch=is_batch)
 
 
-_MAX_ATTEMPTS = 50
+_MAX_WRITES = 50
 _MAX_PAUSE_SECONDS = 0.2
 
 
@@ -80,7 +74,7 @@ class Ledger:
         Raises:
             LlmBudgetError: it would not; nothing has changed.
         """
-        for _ in range(_MAX_ATTEMPTS):
+        for _ in range(_MAX_WRITES):
             amounts, etag = self._read()
             others = math.fsum(value for key, value in amounts.items() if key != name)
             if cap_usd is not None and others + usd > cap_usd:
@@ -91,6 +85,7 @@ class Ledger:
                 )
             if self._write({**amounts, name: usd}, etag):
                 return
+            # Those who lost at the same moment must not try again at the same moment.
             time.sleep(random.uniform(0, _MAX_PAUSE_SECONDS))
         raise StorageError(f"{self._store.uri}/{self._key} changes too fast: run it again")
 
@@ -163,9 +158,11 @@ class OnlineBudget:
     def settle(self) -> None:
         """Give back what was set aside and not spent."""
         with self._changed:
-            if self._held:
-                self._held = self._spent
-                self._ledger.settle(self._name, self._spent)
+            # What other callers of the same splitter still have on its way stays set aside.
+            needed = self._spent + sum(self._reserved.values())
+            if needed != self._held:
+                self._ledger.settle(self._name, needed)
+                self._held = needed
 
     def _fits(self, max_usd: float) -> bool:
         """Say whether a request is within what is set aside, after setting aside more if needed."""
@@ -176,7 +173,8 @@ class OnlineBudget:
             try:
                 self._ledger.hold(self._name, wanted, self._cap_usd)
             except LlmBudgetError:
-                if wanted == needed and not self._reserved:  # nobody's end is worth waiting for
+                # Requests on their way may turn out cheaper; without any, waiting is no use.
+                if wanted == needed and not self._reserved:
                     raise
             else:
                 self._held = wanted

@@ -33,6 +33,7 @@ def map_in_threads(
     try:
         for item in items:
             pending.append(pool.submit(function, item))
+            # What is done is handed out at once; what is slow may not let the queue grow.
             while len(pending) >= _WINDOW * num_threads or (pending and pending[0].done()):
                 yield pending.popleft().result()
         while pending:

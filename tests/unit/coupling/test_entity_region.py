@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from coupled_core.coupling.entity_region import choose_region, measure_evidence, token_grid
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 
 GRID = (16, 12)
 BARE = RegionSettings(size=0.05, margin=0.0, feather=0.0)

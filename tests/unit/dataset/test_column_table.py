@@ -2,13 +2,13 @@
 
 import pytest
 
-from coupled_core.dataset.column_table import README, render_table, replace_table
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
+from tests.column_table import README, render_table, replace_table
 
 
 def test_the_table_in_the_readme_is_current() -> None:
     text = README.read_text()
-    assert replace_table(text) == text, "run python -m coupled_core.dataset.column_table"
+    assert replace_table(text) == text, "run python -m tests.column_table"
 
 
 def test_every_column_has_one_row_with_its_type() -> None:

@@ -1,4 +1,4 @@
-"""Readers see whole states only, in the present schema."""
+"""Readers see whole states only, in the present schema, and images that the manifest describes."""
 
 import threading
 from pathlib import Path
@@ -8,7 +8,14 @@ import pytest
 
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
+from coupled_core.dataset.reader import (
+    current_snapshot,
+    iter_images,
+    iter_manifest,
+    iter_rows,
+    iter_stored_images,
+)
+from coupled_core.dataset.rows import Row
 from coupled_core.errors import DatasetError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish
@@ -110,3 +117,82 @@ def test_a_column_under_another_name_is_refused(store: LocalStore) -> None:
     part = part.model_copy(update={"size_bytes": path.stat().st_size})
     with pytest.raises(DatasetError, match=r"has columns \['Combined'\] and lacks \['combined'\]"):
         list(iter_manifest(store, [part]))
+
+
+@pytest.fixture
+def kept(store: LocalStore) -> list[Row]:
+    """Three kept rows of each of two shards."""
+    parts = [part for n in range(2) for part in publish(store, "run", n, num_kept=3).parts]
+    return [row for row in iter_rows(iter_manifest(store, parts)) if row["kept"]]
+
+
+@pytest.mark.parametrize("with_masks", [True, False])
+def test_stored_images_come_in_the_order_of_their_places(
+    store: LocalStore, kept: list[Row], with_masks: bool
+) -> None:
+    wanted = kept[::-1]
+    del wanted[1]
+    found = list(iter_stored_images(store, wanted, with_masks=with_masks))
+    assert [row for row, _ in found] == wanted[::-1]
+    for row, images in found:
+        whole = pq.read_table(store.root / row["image_part"]).to_pylist()[row["image_row"]]
+        names = whole if with_masks else ("pair_id", "image_0", "image_1")
+        assert images == {name: whole[name] for name in names}
+
+
+def test_another_pair_in_a_place_is_refused(store: LocalStore, kept: list[Row]) -> None:
+    row = {**kept[0], "image_row": kept[1]["image_row"]}
+    with pytest.raises(DatasetError, match=f"expects {row['pair_id']}"):
+        list(iter_stored_images(store, [row]))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_image_that_is_not_the_one_of_the_manifest_is_refused(
+    store: LocalStore, kept: list[Row], number: int
+) -> None:
+    row = {**kept[0], f"image_{number}_sha256": "0" * 64}
+    with pytest.raises(DatasetError, match=rf"image {number} of pair .* the manifest expects 0000"):
+        list(iter_stored_images(store, [row]))
+
+
+@pytest.mark.parametrize("place", [99, -1])
+def test_a_place_that_its_part_does_not_have_is_named(
+    store: LocalStore, kept: list[Row], place: int
+) -> None:
+    row = {**kept[0], "image_row": place}
+    with pytest.raises(DatasetError, match=f"names row {place} of .* which has 3 rows"):
+        list(iter_stored_images(store, [row]))
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_missing_or_cut_image_part_is_named(
+    store: LocalStore, kept: list[Row], damage: str
+) -> None:
+    part = store.root / kept[0]["image_part"]
+    if damage == "gone":
+        part.unlink()
+    else:
+        part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(DatasetError, match=part.name):
+        list(iter_stored_images(store, kept))
+
+
+def test_row_groups_that_nobody_asked_for_are_not_read(store: LocalStore, kept: list[Row]) -> None:
+    part = store.root / kept[0]["image_part"]
+    table = pq.read_table(part)
+    pq.write_table(table, part, row_group_size=1)
+    first_group = pq.ParquetFile(part).metadata.row_group(0)
+    start = first_group.column(1).data_page_offset
+    data = bytearray(part.read_bytes())
+    data[start : start + 64] = b"\xff" * 64  # whoever reads this group notices
+    part.write_bytes(data)
+    assert len(list(iter_stored_images(store, kept[1:]))) == 5
+    with pytest.raises(DatasetError):
+        list(iter_stored_images(store, kept[:1]))
+
+
+def test_two_rows_that_name_one_place_are_refused(store: LocalStore, kept: list[Row]) -> None:
+    first, second = kept[:2]
+    second = {**second, "image_row": first["image_row"]}
+    with pytest.raises(DatasetError, match=f"{first['pair_id']} and {second['pair_id']}"):
+        list(iter_stored_images(store, [first, second]))

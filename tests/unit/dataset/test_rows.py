@@ -5,15 +5,17 @@ import json
 import pytest
 
 from coupled_core.dataset import rows
-from coupled_core.dataset.columns import COLUMNS, MANIFEST_SCHEMA, columns_of
+from coupled_core.dataset.columns import COLUMNS, MANIFEST_SCHEMA
 from tests.sample_shards import make_rows
 
 _NULL_WHERE_UNKNOWN = {"code_revision", "content_filter_version", "split_model", "error_message"}
 _NULL_WHERE_UNKNOWN |= {
+    "instruction_missing",
+    "inverse_missing",
     "duplicate_of",
+    "extra_scores",
     "content_concepts",
     "review_status",
-    "base_model_revision",
     "image_part",
     "image_row",
 }
@@ -25,14 +27,19 @@ def test_a_scored_row_fills_every_column_that_is_known() -> None:
     assert {name for name, value in row.items() if value is None} == _NULL_WHERE_UNKNOWN
     assert json.loads(row["extra"]) == {"theme": "animals"}
     assert (row["entity_0"], row["prompt_1"]) == ("an owl", "a fox at a lake")
-    assert row["inverse_instruction"] == "Replace the fox."
+    assert row["inverse_instruction"] == "Replace the fox with an owl."
+    assert (row["instruction_source"], row["inverse_source"]) == ("rule", "rule")
 
 
 def test_a_failed_row_fills_the_planned_columns_and_the_reason() -> None:
     failed = make_rows("run", 0).rows[-2]
     filled = {name for name, value in failed.items() if value is not None}
     decision = {"kept", "reject_reasons", "status", "error_message"}
-    assert filled == set(columns_of("plan")) - {"code_revision"} | decision
+    assert (
+        filled
+        == {column.name for column in COLUMNS if column.stage == "plan"} - {"code_revision"}
+        | decision
+    )
     assert (failed["status"], failed["reject_reasons"]) == ("failed", ["split_failed"])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from coupled_core.dataset.work import WorkFolder
+from coupled_core.dataset.work import DONE, WorkFolder, list_work, parse_work_key
 from coupled_core.errors import StorageError
 from coupled_core.storage.local import LocalStore
 
@@ -34,16 +34,6 @@ def test_what_is_not_there_yet_is_none(work: WorkFolder) -> None:
     assert work.read_done() is None
 
 
-def test_clearing_removes_this_shard_only(work: WorkFolder, tmp_path: Path) -> None:
-    other = WorkFolder(LocalStore(tmp_path), "run", 8)
-    for folder in (work, other):
-        folder.write_json("split.json", {})
-        folder.write_done({"parts": []})
-    work.clear()
-    assert work.read_done() is None
-    assert other.read_done() == {"parts": []}
-
-
 def test_a_damaged_object_is_named(work: WorkFolder, tmp_path: Path) -> None:
     folder = tmp_path / work.prefix
     (folder / "generated").mkdir(parents=True)
@@ -53,3 +43,35 @@ def test_a_damaged_object_is_named(work: WorkFolder, tmp_path: Path) -> None:
         work.read_json("split.json")
     with pytest.raises(StorageError, match=r"batch-00000\.parquet is damaged"):
         work.read_table("generated", 0)
+
+
+def test_the_work_of_a_run_is_listed_by_shard_and_name(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    for run_id, shard_index in (("run", 3), ("run", 123_456), ("runner", 4)):
+        work = WorkFolder(store, run_id, shard_index)
+        work.write_table("generated", 100_000, pa.table({"key": ["a"]}))
+        work.write_done({})
+        assert work.batches("generated") == [100_000]
+    store.write("work/run/plan/00000.parquet", b"the run's, no shard's")
+    assert list(list_work(store, "run")) == [
+        (3, DONE),
+        (3, "generated/batch-100000.parquet"),
+        (123_456, DONE),
+        (123_456, "generated/batch-100000.parquet"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("work/run/00007/done.json", ("run", 7, "done.json")),
+        ("work/run/123456/scored/b.parquet", ("run", 123_456, "scored/b.parquet")),
+        ("work/run/plan/00000.parquet", ("run", None, "plan/00000.parquet")),
+        ("work/run/plan.json", ("run", None, "plan.json")),
+        ("work/probe-0123", None),
+    ],
+)
+def test_a_key_says_whose_work_an_object_is(
+    key: str, found: tuple[str, int | None, str] | None
+) -> None:
+    assert parse_work_key(key) == found

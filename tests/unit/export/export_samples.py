@@ -1,4 +1,4 @@
-"""Small datasets to export: real rows and images, in several splits and kinds of variation."""
+"""Small datasets to export: real rows and images, in several partitions and kinds of variation."""
 
 import hashlib
 import json
@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import ImageFormat, encode_image
-from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.export.exporter import ExportReport, export_snapshot
-from coupled_core.export.registry import find_format, select_edits
+from coupled_core.export.format import find_format
+from coupled_core.export.plan import select_edits
 from coupled_core.storage.store import ObjectStore
-from tests.sample_shards import describe_run, make_rows
+from tests.sample_shards import describe_run, make_rows, with_images
 
-SPLITS = ("train", "train", "val", "train", "test")
+PARTITIONS = ("train", "train", "val", "train", "test")
 KINDS = ("entity_swap", "pose", "entity_swap", "position", "pose")
 EVIL = 'Replace "the owl" with <script>alert(1)</script>\n| é, {"a": 1} .. /etc/passwd'
 """An instruction that breaks out of careless quoting."""
@@ -45,22 +46,38 @@ def commit_pairs(
     *,
     image_format: ImageFormat = "png",
     instruction: str | None = None,
+    without: Sequence[tuple[int, str]] = (),
 ) -> Snapshot:
-    """Commit shards of five kept and two other pairs each, over all splits and two variations."""
+    """Commit shards of five kept and two other pairs, over all partitions and two variations.
+
+    Args:
+        store: The dataset.
+        num_shards: How many.
+        image_format: Of the stored images.
+        instruction: The same forward in all pairs; None: one each.
+        without: Index in its shard, and column, of instructions that are null.
+    """
     shards = []
     for shard_index in range(num_shards):
         made = make_rows("run", shard_index, num_kept=5, num_dropped=1)
         for index, (row, image_row) in enumerate(zip(made.rows[:5], made.image_rows, strict=True)):
-            row["split"], row["variation_kind"] = SPLITS[index], KINDS[index]
+            row["partition"], row["variation_kind"] = PARTITIONS[index], KINDS[index]
             row["edit_instruction"] = instruction or f"Turn {shard_index}.{index} forward."
             row["inverse_instruction"] = f"Turn {shard_index}.{index} back."
+            for column in (column for number, column in without if number == index):
+                row[column] = None
             for name in ("image_0", "image_1") if image_format == "webp" else ():
                 pixels = np.random.default_rng(index).integers(0, 256, (16, 16, 3), np.uint8)
                 image = encode_image(pixels if name == "image_0" else 255 - pixels, "webp")
                 image_row[name] = {"bytes": image.data, "path": f"{row['pair_id']}_{name}.webp"}
                 row[f"{name}_sha256"], row[f"{name}_bytes"] = image.sha256, len(image.data)
         shards.append(
-            publish_shard(store, made.rows, made.image_rows, run_id="run", shard_index=shard_index)
+            upload_shard(
+                store,
+                with_images(made.rows, made.image_rows),
+                run_id="run",
+                shard_index=shard_index,
+            )
         )
     snapshot = commit_shards(store, shards, describe_run("run"))
     assert snapshot is not None
@@ -94,8 +111,8 @@ def read_lines(path: Path) -> list[dict[str, object]]:
 def train_instructions(shards: Sequence[int] = (0, 1)) -> Iterator[tuple[str, str]]:
     """Yield (key, instruction) of every train edit of `commit_pairs`."""
     for shard in shards:
-        for index, split in enumerate(SPLITS):
-            if split == "train":
+        for index, partition in enumerate(PARTITIONS):
+            if partition == "train":
                 pair_id = f"{shard:016x}{index:016x}"
                 yield f"{pair_id}-forward", f"Turn {shard}.{index} forward."
                 yield f"{pair_id}-backward", f"Turn {shard}.{index} back."

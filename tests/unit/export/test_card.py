@@ -9,8 +9,7 @@ import yaml
 
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.export.card import render_card
-from coupled_core.export.pair_rows import Selection
-from coupled_core.export.plan import DatasetFacts, ExportPlan
+from coupled_core.export.plan import DatasetFacts, ExportPlan, Selection
 
 DEV = ("black-forest-labs/FLUX.1-dev", "FLUX.1 [dev] Non-Commercial License", "Do not compete.")
 OURS = ("miniature", "Apache-2.0", "none")
@@ -19,7 +18,8 @@ OURS = ("miniature", "Apache-2.0", "none")
 def _plan(*sources: tuple[str, str, str], num_pairs: int = 3) -> ExportPlan:
     facts = DatasetFacts(
         num_pairs=num_pairs,
-        pairs_by_split=Counter(train=num_pairs),
+        num_edits=2 * num_pairs,
+        pairs_by_partition=Counter(train=num_pairs),
         pairs_by_variation=Counter(pose=num_pairs),
         pairs_by_size=Counter({(16, 16): num_pairs}),
         sources=Counter(sources),

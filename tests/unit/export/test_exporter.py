@@ -10,9 +10,8 @@ import pytest
 
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError, DatasetError, StorageError
-from coupled_core.export.catalogue import FORMATS
 from coupled_core.export.folder import ExportFolder
-from coupled_core.export.registry import EXPORT_FORMATS
+from coupled_core.export.format import describe_formats, find_format
 from coupled_core.progress import report_to
 from coupled_core.storage.local import LocalStore
 from tests.unit.export.export_samples import (
@@ -53,11 +52,7 @@ class _Interrupt:
                 raise KeyboardInterrupt
 
 
-def test_the_catalogue_names_exactly_the_registered_formats() -> None:
-    assert list(EXPORT_FORMATS) == list(FORMATS)
-
-
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", describe_formats())
 def test_the_same_snapshot_gives_the_same_bytes(
     name: str, store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
@@ -70,7 +65,7 @@ def test_the_same_snapshot_gives_the_same_bytes(
 def test_an_interrupted_export_is_finished_with_the_same_bytes(
     name: str, store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    options = {"split": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
+    options = {"partition": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
     undisturbed = export(store, snapshot, name, tmp_path / "undisturbed", **options)
     assert undisturbed.num_units_written == 6
     for stage, after in (("export", 2), ("export", 3), ("check", 5)):
@@ -87,8 +82,8 @@ def test_an_interrupted_export_is_finished_with_the_same_bytes(
 def test_both_directions_of_every_pair_come_out(
     name: str, store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    export(store, snapshot, name, tmp_path / "out", split="train")
-    seen = {edit.key: edit for edit in EXPORT_FORMATS[name].read_back(tmp_path / "out")}
+    export(store, snapshot, name, tmp_path / "out", partition="train")
+    seen = {edit.key: edit for edit in find_format(name).read_back(tmp_path / "out")}
     assert {key: edit.instruction for key, edit in seen.items()} == dict(train_instructions())
     for key, edit in seen.items():
         pair_id, _, direction = key.rpartition("-")
@@ -118,7 +113,7 @@ def test_names_of_files_come_from_pair_ids_alone(
     assert stems and all(set(stem) <= allowed and len(stem) <= 41 for stem in stems)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", describe_formats())
 def test_terms_go_along_with_every_export(
     name: str, store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
@@ -233,7 +228,7 @@ def test_files_that_change_places_after_they_were_written_are_found_and_named(
 def test_a_finished_unit_that_lost_a_file_is_written_again(
     store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    options = {"split": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
+    options = {"partition": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
     export(store, snapshot, "diffusion-pipe", tmp_path / "undisturbed", **options)
     with pytest.raises(KeyboardInterrupt), report_to(_Interrupt("check", 1)):
         export(store, snapshot, "diffusion-pipe", tmp_path / "out", **options)
@@ -256,8 +251,51 @@ def test_video_frames_leave_swaps_out_unless_asked(
     }
 
 
-def test_a_format_without_splits_does_not_mix_them(
+def test_a_format_without_partitions_does_not_mix_them(
     store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="would mix the splits"):
-        export(store, snapshot, "ai-toolkit", tmp_path / "out", split="all")
+    with pytest.raises(ConfigError, match="would mix the partitions"):
+        export(store, snapshot, "ai-toolkit", tmp_path / "out", partition="all")
+
+
+WITHOUT = ((0, "edit_instruction"), (0, "inverse_instruction"), (1, "inverse_instruction"))
+"""In each shard one pair has no instruction at all, and one has none backwards."""
+
+
+@pytest.mark.parametrize("name", [name for name in EDIT_FORMATS if name != "flf2v"])
+def test_edits_without_an_instruction_are_left_out_and_counted(tmp_path: Path, name: str) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    snapshot = commit_pairs(store, 1, without=WITHOUT)
+    report = export(store, snapshot, name, tmp_path / "out", partition="train")
+    assert report.marker["num_pairs"] == 2
+    assert report.marker["num_edits"] == report.num_edits_checked == 3
+    assert report.marker["num_edits_without_instruction"] == 3
+    again = export(store, snapshot, name, tmp_path / "out", partition="train")
+    assert again.was_complete
+
+
+def test_first_and_last_frames_need_no_instruction(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    snapshot = commit_pairs(store, 1, without=WITHOUT)
+    report = export(store, snapshot, "flf2v", tmp_path / "out", partition="train")
+    assert (report.marker["num_edits"], report.num_edits_checked) == (6, 6)
+    assert report.marker["num_edits_without_instruction"] == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "flf2v.jsonl").open()]
+    told = [row for row in rows if row["prompt"] == row["prompt_last"]]
+    assert len(told) == 3
+
+
+def test_an_export_of_nothing_but_missing_instructions_says_so(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    columns = ("edit_instruction", "inverse_instruction")
+    snapshot = commit_pairs(store, 1, without=[(i, c) for i in range(5) for c in columns])
+    with pytest.raises(DatasetError, match="none of the 10 edits has an instruction"):
+        export(store, snapshot, "huggingface", tmp_path / "out")
+
+
+def test_the_card_says_how_many_edits_were_left_out(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    snapshot = commit_pairs(store, 1, without=WITHOUT)
+    export(store, snapshot, "huggingface", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "3 more were left out for want of an instruction" in card

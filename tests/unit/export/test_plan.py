@@ -1,12 +1,13 @@
-"""Units: every pair in one, no split mixed, none larger than it may be, the same each time."""
+"""Units: every pair in one, no partition mixed, none larger than it may be, the same each time."""
 
 from collections import Counter
 
 import numpy as np
 
-from coupled_core.export.pair_rows import Row, Selection
-from coupled_core.export.plan import UnitAssigner, UnitId
+from coupled_core.dataset.rows import Row
+from coupled_core.export.plan import Selection, UnitAssigner, UnitId
 
+INSTRUCTED = {"edit_instruction": "forth", "inverse_instruction": "back"}
 SELECTION = Selection(("train", "val", "test"), "both", max_shard_bytes=1000)
 
 
@@ -14,7 +15,8 @@ def _rows(count: int) -> list[Row]:
     random = np.random.default_rng(0)
     return [
         {
-            "split": str(random.choice(["train", "train", "val", "test"])),
+            **INSTRUCTED,
+            "partition": str(random.choice(["train", "train", "val", "test"])),
             "image_0_bytes": int(random.integers(1, 150)),
             "image_1_bytes": int(random.integers(1, 150)),
         }
@@ -31,11 +33,11 @@ def test_units_hold_one_split_and_no_more_bytes_than_allowed() -> None:
     rows = _rows(300)
     sizes: Counter[UnitId] = Counter()
     for row, unit in zip(rows, _assign(rows), strict=True):
-        assert unit.split == row["split"]
+        assert unit.partition == row["partition"]
         sizes[unit] += 2 * (row["image_0_bytes"] + row["image_1_bytes"])
     assert max(sizes.values()) <= 1000
-    for split in SELECTION.splits:
-        indices = sorted(unit.index for unit in sizes if unit.split == split)
+    for partition in SELECTION.partitions:
+        indices = sorted(unit.index for unit in sizes if unit.partition == partition)
         assert indices == list(range(len(indices))) and len(indices) > 3
 
 
@@ -44,12 +46,14 @@ def test_the_same_pairs_get_the_same_units() -> None:
 
 
 def test_a_pair_larger_than_a_unit_gets_one_of_its_own() -> None:
-    huge = {"split": "train", "image_0_bytes": 5000, "image_1_bytes": 5000}
+    sizes = {"image_0_bytes": 5000, "image_1_bytes": 5000}
+    huge = {**INSTRUCTED, "partition": "train", **sizes}
     assert [unit.index for unit in _assign([huge, huge, huge])] == [0, 1, 2]
 
 
 def test_one_direction_puts_twice_the_pairs_into_a_unit() -> None:
-    rows = [{"split": "train", "image_0_bytes": 50, "image_1_bytes": 50} for _ in range(20)]
+    sizes = {"image_0_bytes": 50, "image_1_bytes": 50}
+    rows = [{**INSTRUCTED, "partition": "train", **sizes} for _ in range(20)]
     both = max(_assign(rows)).index
     forward = max(_assign(rows, Selection(("train",), "forward", max_shard_bytes=1000))).index
     assert (both, forward) == (3, 1)

@@ -7,7 +7,8 @@ from diffusers import FluxPipeline
 
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
-from coupled_core.generation.generator import GroupGenerator, load_generator, resolve_generation
+from coupled_core.generation.generator import GroupGenerator, load_generator
+from coupled_core.generation.provenance import resolve_generation
 from coupled_core.records import GeneratedSample, Rejection, RejectReason
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import save_schedule

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coupled_core.export.licenses import license_url
+from coupled_core.export.terms import license_url
 from coupled_core.generation.model_files import KNOWN_MODELS, describe_unknown_model
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +30,6 @@ def test_a_known_model_has_a_licence_that_can_be_read_and_says_what_it_forbids(n
 
 
 def test_the_licence_of_a_model_that_is_not_known_is_not_guessed() -> None:
-    model = describe_unknown_model({"guidance_embeds": True, "num_layers": 19})
+    model = describe_unknown_model("a/b", {"guidance_embeds": True, "num_layers": 19})
     assert model.license == "unknown"
     assert "see the licence of the base model" in model.use_restrictions

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from coupled_core.config import CouplingMode
 from coupled_core.generation.batch import Group
-from coupled_core.generation.noise import compute_noise_levels, image_ids
+from coupled_core.generation.pipeline import compute_noise_levels, image_ids
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 from tests.unit.generation.test_sampler import build_groups, largest_difference, run
 from tests.unit.generation.tiny_pipeline import SIZE_PX
 

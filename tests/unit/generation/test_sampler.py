@@ -10,8 +10,13 @@ from torch import Tensor
 
 from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
-from coupled_core.generation.batch import Group, PromptEncoder
-from coupled_core.generation.noise import compute_noise_levels, draw_noise, image_ids
+from coupled_core.generation.batch import Group
+from coupled_core.generation.pipeline import (
+    PromptEncoder,
+    compute_noise_levels,
+    draw_noise,
+    image_ids,
+)
 from coupled_core.generation.sampler import (
     SamplerSettings,
     choose_phases,

@@ -223,11 +223,12 @@ def test_all_problems_of_a_row_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_duplicate_id_names_its_first_place(tmp_path: Path) -> None:
-    write(tmp_path / "0.parquet", [GOOD | {"group_id": "a"}, GOOD | {"group_id": "twice"}])
-    write(tmp_path / "1.parquet", [GOOD | {"group_id": "twice"}])
-    _, _, bad = read(str(tmp_path), on_bad_row="quarantine")
+    write(tmp_path / "0.parquet", [GOOD | {"group_id": "a"}])
+    write(tmp_path / "1.parquet", [GOOD | {"group_id": "b"}, GOOD | {"group_id": "twice"}])
+    write(tmp_path / "2.parquet", [GOOD | {"group_id": "twice"}])
+    *_, bad = read(str(tmp_path), on_bad_row="quarantine")
     assert isinstance(bad, QuarantinedRow)
-    assert "0.parquet, row 1 already" in bad.message
+    assert "1.parquet, row 1 already" in bad.message
 
 
 def _with_bytes(path: Path, value: bytes) -> str:

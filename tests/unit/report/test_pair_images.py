@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from coupled_core.dataset.images import decode_image
-from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.reader import iter_manifest, iter_rows
 from coupled_core.dataset.work import WorkFolder
+from coupled_core.errors import DatasetError
 from coupled_core.records import EntityMask, GeneratedSample
 from coupled_core.report.gallery import make_thumbnails
 from coupled_core.report.pair_images import PairImages, ShardWorks, iter_pair_images
@@ -37,6 +38,14 @@ def test_stored_images_are_those_of_their_pair(tmp_path: Path) -> None:
     assert found.keys() == {row["pair_id"] for row in rows[::3]}
     for index in range(0, 10, 3):
         assert found[rows[index]["pair_id"]].image_1 == looks[index % 5].image_1.data
+
+
+def test_an_image_that_is_not_the_one_of_the_manifest_is_not_shown(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "pairs")
+    snapshot = commit_pairs(store, spread_pairs(4))
+    row = next(row for row in iter_rows(iter_manifest(store, snapshot.parts)) if row["kept"])
+    with pytest.raises(DatasetError, match=f"image 0 of pair {row['pair_id']}"):
+        list(iter_pair_images(store, [{**row, "image_0_sha256": "0" * 64}], ShardWorks(store)))
 
 
 def _leave_work(store: ObjectStore, picture: np.ndarray) -> dict[str, object]:

@@ -3,30 +3,11 @@
 import json
 from pathlib import Path
 
-import pytest
-import torch
-
 from coupled_core.config import RunConfig
 from coupled_core.dataset.snapshot import RunInfo
-from coupled_core.report.schedule_curve import evaluate, find_schedules
-from coupled_core.schedules.families import FAMILIES
+from coupled_core.report.schedule_curve import find_schedules
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import save_schedule
-
-_CASES = {
-    "step": {"center": 0.3},
-    "arctan": {"center": 0.4, "slope": 9.0},
-    "sine": {"center": 0.5, "width": 0.4},
-    "isotonic": {"times": (0.1, 0.3, 0.9), "values": (0.2, 0.25, 1.0)},
-}
-
-
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_family_has_the_values_of_the_sampler(family: str) -> None:
-    sigmas = torch.linspace(0, 1, 57, dtype=torch.float64)
-    expected = FAMILIES[family](1 - sigmas, **_CASES[family])
-    found = [evaluate(family, _CASES[family], float(sigma)) for sigma in sigmas]
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected)
 
 
 def _run_with(schedule: Path) -> RunInfo:

@@ -1,7 +1,6 @@
 """Survival curves say what the filter would really keep."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ import pytest
 
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.upkeep.review import apply_decisions, parse_decisions
+from coupled_core.filters import list_filters
 from coupled_core.report.measurements import read_measurements
-from coupled_core.report.survival import SurvivalCurve, compute_survival
-from coupled_core.report.thresholds import THRESHOLDS, bounds_in_force
+from coupled_core.report.survival import SurvivalCurve, bounds_in_force, compute_survival
 from coupled_core.storage.store import ObjectStore, open_store
 from tests.sample_pairs import SamplePair, commit_pairs
 
@@ -26,17 +25,18 @@ def _mixed_pairs(number: int = 40) -> list[SamplePair]:
         )
         for _ in range(number)
     ]
-    return [*pairs, replace(pairs[0], combined=float("-inf"))]
+    odd = [SamplePair(combined=float("-inf")), SamplePair(background_ssim=float("nan"))]
+    return [*pairs, *odd]
 
 
 def _curves(store: ObjectStore) -> dict[str, SurvivalCurve]:
     snapshot = current_snapshot(store)
     assert snapshot is not None
     curves = compute_survival(read_measurements(store, snapshot), bounds_in_force(snapshot.runs))
-    return {curve.threshold.name: curve for curve in curves}
+    return {curve.filter.setting: curve for curve in curves}
 
 
-@pytest.mark.parametrize("name", [threshold.name for threshold in THRESHOLDS])
+@pytest.mark.parametrize("name", [each.setting for each in list_filters()])
 def test_each_curve_counts_what_a_build_with_that_threshold_keeps(
     name: str, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from coupled_core.config import RunConfig
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.records import (
+    EditInstruction,
     EntityMask,
     GeneratedSample,
     GroupSplit,
@@ -56,7 +57,9 @@ def make_split(group: PromptGroup) -> GroupSplit:
     return GroupSplit(
         background_prompt=f"field {group.source_row}",
         entity_prompts=entities,
-        edit_instructions={(i, j): f"{i} to {j}" for i in count for j in count if i != j},
+        edit_instructions={
+            (i, j): EditInstruction(f"{i} to {j}", "rule") for i in count for j in count if i != j
+        },
         variation_kind="entity_swap",
         source="offline",
         request_sha256=f"{group.source_row:064x}",

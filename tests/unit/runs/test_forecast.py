@@ -1,6 +1,6 @@
 """What a build would do, with real prompt sets and real folders."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,22 +9,21 @@ import pytest
 
 from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import PromptSetError
-from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.id_set import IdSet
 from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import PromptGroup
 from coupled_core.runs import forecast as module
 from coupled_core.runs.forecast import Forecast, SplitCounter, forecast_build
 from coupled_core.runs.plan import name_requests
-from coupled_core.splitting.llm.estimate import Sample
+from coupled_core.splitting.llm.estimate import GroupSample
 from coupled_core.storage.local import LocalStore
 from tests.messages_server.process import RunningServer
 from tests.sample_shards import SampleProvenance, describe_run, publish
 from tests.unit.runs.shard_samples import NAMING
 
-GENERATION = GenerationProvenance(device_name="cpu", **asdict(SampleProvenance()))
+GENERATION = SampleProvenance()
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +95,7 @@ def test_bad_rows_stop_the_plan_as_they_would_the_build(tmp_path: Path) -> None:
 def test_groups_that_the_dataset_holds_need_no_split() -> None:
     config = SplitConfig(splitter="offline")
     groups = [PromptGroup(f"g{n}", ("A fox in snow", "A cat in snow"), "s", n) for n in range(3)]
-    counter = SplitCounter(config, PairIdSet(), Sample(0))
+    counter = SplitCounter(config, IdSet(), GroupSample(0))
     for number, group in enumerate(groups):
         counter.count(NAMING.plan_group(group), is_done=number == 1)
     assert (counter.groups_done, counter.forecast().groups_to_ask) == (1, 2)

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.id_set import IdSet
 from coupled_core.prompts import prompt_set
 from coupled_core.runs import plan as module
 from coupled_core.runs.plan import RunPlan, plan_run
@@ -27,7 +27,8 @@ Row = dict[str, Any]
 
 
 def _row(number: int, num_prompts: int = 2, **columns: Any) -> Row:
-    prompts = [f"A {thing} at lake {number}" for thing in ("fox", "cat", "dog", "owl")]
+    words = ["calm", "wide", "deep", "cold", "clear", "dark", "long", "quiet", "frozen", "misty"]
+    prompts = [f"A {thing} at a {words[number]} lake" for thing in ("fox", "cat", "dog", "bird")]
     return {"group_id": f"g{number}", "prompts": prompts[:num_prompts], **columns}
 
 
@@ -52,7 +53,7 @@ def _plan(
     monkeypatch: pytest.MonkeyPatch | None = None,
 ) -> RunPlan:
     if monkeypatch is not None:
-        held = PairIdSet([list(committed)] if committed else [])
+        held = IdSet([list(committed)] if committed else [])
         monkeypatch.setattr(module, "committed_pair_ids", lambda *_: held)
     return plan_run(config, generation)
 
@@ -151,9 +152,9 @@ def test_a_prompt_set_is_validated_once_in_the_life_of_a_run(
     validated = []
     validate = prompt_set.validate_group
 
-    def count(raw: Any, *more: Any) -> Any:
+    def count(raw: Any, *more: Any, **how: Any) -> Any:
         validated.append(raw.values["group_id"])
-        return validate(raw, *more)
+        return validate(raw, *more, **how)
 
     monkeypatch.setattr(prompt_set, "validate_group", count)
     config = _config(tmp_path, [_row(n) for n in range(5)])

@@ -1,5 +1,6 @@
 """The stored items of a run: what was planned comes back, and what is damaged is named."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,3 +72,12 @@ def test_planning_again_writes_the_same_bytes(tmp_path: Path) -> None:
     _write(first, 9, 4)
     _write(second, 9, 4)
     assert first.read(key) == second.read(key)
+
+
+def test_a_plan_that_is_used_again_looks_new_to_a_collection_of_garbage(tmp_path: Path) -> None:
+    store, marker = LocalStore(tmp_path), f"work/{RUN}/plan.json"
+    _write(store, 3, 2)
+    os.utime(tmp_path / marker, (0, 0))
+    PlanFiles(store, RUN, 2).refresh()
+    assert store.stat(marker).modified_at > datetime(2026, 1, 1, tzinfo=UTC)
+    assert PlanFiles(store, RUN, 2).is_complete

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from coupled_core.config import ModelPrice, SplitConfig
-from coupled_core.dataset.pair_ids import PairIdSet
 from coupled_core.errors import ConfigError, LlmError
+from coupled_core.id_set import IdSet
 from coupled_core.records import PromptGroup
-from coupled_core.runs.forecast import SplitCounter, SplitForecast, list_cached
+from coupled_core.runs.forecast import SplitCounter, SplitForecast
 from coupled_core.runs.plan import name_requests
 from coupled_core.runs.planned import PlannedGroup
+from coupled_core.splitting.llm.answers import list_answered
 from coupled_core.splitting.llm.client import open_client
-from coupled_core.splitting.llm.estimate import Sample
+from coupled_core.splitting.llm.estimate import GroupSample
 from coupled_core.splitting.llm.request import build_request
 from coupled_core.splitting.splitter import build_splitter
 from coupled_core.storage.local import LocalStore
@@ -28,10 +29,8 @@ HOPELESS = PromptGroup("c", ("one", "two"), "set", 2)
 GIVEN = replace(MEADOW, background_prompt="a meadow", entity_prompts=("a kite", "a car"))
 
 
-def _count(
-    config: SplitConfig, *groups: PromptGroup, cached: PairIdSet | None = None
-) -> SplitForecast:
-    counter = SplitCounter(config, cached or PairIdSet(), Sample(0))
+def _count(config: SplitConfig, *groups: PromptGroup, cached: IdSet | None = None) -> SplitForecast:
+    counter = SplitCounter(config, cached or IdSet(), GroupSample(0))
     for group in groups:
         counter.count(_planned(config, group), is_done=False)
     return counter.forecast()
@@ -41,13 +40,15 @@ def _planned(config: SplitConfig, group: PromptGroup) -> PlannedGroup:
     return PlannedGroup(group, name_requests(config)[1](group), ())
 
 
-def _cache_of(store: LocalStore, *groups: PromptGroup) -> PairIdSet:
+def _cache_of(store: LocalStore, *groups: PromptGroup) -> IdSet:
     request_of = name_requests(PAID)[1]
     for group in groups:
         sha256 = request_of(group)
         store.write(f"answers/{sha256[:2]}/{sha256}.json", b"{}")
         store.write(f"answers/{sha256[:2]}/{sha256}.repair.json", b"{}")
-    return list_cached(store)
+    found = list_answered(store)
+    assert found is not None
+    return found
 
 
 def test_given_and_cached_splits_cost_nothing(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_with_a_key_the_api_counts_a_sample_of_what_is_left_to_ask(
     messages_server: RunningServer,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), Sample(64))
+    counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), GroupSample(64))
     for group in (MEADOW, FOREST, GIVEN, HOPELESS):
         counter.count(_planned(PAID, group), is_done=False)
     found = counter.forecast()
@@ -123,7 +124,7 @@ def test_an_api_that_does_not_count_leaves_the_estimate_unless_it_must(
     messages_server.stop()
     plain = _count(PAID, MEADOW)
     lax, strict = (
-        SplitCounter(PAID, PairIdSet(), Sample(64), must_count=must) for must in (False, True)
+        SplitCounter(PAID, IdSet(), GroupSample(64), must_count=must) for must in (False, True)
     )
     lax.count(_planned(PAID, MEADOW), is_done=False)
     strict.count(_planned(PAID, MEADOW), is_done=False)

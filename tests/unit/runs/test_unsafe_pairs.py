@@ -7,7 +7,7 @@ import numpy as np
 
 from coupled_core.concepts import ConceptList
 from coupled_core.config import ContentFilterConfig
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import iter_images, iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.progress import SilentProgress
@@ -43,7 +43,7 @@ class BrightnessFilter:
         return [("bright",) if e.mean() > self.bound else () for e in image_embeddings]
 
 
-def _write(folder: Path, num_groups: int, bound: float) -> PublishedShard:
+def _write(folder: Path, num_groups: int, bound: float) -> UploadedShard:
     """Run the stages behind the split, with images of dropped pairs stored as well."""
     work, silent = split_work(folder, num_groups, output={"store_dropped": True}), SilentProgress()
     generate_shard(work, SquareGenerator, silent)
@@ -51,7 +51,7 @@ def _write(folder: Path, num_groups: int, bound: float) -> PublishedShard:
     return write_shard(work, replace(sample_run_facts(RUN), content_filter_version=VERSION))
 
 
-def _rows(store: LocalStore, shard: PublishedShard) -> list[Row]:
+def _rows(store: LocalStore, shard: UploadedShard) -> list[Row]:
     return [row for batch in iter_manifest(store, shard.parts) for row in batch.to_pylist()]
 
 

@@ -1,11 +1,12 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from coupled_core.errors import ScheduleError
-from coupled_core.schedules.families import isotonic, sine
-from coupled_core.schedules.schedule import Parameters, Schedule
+from coupled_core.schedules.schedule import Parameters, Schedule, isotonic, sine
 
 PARAMETERS: dict[str, Parameters] = {
     "step": {"center": 0.3},
@@ -41,6 +42,22 @@ def test_beta_never_falls_as_the_noise_goes_and_stays_within_0_and_1(family: str
 def test_families_with_ends_reach_0_and_1_exactly(family: str) -> None:
     beta = build(family).beta(torch.tensor([1.0, 0.95, 0.4, 0.0]))
     assert beta.tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("family", PARAMETERS)
+def test_numpy_gets_the_values_of_torch(family: str) -> None:
+    sigmas = torch.linspace(0, 1, 57, dtype=torch.float64)
+    of_numpy = build(family).beta(sigmas.numpy())
+    torch.testing.assert_close(torch.from_numpy(of_numpy), build(family).beta(sigmas))
+
+
+def test_numpy_needs_no_torch() -> None:
+    program = (
+        "import sys, numpy; from coupled_core.schedules.schedule_file import load_shipped_schedule;"
+        "print(load_shipped_schedule('miniature', 'log_bias').beta(numpy.linspace(0, 1, 3)));"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_arctan_reaches_neither_end() -> None:

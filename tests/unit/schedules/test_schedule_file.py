@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coupled_core.errors import ScheduleError
-from coupled_core.schedules.region import RegionSettings
+from coupled_core.schedules.schedule import RegionSettings
 from coupled_core.schedules.schedule_file import (
     SHIPPED_FOLDER,
     load_schedule,

@@ -15,7 +15,7 @@ from coupled_core.miniature.world import AIRBORNE, COLOURS, ENTITIES, Scene, sam
 from coupled_core.records import PromptGroup, Rejection, RejectReason
 from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.content_filter import (
-    ZeroShotFilter,
+    ContentFilter,
     content_filter_version,
     load_content_filter,
 )
@@ -64,7 +64,7 @@ def _scenes(count: int, *, are_forbidden: bool) -> list[Scene]:
 
 
 def test_what_is_forbidden_is_found_and_the_rest_is_not(clip: ClipScorer) -> None:
-    content_filter = ZeroShotFilter(NO_RED_BALLOONS, clip)
+    content_filter = ContentFilter(NO_RED_BALLOONS, clip)
     found = {}
     for are_forbidden in (True, False):
         scenes = _scenes(60, are_forbidden=are_forbidden)
@@ -78,7 +78,7 @@ def test_what_is_forbidden_is_found_and_the_rest_is_not(clip: ClipScorer) -> Non
 
 def test_a_wider_margin_finds_less(clip: ClipScorer) -> None:
     embeddings = clip.embed_images([draw_scene(s)[0] for s in _scenes(8, are_forbidden=True)])
-    blind = ZeroShotFilter(NO_RED_BALLOONS.model_copy(update={"margin": 2.0}), clip)
+    blind = ContentFilter(NO_RED_BALLOONS.model_copy(update={"margin": 2.0}), clip)
     assert blind.find_concepts(embeddings) == [()] * 8
 
 

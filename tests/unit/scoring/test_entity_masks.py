@@ -4,7 +4,7 @@ import pytest
 from coupled_core.miniature.captions import write_caption
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import sample_scene
-from coupled_core.research.training.check import iou
+from coupled_core.research.evaluation.scorer_error import iou
 from coupled_core.scoring.clip import load_clip
 from coupled_core.scoring.entity_masks import (
     EntityFinder,

@@ -11,7 +11,7 @@ from coupled_core.config import PromptSetConfig
 from coupled_core.miniature.captions import write_caption
 from coupled_core.miniature.world import CaptionKind, Scene
 from coupled_core.prompts.prompt_set import read_prompt_set
-from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason
+from coupled_core.records import EditInstruction, GroupSplit, PromptGroup, Rejection, RejectReason
 from coupled_core.splitting.offline import OfflineSplitter, separate
 
 MEADOW = "in a vibrant meadow under a clear blue sky, bathed in sunlight."
@@ -72,11 +72,6 @@ VARIED = [
         ("A red kite flies.", "A red balloon flies."),
     ),
     (
-        ["A red fox in a park at noon sits", "A red fox in a park at noon runs"],
-        "In a park at noon.",
-        ("A red fox sits.", "A red fox runs."),
-    ),
-    (
         [
             "A vibrant meadow with an eagle soaring",
             "A vibrant meadow with a red fox running",
@@ -86,27 +81,9 @@ VARIED = [
         ("An eagle soaring.", "A red fox running.", "Two foxes."),
     ),
     (
-        ["An eagle, in a green meadow, soars", "A fox, in a green meadow, runs"],
-        "In a green meadow.",
-        ("An eagle soars.", "A fox runs."),
-    ),
-    (
-        ["In the vibrant meadow eagles soar", "In the vibrant meadow foxes run"],
-        "In the vibrant meadow.",
-        ("Eagles soar.", "Foxes run."),
-    ),
-    (
         ["A cat sleeps in a laundromat", "A dog barks in a laundromat"],
         "In a laundromat.",
         ("A cat sleeps.", "A dog barks."),
-    ),
-    (
-        [
-            "A watercolor painting of a cat in a garden",
-            "A watercolor painting of a dog in a garden",
-        ],
-        "A watercolor painting of a garden.",
-        ("A watercolor painting of a cat.", "A watercolor painting of a dog."),
     ),
     (
         ["A tailor works in a suit shop at noon", "A dog sleeps in a suit shop at noon"],
@@ -119,29 +96,40 @@ VARIED = [
         ("A cat.", "A dog."),
     ),
     (
-        ["A fox runs. The scene is a meadow.", "An owl waits. The scene is a meadow."],
-        "The scene is a meadow.",
-        ("A fox runs.", "An owl waits."),
+        [
+            "At night, a tram passes through an empty square",
+            "At night, a fox runs through an empty square",
+        ],
+        "An empty square at night.",
+        ("A tram passes.", "A fox runs."),
     ),
     (
-        ["In a swamp stands a heron", "In a swamp stands a wooden hut by the reeds"],
-        "In a swamp.",
-        ("A heron stands.", "A wooden hut stands by the reeds."),
+        ["A kite flies over a beach at noon", "A gull soars over a beach at noon"],
+        "A beach at noon.",
+        ("A kite flies.", "A gull soars."),
     ),
     (
-        ["A fox drinks from a stream in fog", "A deer sleeps by a stream in fog"],
-        "A stream in fog.",
-        ("A fox drinks.", "A deer sleeps."),
+        ["A photo of a dog in a park", "photo of a cat in a park"],
+        "In a park.",
+        ("A dog.", "A cat."),
     ),
     (
-        ["A dog in the foreground of a field", "A dog in the distance of a field"],
-        "A field.",
-        ("A dog in the foreground.", "A dog in the distance."),
+        ["A ball on a table in a kitchen", "A ball under a table in a kitchen"],
+        "In a kitchen.",
+        ("A ball on a table.", "A ball under a table."),
     ),
     (
-        ["Not far from a lake, a bear eats", "Not far from a lake, a wolf howls"],
-        "Not far from a lake.",
-        ("A bear eats.", "A wolf howls."),
+        [
+            "A deer on a lake with mountains in the background, 4k",
+            "A duck on a lake with mountains in the background, 4k",
+        ],
+        "On a lake with mountains in the background, 4k.",
+        ("A deer.", "A duck."),
+    ),
+    (
+        ["Two cats on a sofa in a living room", "Three cats on a sofa in a living room"],
+        "On a sofa in a living room.",
+        ("Two cats.", "Three cats."),
     ),
 ]
 
@@ -177,37 +165,67 @@ def test_other_word_orders_are_split(
     assert separate(prompts) == (background, entities)
 
 
-@pytest.mark.parametrize(
-    ("prompts", "message"),
-    [
-        (["An eagle in a meadow", "A fox in a forest"], "no words in common that describe"),
-        (["A man sings in a suit", "A woman dances in a suit"], "share only 'in a suit'"),
-        (["A fox in a park.", "a fox in a park"], "same entity 'A fox.'"),
-        (["A fox in a park at noon", "An owl in a park at night"], "noon in prompt 0 and night in"),
-        (["A vibrant meadow", "A fox in a vibrant meadow"], "share only 'a vibrant meadow'"),
-        (["In a park at noon", "In a park at noon, a fox runs"], "prompt 0 names nothing besides"),
-        (
-            ["A fox runs by a fox in snow", "An owl sits by a fox in snow"],
-            "entity 'fox' of prompt 0",
-        ),
-        (["一只鹰在草地上飞", "一只狐狸在草地上跑"], "does not read as English"),
-        (["!!!", "???"], "no words in common"),
-        (["Un chat dans un parc la nuit", "Un chien dans un parc la nuit"], "read as English"),
-        (["A nurse in a ward in soft light", "A diver in a reef in soft light"], "has 'ward'"),
-        (["A cat by a sea at dawn, 8k", "A dog, near a sea, at dusk, 8k"], "dawn in prompt 0"),
-        (["A cat in a park [x]", "A dog in a park [x]"], "hold markup"),
-        (["A cat in a park. You obey.", "A dog in a park. You obey."], "speak to a reader"),
-        (["A salt pan, in rain, a cat sits", "A salt pan, in rain, a dog runs"], "not known as a"),
-        (["A ruin in fog", "A ruin in fog at night"], "differ in nothing but night"),
-    ],
-)
-def test_what_cannot_be_split_is_rejected_with_what_was_found(
-    prompts: list[str], message: str
-) -> None:
-    result = separate(prompts)
-    assert isinstance(result, Rejection)
-    assert result.reason == RejectReason.SPLIT_FAILED
-    assert message in result.message
+REFUSED = [
+    # the scene has other words, or none
+    (["An eagle in a meadow", "A fox in a forest"], "no place in the same words"),
+    (["A fox in a park at noon", "An owl in a park at night"], "'at noon', which not all prompts"),
+    (["A dog in the snow at night", "A dog in the rain at night"], "no place in the same words"),
+    (["A fox at noon", "An owl at noon"], "only 'at noon'"),
+    (["A vibrant meadow", "A fox in a vibrant meadow"], "'meadow', a scene of its own"),
+    (["In a park at noon", "In a park at noon, a fox runs"], "no entity after the scene"),
+    (
+        ["In a park, a boy sits on a wall", "In a park, a cat sits on a wall"],
+        "another one after it",
+    ),
+    (["A square with a face", "A square with a star"], "'square', a scene of its own"),
+    (["A forest under a red sky", "A desert under a red sky"], "'forest', a scene of its own"),
+    # what stands beside the entity may belong to it
+    (["A man sings in a suit", "A woman dances in a suit"], "'suit', which is not known"),
+    (["A man on a beach with a hat", "A boy on a beach with a hat"], "'hat', which is not known"),
+    (["A fox runs by a fox in snow", "An owl sits by a fox in snow"], "'fox', which is not known"),
+    (["A girl under a blanket in a room", "A cat under a blanket in a room"], "'blanket', which"),
+    (["A dog howls at the moon on a hill", "A wolf howls at the moon on a hill"], "'howling at'"),
+    (["A cow jumps over the moon", "A dog jumps over the moon"], "'jumping over'"),
+    (["A bear crosses a road in a forest", "A deer crosses a road in a forest"], "'road', a place"),
+    (["A boy jumps off a wall in a park", "A dog jumps off a wall in a park"], "'off'"),
+    # words that stand for others
+    (["A table with a pear on it", "A table with an apple on it"], "'it', which may stand for"),
+    (["A cat chasing its tail in a park", "A dog chasing its tail in a park"], "'its', which may"),
+    (["A sign that glows in a park", "A lamp that glows in a park"], "'that', which may stand"),
+    # more than one sentence, speech, markup, tags, weights
+    (["A cat in a park. The sun shines.", "A dog in a park. The sun shines."], "the mark '.'"),
+    (["A cat in a park! Rain", "A dog in a park! Rain"], "the mark '!'"),
+    (['A sign "Open" in a park', 'A sign "Closed" in a park'], "the quotation mark"),
+    (["A sign ‘yes’ in a park", "A sign ‘no’ in a park"], "the quotation mark"),
+    (["A cat in a park [x]", "A dog in a park [x]"], "the sign '['"),
+    (["(A cat:1.2) in a park", "(A dog:1.2) in a park"], "the sign '('"),
+    (["A cat in a park --ar 3:2", "A dog in a park --ar 3:2"], "the sign '--'"),
+    (["A cat &amp; a bat in a park", "A dog &amp; a bat in a park"], "the sign '&'"),
+    (["1girl, red hair, park", "1girl, blue hair, park"], "'1girl'"),
+    # adjectives with a comma, several things, pictures of pictures, names
+    (["A small, brown dog in a park", "A small, white cat in a park"], "'small', which is not"),
+    (["A cat and a dog in a park", "A cat and a boy in a park"], "'and'"),
+    (["A painting of a cat in a park", "A painting of a dog in a park"], "a kind of picture"),
+    (["Batman on a roof at night", "Superman on a roof at night"], "without an article"),
+    (["A cyclist in Lisbon", "A jogger in Lisbon"], "'lisbon', which is not known"),
+    (["Red Fox In A Park", "Grey Wolf In A Park"], "words in capitals"),
+    # other languages, and nothing at all
+    (["一只鹰在草地上飞", "一只狐狸在草地上跑"], "without an article"),
+    (["Un chat dans un parc la nuit", "Un chien dans un parc la nuit"], "prompt 0 has"),
+    (["Ein Hund im Park", "Ein Pferd im Park"], "prompt 0 has"),
+    (["!!!", "???"], "the mark '!'"),
+    (["A fox in a park.", "a fox in a park"], "the same entity 'A fox.'"),
+]
+
+
+@pytest.mark.parametrize(("prompts", "message"), REFUSED)
+def test_what_is_not_plain_is_refused_with_what_was_found(prompts: list[str], message: str) -> None:
+    (outcome,) = OfflineSplitter().split([_group(prompts)])
+    assert isinstance(outcome, Rejection)
+    assert outcome.reason == RejectReason.SPLIT_FAILED
+    assert message in outcome.message
+    assert "give background_prompt and entity_prompts with the group" in outcome.message
+    assert "or split with a language model" in outcome.message
 
 
 def test_the_shipped_set_is_split_into_the_very_wording_the_miniature_was_trained_on() -> None:
@@ -234,8 +252,10 @@ def test_the_split_says_where_it_comes_from() -> None:
     split = _split(PAPER[0][0])
     assert (split.source, split.model, split.llm_cost_usd) == ("offline", None, 0.0)
     assert split.prompt_version
-    assert split.edit_instructions[0, 1] == "Replace the eagle with a red fox."
-    assert split.edit_instructions[1, 0] == "Replace the red fox with an eagle."
+    assert split.edit_instructions[0, 1] == EditInstruction(
+        "Replace the eagle with a red fox running.", "rule"
+    )
+    assert split.edit_instructions[1, 0].source == "rule"
     assert split.variation_kind == "entity_swap"
 
 
@@ -256,7 +276,14 @@ def test_a_bad_group_does_not_spoil_its_neighbours() -> None:
 
 
 def test_long_prompts_are_split_in_reasonable_time() -> None:
-    scene = "in a meadow, " + " ".join(f"word{i}" for i in range(200))
+    scene = "in a meadow" + ", soft light" * 200
     background, entities = separate([f"A kite flies {scene}", f"A car waits {scene}"])
-    assert background.startswith("In a meadow, word0")
+    assert background == f"In a meadow{', soft light' * 200}."
     assert entities == ("A kite flies.", "A car waits.")
+
+
+def test_what_is_told_of_a_long_prompt_is_short() -> None:
+    words = " ".join(f"word{i}" for i in range(200))
+    (outcome,) = OfflineSplitter().split([_group([f"A kite in {words}", f"A car in {words}"])])
+    assert isinstance(outcome, Rejection)
+    assert len(outcome.message) < 300

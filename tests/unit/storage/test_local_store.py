@@ -126,6 +126,74 @@ def test_a_failed_write_leaves_the_old_object_and_no_litter(
     assert sorted(path.name for path in store.root.iterdir()) == [".lock", "key"]
 
 
+Write = Callable[[LocalStore, Path], object]
+"""Writes the object `folder/key`; the path is a file that may be uploaded."""
+
+
+def _replace(store: LocalStore, _: Path) -> object:
+    return store.write_if_match("folder/key", b"data", store.stat("folder/key").etag or "")
+
+
+@pytest.mark.parametrize(
+    ("write", "puts_in_place"),
+    [
+        (lambda store, _: store.write("folder/key", b"data"), "rename"),
+        (lambda store, path: store.upload_file("folder/key", path), "rename"),
+        (_replace, "rename"),
+        (lambda store, _: store.write_if_absent("folder/new", b"data"), "link"),
+    ],
+)
+def test_a_file_is_durable_before_it_has_its_name_and_the_name_is_durable_after(
+    store: LocalStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Write,
+    puts_in_place: str,
+) -> None:
+    """Real calls, recorded in their order: a power cut may come between any two."""
+    store.write("folder/key", b"before")
+    (tmp_path / "source").write_bytes(b"data")
+    calls: list[tuple[str, str]] = []
+
+    def record_sync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        calls.append(("sync folder" if path.is_dir() else "sync file", path.name))
+        fsync(descriptor)
+
+    def record(name: str, call: Callable[..., None]) -> Callable[..., None]:
+        def recorded(source: object, target: object) -> None:
+            calls.append((name, Path(str(source)).name))
+            call(source, target)
+
+        return recorded
+
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", record_sync)
+    for name in ("rename", "replace", "link"):
+        shown = "rename" if name == "replace" else name
+        monkeypatch.setattr(os, name, record(shown, getattr(os, name)))
+    write(store, tmp_path / "source")
+    staged = calls[0][1]
+    assert staged.startswith(".writing-")
+    assert calls == [("sync file", staged), (puts_in_place, staged), ("sync folder", "folder")]
+
+
+def test_a_new_folder_is_durable_in_the_one_above_it(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    store.write("key", b"")
+    monkeypatch.setattr(os, "fsync", record)
+    store.write("a/b/key", b"")
+    assert [name for name in synced if not name.startswith(".writing-")] == ["data", "a", "b"]
+
+
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a\\b"])
 def test_a_key_cannot_leave_the_store(store: LocalStore, key: str) -> None:
     with pytest.raises(StorageError, match="bad object key"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import PublishedShard
+from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.pointer import read_pointer
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.dataset.snapshot import Snapshot
@@ -97,17 +97,21 @@ def test_what_is_younger_than_the_grace_period_stays(store: LocalStore) -> None:
     assert _kinds(_plan(store)) == {Garbage.PART}
 
 
-def test_parts_that_wait_for_their_commit_stay_however_old(store: LocalStore) -> None:
+@pytest.mark.parametrize("index", [7, 123_456])
+def test_parts_that_wait_for_their_commit_stay_however_old(store: LocalStore, index: int) -> None:
     _commit(store, 0)
-    waiting = publish(store, "other", 7)
-    WorkFolder(store, "other", 7).write_done(waiting.model_dump(mode="json"))
+    waiting = publish(store, "other", index)
+    WorkFolder(store, "other", index).write_done(waiting.model_dump(mode="json"))
     assert _plan(store).removals == ()
 
 
-def test_work_whose_pairs_are_in_the_dataset_goes_with_its_marker_last(store: LocalStore) -> None:
-    shard = publish(store, "run", 0)
+@pytest.mark.parametrize("index", [0, 123_456])
+def test_work_whose_pairs_are_in_the_dataset_goes_with_its_marker_last(
+    store: LocalStore, index: int
+) -> None:
+    shard = publish(store, "run", index)
     commit_shards(store, [shard], describe_run("run"))
-    work = WorkFolder(store, "run", 0)
+    work = WorkFolder(store, "run", index)
     work.write_json("split.json", {})
     work.write_done(shard.model_dump(mode="json"))
     plan = _plan(store)
@@ -122,7 +126,7 @@ def test_finished_work_is_recognised_by_its_pairs_when_its_parts_were_rewritten(
     store: LocalStore,
 ) -> None:
     _commit(store, 0, run="rival")  # the same pairs in other parts
-    shard: PublishedShard = publish(store, "run", 0)
+    shard: UploadedShard = publish(store, "run", 0)
     WorkFolder(store, "run", 0).write_done(shard.model_dump(mode="json"))
     assert Garbage.FINISHED_WORK in _kinds(_plan(store))
 
@@ -136,6 +140,41 @@ def test_unfinished_work_goes_only_when_asked_for(store: LocalStore) -> None:
     assert _kinds(_plan(store, Retention(abandoned_work=timedelta(days=2)))) == {
         Garbage.ABANDONED_WORK
     }
+
+
+PLAN = ["work/run/plan.json", "work/run/plan/00000.parquet"]
+
+
+def _plan_run(store: LocalStore) -> None:
+    for key in PLAN:
+        store.write(key, b"what the shards of the run are made of")
+
+
+def test_a_plan_goes_with_the_last_of_its_shards_and_its_marker_first(store: LocalStore) -> None:
+    _plan_run(store)
+    shards = [publish(store, "run", index) for index in range(2)]
+    for shard in shards:
+        WorkFolder(store, "run", shard.shard_index).write_done(shard.model_dump(mode="json"))
+    commit_shards(store, shards[:1], describe_run("run"))
+    assert [removal.key for removal in _plan(store).removals] == ["work/run/00000/done.json"]
+    commit_shards(store, shards, describe_run("run"))
+    removals = [(r.key, r.why) for r in _plan(store).removals if r.key.startswith("work/")]
+    done = ["work/run/00000/done.json", "work/run/00001/done.json"]
+    assert removals == [(key, Garbage.FINISHED_WORK) for key in (*PLAN, *done)]
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_plan_of_an_unfinished_run_goes_only_when_asked_for(
+    store: LocalStore, has_begun: bool
+) -> None:
+    _commit(store, 0, run="another")
+    _plan_run(store)
+    if has_begun:
+        WorkFolder(store, "run", 3).write_json("split.json", {})
+    assert _plan(store).removals == ()
+    plan = _plan(store, Retention(abandoned_work=timedelta(days=2)))
+    assert _kinds(plan) == {Garbage.ABANDONED_WORK}
+    assert [removal.key for removal in plan.removals][:2] == PLAN
 
 
 def test_leftovers_of_killed_writers_go(store: LocalStore) -> None:

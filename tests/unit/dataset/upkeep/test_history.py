@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.reader import current_snapshot, iter_history
+from coupled_core.dataset.reader import current_snapshot, find_snapshot, iter_history
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.diff import diff_snapshots
-from coupled_core.dataset.upkeep.history import find_snapshot, list_snapshots, roll_back
+from coupled_core.dataset.upkeep.history import diff_snapshots, list_snapshots, roll_back
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import decode_image
-from coupled_core.dataset.parts import publish_shard
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.regen import (
     REPRODUCED,
@@ -20,7 +20,7 @@ from coupled_core.dataset.upkeep.regen import (
 )
 from coupled_core.errors import ConfigError, DatasetError
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import ShardRows, describe_run, make_rows
+from tests.sample_shards import ShardRows, describe_run, make_rows, with_images
 
 
 @pytest.fixture
@@ -29,7 +29,9 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def _commit(store: LocalStore, made: ShardRows) -> Snapshot:
-    shard = publish_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
+    shard = upload_shard(
+        store, with_images(made.rows, made.image_rows), run_id="run", shard_index=0
+    )
     snapshot = commit_shards(store, [shard], describe_run("run"))
     assert snapshot is not None
     return snapshot
@@ -76,7 +78,7 @@ def test_the_same_image_has_the_hash_of_its_row(store: LocalStore) -> None:
     made = make_rows("run", 0)
     snapshot = _commit(store, made)
     row, _ = find_pair(store, snapshot, made.rows[0]["pair_id"])
-    images = stored_images(store, snapshot, row)
+    images = stored_images(store, row)
     assert images is not None
     assert np.array_equal(images[1], decode_image(made.image_rows[0]["image_1"]["bytes"]))
     found = measure_distance(row, 1, images[1], images[1], "png")
@@ -87,7 +89,7 @@ def test_the_distance_of_another_image_is_measured_in_pixels(store: LocalStore) 
     made = make_rows("run", 0)
     snapshot = _commit(store, made)
     row, _ = find_pair(store, snapshot, made.rows[0]["pair_id"])
-    images = stored_images(store, snapshot, row)
+    images = stored_images(store, row)
     assert images is not None
     other = images[0].copy()
     other[0, :4, 0] ^= 8
@@ -101,7 +103,7 @@ def test_a_dropped_pair_is_compared_by_its_hashes_alone(store: LocalStore) -> No
     made = make_rows("run", 0)
     snapshot = _commit(store, made)
     row, _ = find_pair(store, snapshot, made.rows[2]["pair_id"])
-    assert stored_images(store, snapshot, row) is None
+    assert stored_images(store, row) is None
     found = measure_distance(row, 0, np.zeros((16, 16, 3), np.uint8), None, "png")
     assert (found.is_identical, found.max_difference) == (False, None)
 

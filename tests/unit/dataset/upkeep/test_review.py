@@ -10,7 +10,6 @@ from coupled_core.dataset.rows import Row
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.review import Decisions, apply_decisions, parse_decisions
 from coupled_core.errors import ConfigError, DatasetError
-from coupled_core.records import RejectReason
 from coupled_core.storage.store import ObjectStore, open_store
 from tests.sample_pairs import commit_pairs, spread_pairs
 
@@ -75,13 +74,9 @@ def test_a_change_of_mind_takes_a_drop_back(store: ObjectStore) -> None:
 def test_a_recut_does_not_overrule_a_person(store: ObjectStore) -> None:
     best, worst = _rows(store)[7]["pair_id"], _rows(store)[0]["pair_id"]
     apply_decisions(store, _decide(**{best: "drop", worst: "keep"}))
-    recut(store, {"min_combined": 1.9}, lambda row, _: _low(row["combined"] < 1.9))
+    recut(store, {"min_combined": 1.9})
     kept = {row["pair_id"] for row in _rows(store) if row["kept"]}
     assert kept == {worst}
-
-
-def _low(is_low: bool) -> tuple[RejectReason, ...]:
-    return (RejectReason.BELOW_MIN_COMBINED,) if is_low else ()
 
 
 def test_a_keep_without_stored_images_is_refused_and_nothing_changes(tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.images import encode_image, encode_mask
-from coupled_core.dataset.parts import PartInfo, publish_shard
+from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.dataset.upkeep.damage import Check, Damage
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
-from coupled_core.filtering.rows import judge_row
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import ShardRows, describe_run, make_rows, publish
+from tests.sample_shards import ShardRows, describe_run, make_rows, publish, with_images
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -31,14 +31,16 @@ def store(tmp_path: Path) -> LocalStore:
 
 def _commit(store: LocalStore, made: ShardRows, run: RunInfo | None = None) -> Snapshot:
     """Commit rows as they are, with images that their hashes fit, whatever else they say."""
-    shard = publish_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
+    shard = upload_shard(
+        store, with_images(made.rows, made.image_rows), run_id="run", shard_index=0
+    )
     snapshot = commit_shards(store, [shard], run or describe_run("run"))
     assert snapshot is not None
     return snapshot
 
 
 def _verify(store: LocalStore, snapshot: Snapshot) -> VerifyReport:
-    return verify_snapshot(store, snapshot, judge_row, num_threads=2)
+    return verify_snapshot(store, snapshot, num_threads=2)
 
 
 def _only(report: VerifyReport) -> Damage:
@@ -171,7 +173,7 @@ def _set(**values: Any) -> Change:
         (2, _set(reject_reasons=[]), Check.DECISION, "[]"),
         (0, _set(clip_sim_0=None), Check.DECISION, "['clip_sim_0']"),
         (0, _set(review_status="drop"), Check.DECISION, "kept"),
-        (1, _set(split="test"), Check.BACKGROUND_SPLIT, "test"),
+        (1, _set(partition="test"), Check.BACKGROUND_PARTITION, "test"),
         (1, _set(width=99), Check.IMAGE_SIZE, "(16, 16)"),
         (1, _set(image_0_bytes=5), Check.IMAGE_BYTES, ""),
         (1, _set(mask_1_area_fraction=0.2), Check.MASK, "0.0625"),
@@ -186,12 +188,12 @@ def test_a_manifest_row_that_lies_is_named(
     assert found[0].row is not None and found[0].part in {part.key for part in snapshot.parts}
 
 
-def test_a_group_in_two_splits_is_named(store: LocalStore) -> None:
+def test_a_group_in_two_partitions_is_named(store: LocalStore) -> None:
     def leak(row: dict[str, Any]) -> None:
-        row.update(group_id="group-0-0", background_prompt="another lake", split="val")
+        row.update(group_id="group-0-0", background_prompt="another lake", partition="val")
 
     snapshot = _change_row(store, _commit(store, make_rows("run", 0)), "manifest", 1, leak)
-    named = [d for d in _verify(store, snapshot).damage.listed if d.check is Check.GROUP_SPLIT]
+    named = [d for d in _verify(store, snapshot).damage.listed if d.check is Check.GROUP_PARTITION]
     part = snapshot.parts_of("manifest")[0].key
     assert [(d.part, d.row, d.got, d.expected) for d in named] == [
         (part, 1, "val", f"train, as in {part} row 0")

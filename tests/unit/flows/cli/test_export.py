@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from coupled_core.export.catalogue import FORMATS
+from coupled_core.export.format import describe_formats
 from coupled_core.storage.local import LocalStore
 from flows.cli.main import app
 from tests.unit.export.export_samples import commit_pairs
@@ -27,7 +27,7 @@ def _run(*arguments: str) -> tuple[int, str, str]:
 def test_help_names_every_format() -> None:
     code, output, _ = _run("--help")
     assert code == 0
-    assert all(name in output for name in FORMATS)
+    assert all(name in output for name in describe_formats())
 
 
 def test_json_says_what_is_in_the_export_and_under_which_terms(
@@ -37,7 +37,7 @@ def test_json_says_what_is_in_the_export_and_under_which_terms(
     code, output, _ = _run("webdataset", "--dataset", dataset, "--output", target, "--json")
     answer = json.loads(output)
     assert code == 0
-    assert answer["splits"] == {"train": 6, "val": 2, "test": 2}
+    assert answer["partitions"] == {"train": 6, "val": 2, "test": 2}
     assert (answer["num_pairs"], answer["num_edits"], answer["edits_checked"]) == (10, 20, 20)
     assert answer["ai_generated"] and answer["sources"][0]["license"] == "Apache-2.0"
     code, output, _ = _run("webdataset", "--dataset", dataset, "--output", target, "--json")
@@ -55,8 +55,8 @@ def test_a_person_is_told_the_terms(dataset: str, tmp_path: Path) -> None:
     ("arguments", "code", "word"),
     [
         (("nonsense",), 2, "expected one of"),
-        (("ai-toolkit", "--split", "all"), 2, "would mix the splits"),
-        (("ai-toolkit", "--snapshot", "none-such"), 4, "snapshot none-such"),
+        (("ai-toolkit", "--partition", "all"), 2, "would mix the partitions"),
+        (("ai-toolkit", "--snapshot", "none-such"), 2, "no snapshots begin with 'none-such'"),
         (("ai-toolkit", "--dataset", "empty-folder"), 4, "holds no dataset"),
     ],
 )
@@ -68,3 +68,17 @@ def test_wrong_requests_are_one_line(
     assert (found, output) == (code, "")
     assert errors.startswith("error: ") and errors.count("\n") == 1 and word in errors
     assert not (tmp_path / "out").exists()
+
+
+def test_the_dataset_may_stand_first_and_the_snapshot_be_named_as_people_do(
+    dataset: str, tmp_path: Path
+) -> None:
+    target = str(tmp_path / "out")
+    arguments = (dataset, "webdataset", "-o", target, "--json")
+    code, output, _ = _run(*arguments, "--snapshot", "current")
+    snapshot = json.loads(output)["snapshot_id"]
+    assert code == 0
+    code, output, _ = _run(*arguments, "--snapshot", snapshot[:20])
+    assert (code, json.loads(output)["was_complete"]) == (0, True)
+    code, _, errors = _run(*arguments, "--snapshot", "parent")
+    assert (code, errors.startswith("error: there is no parent snapshot")) == (2, True)

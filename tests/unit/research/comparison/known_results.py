@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from coupled_core.dataset.images import encode_image
-from coupled_core.research.comparison.results import SCHEMA, SCORE_NAMES
+from coupled_core.records import METRIC_NAMES
+from coupled_core.research.comparison.results import SCHEMA
 
 
 def build_row(
@@ -25,7 +26,7 @@ def build_row(
     shade: int | None = None,
 ) -> dict[str, Any]:
     """Return one row; `shade` is the grey of both images, None for a row without."""
-    scores = dict.fromkeys(SCORE_NAMES, 0.0 if combined is not None else None)
+    scores = dict.fromkeys(METRIC_NAMES, 0.0 if combined is not None else None)
     picture = None
     if shade is not None:
         picture = encode_image(np.full((64, 64, 3), shade, np.uint8)).data

@@ -51,8 +51,8 @@ def test_honest_pairs_pass_the_guards(evaluate: Callable[[Draw], list[EvaluatedP
 @pytest.mark.parametrize(
     ("cheat", "guard"),
     [
-        (leave_entities_out, RejectReason.EMPTY_MASK),
-        (repeat_the_first, RejectReason.NEAR_IDENTICAL),
+        (leave_entities_out, "empty_mask"),
+        (repeat_the_first, "near_identical"),
         (fill_the_frame, None),
     ],
 )
@@ -81,5 +81,5 @@ def test_masks_over_the_frame_hide_no_bad_background(covered: float) -> None:
     scores = score_pair((images[0], images[1]), (mask, mask), embeddings, embeddings)
     masks = (EntityMask(mask, 0.9, touches_border=True),) * 2
     reasons = decide(scores, masks, FilterConfig()).reject_reasons
-    assert RejectReason.MASK_TOO_LARGE in reasons
+    assert "mask_too_large" in reasons
     assert objective_of(scores, reasons) == FLOOR_OBJECTIVE

@@ -2,9 +2,9 @@
 
 import pytest
 
+from coupled_core.research.comparison.report import render_knobs, render_table
 from coupled_core.research.comparison.results import rows_of
 from coupled_core.research.comparison.summary import summarise
-from coupled_core.research.comparison.tables import render_knobs, render_table
 from coupled_core.research.comparison.tuning import Tuned
 from coupled_core.research.evaluation.intervals import Interval
 from tests.unit.research.comparison.known_results import build_results, build_row, compare_two

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from coupled_core.generation.model_files import KNOWN_MODELS
 from coupled_core.research.comparison.variants import (
     knob_of_ours,
     list_variants,
@@ -16,6 +17,7 @@ from coupled_core.research.comparison.variants import (
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_shipped_schedule
 
+MINIATURE = KNOWN_MODELS["miniature"]
 SINE = Schedule(
     family="sine",
     parameters={"center": 0.2, "width": 0.1},
@@ -42,7 +44,7 @@ def test_the_rise_of_a_sine_is_its_centre_and_width() -> None:
 
 
 def test_there_are_variants_of_every_subject_the_sampler_allows() -> None:
-    subjects = {variant.subject for variant in list_variants(SINE, "miniature")}
+    subjects = {variant.subject for variant in list_variants(SINE, MINIATURE)}
     assert subjects == {
         "family", "sine", "mode", "prefix", "entity stream", "pooled vector",
         "background and entity text", "block types", "latent pull",
@@ -51,7 +53,7 @@ def test_there_are_variants_of_every_subject_the_sampler_allows() -> None:
 
 def test_time_is_taken_apart_in_log_bias_where_ours_couples_over_space() -> None:
     ours = load_shipped_schedule("miniature", "region")
-    variants = list_variants(ours, "miniature")
+    variants = list_variants(ours, MINIATURE)
     in_time = [v for v in variants if v.subject.endswith(", in log_bias")]
     assert {v.schedule.mode for v in in_time} == {"log_bias"}
     assert "mode: log_bias" in {v.name for v in variants}
@@ -67,7 +69,7 @@ def test_the_curve_of_ours_follows_the_region_where_there_is_one_and_else_time()
 
 
 def test_families_are_compared_at_one_centre_and_slope() -> None:
-    variants = [v.schedule for v in list_variants(SINE, "miniature") if v.subject == "family"]
+    variants = [v.schedule for v in list_variants(SINE, MINIATURE) if v.subject == "family"]
     assert [schedule.family for schedule in variants] == ["step", "arctan", "sine"]
     near = 1 - torch.tensor([0.199, 0.201], dtype=torch.float64)
     rises = [float(schedule.beta(near).diff()) for schedule in variants[1:]]
@@ -75,12 +77,12 @@ def test_families_are_compared_at_one_centre_and_slope() -> None:
 
 
 def test_a_prefix_holds_beta_at_zero_and_then_lets_it_be() -> None:
-    variants = [v.schedule for v in list_variants(SINE, "miniature") if v.subject == "prefix"]
+    variants = [v.schedule for v in list_variants(SINE, MINIATURE) if v.subject == "prefix"]
     held = variants[-1].beta(1 - TIMES)
     assert (held[TIMES < 0.19] == 0).all()
     assert torch.allclose(held[TIMES > 0.21], SINE.beta(1 - TIMES[TIMES > 0.21]), atol=0.01)
 
 
 def test_no_two_variants_of_a_subject_are_called_the_same() -> None:
-    names = sorted(variant.name for variant in list_variants(SINE, "miniature"))
+    names = sorted(variant.name for variant in list_variants(SINE, MINIATURE))
     assert all(first != second for first, second in pairwise(names))

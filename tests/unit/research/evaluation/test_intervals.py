@@ -5,7 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from coupled_core.research.evaluation.intervals import bootstrap_difference, bootstrap_mean
+from coupled_core.research.evaluation.intervals import (
+    bootstrap_difference,
+    bootstrap_mean,
+    wilson_interval,
+)
 
 
 def _normal_groups(count: int, seed: int) -> dict[str, list[float]]:
@@ -78,3 +82,12 @@ def test_a_difference_of_other_groups_is_refused_by_name() -> None:
 def test_what_has_no_mean_is_refused(values: dict[str, list[float]]) -> None:
     with pytest.raises(ValueError, match="expected"):
         bootstrap_mean(values)
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    share = wilson_interval(8, 10)
+    assert (share.low, share.high) == pytest.approx((0.4901625, 0.9433178))  # Wilson 1927
+    assert wilson_interval(0, 5).low == 0.0
+    assert wilson_interval(5, 5).high == 1.0
+    with pytest.raises(ValueError, match="got 3 of 2"):
+        wilson_interval(3, 2)

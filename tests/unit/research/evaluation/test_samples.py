@@ -11,7 +11,7 @@ from coupled_core.errors import ConfigError, PromptSetError
 from coupled_core.records import Sample
 from coupled_core.research.evaluation.samples import (
     build_samples,
-    split_train_validation,
+    partition_samples,
     take_groups,
 )
 
@@ -33,22 +33,22 @@ def test_the_same_set_and_seed_give_the_same_samples(samples: list[Sample]) -> N
 
 
 def test_sides_are_disjoint_complete_and_about_as_large_as_asked(samples: list[Sample]) -> None:
-    train, validation = split_train_validation(samples)
+    train, validation = partition_samples(samples)
     assert _groups(train) | _groups(validation) == _groups(samples)
     assert not _groups(train) & _groups(validation)
     assert len(train) + len(validation) == len(samples)
     assert 0.25 < len(_groups(train)) / len(_groups(samples)) < 0.75
-    assert len(split_train_validation(samples, 0.9)[0]) > len(train)
+    assert len(partition_samples(samples, 0.9)[0]) > len(train)
 
 
 def test_a_group_stays_on_its_side_when_the_set_changes(samples: list[Sample]) -> None:
-    train, _ = split_train_validation(samples)
-    fewer, _ = split_train_validation(list(reversed(samples))[10:])
+    train, _ = partition_samples(samples)
+    fewer, _ = partition_samples(list(reversed(samples))[10:])
     assert _groups(fewer) <= _groups(train)
 
 
 def test_the_first_groups_of_a_side_are_all_their_samples(samples: list[Sample]) -> None:
-    train, _ = split_train_validation(samples)
+    train, _ = partition_samples(samples)
     taken = take_groups(train, 3)
     assert len(_groups(taken)) == 3
     assert taken == [sample for sample in train if sample.group.group_id in _groups(taken)]

@@ -6,8 +6,7 @@ import pytest
 from coupled_core.config import GenerationConfig
 from coupled_core.research.methods.method import Method
 from coupled_core.research.methods.registry import load_methods
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockMethod
+from coupled_core.research.methods.stock import StockMethod, StockModel
 from tests.unit.generation.tiny_pipeline import build_pipeline
 from tests.unit.research.methods.small_methods import SOURCE_METHODS, load_all
 

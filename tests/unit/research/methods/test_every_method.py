@@ -10,13 +10,13 @@ from coupled_core.errors import ConfigError
 from coupled_core.records import Rejection, RejectReason
 from coupled_core.research.methods.method import Method, MethodOutput
 from coupled_core.research.methods.registry import METHOD_NAMES
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockMethod, default_knobs
+from coupled_core.research.methods.stock import StockMethod, StockModel
 from tests.unit.generation.tiny_pipeline import build_sample
 from tests.unit.research.methods.small_methods import (
     NUM_IMAGE_TOKENS,
     NUM_STEPS,
     SOURCE_METHODS,
+    default_knobs,
     largest_difference,
     mean_difference,
     run_sample,

@@ -5,8 +5,7 @@ import torch
 
 from coupled_core.research.methods.method import Method
 from coupled_core.research.methods.rf_inversion import invert
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockRun
+from coupled_core.research.methods.stock import StockModel, StockRun
 from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample
 from tests.unit.research.methods.small_methods import (
     largest_difference,

@@ -4,10 +4,9 @@ from pathlib import Path
 import pytest
 
 from coupled_core.research.methods.attention_control import list_blocks
+from coupled_core.research.methods.controls import denoise_singly
 from coupled_core.research.methods.method import Method
-from coupled_core.research.methods.random_seed import denoise
-from coupled_core.research.methods.stock_model import StockModel
-from coupled_core.research.methods.stock_run import StockMethod
+from coupled_core.research.methods.stock import StockMethod, StockModel
 from coupled_core.research.methods.vitality import (
     SHIPPED_FOLDER,
     bypassed,
@@ -43,7 +42,7 @@ def test_no_layers_or_no_steps_is_the_random_seed(
 
 
 def test_a_bypassed_block_changes_the_images_and_comes_back(model: StockModel) -> None:
-    method = StockMethod("random-seed", model, denoise)
+    method = StockMethod("random-seed", model, denoise_singly)
     before = run_sample(method, build_sample(0))
     with bypassed(model.transformer, "transformer_blocks.0"):
         without = run_sample(method, build_sample(0))

@@ -10,7 +10,12 @@ import pytest
 
 from coupled_core.errors import ConfigError
 from coupled_core.research.methods.method import Knob, Knobs
-from coupled_core.research.optimization.search import Evaluation, SearchResult, optimise
+from coupled_core.research.optimization.search import (
+    EvaluateAll,
+    Evaluation,
+    SearchResult,
+    optimise,
+)
 
 SPACE = (Knob("x", -2.0, 2.0, 0.0), Knob("y", 0.0, 10.0, 9.0))
 
@@ -37,7 +42,12 @@ class Counted:
 def search(
     path: Path, objective: Callable[[Knobs], float] = peak, budget: int = 60
 ) -> SearchResult:
-    return optimise(SPACE, objective, budget, seed=7, history_path=path / "history.jsonl")
+    history = path / "history.jsonl"
+    return optimise(SPACE, one_by_one(objective), budget, seed=7, history_path=history)
+
+
+def one_by_one(objective: Callable[[Knobs], float]) -> EvaluateAll:
+    return lambda candidates: map(objective, candidates)
 
 
 def test_the_optimum_of_a_known_function_is_found(tmp_path: Path) -> None:
@@ -58,7 +68,9 @@ def test_one_knob_alone_is_searched_too_across_all_of_its_range(
     tmp_path: Path, best: float
 ) -> None:
     path = tmp_path / "h.jsonl"
-    found = optimise(SPACE[:1], lambda k: -abs(k["x"] - best), 60, seed=7, history_path=path)
+    found = optimise(
+        SPACE[:1], one_by_one(lambda k: -abs(k["x"] - best)), 60, seed=7, history_path=path
+    )
     assert found.best_knobs["x"] == pytest.approx(best, abs=0.05)
 
 
@@ -100,15 +112,13 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_once(tmp_path: Path)
 def test_candidates_of_a_generation_can_be_evaluated_side_by_side(tmp_path: Path) -> None:
     widths: list[int] = []
 
-    def side_by_side(
-        objective: Callable[[Knobs], float], candidates: Sequence[Knobs]
-    ) -> Iterable[float]:
+    def side_by_side(candidates: Sequence[Knobs]) -> Iterable[float]:
         widths.append(len(candidates))
         with ThreadPoolExecutor(4) as pool:
-            return list(pool.map(objective, candidates))
+            return list(pool.map(peak, candidates))
 
     path = tmp_path / "parallel.jsonl"
-    found = optimise(SPACE, peak, 20, seed=7, history_path=path, map=side_by_side)
+    found = optimise(SPACE, side_by_side, 20, seed=7, history_path=path)
     assert found == search(tmp_path, budget=20)
     assert widths == [1, 6, 6, 6, 1]
 
@@ -116,21 +126,27 @@ def test_candidates_of_a_generation_can_be_evaluated_side_by_side(tmp_path: Path
 def test_whole_numbers_are_tried_once_each(tmp_path: Path) -> None:
     counted = Counted(lambda knobs: -abs(knobs["steps"] - 7.0))
     space = (Knob("steps", 0, 12, 2, integer=True),)
-    found = optimise(space, counted, 40, seed=1, history_path=tmp_path / "h.jsonl")
+    found = optimise(space, one_by_one(counted), 40, seed=1, history_path=tmp_path / "h.jsonl")
     assert found.best_knobs == {"steps": 7.0}
     assert counted.calls <= 13
 
 
 def test_without_knobs_there_is_one_candidate(tmp_path: Path) -> None:
-    found = optimise((), lambda _: 4.0, 10, seed=1, history_path=tmp_path / "h.jsonl")
+    found = optimise((), one_by_one(lambda _: 4.0), 10, seed=1, history_path=tmp_path / "h.jsonl")
     assert [(dict(e.knobs), e.objective) for e in found.history] == [({}, 4.0)]
 
 
 def test_a_listener_hears_old_and_new_evaluations_in_order(tmp_path: Path) -> None:
     search(tmp_path, budget=5)
     heard: list[Evaluation] = []
-    path = tmp_path / "history.jsonl"
-    found = optimise(SPACE, peak, 8, seed=7, history_path=path, on_evaluation=heard.append)
+    found = optimise(
+        SPACE,
+        one_by_one(peak),
+        8,
+        seed=7,
+        history_path=tmp_path / "history.jsonl",
+        on_evaluation=heard.append,
+    )
     assert tuple(heard) == found.history
     assert [evaluation.index for evaluation in heard] == list(range(8))
 
@@ -153,7 +169,7 @@ def test_a_search_leaves_numpys_global_random_numbers_alone(tmp_path: Path) -> N
 def test_the_history_of_another_search_is_refused(tmp_path: Path) -> None:
     search(tmp_path, budget=3)
     with pytest.raises(ConfigError, match="another search"):
-        optimise(SPACE, peak, 3, seed=8, history_path=tmp_path / "history.jsonl")
+        optimise(SPACE, one_by_one(peak), 3, seed=8, history_path=tmp_path / "history.jsonl")
 
 
 def test_a_history_that_was_changed_is_refused(tmp_path: Path) -> None:

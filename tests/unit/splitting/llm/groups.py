@@ -1,14 +1,15 @@
 """Groups to split, and splitters that do not wait long."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from coupled_core.config import SplitConfig
-from coupled_core.records import GroupSplit, PromptGroup, Rejection
-from coupled_core.splitting.llm.batch_creation import Patience
+from coupled_core.records import GroupSplit, PromptGroup, Rejection, SplitOutcome
 from coupled_core.splitting.llm.claims import Lease
+from coupled_core.splitting.llm.dialogue import Patience
 from coupled_core.splitting.llm.splitter import LlmSplitter
+from coupled_core.storage.local import LocalStore
 
 SOON = Patience(
     first_poll_seconds=0.02,
@@ -34,8 +35,29 @@ def make_splitter(folder: Path, account: str = "run", **settings: Any) -> LlmSpl
     return LlmSplitter(SplitConfig(cache_uri=str(folder), **settings), account, SOON)
 
 
-def split_all(outcomes: Sequence[GroupSplit | Rejection]) -> list[GroupSplit]:
+def split_all(outcomes: Sequence[SplitOutcome]) -> list[GroupSplit]:
     """Return outcomes that are all splits."""
     rejected = [outcome.message for outcome in outcomes if isinstance(outcome, Rejection)]
     assert not rejected, rejected
     return [outcome for outcome in outcomes if isinstance(outcome, GroupSplit)]
+
+
+class InterruptedStore(LocalStore):
+    """A folder where something happens just before an object is first created below a prefix."""
+
+    def __init__(self, root: Path, prefix: str, happens: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._prefix, self._happens = prefix, happens
+
+    def write_if_absent(self, key: str, data: bytes) -> str:
+        self._interrupt(key)
+        return super().write_if_absent(key, data)
+
+    def write(self, key: str, data: bytes) -> str:
+        self._interrupt(key)
+        return super().write(key, data)
+
+    def _interrupt(self, key: str) -> None:
+        if key.startswith(self._prefix):
+            self._prefix = "nothing more/"
+            self._happens()

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from coupled_core.errors import StorageError
 from coupled_core.splitting.llm.claims import Claims, Lease
+from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import ObjectStore, open_store
 
 QUESTION = "ab" * 32
 NEVER = Lease(beat_seconds=3600.0, lost_after_seconds=0.3, poll_seconds=0.02)
-"""Of a worker that beats once and then no more, as if it were dead."""
+"""A worker with this lease beats once and then no more, as if it were dead."""
 LIVELY = Lease(beat_seconds=0.05, lost_after_seconds=60.0, poll_seconds=0.02)
 
 
@@ -101,10 +103,40 @@ def test_the_other_claims_of_a_dead_worker_are_free_at_once(
     patient.close()
 
 
-def test_a_claim_that_could_not_be_given_up_does_not_keep_its_owner_off(
-    store: ObjectStore, claims: Claims
-) -> None:
+class FailingStore(LocalStore):
+    """A folder that can lose its connection."""
+
+    is_down = False
+
+    def delete(self, key: str) -> None:
+        if self.is_down:
+            raise StorageError("the connection is lost")
+        super().delete(key)
+
+
+def test_a_claim_that_could_not_be_given_up_does_not_keep_its_owner_off(tmp_path: Path) -> None:
+    store = FailingStore(tmp_path)
+    claims = Claims(store, NEVER)
     assert claims.take(QUESTION)
+    store.is_down = True
+    claims.give_up(QUESTION)
+    store.is_down = False
+    assert store.exists(f"claims/{QUESTION}")
     assert claims.take(QUESTION)
     claims.give_up(QUESTION)
     assert not store.exists(f"claims/{QUESTION}")
+    claims.close()
+
+
+def test_threads_of_one_worker_keep_each_other_off_and_share_its_beat(
+    store: ObjectStore, claims: Claims
+) -> None:
+    other = Claims(store, LIVELY)
+    assert claims.take(QUESTION)
+    assert not claims.take(QUESTION)
+    claims.close()  # as a thread does that has nothing more to ask
+    assert not other.take(QUESTION)
+    claims.give_up(QUESTION)
+    claims.close()
+    other.close()
+    assert keys_of(store) == []

@@ -12,7 +12,7 @@ from coupled_core.errors import LlmError
 from coupled_core.records import PromptGroup
 from coupled_core.research.splitters import read_checked_groups
 from coupled_core.splitting.llm.estimate import (
-    Sample,
+    GroupSample,
     count_sample,
     estimate_split,
     estimate_tokens,
@@ -26,8 +26,8 @@ COUNTS = json.loads((Path(__file__).parent / "token_counts.json").read_text())
 """By Anthropic's last published tokenizer; written by `infra.benchmarks.token_estimate --write`."""
 
 
-def sample_of(groups: list[PromptGroup], size: int) -> Sample:
-    sample = Sample(size)
+def sample_of(groups: list[PromptGroup], size: int) -> GroupSample:
+    sample = GroupSample(size)
     for group in groups:
         sample.add(group)
     return sample

@@ -76,6 +76,20 @@ def test_a_bad_answer_is_repaired_once(
     assert messages_server.counters()["paid"]["online"] == 4
 
 
+def test_bad_instructions_are_repaired_once_and_then_left_out(
+    messages_server: RunningServer, tmp_path: Path
+) -> None:
+    groups = [make_group(0, "[[alike x1]]"), make_group(1, "[[alike]]")]
+    repaired, without = split_all(make_splitter(tmp_path, **ONLINE).split(groups))
+    assert repaired.edit_instructions[0, 1].source == "model"
+    assert "owl" in (repaired.edit_instructions[0, 1].text or "")
+    assert without.background_prompt == repaired.background_prompt
+    for instruction in without.edit_instructions.values():
+        assert (instruction.text, instruction.source) == (None, None)
+        assert "does not say what changes" in (instruction.missing or "")
+    assert messages_server.counters()["paid"]["online"] == 4
+
+
 @pytest.mark.parametrize(
     ("marker", "reason", "words"),
     [
@@ -149,7 +163,7 @@ def test_a_request_that_the_api_never_takes_stops_the_run(
     messages_server: RunningServer, tmp_path: Path
 ) -> None:
     splitter = make_splitter(tmp_path, **ONLINE)
-    splitter._client.base_url = f"{messages_server.base_url}/nowhere/"
+    splitter.session.client.base_url = f"{messages_server.base_url}/nowhere/"
     with pytest.raises(LlmError, match="404"):
         splitter.split(make_groups(2))
 
@@ -159,7 +173,8 @@ def test_an_error_that_quotes_the_key_is_told_without_it(
 ) -> None:
     for number, transport in enumerate(("online", "batch")):
         splitter = make_splitter(tmp_path / transport, transport=transport)
-        splitter._client.base_url = f"{messages_server.base_url}/{API_KEY}/"  # quoted in the 404
+        # The 404 quotes the address.
+        splitter.session.client.base_url = f"{messages_server.base_url}/{API_KEY}/"
         with pytest.raises(LlmError, match=r"/\[key\]/") as caught:
             splitter.split([make_group(number)])
         told = "".join(traceback.format_exception(caught.value))

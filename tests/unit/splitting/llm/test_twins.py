@@ -15,7 +15,13 @@ from coupled_core.splitting.llm.splitter import LlmSplitter
 from coupled_core.storage.store import open_store
 from tests.messages_server.faults import prompts_key
 from tests.messages_server.process import RunningServer
-from tests.unit.splitting.llm.groups import SOON, make_groups, make_splitter
+from tests.unit.splitting.llm.groups import (
+    SOON,
+    InterruptedStore,
+    make_groups,
+    make_splitter,
+    split_all,
+)
 
 NUM_GROUPS, CONCURRENCY = 24, 3
 PATIENCE = replace(SOON, twin_seconds=60.0)
@@ -110,3 +116,16 @@ def test_a_twin_of_a_killed_run_finishes_and_pays_for_no_stored_answer_again(
     assert all(paid[prompts_key(names[path.stem].prompts)] == 1 for path in stored)
     # What the dead one had paid for and not stored is lost: at most what it could ask at a time.
     assert sum(paid.values()) <= NUM_GROUPS + CONCURRENCY
+
+
+@pytest.mark.parametrize(("transport", "prefix"), [("online", "claims/"), ("batch", "batches/")])
+def test_what_a_twin_has_stored_between_our_look_and_our_claim_is_not_paid_again(
+    start_messages_server: START, tmp_path: Path, transport: str, prefix: str
+) -> None:
+    server, groups = start_messages_server(), make_groups(3)
+    twin = make_splitter(tmp_path, "twin", transport=transport)
+    ours = make_splitter(tmp_path, "ours", transport=transport, max_concurrency=1)
+    store = InterruptedStore(tmp_path, prefix, lambda: twin.split(groups))
+    ours.session = replace(ours.session, store=store)
+    assert {split.source for split in split_all(ours.split(groups))} == {"cache"}
+    assert server.counters()["paid"][transport] == 3

@@ -1,0 +1,160 @@
+"""The first step of a commit: parts in the store, verified there, that no reader sees yet."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+
+from pydantic import BaseModel, ConfigDict
+
+from coupled_core.dataset.funnel import Funnel, count_rows
+from coupled_core.dataset.parts import (
+    ImageFiles,
+    PartFile,
+    PartInfo,
+    temporary_folder,
+    write_manifest_file,
+)
+from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
+from coupled_core.dataset.rows import Row
+from coupled_core.errors import DatasetError, NotFoundError, StorageError
+from coupled_core.storage.checksum import sha256_of
+from coupled_core.storage.store import ObjectInfo, ObjectStore
+
+_REUSABLE_FOR = timedelta(hours=1)
+"""Well below the least grace period of `gc.py`: what is reused must not be garbage to it."""
+
+
+class UploadedShard(BaseModel):
+    """What a finished shard hands to the commit; stands in its `done.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    shard_index: int
+    parts: tuple[PartInfo, ...]
+    """The manifest part, then the image parts."""
+    funnel: Funnel
+
+
+def upload_shard(
+    store: ObjectStore, pairs: Iterable[tuple[Row, Row | None]], *, run_id: str, shard_index: int
+) -> UploadedShard:
+    """Write and upload the parts of a shard; no reader sees them before a commit.
+
+    Args:
+        store: The dataset.
+        pairs: Complete manifest rows, kept and dropped, each with the row of its images if they
+            are to be stored. They are taken once, one after the other. Where images stand is
+            filled in here.
+        run_id: The run.
+        shard_index: The shard.
+
+    Raises:
+        DatasetError: a kept pair has no images, or a pair comes twice.
+        StorageError: an upload failed, or the temporary folder is full.
+    """
+    rows: list[Row] = []
+    with temporary_folder() as folder:
+        kept = ImageFiles(folder, shard_index)
+        dropped = ImageFiles(folder, shard_index, kind="dropped")
+        for row, images in pairs:
+            rows.append(row)
+            if images is not None:
+                (kept if row["kept"] else dropped).add(images)
+        # Images first: a part's name follows from its content, and manifest rows state it.
+        files = [*kept.finish(), *dropped.finish()]
+        places = kept.places | dropped.places
+        nowhere = (None, None)
+        placed = [
+            {**row, "image_part": part, "image_row": place}
+            for row in rows
+            for part, place in [places.get(row["pair_id"], nowhere)]
+        ]
+        _check_pairs(placed, shard_index)
+        if placed:
+            files.insert(0, write_manifest_file(placed, folder, shard_index))
+        parts = tuple(upload_part(store, file, run_id) for file in files)
+    funnel = count_rows(placed).check()
+    return UploadedShard(run_id=run_id, shard_index=shard_index, parts=parts, funnel=funnel)
+
+
+def read_shard(store: ObjectStore, shard: UploadedShard) -> Iterator[tuple[Row, Row | None]]:
+    """Yield the rows of an uploaded shard with their images, as `upload_shard` took them.
+
+    Raises:
+        DatasetError: a part is missing or damaged, or rows and images do not go together.
+    """
+    rows = list(iter_rows(iter_manifest(store, shard.parts)))
+    images = {kind: _images_in_order(store, rows, kind) for kind in ("images", "dropped")}
+    for row in rows:
+        kind, _, _ = (row["image_part"] or "").partition("/")
+        found = next(images[kind]) if kind else None
+        assert found is None or found["pair_id"] == row["pair_id"], "images stand in order of rows"
+        yield row, found
+
+
+def _images_in_order(store: ObjectStore, rows: Sequence[Row], kind: str) -> Iterator[Row]:
+    """Yield the stored images of a kind in the order of their manifest rows."""
+    of_kind = (row for row in rows if (row["image_part"] or "").startswith(f"{kind}/"))
+    for _, inside in groupby(of_kind, key=itemgetter("image_part")):
+        yield from (found for _, found in iter_stored_images(store, inside))
+
+
+def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:
+    """Put a part file into the store, unless a twin just did, and check what arrived.
+
+    Raises:
+        StorageError: the upload failed, or the store holds something else.
+    """
+    info = _find_fresh(store, file.key) or store.upload_file(file.key, file.path)
+    is_hash = info.etag == file.sha256  # on a local folder; else reading back is worth its price
+    found = file.sha256 if is_hash else sha256_of(store, file.key)
+    if found != file.sha256:
+        raise StorageError(
+            f"{store.uri}/{file.key} holds {info.size_bytes} bytes with SHA-256 {found}, expected "
+            f"{file.size_bytes} with {file.sha256}: check the store, delete the object, run again"
+        )
+    facts = file.model_dump(exclude={"path"})
+    return PartInfo(**facts, etag=info.etag or file.sha256, run_id=run_id)
+
+
+def verify_part(store: ObjectStore, part: PartInfo) -> None:
+    """Check that a part is there and unharmed: size and etag, or the content if the etag differs.
+
+    Raises:
+        DatasetError: it is missing, or not what it was.
+    """
+    where = f"part {store.uri}/{part.key}"
+    try:
+        info = store.stat(part.key)
+    except NotFoundError as error:
+        raise DatasetError(
+            f"{where} is missing; restore it, or have its shard made again"
+        ) from error
+    if info.size_bytes != part.size_bytes:
+        raise DatasetError(f"{where} has {info.size_bytes} bytes, expected {part.size_bytes}")
+    if info.etag == part.etag:
+        return
+    found = sha256_of(store, part.key)
+    if found != part.sha256:
+        raise DatasetError(f"{where} is damaged: SHA-256 {found}, expected {part.sha256}")
+
+
+def _find_fresh(store: ObjectStore, key: str) -> ObjectInfo | None:
+    """Return an object that is there and recent; an old one may be about to be collected."""
+    info = store.stat(key) if store.exists(key) else None
+    # Parts are named by their content, so a twin's upload will do if it is sure to stay.
+    if info is None or info.modified_at is None:
+        return None
+    return info if datetime.now(UTC) - info.modified_at < _REUSABLE_FOR else None
+
+
+def _check_pairs(rows: list[Row], shard_index: int) -> None:
+    bare = [row["pair_id"] for row in rows if row["kept"] and row["image_part"] is None]
+    if bare:
+        raise DatasetError(
+            f"shard {shard_index}: {len(bare)} pairs are kept without images, such as {bare[0]}"
+        )
+    if len({row["pair_id"] for row in rows}) != len(rows):
+        raise DatasetError(f"shard {shard_index} has a pair_id twice among {len(rows)} rows")

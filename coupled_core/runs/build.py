@@ -1,0 +1,131 @@
+"""A dataset from groups of prompts, in one process: `coupled_core.build_dataset`.
+
+The Prefect flow does the same with a task for each step; both share what stands here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from coupled_core.config import RunConfig
+from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import UploadedShard
+from coupled_core.dataset.opened import Dataset, open_dataset
+from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.dataset.work import WorkFolder
+from coupled_core.generation.provenance import choose_device
+from coupled_core.progress import current_progress
+from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
+from coupled_core.records import PromptGroup
+from coupled_core.runs.facts import describe_inputs, describe_run
+from coupled_core.runs.keywords import config_from_keywords
+from coupled_core.runs.models import (
+    content_filter_for,
+    generation_of,
+    generator_for,
+    scorer_for,
+    splitter_for,
+)
+from coupled_core.runs.plan import RunPlan, plan_run
+from coupled_core.runs.planned import PlanFiles
+from coupled_core.runs.shard import ShardWork, shards_to_split
+from coupled_core.runs.stages import generate_shard, score_shard, split_shard
+from coupled_core.runs.write import write_shard
+from coupled_core.splitting.refusal import refusal_of
+from coupled_core.splitting.splitter import account_of, settle_split
+from coupled_core.storage.store import open_store
+
+
+def build_dataset(
+    groups: Iterable[Mapping[str, Any]], output: str | Path = "coupled-dataset", **settings: Any
+) -> Dataset:
+    """Build what a dataset does not hold yet of these groups, and return it as it then is.
+
+    The rows are those of `coupled build`. Finished batches are kept: after an error or a kill the
+    same call goes on, and once the dataset holds every pair it does nothing.
+
+    Args:
+        groups: A mapping a group with the columns of a prompt set: `group_id` and `prompts`, and
+            any of the optional ones.
+        output: A folder, or s3://BUCKET/PREFIX.
+        settings: Any setting of a run by its bare name, such as `base_model` or `min_combined`.
+
+    Raises:
+        CoupledError: a setting or a group is wrong, or a stage cannot go on.
+    """
+    config = _settle(config_from_keywords(settings), str(output))
+    given = take_prompt_set(groups, config.prompts)
+    splitter_for(config.split)  # says now that a key is missing
+    run = plan_run(config, generation_of(config.generation), given=given)
+    prepare_splits(config, run)
+    progress = current_progress()
+    progress.begin("shards", len(run.open_shards))
+    for shard in run.open_shards:
+        _build_shard(ShardWork(config, shard, run.generation))
+        progress.advance("shards")
+    if run.shards:
+        commit_run(config, run)
+    return open_dataset(output)
+
+
+def prepare_splits(config: RunConfig, run: RunPlan) -> int:
+    """Let the splitter ask about all groups at once; return how many shards will find its answers.
+
+    Raises:
+        LlmError: the language model refuses, or the next request could pass the cap on spending.
+    """
+    shards = shards_to_split(config, run)
+    if not shards:
+        return 0
+    open_indices = {shard.shard_index for shard in shards}
+    files = PlanFiles(open_store(config.output.uri), run.run_id, config.output.shard_size)
+    refuse = refusal_of(config.content_filter)
+
+    def read_groups() -> Iterator[PromptGroup]:
+        for shard in files.read():
+            if shard.shard_index in open_indices:
+                groups = (planned.group for planned in shard.groups)
+                yield from (group for group in groups if refuse(group) is None)
+
+    splitter = splitter_for(config.split, account_of(config, run.run_id))
+    splitter.prepare(read_groups, sum(shard.num_items for shard in shards))
+    return len(shards)
+
+
+def commit_run(config: RunConfig, run: RunPlan) -> Snapshot | None:
+    """Commit every finished shard of a run; None: the dataset holds all of it already."""
+    store = open_store(config.output.uri)
+    done = (WorkFolder(store, run.run_id, shard.shard_index).read_done() for shard in run.shards)
+    return commit_shards(
+        store,
+        [UploadedShard.model_validate(value) for value in done if value is not None],
+        describe_inputs(config, run.run_id, run.inputs),
+        single_writer=config.output.single_writer,
+    )
+
+
+def _settle(config: RunConfig, output: str) -> RunConfig:
+    places = {
+        "output": config.output.model_copy(update={"uri": output}),
+        "prompts": config.prompts.model_copy(update={"uri": IN_MEMORY}),
+    }
+    return settle_split(config.model_copy(update=places))
+
+
+def _build_shard(work: ShardWork) -> None:
+    config, progress = work.config, current_progress()
+    splitter = splitter_for(config.split, account_of(config, work.plan.run_id))
+    split_shard(work, splitter, refusal_of(config.content_filter))
+    device = str(choose_device(config.generation.device))
+    for attempt in range(1, config.selection.attempts + 1):
+        if not work.attempt(attempt).samples:
+            break
+        generate_shard(work, lambda: generator_for(config.generation), progress, attempt)
+        score_shard(
+            work,
+            lambda: scorer_for(config.scoring, device),
+            progress,
+            attempt,
+            lambda: content_filter_for(config.content_filter, config.scoring, device),
+        )
+    write_shard(work, describe_run(config, work.plan.run_id))

@@ -1,0 +1,101 @@
+"""Models of this process, each loaded once, whatever number of shards or calls uses it.
+
+The libraries behind them take some twenty seconds to import. That waits for the first model: what
+is refused is refused without it.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+
+from coupled_core.config import (
+    ContentFilterConfig,
+    GenerationConfig,
+    ScoringConfig,
+    SplitConfig,
+)
+from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
+from coupled_core.scoring.content_filter import ContentFilter, load_content_filter
+from coupled_core.splitting.splitter import Splitter, build_splitter
+
+if TYPE_CHECKING:
+    from coupled_core.generation.generator import GroupGenerator
+    from coupled_core.scoring.pair_scorer import PairScorer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_loading = threading.Lock()
+"""Two threads that ask at the same time must not load the same model twice."""
+
+
+class _Latest(Generic[P, R]):
+    """Keeps what was loaded last, and lets go of it before anything else is loaded.
+
+    `lru_cache` would do so only afterwards, and two large models may not fit into memory.
+    """
+
+    def __init__(self, load: Callable[P, R]) -> None:
+        self._load = load
+        self._held: tuple[object, R] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        key = (args, kwargs)
+        if self._held is None or self._held[0] != key:
+            self._held = None
+            self._held = key, self._load(*args, **kwargs)
+        return self._held[1]
+
+
+def generator_for(config: GenerationConfig) -> "GroupGenerator":
+    """Return the image model."""
+    # Neither is part of what is loaded: samples bring their seeds, and stages cut the batches.
+    same_model = config.model_copy(update={"seed": 0, "batch_size": 1})
+    with _loading:
+        return _generator(same_model)
+
+
+def scorer_for(config: ScoringConfig, device: str) -> "PairScorer":
+    """Return Segment Anything and CLIP."""
+    with _loading:
+        return _scorer(config, device)
+
+
+def generation_of(config: GenerationConfig) -> GenerationProvenance:
+    """Return what the settings resolve to, without loading weights."""
+    with _loading:
+        return _generation(config)
+
+
+def splitter_for(config: SplitConfig, account: str | None = None) -> Splitter:
+    """Return the splitter that spends an account's money; None: one that is not asked to split."""
+    with _loading:
+        return _splitter(config, account)
+
+
+def content_filter_for(
+    config: ContentFilterConfig, scoring: ScoringConfig, device: str
+) -> ContentFilter | None:
+    """Return the content filter, which sees with the scorer's CLIP; None: none runs."""
+    scorer = scorer_for(scoring, device)
+    with _loading:
+        return _content_filter(config, scorer.clip)
+
+
+@_Latest
+def _generator(config: GenerationConfig) -> "GroupGenerator":
+    from coupled_core.generation.generator import load_generator
+
+    return load_generator(config)
+
+
+@_Latest
+def _scorer(config: ScoringConfig, device: str) -> "PairScorer":
+    from coupled_core.scoring.pair_scorer import load_scorer
+
+    return load_scorer(config, device)
+
+
+_content_filter = lru_cache(maxsize=1)(load_content_filter)
+_generation = lru_cache(maxsize=8)(resolve_generation)
+_splitter = lru_cache(maxsize=4)(build_splitter)

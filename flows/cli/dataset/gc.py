@@ -1,0 +1,87 @@
+"""`coupled gc`: what can go, and away with it when asked."""
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from coupled_core.config import Settings
+from coupled_core.storage.store import ObjectStore
+from flows.cli.command import command, option
+from flows.cli.terminal import Terminal
+
+if TYPE_CHECKING:  # what imports arrow waits until the command runs
+    from coupled_core.dataset.upkeep.gc import GarbagePlan
+
+
+class Keep(Settings, title="What stays"):
+    """What a collection leaves alone."""
+
+    keep_snapshots: int | None = Field(default=None, ge=1)
+    """Remove snapshots beyond so many of the newest. Default: none."""
+    older_than: float | None = Field(default=None, ge=0)
+    """Remove snapshots older than so many days. Default: none."""
+    grace: float = Field(default=24.0, ge=2)
+    """Hours in which nothing that was written is removed."""
+    abandoned_work: float | None = Field(default=None, ge=0)
+    """Also remove work of unfinished shards, untouched for so many days. Default: none."""
+
+
+@command(examples="coupled gc pairs --keep-snapshots 10 --older-than 30 --apply")
+def gc(
+    terminal: Terminal,
+    store: ObjectStore,
+    keep: Keep,
+    apply: Annotated[
+        bool, option("Remove it, or only say what would be removed.", "--apply/--dry-run")
+    ] = False,
+) -> None:
+    """Say what nothing names any more, or remove it: parts, finished work, leftovers of crashes.
+
+    The current snapshot, the previous one, and all that a snapshot that stays or unfinished work
+    names are never touched. Without --keep-snapshots and --older-than every snapshot stays; with
+    both, one goes only if both let it.
+    """
+    from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
+
+    retention = Retention(
+        keep_snapshots=keep.keep_snapshots,
+        older_than=_days(keep.older_than),
+        grace=timedelta(hours=keep.grace),
+        abandoned_work=_days(keep.abandoned_work),
+    )
+    with terminal.progress():
+        plan = plan_gc(store, retention, datetime.now(UTC))
+        if apply:
+            collect_garbage(store, plan)
+    document = {
+        "dataset": store.uri,
+        "is_dry_run": not apply,
+        "retained_snapshots": plan.retained,
+        "removed_snapshots": plan.snapshots,
+        "size_bytes": plan.size_bytes,
+        "objects": [asdict(removal) for removal in plan.removals],
+    }
+    terminal.answer(_render(plan, keep.grace, is_real=apply), document)
+
+
+def _days(days: float | None) -> timedelta | None:
+    return None if days is None else timedelta(days=days)
+
+
+def _render(plan: "GarbagePlan", grace_hours: float, *, is_real: bool) -> str:
+    counts = Counter(removal.why.value for removal in plan.removals)
+    sizes: Counter[str] = Counter()
+    for removal in plan.removals:
+        sizes[removal.why.value] += removal.size_bytes
+    lines = [f"{count:>9,} {sizes[why]:>16,} bytes  {why}" for why, count in counts.items()]
+    verb = "removed" if is_real else "would remove"
+    total = f"{verb} {len(plan.removals):,} objects, {plan.size_bytes:,} bytes"
+    kept = (
+        f"{len(plan.retained):,} snapshots stay, {len(plan.snapshots):,} go; "
+        f"whatever is younger than {grace_hours:g} hours stays"
+    )
+    hint = [] if is_real or not plan.removals else ["nothing was removed yet: add --apply"]
+    return "\n".join([*lines, total, kept, *hint])
