@@ -66,8 +66,8 @@ def test_a_structured_answer_arrives_parsed_and_is_on_the_bill(
             Edit(
                 image_0=0,
                 image_1=1,
-                edit_instruction="Replace an eagle soars with a red fox runs.",
-                inverse_instruction="Replace a red fox runs with an eagle soars.",
+                edit_instruction="Let it be that a red fox runs rather than that an eagle soars.",
+                inverse_instruction="Let it be that an eagle soars rather than that a red fox runs.",
             )
         ],
         variation_kind="entity_swap",

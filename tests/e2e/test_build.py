@@ -15,6 +15,7 @@ from tests.coupled_command import Coupled, build_arguments, read_rows, write_pro
 pytestmark = pytest.mark.timeout(300)
 NOTHING_TO_SAY = {
     "extra",  # the prompt set has no unknown columns
+    "extra_scores",  # no package has registered any
     "instruction_missing",
     "inverse_missing",  # both are there
     "split_model",  # rules split, no language model

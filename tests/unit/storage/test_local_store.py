@@ -155,14 +155,18 @@ def test_a_file_is_durable_before_it_has_its_name_and_the_name_is_durable_after(
     (tmp_path / "source").write_bytes(b"data")
     calls: list[tuple[str, str]] = []
 
+    this_thread = threading.get_ident()  # threads that other tests left may write elsewhere
+
     def record_sync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        calls.append(("sync folder" if path.is_dir() else "sync file", path.name))
+        if threading.get_ident() == this_thread:
+            calls.append(("sync folder" if path.is_dir() else "sync file", path.name))
         fsync(descriptor)
 
     def record(name: str, call: Callable[..., None]) -> Callable[..., None]:
         def recorded(source: object, target: object) -> None:
-            calls.append((name, Path(str(source)).name))
+            if threading.get_ident() == this_thread:
+                calls.append((name, Path(str(source)).name))
             call(source, target)
 
         return recorded

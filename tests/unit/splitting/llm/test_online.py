@@ -175,7 +175,7 @@ def test_an_error_that_quotes_the_key_is_told_without_it(
         splitter = make_splitter(tmp_path / transport, transport=transport)
         # The 404 quotes the address.
         splitter.session.client.base_url = f"{messages_server.base_url}/{API_KEY}/"
-        with pytest.raises(LlmError, match=r"/\[key\]/") as caught:
+        with pytest.raises(LlmError, match=r"/\[redacted\]/") as caught:
             splitter.split([make_group(number)])
         told = "".join(traceback.format_exception(caught.value))
         assert API_KEY not in told

@@ -9,7 +9,7 @@ from coupled_core.dataset.backgrounds import partition_of_background
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import describe_run, make_rows
+from tests.sample_shards import describe_run, make_rows, with_images
 from tests.unit.flows.cli.invoke import run, run_json
 
 LOOKS = ("image_0_phash", "image_1_phash", "image_0_clip_code", "image_1_clip_code")
@@ -26,7 +26,8 @@ def alike(tmp_path: Path) -> str:
     for row, background in zip(made.rows, (place, place, other), strict=False):
         row.update(background_prompt=background, partition=partition_of_background(background))
     store = LocalStore(tmp_path / "pairs")
-    shard = upload_shard(store, made.rows, made.image_rows, run_id="run", shard_index=0)
+    pairs = with_images(made.rows, made.image_rows)
+    shard = upload_shard(store, pairs, run_id="run", shard_index=0)
     assert commit_shards(store, [shard], describe_run("run"))
     return store.uri
 
