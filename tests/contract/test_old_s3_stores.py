@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coupled_core.dataset.commit.commit import ensure_conditional_writes
+from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.errors import StorageError
 from coupled_core.storage.probe import probe_conditional_writes, probe_round_trip
 from coupled_core.storage.store import ObjectStore, open_store

@@ -15,7 +15,7 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.parts import PublishedShard
 from coupled_core.errors import StorageError
 from coupled_core.storage.s3 import S3Store
-from tests.faults.bench import READ_TIMEOUT_SECONDS
+from tests.faults.disturbances import READ_TIMEOUT_SECONDS
 from tests.faults.operations import list_damage, read_state
 from tests.forks import FORKS
 from tests.s3_servers import SeaweedServer
