@@ -12,7 +12,6 @@ import boto3
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.parts import PublishedShard
 from coupled_core.errors import StorageError
 from coupled_core.storage.s3 import S3Store
 from tests.faults.disturbances import READ_TIMEOUT_SECONDS
@@ -85,5 +84,5 @@ def _write(connection: Connection, environment: dict[str, str], name: str) -> No
 
 
 def _commit(store: S3Store, run: str, index: int) -> None:
-    published: PublishedShard = publish(store, run, index, num_kept=1)
+    published = publish(store, run, index, num_kept=1)
     commit_shards(store, [published], describe_run(run))
