@@ -12,10 +12,9 @@ import boto3
 import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.errors import StorageError
 from coupled_core.storage.s3 import S3Store
-from tests.faults.bench import READ_TIMEOUT_SECONDS
+from tests.faults.disturbances import READ_TIMEOUT_SECONDS
 from tests.faults.operations import list_damage, read_state
 from tests.forks import FORKS
 from tests.s3_servers import SeaweedServer
@@ -85,5 +84,5 @@ def _write(connection: Connection, environment: dict[str, str], name: str) -> No
 
 
 def _commit(store: S3Store, run: str, index: int) -> None:
-    uploaded: UploadedShard = publish(store, run, index, num_kept=1)
-    commit_shards(store, [uploaded], describe_run(run))
+    published = publish(store, run, index, num_kept=1)
+    commit_shards(store, [published], describe_run(run))
