@@ -90,8 +90,8 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
 
     splitter: str = "auto"
     """Who splits groups that are not split already: rules (offline), a language model (anthropic),
-    or a splitter that another package registered. auto: anthropic where ANTHROPIC_API_KEY is set,
-    else offline."""
+    or a splitter that another package registered. auto: offline; a key in the environment asks
+    nobody."""
     model: str = "claude-haiku-5-5"
     """Model of the Anthropic API."""
     thinking: Literal["disabled", "adaptive"] = "disabled"
@@ -110,7 +110,9 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
     split-answers in the dataset."""
     max_llm_usd: float | None = Field(default=None, ge=0.0)
     """Stop before the run, all its attempts together, can have spent more USD on the model; what is
-    answered is kept. Default: no limit."""
+    answered is kept. A language model is asked only with this limit, or with no_cap."""
+    no_cap: bool = False
+    """Ask a language model without a limit on what it may cost."""
     refresh: bool = False
     """Ask again where another run has an answer, and replace it."""
     prices: Mapping[str, ModelPrice] = Field(default_factory=lambda: dict(DEFAULT_PRICES))

@@ -145,6 +145,8 @@ def _describe_splits(config: RunConfig, splits: "SplitForecast") -> Iterator[tup
     yield "price", f"{_write_usd(splits.usd_batch)} batched, {_write_usd(splits.usd_online)} online"
     if config.split.max_llm_usd is not None:
         yield "cap", _describe_cap(config.split.max_llm_usd, config, splits)
+    elif not config.split.no_cap:
+        yield "cap", "none: a build needs --max-llm-usd, or --no-cap"
 
 
 def _describe_tokens(splits: "SplitForecast") -> str:

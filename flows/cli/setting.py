@@ -29,7 +29,11 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "compare.output": ("--output", "-o"),
 }
 """Options whose names are not simply the field's."""
-_OFF = {"split.refresh": "--no-refresh-split", "duplicates.drop": "--keep-duplicates"}
+_OFF = {
+    "split.refresh": "--no-refresh-split",
+    "split.no_cap": "--require-cap",
+    "duplicates.drop": "--keep-duplicates",
+}
 """Options that turn a flag off, and are not called --no-NAME."""
 
 OF_DATASETS = ("selection", "content_filter", "duplicates", "output")

@@ -30,8 +30,23 @@ def test_it_prints_what_a_build_would_do(run_plan, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "pairs           72: 0 in coupled-dataset already, 72 left" in result.output
     assert "shards          4 of up to 10 groups" in result.output
-    assert "offline rules (ANTHROPIC_API_KEY is not set)" in result.output
+    assert "offline rules (a language model only with --splitter anthropic)" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_in_the_environment_changes_nothing(
+    run_plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = run_plan().output
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-made-up")
+    assert run_plan().output == without
+    assert "free of charge" in without
+
+
+def test_a_missing_cap_is_pointed_out_unless_none_is_wanted(run_plan) -> None:
+    missing = "none: a build needs --max-llm-usd, or --no-cap"
+    assert missing in run_plan("--splitter", "anthropic").output
+    assert missing not in run_plan("--splitter", "anthropic", "--no-cap").output
 
 
 def test_json_has_the_prices_and_the_cap(run_plan) -> None:
