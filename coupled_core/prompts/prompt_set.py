@@ -11,6 +11,7 @@ import pyarrow as pa
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
 from coupled_core.id_set import IdSet
+from coupled_core.prompts.columns import UnknownColumn, find_form, list_unknown_columns
 from coupled_core.prompts.files import InputFile, list_input_files, open_parquet
 from coupled_core.prompts.rows import RawGroup, read_raw_groups, table_raw_groups
 from coupled_core.prompts.validate import shorten, validate_group
@@ -29,6 +30,13 @@ class PromptFileSummary:
     etag: str
     """SHA-256 of a local file, the server's tag on S3."""
     num_rows: int
+    unknown_columns: tuple[UnknownColumn, ...] = ()
+    """Columns that are only carried through."""
+
+
+def unknown_columns_of(files: Iterable[PromptFileSummary]) -> tuple[UnknownColumn, ...]:
+    """Return the columns that are only carried through, of all files, each once."""
+    return tuple(dict.fromkeys(column for file in files for column in file.unknown_columns))
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,8 @@ def take_prompt_set(groups: Iterable[Mapping[str, Any]], config: PromptSetConfig
     items = tuple(_records(table_raw_groups(table, IN_MEMORY), [IN_MEMORY], config))
     content = json.dumps(table.to_pylist(), sort_keys=True, default=str)
     etag = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-    return GivenPrompts(PromptFileSummary(IN_MEMORY, etag, table.num_rows), items)
+    unknown = _find_unknown(IN_MEMORY, table.schema)
+    return GivenPrompts(PromptFileSummary(IN_MEMORY, etag, table.num_rows, unknown), items)
 
 
 def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
@@ -96,7 +105,7 @@ def describe_files(config: PromptSetConfig) -> tuple[PromptFileSummary, ...]:
     """Return the files of a prompt set without reading their rows.
 
     Raises:
-        PromptSetError: nothing is there, or a file is not Parquet.
+        PromptSetError: nothing is there, a file is not Parquet, or has wrong columns.
     """
     return tuple(_summarise(file) for file in list_input_files(config.uri))
 
@@ -194,4 +203,9 @@ def _bad_rows_error(
 def _summarise(file: InputFile) -> PromptFileSummary:
     with open_parquet(file) as parquet:
         num_rows = parquet.metadata.num_rows
-    return PromptFileSummary(file.name, file.read_etag(), num_rows)
+        unknown = _find_unknown(file.name, parquet.schema_arrow)
+    return PromptFileSummary(file.name, file.read_etag(), num_rows, unknown)
+
+
+def _find_unknown(file_name: str, schema: pa.Schema) -> tuple[UnknownColumn, ...]:
+    return list_unknown_columns(schema, find_form(file_name, schema))

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 from unicodedata import category
 
+from coupled_core.prompts.columns import INSTRUCTIONS
 from coupled_core.prompts.given_splits import (
     find_instruction_problems,
     find_split_problems,
     read_instructions,
 )
-from coupled_core.prompts.rows import INSTRUCTIONS, RawGroup
+from coupled_core.prompts.rows import RawGroup
 from coupled_core.records import PromptGroup
 
 VARIATION_KINDS = ("entity_swap", "pose", "position", "appearance")

@@ -22,7 +22,8 @@ def validate(
     prompts: Annotated[str | None, argument("PROMPTS", "The same as --prompts.")] = None,
 ) -> None:
     """Check a prompt set and say what is in it; unusable rows are named by file, row and value."""
-    from coupled_core.prompts.prompt_set import check_prompt_set
+    from coupled_core.prompts.columns import describe_unknown
+    from coupled_core.prompts.prompt_set import check_prompt_set, unknown_columns_of
 
     where = config.prompts.model_copy(update={"uri": prompts or config.prompts.uri})
     summary = check_prompt_set(where)
@@ -30,7 +31,10 @@ def validate(
         f"{where.uri}: {summary.num_groups} groups, {summary.num_prompts} prompts, "
         f"{summary.num_quarantined} unusable rows, {len(summary.files)} files"
     )
-    terminal.answer(text, asdict(summary))
+    unknown = unknown_columns_of(summary.files)
+    lines = [text, describe_unknown(unknown)] if unknown else [text]
+    document = {**asdict(summary), "unknown_columns": [asdict(column) for column in unknown]}
+    terminal.answer("\n".join(lines), document)
 
 
 @command(
@@ -67,6 +71,8 @@ def plan(
 
 def render(config: RunConfig, forecast: "Forecast") -> str:
     """Return a forecast as text."""
+    from coupled_core.prompts.columns import describe_unknown
+    from coupled_core.prompts.prompt_set import unknown_columns_of
     from coupled_core.splitting.splitter import describe_splitter, settle_split
 
     run, splits = forecast.run, forecast.splits
@@ -86,6 +92,8 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
                    f"{run.generation.width} x {run.generation.height} pixels"),
         ("generation", _describe_time(forecast)),
     ]  # fmt: skip
+    if unknown := unknown_columns_of(run.inputs):
+        lines.append(("warning", describe_unknown(unknown)))
     if not run.shards:
         lines.append(("", "nothing to do: the dataset holds every pair"))
     return "\n".join(f"{name:<{_WIDTH}}{text}" for name, text in lines)
@@ -93,11 +101,14 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
 
 def to_json(config: RunConfig, forecast: "Forecast") -> dict[str, Any]:
     """Return a forecast as plain values."""
+    from coupled_core.prompts.prompt_set import unknown_columns_of
+
     run, splits = forecast.run, forecast.splits
     return {
         "run_id": run.run_id,
         "dataset": config.output.uri,
         "inputs": [asdict(file) for file in run.inputs],
+        "unknown_columns": [asdict(column) for column in unknown_columns_of(run.inputs)],
         "groups": run.num_groups,
         "groups_done": forecast.groups_done,
         "rows_quarantined": run.num_quarantined,

@@ -4,6 +4,8 @@ import inspect
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -62,6 +64,17 @@ def test_a_cap_below_the_estimate_is_pointed_out(run_plan) -> None:
     output = run_plan("--splitter", "anthropic", "--max-llm-usd", "0.001").output
     assert "$0.0010: below the estimate" in output
     assert "above the estimate" in run_plan("--splitter", "anthropic", "--max-llm-usd", "9").output
+
+
+def test_validate_and_plan_name_the_columns_that_mean_nothing(run_plan, tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    prompts = ["A red kite flies over a beach", "A blue balloon floats over a beach"]
+    pq.write_table(pa.table({"group_id": ["g"], "prompts": [prompts], "Seed": [7]}), path)
+    for command in ("validate", "plan"):
+        text = CliRunner().invoke(app, [command, "--prompts", str(path)])
+        assert "only carried into `extra`: Seed (did you mean seed?)" in text.output
+        found = CliRunner().invoke(app, [command, "--prompts", str(path), "--json"])
+        assert json.loads(found.stdout)["unknown_columns"] == [{"name": "Seed", "meant": "seed"}]
 
 
 def test_a_wrong_set_is_one_line_and_exit_code_two(run_plan) -> None:
