@@ -136,6 +136,10 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
         return hash(fingerprint(self))  # the price table is a dictionary
 
 
+MAX_SIDE_PX = 4096
+"""Four times what FLUX is trained on; attention over a larger image fits no GPU."""
+
+
 class GenerationConfig(Settings, title="Images"):
     """How images are made. None means: what suits the base model or the schedule."""
 
@@ -155,9 +159,9 @@ class GenerationConfig(Settings, title="Images"):
     """Denoising steps. Default: the base model's."""
     guidance_scale: float | None = Field(default=None, ge=0.0)
     """How strongly the images follow their prompts. Default: the base model's."""
-    width: int | None = Field(default=None, ge=16)
+    width: int | None = Field(default=None, ge=16, le=MAX_SIDE_PX)
     """Width of the images in pixels. Default: the base model's."""
-    height: int | None = Field(default=None, ge=16)
+    height: int | None = Field(default=None, ge=16, le=MAX_SIDE_PX)
     """Height of the images in pixels. Default: the base model's."""
     max_sequence_length: int | None = Field(default=None, ge=1)
     """T5 tokens that each text stream reads. Default: the base model's."""

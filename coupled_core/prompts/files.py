@@ -81,4 +81,4 @@ def _find_shipped(file_name: str) -> InputFile:
 
 def _is_data_file(key: str) -> bool:
     hidden = any(part.startswith(("_", ".")) for part in key.split("/"))
-    return key.endswith(".parquet") and not hidden
+    return key.lower().endswith(".parquet") and not hidden

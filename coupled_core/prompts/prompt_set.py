@@ -14,10 +14,12 @@ from coupled_core.id_set import IdSet
 from coupled_core.prompts.columns import UnknownColumn, find_form, list_unknown_columns
 from coupled_core.prompts.files import InputFile, list_input_files, open_parquet
 from coupled_core.prompts.rows import RawGroup, read_raw_groups, table_raw_groups
-from coupled_core.prompts.validate import shorten, validate_group
+from coupled_core.prompts.validate import count_pairs, shorten, validate_group
 from coupled_core.records import PromptGroup, QuarantinedRow
 
 MAX_LISTED_ROWS = 20
+MAX_PAIRS = 100_000_000
+"""Planning keeps 16 bytes a pair in memory, and no machine makes so many in a year."""
 IN_MEMORY = "<groups>"
 """Stands for the file of a prompt set that is in none."""
 
@@ -128,9 +130,18 @@ def _records(
     raws: Iterable[RawGroup], file_names: Sequence[str], config: PromptSetConfig
 ) -> Iterator[PromptGroup | QuarantinedRow]:
     records = _judge(raws, file_names, config)
+    num_pairs = 0
     for record in records:
         if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
             raise _bad_rows_error(record, records)
+        if isinstance(record, PromptGroup):
+            num_pairs += count_pairs(record.prompts, record.num_seeds)
+        if num_pairs > MAX_PAIRS:
+            raise PromptSetError(
+                f"the prompt set asks for more than {MAX_PAIRS:,} pairs (up to "
+                f"{record.source_file}, row {record.source_row}): cut it into several, or ask for "
+                "fewer seeds"
+            )
         yield record
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.config import PromptSetConfig
-from coupled_core.errors import PromptSetError
+from coupled_core.errors import CoupledError, PromptSetError
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
 from coupled_core.records import PromptGroup, QuarantinedRow
 
@@ -187,6 +187,23 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
         ),
         ({"prompts": ["one", "t\x07wo"]}, "column prompts[1]: got 't\\x07wo' with the control"),
         ({"num_seeds": 0}, "column num_seeds: got 0, expected 1 or more"),
+        ({"num_seeds": 10_001}, "column num_seeds: got 10001, expected at most 10000"),
+        ({"num_seeds": 2**31 - 1}, "column num_seeds: got 2147483647, expected at most 10000"),
+        (
+            {"prompts": [f"fox {i}" for i in range(101)]},
+            "column prompts: got 101 prompts, expected at most 100",
+        ),
+        (
+            {"prompts": [f"fox {i}" for i in range(100)], "num_seeds": 21},
+            "column num_seeds: got 21, which makes 103950 pairs of the group's prompts, expected",
+        ),
+        ({"seed": 2**63 - 2, "num_seeds": 3}, "expected the last within 9223372036854775807"),
+        ({"width": 4112}, "column width: got 4112, expected at most 4096"),
+        ({"height": 2**30}, "column height: got 1073741824, expected at most 4096"),
+        ({"prompts": ["\u200b\u2060", "two"]}, "expected text that is not blank"),
+        ({"prompts": ["\ufeff \u3164", "two"]}, "expected text that is not blank"),
+        ({"prompts": ["one", "\u0301\ufe0f\u2800"]}, "expected text that is not blank"),
+        ({"group_id": "\u200d"}, "column group_id: got '\\u200d', expected text that is not blank"),
         ({"seed": -1}, "column seed: got -1, expected 0 to"),
         ({"width": 100}, "column width: got 100, expected a positive multiple of 16"),
         ({"height": -16}, "column height: got -16, expected a positive multiple of 16"),
@@ -207,6 +224,37 @@ def test_a_bad_row_is_named_by_column_value_and_expectation(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     assert message in quarantine_one(tmp_path / "set.parquet", GOOD | change).message
+
+
+def test_the_largest_that_a_machine_can_take_is_accepted(tmp_path: Path) -> None:
+    row = GOOD | {"num_seeds": 10_000, "width": 4096, "seed": 2**63 - 10_000}
+    (group,) = read(write(tmp_path / "set.parquet", [row]))
+    assert isinstance(group, PromptGroup)
+    assert (group.num_seeds, group.width) == (10_000, 4096)
+
+
+def test_a_set_of_too_many_pairs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coupled_core.prompts.prompt_set.MAX_PAIRS", 7)
+    rows = [GOOD | {"group_id": f"g{i}", "num_seeds": 4} for i in range(2)]
+    uri = write(tmp_path / "set.parquet", rows)
+    with pytest.raises(PromptSetError, match="asks for more than 7 pairs .*row 1"):
+        read(uri)
+
+
+@pytest.mark.parametrize("name", ["b.PARQUET", "b.Parquet"])
+def test_the_ending_of_a_name_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.parquet", [GOOD | {"group_id": "a"}])
+    write(tmp_path / name, [GOOD | {"group_id": "b"}])
+    assert [group.group_id for group in read(str(tmp_path))] == ["a", "b"]
+
+
+def test_a_path_that_no_file_can_have_is_a_named_error(tmp_path: Path) -> None:
+    (tmp_path / "loop.parquet").symlink_to("loop.parquet")
+    for path in (f"{tmp_path}/loop.parquet", f"{tmp_path}/{'x' * 300}", f"{tmp_path}/a\0b"):
+        with pytest.raises(CoupledError):
+            read(path)
 
 
 def test_row_numbers_run_on_over_record_batches(tmp_path: Path) -> None:
