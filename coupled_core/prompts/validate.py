@@ -119,6 +119,11 @@ def _is_invisible(character: str) -> bool:
     return category(character) in _INVISIBLE or character in _BLANK_LETTERS
 
 
+def _read_by_eye(text: str) -> str:
+    """Return a text without what makes no difference to a reader: blanks and hidden characters."""
+    return " ".join("".join(c for c in text if category(c) != "Cf").split())
+
+
 def _is_control(character: str) -> bool:
     return category(character) == "Cc" and character not in _LINE_BREAKS_AND_TABS
 
@@ -133,7 +138,7 @@ def _prompts_problems(prompts: list[Any] | None, max_chars: int) -> Iterator[str
     first_at: dict[str, int] = {}
     for index, prompt in enumerate(prompts):
         yield from _text_problem(f"prompts[{index}]", prompt, max_chars)
-        same = " ".join(prompt.split()) if prompt else ""
+        same = _read_by_eye(prompt) if prompt else ""
         if same and first_at.setdefault(same, index) != index:
             yield (
                 f"column prompts[{index}]: got {shorten(prompt)}, the same as prompts"
@@ -166,7 +171,7 @@ def _kind_problem(kind: str | None) -> Iterator[str]:
 
 
 def _number_problems(values: dict[str, Any]) -> Iterator[str]:
-    seed, num_seeds = values.get("seed"), values.get("num_seeds")
+    seed, num_seeds, prompts = values.get("seed"), values.get("num_seeds"), values["prompts"] or ()
     if seed is not None and not 0 <= seed <= _MAX_SEED:
         yield f"column seed: got {seed}, expected 0 to {_MAX_SEED}"
     elif seed is not None and seed + (num_seeds or 1) - 1 > _MAX_SEED:
@@ -175,9 +180,7 @@ def _number_problems(values: dict[str, Any]) -> Iterator[str]:
         yield f"column num_seeds: got {num_seeds}, expected 1 or more"
     elif num_seeds is not None and num_seeds > MAX_NUM_SEEDS:
         yield f"column num_seeds: got {num_seeds}, expected at most {MAX_NUM_SEEDS}"
-    elif (
-        num_pairs := count_pairs(values.get("prompts") or (), num_seeds or 1)
-    ) > MAX_PAIRS_A_GROUP:
+    elif (num_pairs := count_pairs(prompts, num_seeds or 1)) > MAX_PAIRS_A_GROUP:
         yield (
             f"column num_seeds: got {num_seeds or 1}, which makes {num_pairs} pairs of the group's "
             f"prompts, expected at most {MAX_PAIRS_A_GROUP} pairs"

@@ -185,6 +185,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
             {"prompts": ["a b", "c", "a  b"]},
             "column prompts[2]: got 'a  b', the same as prompts[0]",
         ),
+        ({"prompts": ["one", "o\u200bne"]}, "the same as prompts[0]; expected prompts that differ"),
         ({"prompts": ["one", "t\x07wo"]}, "column prompts[1]: got 't\\x07wo' with the control"),
         ({"num_seeds": 0}, "column num_seeds: got 0, expected 1 or more"),
         ({"num_seeds": 10_001}, "column num_seeds: got 10001, expected at most 10000"),
@@ -239,7 +240,7 @@ def test_a_set_of_too_many_pairs_is_refused(
     monkeypatch.setattr("coupled_core.prompts.prompt_set.MAX_PAIRS", 7)
     rows = [GOOD | {"group_id": f"g{i}", "num_seeds": 4} for i in range(2)]
     uri = write(tmp_path / "set.parquet", rows)
-    with pytest.raises(PromptSetError, match="asks for more than 7 pairs .*row 1"):
+    with pytest.raises(PromptSetError, match=r"asks for more than 7 pairs .*row 1"):
         read(uri)
 
 
