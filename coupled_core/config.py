@@ -46,8 +46,9 @@ class PromptSetConfig(Settings, title="Input"):
     """Where the prompts come from."""
 
     uri: str = "miniature"
-    """Prompt set: a Parquet file, a folder of them, or an s3:// location of either. The package
-    ships `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
+    """Prompt set: a Parquet file, a folder of them, a pattern such as "sets/*.parquet", or an
+    s3:// location of these; folders such as variation_kind=pose give a column. The package ships
+    `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
     methods."""
     on_bad_row: Literal["fail", "quarantine"] = "fail"
     """What to do about unusable rows: stop before anything is spent, or go on without them."""

@@ -12,7 +12,7 @@ from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
 from coupled_core.id_set import IdSet
 from coupled_core.prompts.columns import UnknownColumn, find_form, list_unknown_columns
-from coupled_core.prompts.files import InputFile, list_input_files, open_parquet
+from coupled_core.prompts.files import InputFile, list_input_files, open_file
 from coupled_core.prompts.rows import RawGroup, read_raw_groups, table_raw_groups
 from coupled_core.prompts.validate import count_pairs, shorten, validate_group
 from coupled_core.records import PromptGroup, QuarantinedRow
@@ -212,9 +212,8 @@ def _bad_rows_error(
 
 
 def _summarise(file: InputFile) -> PromptFileSummary:
-    with open_parquet(file) as parquet:
-        num_rows = parquet.metadata.num_rows
-        unknown = _find_unknown(file.name, parquet.schema_arrow)
+    with open_file(file) as opened:
+        num_rows, unknown = opened.num_rows, _find_unknown(file.name, opened.schema)
     return PromptFileSummary(file.name, file.read_etag(), num_rows, unknown)
 
 

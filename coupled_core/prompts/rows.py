@@ -21,7 +21,7 @@ from coupled_core.prompts.columns import (
     find_form,
     known_columns,
 )
-from coupled_core.prompts.files import InputFile, open_parquet
+from coupled_core.prompts.files import InputFile, open_file
 
 _BATCH_ROWS = 1024
 
@@ -76,8 +76,8 @@ def _common_form(files: Sequence[InputFile]) -> Form:
     """Look at every schema before the first row: a wrong last file should not cost hours."""
     forms: list[Form] = []
     for file in files:
-        with open_parquet(file) as parquet:
-            forms.append(find_form(file.name, parquet.schema_arrow))
+        with open_file(file) as opened:
+            forms.append(find_form(file.name, opened.schema))
         if forms[-1] != forms[0]:
             raise PromptSetError(
                 f"{file.name} is in {forms[-1]} form (column "
@@ -88,9 +88,9 @@ def _common_form(files: Sequence[InputFile]) -> Form:
 
 
 def _read_rows(file: InputFile, file_index: int, form: Form) -> Iterator[RawGroup]:
-    with open_parquet(file) as parquet:
+    with open_file(file) as opened:
         first_row = 0
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
+        for batch in opened.iter_batches(_BATCH_ROWS):
             yield from _raw_rows(batch, file.name, file_index, first_row, form)
             first_row += batch.num_rows
 
