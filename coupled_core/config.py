@@ -45,11 +45,11 @@ class Settings(BaseModel):
 class PromptSetConfig(Settings, title="Input"):
     """Where the prompts come from."""
 
-    uri: str = "miniature"
+    uri: str | tuple[str, ...] = "miniature"
     """Prompt set: a Parquet file, a folder of them, a pattern such as "sets/*.parquet", or an
     s3:// location of these; folders such as variation_kind=pose give a column. The package ships
     `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
-    methods."""
+    methods. Several add up."""
     on_bad_row: Literal["fail", "quarantine"] = "fail"
     """What to do about unusable rows: stop before anything is spent, or go on without them."""
     trust_splits: bool = False
@@ -57,6 +57,25 @@ class PromptSetConfig(Settings, title="Input"):
     than the prompts."""
     max_prompt_chars: int = Field(default=2000, ge=1)
     """Longest prompt that is usable, in characters."""
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _check_uri(cls, given: Any) -> Any:
+        """Keep the one of a list of one as it is: both name the same set, and the same run."""
+        several = list(given) if isinstance(given, list | tuple) else [given]
+        if not several or not all(isinstance(uri, str) for uri in several):
+            raise ValueError("expected a location, or a list of them")
+        return several[0] if len(several) == 1 else tuple(several)
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """All locations, in order."""
+        return (self.uri,) if isinstance(self.uri, str) else self.uri
+
+    @property
+    def label(self) -> str:
+        """All locations, for people."""
+        return ", ".join(self.uris)
 
 
 class ModelPrice(Settings):

@@ -68,7 +68,7 @@ def read_prompt_set(config: PromptSetConfig) -> Iterator[PromptGroup | Quarantin
             rows that the config does not quarantine. The rows come up while reading: run
             `check_prompt_set` first to have them before any work is done.
     """
-    files = list_input_files(config.uri)
+    files = _list_files(config)
     names = [file.name for file in files]
     yield from _records(read_raw_groups(files), names, config)
 
@@ -109,7 +109,11 @@ def describe_files(config: PromptSetConfig) -> tuple[PromptFileSummary, ...]:
     Raises:
         PromptSetError: nothing is there, a file is not Parquet, or has wrong columns.
     """
-    return tuple(_summarise(file) for file in list_input_files(config.uri))
+    return tuple(_summarise(file) for file in _list_files(config))
+
+
+def _list_files(config: PromptSetConfig) -> list[InputFile]:
+    return [file for uri in config.uris for file in list_input_files(uri)]
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from coupled_core.config import RunConfig
+from coupled_core.config import PromptSetConfig, RunConfig
 from flows.cli.command import argument, command, option
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
@@ -18,17 +18,23 @@ _WIDTH = 16
 @command(examples="coupled validate prompts.parquet")
 def validate(
     terminal: Terminal,
-    config: Annotated[RunConfig, Offer(only=("prompts",))],
-    prompts: Annotated[str | None, argument("PROMPTS", "The same as --prompts.")] = None,
+    config: Annotated[RunConfig, Offer(only=("prompts",), without=("prompts.uri",))],
+    prompts: Annotated[list[str] | None, argument("PROMPTS", "As --prompts.")] = None,
+    more: Annotated[
+        list[str] | None,
+        option("Prompt set, as in `coupled build`; several add up.", "--prompts", metavar="<str>"),
+    ] = None,
 ) -> None:
     """Check a prompt set and say what is in it; unusable rows are named by file, row and value."""
     from coupled_core.prompts.columns import describe_unknown
     from coupled_core.prompts.prompt_set import check_prompt_set, unknown_columns_of
 
-    where = config.prompts.model_copy(update={"uri": prompts or config.prompts.uri})
+    where = config.prompts
+    if given := [*(prompts or ()), *(more or ())]:
+        where = PromptSetConfig.model_validate({**where.model_dump(), "uri": given})
     summary = check_prompt_set(where)
     text = (
-        f"{where.uri}: {summary.num_groups} groups, {summary.num_prompts} prompts, "
+        f"{where.label}: {summary.num_groups} groups, {summary.num_prompts} prompts, "
         f"{summary.num_quarantined} unusable rows, {len(summary.files)} files"
     )
     unknown = unknown_columns_of(summary.files)

@@ -78,6 +78,12 @@ class Setting:
         return self.field.annotation is bool
 
     @property
+    def takes_several(self) -> bool:
+        """Whether its option may be given more than once, and all values count."""
+        kinds = get_args(self.field.annotation)
+        return str in kinds and any(get_origin(kind) is tuple for kind in kinds)
+
+    @property
     def option_names(self) -> tuple[str, ...]:
         """The names of its option, the usual one first."""
         word = self.key.rpartition(".")[2].replace("_", "-")

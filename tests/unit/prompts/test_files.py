@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
@@ -59,6 +60,23 @@ def test_a_folder_that_cannot_be_right_is_named(
     put(tmp_path / folder / "a.parquet", **columns)
     with pytest.raises(PromptSetError, match=message):
         read(str(tmp_path))
+
+
+def test_several_sets_add_up_in_order(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        put(tmp_path / f"{name}.parquet")
+    uris = [f"{tmp_path}/{name}.parquet" for name in ("b", "a")]
+    config = PromptSetConfig.model_validate({"uri": uris})
+    groups = [group.group_id for group in read_prompt_set(config)]
+    assert groups == ["b", "a"]
+    assert [file.uri for file in describe_files(config)] == uris
+
+
+def test_a_list_of_one_set_is_that_set() -> None:
+    assert PromptSetConfig.model_validate({"uri": ["a"]}) == PromptSetConfig(uri="a")
+    for nothing in ([], [7], 7):
+        with pytest.raises(ValidationError, match="expected a location, or a list of them"):
+            PromptSetConfig.model_validate({"uri": nothing})
 
 
 PATTERNS = pytest.mark.parametrize(

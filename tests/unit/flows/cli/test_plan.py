@@ -77,6 +77,28 @@ def test_validate_and_plan_name_the_columns_that_mean_nothing(run_plan, tmp_path
         assert json.loads(found.stdout)["unknown_columns"] == [{"name": "Seed", "meant": "seed"}]
 
 
+def test_several_sets_add_up(run_plan, tmp_path: Path) -> None:
+    prompts = ["A red kite flies over a beach", "A blue balloon floats over a beach"]
+    for name in "abc":
+        table = pa.table({"group_id": [name], "prompts": [prompts]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    result = run_plan("--prompts", "a.parquet", "--prompts", "b.parquet", "--json")
+    assert json.loads(result.stdout)["groups"] == 2
+    both = ["validate", "a.parquet", "--prompts", "b.parquet", "--prompts", "c.parquet"]
+    assert "a.parquet, b.parquet, c.parquet: 3 groups" in CliRunner().invoke(app, both).output
+    both = ["validate", "a.parquet", "b.parquet"]
+    assert "a.parquet, b.parquet: 2 groups" in CliRunner().invoke(app, both).output
+
+
+def test_the_sets_of_a_command_take_the_place_of_those_of_the_environment(
+    run_plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUPLED_PROMPTS__URI", "miniature-train")
+    assert "miniature-train: " in CliRunner().invoke(app, ["validate"]).output
+    found = CliRunner().invoke(app, ["validate", "miniature-test"]).output
+    assert found.startswith("miniature-test: ")
+
+
 def test_a_wrong_set_is_one_line_and_exit_code_two(run_plan) -> None:
     result = run_plan("--prompts", "none.parquet")
     assert result.exit_code == 2
