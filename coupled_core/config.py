@@ -45,10 +45,11 @@ class Settings(BaseModel):
 class PromptSetConfig(Settings, title="Input"):
     """Where the prompts come from."""
 
-    uri: str = "miniature"
-    """Prompt set: a Parquet file, a folder of them, or an s3:// location of either. The package
-    ships `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
-    methods."""
+    uri: str | tuple[str, ...] = "miniature"
+    """Prompt set: a Parquet file, a folder of them, a pattern such as "sets/*.parquet", or an
+    s3:// location of these; folders such as variation_kind=pose give a column. The package ships
+    `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
+    methods. Several add up."""
     on_bad_row: Literal["fail", "quarantine"] = "fail"
     """What to do about unusable rows: stop before anything is spent, or go on without them."""
     trust_splits: bool = False
@@ -56,6 +57,25 @@ class PromptSetConfig(Settings, title="Input"):
     than the prompts."""
     max_prompt_chars: int = Field(default=2000, ge=1)
     """Longest prompt that is usable, in characters."""
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _check_uri(cls, given: Any) -> Any:
+        """Keep the one of a list of one as it is: both name the same set, and the same run."""
+        several = list(given) if isinstance(given, list | tuple) else [given]
+        if not several or not all(isinstance(uri, str) for uri in several):
+            raise ValueError("expected a location, or a list of them")
+        return several[0] if len(several) == 1 else tuple(several)
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """All locations, in order."""
+        return (self.uri,) if isinstance(self.uri, str) else self.uri
+
+    @property
+    def label(self) -> str:
+        """All locations, for people."""
+        return ", ".join(self.uris)
 
 
 class ModelPrice(Settings):
@@ -90,8 +110,8 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
 
     splitter: str = "auto"
     """Who splits groups that are not split already: rules (offline), a language model (anthropic),
-    or a splitter that another package registered. auto: anthropic where ANTHROPIC_API_KEY is set,
-    else offline."""
+    or a splitter that another package registered. auto: offline; a key in the environment asks
+    nobody."""
     model: str = "claude-haiku-5-5"
     """Model of the Anthropic API."""
     thinking: Literal["disabled", "adaptive"] = "disabled"
@@ -110,7 +130,9 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
     split-answers in the dataset."""
     max_llm_usd: float | None = Field(default=None, ge=0.0)
     """Stop before the run, all its attempts together, can have spent more USD on the model; what is
-    answered is kept. Default: no limit."""
+    answered is kept. A language model is asked only with this limit, or with no_cap."""
+    no_cap: bool = False
+    """Ask a language model without a limit on what it may cost."""
     refresh: bool = False
     """Ask again where another run has an answer, and replace it."""
     prices: Mapping[str, ModelPrice] = Field(default_factory=lambda: dict(DEFAULT_PRICES))
@@ -134,6 +156,10 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
         return hash(fingerprint(self))  # the price table is a dictionary
 
 
+MAX_SIDE_PX = 4096
+"""Four times what FLUX is trained on; attention over a larger image fits no GPU."""
+
+
 class GenerationConfig(Settings, title="Images"):
     """How images are made. None means: what suits the base model or the schedule."""
 
@@ -153,9 +179,9 @@ class GenerationConfig(Settings, title="Images"):
     """Denoising steps. Default: the base model's."""
     guidance_scale: float | None = Field(default=None, ge=0.0)
     """How strongly the images follow their prompts. Default: the base model's."""
-    width: int | None = Field(default=None, ge=16)
+    width: int | None = Field(default=None, ge=16, le=MAX_SIDE_PX)
     """Width of the images in pixels. Default: the base model's."""
-    height: int | None = Field(default=None, ge=16)
+    height: int | None = Field(default=None, ge=16, le=MAX_SIDE_PX)
     """Height of the images in pixels. Default: the base model's."""
     max_sequence_length: int | None = Field(default=None, ge=1)
     """T5 tokens that each text stream reads. Default: the base model's."""

@@ -5,6 +5,8 @@ from prefect import get_run_logger
 from coupled_core.config import RunConfig
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.partition import compare_backgrounds
+from coupled_core.prompts.columns import describe_unknown
+from coupled_core.prompts.prompt_set import unknown_columns_of
 from coupled_core.report.contact_sheet import make_contact_sheet
 from coupled_core.report.report import make_report, report_key, store_report
 from coupled_core.runs import build
@@ -24,6 +26,8 @@ def plan(config: RunConfig) -> RunPlan:
         found.run_id, found.num_groups, found.num_pairs, found.num_pairs_done,
         len(found.open_shards), len(found.finished_shards),
     )  # fmt: skip
+    if unknown := describe_unknown(unknown_columns_of(found.inputs)):
+        get_run_logger().warning("%s", unknown)
     return found
 
 

@@ -1,15 +1,25 @@
 """The Parquet files of a prompt set, wherever they lie."""
 
-from collections.abc import Iterator
+import glob
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.errors import NotFoundError, PromptSetError
 from coupled_core.miniature import miniature_folder
-from coupled_core.storage.store import ObjectStore, open_uri
+from coupled_core.prompts.columns import INTEGERS
+from coupled_core.prompts.patterns import (
+    FolderColumns,
+    compile_pattern,
+    cut_pattern,
+    is_pattern,
+    literal_prefix,
+    read_folder_columns,
+)
+from coupled_core.storage.store import ObjectInfo, ObjectStore, open_store, open_uri
 
 SHIPPED_SETS = {
     "miniature": "example.parquet",
@@ -28,16 +38,72 @@ class InputFile:
     """As the user would write it; goes into errors and into `PromptGroup.source_file`."""
     store: ObjectStore
     key: str
+    folder_columns: FolderColumns = ()
+    """What the names of its folders say of each of its rows."""
 
     def read_etag(self) -> str:
-        """Return what changes with the content: SHA-256 of a local file, the server's tag on S3."""
-        return self.store.stat(self.key).etag or ""
+        """Return what changes with the content: SHA-256 of a local file, the server's tag on S3.
+
+        The same file in a folder that says something else is another input.
+        """
+        etag = self.store.stat(self.key).etag or ""
+        return " ".join([etag, *(f"{name}={value}" for name, value in self.folder_columns)])
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """An open file of a prompt set: its own columns, then those of its folders."""
+
+    file: InputFile
+    parquet: pq.ParquetFile
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of all columns.
+
+        Raises:
+            PromptSetError: a folder names a column that the file has, or one of another type.
+        """
+        schema = self.parquet.schema_arrow
+        for name, column in self._make_folder_columns(0):
+            if name in schema.names:
+                raise PromptSetError(
+                    f"{self.file.name}: column {name!r} stands in the file and in the name of its "
+                    "folder: expected it in one of them"
+                )
+            schema = schema.append(pa.field(name, column.type))
+        return schema
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the file."""
+        return int(self.parquet.metadata.num_rows)
+
+    def iter_batches(self, num_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, so many at a time."""
+        for batch in self.parquet.iter_batches(batch_size=num_rows):
+            for name, column in self._make_folder_columns(batch.num_rows):
+                batch = batch.append_column(name, column)
+            yield batch
+
+    def _make_folder_columns(self, num_rows: int) -> Iterator[tuple[str, pa.Array]]:
+        for name, text in self.file.folder_columns:
+            kind = pa.int64() if name in INTEGERS else pa.string()
+            try:
+                value = pa.scalar(text, pa.string()).cast(kind)
+            except pa.ArrowInvalid as error:
+                raise PromptSetError(
+                    f"{self.file.name}: the folder's name gives column {name!r} the value "
+                    f"{text!r}, expected an integer"
+                ) from error
+            yield name, pa.repeat(value, num_rows)
 
 
 def list_input_files(uri: str) -> list[InputFile]:
-    """Return the files of a prompt set, a folder's in the order of their keys.
+    """Return the files of a prompt set, those of a folder or a pattern in the order of their names.
 
-    Names that start with "_" or "." are left out, as Spark's and Hive's readers do.
+    Folders such as `variation_kind=pose` give the rows of their files a column. Names that start
+    with "_" or "." are left out, as Spark's and Hive's readers do.
 
     Raises:
         PromptSetError: nothing is there, or a folder holds no Parquet file.
@@ -47,20 +113,23 @@ def list_input_files(uri: str) -> list[InputFile]:
     try:
         store, key = open_uri(uri)
     except NotFoundError as error:
+        if is_pattern(uri) and (found := _match_files(uri)):
+            return found
         raise PromptSetError(
             f"prompt set {uri!r} does not exist: expected a Parquet file, a folder of Parquet "
-            f"files, an s3:// location of either, or one of {', '.join(SHIPPED_SETS)}"
+            "files, a pattern such as sets/*.parquet, an s3:// location of these, or one of "
+            f"{', '.join(SHIPPED_SETS)}"
         ) from error
     if key:
         return [InputFile(uri, store, key)]
-    keys = [info.key for info in store.list("") if _is_data_file(info.key)]
-    if not keys:
+    files = list(_list_folder(store, uri, store.list("")))
+    if not files:
         raise PromptSetError(f"prompt set {uri!r} is a folder without any .parquet file")
-    return [InputFile(f"{uri.rstrip('/')}/{key}", store, key) for key in keys]
+    return files
 
 
 @contextmanager
-def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
+def open_file(file: InputFile) -> Iterator[OpenFile]:
     """Open a file so that a row group is never held in memory as a whole.
 
     Raises:
@@ -68,10 +137,40 @@ def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
     """
     with file.store.open_input(file.key) as handle:
         try:
-            yield pq.ParquetFile(handle, pre_buffer=False, buffer_size=_READ_AHEAD_BYTES)
+            options = {"pre_buffer": False, "buffer_size": _READ_AHEAD_BYTES}
+            yield OpenFile(file, pq.ParquetFile(handle, **options))
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise PromptSetError(f"{file.name} is not a readable Parquet file: {reason}") from error
+
+
+def _list_folder(store: ObjectStore, uri: str, found: Iterable[ObjectInfo]) -> Iterator[InputFile]:
+    for key in (info.key for info in found):
+        if _is_data_file(key):
+            yield InputFile(f"{uri.rstrip('/')}/{key}", store, key, read_folder_columns(key))
+
+
+def _match_files(uri: str) -> list[InputFile]:
+    """Return the files that a pattern names, and those in the folders that it names."""
+    root, pattern = cut_pattern(uri)
+    if "://" in uri:
+        store, matcher = open_store(root.rstrip("/")), compile_pattern(pattern)
+        listed = store.list(literal_prefix(pattern))
+        return list(_list_folder(store, root, (i for i in listed if matcher.fullmatch(i.key))))
+    # A listing would go through everything below the root, which may be somebody's home.
+    names = glob.glob(pattern, root_dir=root or ".", recursive=True)  # noqa: PTH207 (takes `**x`)
+    paths = (root + name for name in names)
+    found = {file.name: file for path in paths for file in _list_matched(path, root)}
+    return [found[name] for name in sorted(found)]
+
+
+def _list_matched(path: str, root: str) -> Iterator[InputFile]:
+    store, key = open_uri(path)
+    files = [InputFile(path, store, key)] if key else _list_folder(store, path, store.list(""))
+    for file in files:
+        below = file.name[len(root) :]
+        if _is_data_file(below):
+            yield replace(file, folder_columns=read_folder_columns(below))
 
 
 def _find_shipped(file_name: str) -> InputFile:
@@ -81,4 +180,4 @@ def _find_shipped(file_name: str) -> InputFile:
 
 def _is_data_file(key: str) -> bool:
     hidden = any(part.startswith(("_", ".")) for part in key.split("/"))
-    return key.endswith(".parquet") and not hidden
+    return key.lower().endswith(".parquet") and not hidden

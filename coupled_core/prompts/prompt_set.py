@@ -11,12 +11,15 @@ import pyarrow as pa
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
 from coupled_core.id_set import IdSet
-from coupled_core.prompts.files import InputFile, list_input_files, open_parquet
+from coupled_core.prompts.columns import UnknownColumn, find_form, list_unknown_columns
+from coupled_core.prompts.files import InputFile, list_input_files, open_file
 from coupled_core.prompts.rows import RawGroup, read_raw_groups, table_raw_groups
-from coupled_core.prompts.validate import shorten, validate_group
+from coupled_core.prompts.validate import count_pairs, shorten, validate_group
 from coupled_core.records import PromptGroup, QuarantinedRow
 
 MAX_LISTED_ROWS = 20
+MAX_PAIRS = 100_000_000
+"""Planning keeps 16 bytes a pair in memory, and no machine makes so many in a year."""
 IN_MEMORY = "<groups>"
 """Stands for the file of a prompt set that is in none."""
 
@@ -29,6 +32,13 @@ class PromptFileSummary:
     etag: str
     """SHA-256 of a local file, the server's tag on S3."""
     num_rows: int
+    unknown_columns: tuple[UnknownColumn, ...] = ()
+    """Columns that are only carried through."""
+
+
+def unknown_columns_of(files: Iterable[PromptFileSummary]) -> tuple[UnknownColumn, ...]:
+    """Return the columns that are only carried through, of all files, each once."""
+    return tuple(dict.fromkeys(column for file in files for column in file.unknown_columns))
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ def read_prompt_set(config: PromptSetConfig) -> Iterator[PromptGroup | Quarantin
             rows that the config does not quarantine. The rows come up while reading: run
             `check_prompt_set` first to have them before any work is done.
     """
-    files = list_input_files(config.uri)
+    files = _list_files(config)
     names = [file.name for file in files]
     yield from _records(read_raw_groups(files), names, config)
 
@@ -73,7 +83,8 @@ def take_prompt_set(groups: Iterable[Mapping[str, Any]], config: PromptSetConfig
     items = tuple(_records(table_raw_groups(table, IN_MEMORY), [IN_MEMORY], config))
     content = json.dumps(table.to_pylist(), sort_keys=True, default=str)
     etag = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-    return GivenPrompts(PromptFileSummary(IN_MEMORY, etag, table.num_rows), items)
+    unknown = _find_unknown(IN_MEMORY, table.schema)
+    return GivenPrompts(PromptFileSummary(IN_MEMORY, etag, table.num_rows, unknown), items)
 
 
 def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
@@ -96,9 +107,13 @@ def describe_files(config: PromptSetConfig) -> tuple[PromptFileSummary, ...]:
     """Return the files of a prompt set without reading their rows.
 
     Raises:
-        PromptSetError: nothing is there, or a file is not Parquet.
+        PromptSetError: nothing is there, a file is not Parquet, or has wrong columns.
     """
-    return tuple(_summarise(file) for file in list_input_files(config.uri))
+    return tuple(_summarise(file) for file in _list_files(config))
+
+
+def _list_files(config: PromptSetConfig) -> list[InputFile]:
+    return [file for uri in config.uris for file in list_input_files(uri)]
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -119,9 +134,18 @@ def _records(
     raws: Iterable[RawGroup], file_names: Sequence[str], config: PromptSetConfig
 ) -> Iterator[PromptGroup | QuarantinedRow]:
     records = _judge(raws, file_names, config)
+    num_pairs = 0
     for record in records:
         if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
             raise _bad_rows_error(record, records)
+        if isinstance(record, PromptGroup):
+            num_pairs += count_pairs(record.prompts, record.num_seeds)
+        if num_pairs > MAX_PAIRS:
+            raise PromptSetError(
+                f"the prompt set asks for more than {MAX_PAIRS:,} pairs (up to "
+                f"{record.source_file}, row {record.source_row}): cut it into several, or ask for "
+                "fewer seeds"
+            )
         yield record
 
 
@@ -192,6 +216,10 @@ def _bad_rows_error(
 
 
 def _summarise(file: InputFile) -> PromptFileSummary:
-    with open_parquet(file) as parquet:
-        num_rows = parquet.metadata.num_rows
-    return PromptFileSummary(file.name, file.read_etag(), num_rows)
+    with open_file(file) as opened:
+        num_rows, unknown = opened.num_rows, _find_unknown(file.name, opened.schema)
+    return PromptFileSummary(file.name, file.read_etag(), num_rows, unknown)
+
+
+def _find_unknown(file_name: str, schema: pa.Schema) -> tuple[UnknownColumn, ...]:
+    return list_unknown_columns(schema, find_form(file_name, schema))

@@ -3,130 +3,25 @@
 Nothing is judged here.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
-from pyarrow import types
 
 from coupled_core.errors import PromptSetError
-from coupled_core.prompts.files import InputFile, open_parquet
-
-Form = Literal["wide", "long"]
-Check = Callable[[pa.DataType], bool]
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def _is_texts(kind: pa.DataType) -> bool:
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return is_list and _is_text(kind.value_type)
-
-
-def _is_integer(kind: pa.DataType) -> bool:
-    return bool(types.is_integer(kind))
-
-
-def _is_instructions(kind: pa.DataType) -> bool:
-    if not (types.is_list(kind) or types.is_large_list(kind)):
-        return False
-    entry = kind.value_type
-    if not types.is_struct(entry) or {field.name for field in entry} != {
-        "from",
-        "to",
-        "instruction",
-    }:
-        return False
-    are_numbers = _is_integer(entry.field("from").type) and _is_integer(entry.field("to").type)
-    return are_numbers and _is_text(entry.field("instruction").type)
-
-
-_TEXT: tuple[str, Check] = ("string", _is_text)
-_TEXTS: tuple[str, Check] = ("list<string>", _is_texts)
-_INTEGER: tuple[str, Check] = ("integer", _is_integer)
-
-_INSTRUCTIONS: tuple[str, Check] = (
-    "list<struct<from: integer, to: integer, instruction: string>>",
-    _is_instructions,
+from coupled_core.prompts.columns import (
+    INSTRUCTIONS,
+    INTEGERS,
+    SETTINGS,
+    Form,
+    find_form,
+    known_columns,
 )
-
-SETTINGS = ("seed", "num_seeds", "width", "height", "variation_kind", "background_prompt")
-"""Optional columns that hold one value a group."""
-INSTRUCTIONS = {
-    "edit_instruction": _TEXT,
-    "inverse_instruction": _TEXT,
-    "edit_instructions": _INSTRUCTIONS,
-}
-"""Optional columns of a group; with a row a prompt it is enough that one row has them."""
-_OPTIONAL = {
-    **dict(zip(SETTINGS, (*[_INTEGER] * 4, _TEXT, _TEXT), strict=True)),
-    **INSTRUCTIONS,
-}
-_REQUIRED: dict[Form, dict[str, tuple[str, Check]]] = {
-    "wide": {"group_id": _TEXT, "prompts": _TEXTS},
-    "long": {"group_id": _TEXT, "prompt": _TEXT},
-}
-_PER_PROMPT: dict[Form, dict[str, tuple[str, Check]]] = {
-    "wide": {"entity_prompts": _TEXTS},
-    "long": {"entity_prompt": _TEXT},
-}
-_PROMPTS: dict[Form, str] = {"wide": "prompts", "long": "prompt"}
-_OF_OTHER_FORM: dict[Form, dict[str, str]] = {
-    "wide": {"prompt": "prompts", "entity_prompt": "entity_prompts"},
-    "long": {"entity_prompts": "entity_prompt"},
-}
-"""Columns that would be ignored in a form, and what they are called there."""
-
-
-def known_columns(form: Form) -> frozenset[str]:
-    """Return the columns that mean something to us; the others are carried through."""
-    return frozenset(_REQUIRED[form]) | frozenset(_OPTIONAL) | frozenset(_PER_PROMPT[form])
-
-
-def find_form(file_name: str, schema: pa.Schema) -> Form:
-    """Check the columns of one file and say which form it is in.
-
-    Raises:
-        PromptSetError: a column is missing, stands there twice, or has the wrong type.
-    """
-    form: Form = "long" if "prompt" in schema.names and "prompts" not in schema.names else "wide"
-    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
-    if repeated:
-        raise PromptSetError(f"{file_name}: column {repeated[0]!r} stands there more than once")
-    for name in _REQUIRED[form]:
-        if name not in schema.names:
-            found = ", ".join(schema.names) or "none"
-            raise PromptSetError(
-                f"{file_name}: column {name!r} is missing, found {found}; expected group_id and "
-                "prompts (a row a group), or group_id and prompt (a row a prompt)"
-            )
-    for name, right in _OF_OTHER_FORM[form].items():
-        if name in schema.names:
-            raise PromptSetError(
-                f"{file_name}: column {name!r} means nothing beside {_PROMPTS[form]!r} "
-                f"and would be ignored: call it {right!r}, or leave it out"
-            )
-    for name, (expected, is_right) in {**_REQUIRED[form], **_OPTIONAL, **_PER_PROMPT[form]}.items():
-        if name in schema.names:
-            _check_type(file_name, schema.field(name), expected, is_right, name in _REQUIRED[form])
-    return form
-
-
-def _check_type(
-    file_name: str, field: pa.Field, expected: str, is_right: Check, is_required: bool
-) -> None:
-    all_null = types.is_null(field.type) and not is_required
-    if not all_null and not is_right(field.type):
-        raise PromptSetError(
-            f"{file_name}: column {field.name!r} has type {field.type}, expected {expected}"
-        )
-
+from coupled_core.prompts.files import InputFile, open_file
 
 _BATCH_ROWS = 1024
 
@@ -181,8 +76,8 @@ def _common_form(files: Sequence[InputFile]) -> Form:
     """Look at every schema before the first row: a wrong last file should not cost hours."""
     forms: list[Form] = []
     for file in files:
-        with open_parquet(file) as parquet:
-            forms.append(find_form(file.name, parquet.schema_arrow))
+        with open_file(file) as opened:
+            forms.append(find_form(file.name, opened.schema))
         if forms[-1] != forms[0]:
             raise PromptSetError(
                 f"{file.name} is in {forms[-1]} form (column "
@@ -193,9 +88,9 @@ def _common_form(files: Sequence[InputFile]) -> Form:
 
 
 def _read_rows(file: InputFile, file_index: int, form: Form) -> Iterator[RawGroup]:
-    with open_parquet(file) as parquet:
+    with open_file(file) as opened:
         first_row = 0
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
+        for batch in opened.iter_batches(_BATCH_ROWS):
             yield from _raw_rows(batch, file.name, file_index, first_row, form)
             first_row += batch.num_rows
 
@@ -206,8 +101,46 @@ def _raw_rows(
     known = known_columns(form)
     for row_number, (row, problems) in enumerate(_decode(batch), start=first_row):
         values = {name: value for name, value in row.items() if name in known}
-        extra = {name: value for name, value in row.items() if name not in known}
+        problems += tuple(_settle_integers(values))
+        extra = {name: _to_json(value) for name, value in row.items() if name not in known}
         yield RawGroup(file_name, file_index, row_number, values, extra, problems)
+
+
+_MAX_EXACT_DOUBLE = 2**53
+
+
+def _settle_integers(values: dict[str, Any]) -> Iterator[str]:
+    """Put integers in the place of whole doubles, and None in that of NaN; yield what is neither.
+
+    A double holds no integer above 2^53 for certain: the one in the file may not be the one meant.
+    """
+    for name in INTEGERS:
+        value = values.get(name)
+        if not isinstance(value, float | Decimal):
+            continue
+        values[name] = None
+        if math.isnan(value):
+            continue
+        if not math.isfinite(value) or value != int(value):
+            yield f"column {name}: got {value}, expected a whole number"
+        elif isinstance(value, float) and abs(value) > _MAX_EXACT_DOUBLE:
+            yield (
+                f"column {name}: got {value:.0f} as a double, which cannot hold it exactly; "
+                "expected a column of integers"
+            )
+        else:
+            values[name] = int(value)
+
+
+def _to_json(value: Any) -> Any:
+    """Return a carried value without numbers that JSON does not have: NaN is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    if isinstance(value, Mapping):
+        return {name: _to_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(each) for each in value]
+    return value
 
 
 def _decode(batch: pa.RecordBatch) -> list[tuple[dict[str, Any], tuple[str, ...]]]:

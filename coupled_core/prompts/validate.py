@@ -1,23 +1,34 @@
 """Turn a raw row into a group, or say everything that is wrong with it."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unicodedata import category
 
+from coupled_core.config import MAX_SIDE_PX
+from coupled_core.prompts.columns import INSTRUCTIONS
 from coupled_core.prompts.given_splits import (
     find_instruction_problems,
     find_split_problems,
     read_instructions,
 )
-from coupled_core.prompts.rows import INSTRUCTIONS, RawGroup
+from coupled_core.prompts.rows import RawGroup
 from coupled_core.records import PromptGroup
 
 VARIATION_KINDS = ("entity_swap", "pose", "position", "appearance")
 MAX_GROUP_ID_CHARS = 256
 SIZE_STEP_PX = 16  # the VAE shrinks by 8 and the transformer packs 2 x 2
+MAX_PROMPTS = 100
+MAX_NUM_SEEDS = 10_000
+MAX_PAIRS_A_GROUP = 100_000
+"""Ids of all pairs of a group are in memory at once."""
 _SHOWN_CHARS = 60
 _LINE_BREAKS_AND_TABS = "\n\r\t"
 _MAX_SEED = 2**63 - 1
+_INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"}
+"""Kinds of characters that show nothing where they stand alone."""
+_BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and symbols to Unicode, and blank in every font."""
 
 
 def validate_group(
@@ -86,7 +97,7 @@ def _text_problem(column: str, value: Any, max_chars: int) -> Iterator[str]:
         yield f"column {column}: got null, expected text"
         return
     control = next((c for c in value if _is_control(c)), None)
-    if not value.strip():
+    if not _has_visible(value):
         yield f"column {column}: got {shorten(value)}, expected text that is not blank"
     elif len(value) > max_chars:
         yield (
@@ -100,6 +111,19 @@ def _text_problem(column: str, value: Any, max_chars: int) -> Iterator[str]:
         )
 
 
+def _has_visible(text: str) -> bool:
+    return any(not _is_invisible(character) for character in text)
+
+
+def _is_invisible(character: str) -> bool:
+    return category(character) in _INVISIBLE or character in _BLANK_LETTERS
+
+
+def _read_by_eye(text: str) -> str:
+    """Return a text without what makes no difference to a reader: blanks and hidden characters."""
+    return " ".join("".join(c for c in text if category(c) != "Cf").split())
+
+
 def _is_control(character: str) -> bool:
     return category(character) == "Cc" and character not in _LINE_BREAKS_AND_TABS
 
@@ -108,10 +132,13 @@ def _prompts_problems(prompts: list[Any] | None, max_chars: int) -> Iterator[str
     if prompts is None or len(prompts) < 2:
         yield f"column prompts: got {shorten(prompts)}, expected at least 2 prompts"
         return
+    if len(prompts) > MAX_PROMPTS:
+        yield f"column prompts: got {len(prompts)} prompts, expected at most {MAX_PROMPTS}"
+        return
     first_at: dict[str, int] = {}
     for index, prompt in enumerate(prompts):
         yield from _text_problem(f"prompts[{index}]", prompt, max_chars)
-        same = " ".join(prompt.split()) if prompt else ""
+        same = _read_by_eye(prompt) if prompt else ""
         if same and first_at.setdefault(same, index) != index:
             yield (
                 f"column prompts[{index}]: got {shorten(prompt)}, the same as prompts"
@@ -144,12 +171,28 @@ def _kind_problem(kind: str | None) -> Iterator[str]:
 
 
 def _number_problems(values: dict[str, Any]) -> Iterator[str]:
-    seed, num_seeds = values.get("seed"), values.get("num_seeds")
+    seed, num_seeds, prompts = values.get("seed"), values.get("num_seeds"), values["prompts"] or ()
     if seed is not None and not 0 <= seed <= _MAX_SEED:
         yield f"column seed: got {seed}, expected 0 to {_MAX_SEED}"
+    elif seed is not None and seed + (num_seeds or 1) - 1 > _MAX_SEED:
+        yield f"column seed: got {seed} for {num_seeds} seeds, expected the last within {_MAX_SEED}"
     if num_seeds is not None and num_seeds < 1:
         yield f"column num_seeds: got {num_seeds}, expected 1 or more"
+    elif num_seeds is not None and num_seeds > MAX_NUM_SEEDS:
+        yield f"column num_seeds: got {num_seeds}, expected at most {MAX_NUM_SEEDS}"
+    elif (num_pairs := count_pairs(prompts, num_seeds or 1)) > MAX_PAIRS_A_GROUP:
+        yield (
+            f"column num_seeds: got {num_seeds or 1}, which makes {num_pairs} pairs of the group's "
+            f"prompts, expected at most {MAX_PAIRS_A_GROUP} pairs"
+        )
     for column in ("width", "height"):
         size = values.get(column)
         if size is not None and (size <= 0 or size % SIZE_STEP_PX):
             yield f"column {column}: got {size}, expected a positive multiple of {SIZE_STEP_PX}"
+        elif size is not None and size > MAX_SIDE_PX:
+            yield f"column {column}: got {size}, expected at most {MAX_SIDE_PX}"
+
+
+def count_pairs(prompts: Sequence[object], num_seeds: int) -> int:
+    """Return how many pairs a group asks for."""
+    return num_seeds * math.comb(len(prompts), 2)

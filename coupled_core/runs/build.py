@@ -3,6 +3,7 @@
 The Prefect flow does the same with a task for each step; both share what stands here.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.generation.provenance import choose_device
 from coupled_core.progress import current_progress
+from coupled_core.prompts.columns import describe_unknown
 from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
 from coupled_core.records import PromptGroup
 from coupled_core.runs.facts import describe_inputs, describe_run
@@ -57,6 +59,8 @@ def build_dataset(
     given = take_prompt_set(groups, config.prompts)
     splitter_for(config.split)  # says now that a key is missing
     run = plan_run(config, generation_of(config.generation), given=given)
+    if unknown := describe_unknown(given.file.unknown_columns):
+        warnings.warn(unknown, stacklevel=2)
     prepare_splits(config, run)
     progress = current_progress()
     progress.begin("shards", len(run.open_shards))

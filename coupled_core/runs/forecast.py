@@ -14,7 +14,7 @@ from coupled_core.records import PromptGroup, Rejection
 from coupled_core.runs.plan import RunPlan, name_requests, plan_run
 from coupled_core.runs.planned import PlannedGroup
 from coupled_core.splitting.llm.answers import answered_id, list_answered
-from coupled_core.splitting.llm.client import open_client
+from coupled_core.splitting.llm.client import has_key, open_client
 from coupled_core.splitting.llm.estimate import (
     GroupSample,
     Scale,
@@ -24,7 +24,7 @@ from coupled_core.splitting.llm.estimate import (
 )
 from coupled_core.splitting.llm.spending import cost_usd, price_of
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.splitting.splitter import choose_splitter, is_given, settle_split
+from coupled_core.splitting.splitter import is_given, settle_split
 from coupled_core.storage.store import ObjectStore, open_store
 
 _TRIED_OFFLINE = 500
@@ -236,7 +236,7 @@ def _open_counter(config: RunConfig, num_counted: int | None) -> SplitCounter:
     split = config.split
     if split.splitter != "anthropic" or split.cache_uri is None:
         return SplitCounter(split, IdSet(), GroupSample(0))
-    by_default = _COUNTED_BY_DEFAULT if choose_splitter(SplitConfig()) == "anthropic" else 0
+    by_default = _COUNTED_BY_DEFAULT if has_key() else 0
     return SplitCounter(
         split,
         list_answered(open_store(split.cache_uri)) or IdSet(),

@@ -17,6 +17,7 @@ _WITHOUT_EFFECT_ON_ROWS = {
         "max_requests_per_minute",
         "cache_uri",
         "max_llm_usd",
+        "no_cap",
         "prices",
     },
     "generation": {"device", "offload", "batch_size"},

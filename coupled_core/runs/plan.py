@@ -294,7 +294,7 @@ def _read_unchanged(config: RunConfig, inputs: Sequence[PromptFileSummary]) -> I
     yield from read_prompt_set(config.prompts)
     if [file.etag for file in describe_files(config.prompts)] != [file.etag for file in inputs]:
         raise PromptSetError(
-            f"prompt set {config.prompts.uri} changed while it was read: start the run again"
+            f"prompt set {config.prompts.label} changed while it was read: start the run again"
         )
 
 

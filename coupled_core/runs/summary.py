@@ -9,6 +9,7 @@ from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.errors import CoupledError
+from coupled_core.prompts.prompt_set import unknown_columns_of
 from coupled_core.records import RejectReason
 from coupled_core.splitting.splitter import account_of, describe_splitter, spent_usd
 from coupled_core.storage.store import ObjectStore, open_store
@@ -57,6 +58,8 @@ class RunSummary:
     """Where a picture of the pairs lies."""
     report: str | None = None
     """Where a page about the snapshot lies."""
+    unknown_columns: tuple[str, ...] = ()
+    """Columns of the prompt set that are only carried through, with what was perhaps meant."""
     survival: Mapping[str, Any] | None = None
     """Pairs kept as a function of each threshold, by its name."""
 
@@ -122,6 +125,7 @@ def summarise_run(
         manifest_parts=tuple(p.key for p in current.parts_of("manifest")) if current else (),
         attempts=_count_attempts(config.selection.attempts, funnel),
         not_made=not_made,
+        unknown_columns=tuple(map(str, unknown_columns_of(plan.inputs))),
     )
 
 

@@ -1,6 +1,5 @@
 """What a splitter is, and which one a run uses."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -91,10 +90,11 @@ class GivenFirstSplitter:
 
 
 def choose_splitter(config: SplitConfig) -> str:
-    """Return the splitter that "auto" means here: the API's where its key is set."""
-    if config.splitter == "auto":
-        return "anthropic" if os.environ.get("ANTHROPIC_API_KEY") else "offline"
-    return config.splitter
+    """Return the splitter that "auto" means: the rules, whatever the environment holds.
+
+    Nothing is sent away or paid because a key happens to be exported.
+    """
+    return "offline" if config.splitter == "auto" else config.splitter
 
 
 def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
@@ -106,7 +106,8 @@ def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
             its cost, what others paid for is free. None: an account of this object's own.
 
     Raises:
-        ConfigError: the API's splitter is asked for and its key is not set, or its price unknown.
+        ConfigError: the API's splitter is asked for without a key, without a cap on spending, or
+            for a model of unknown price.
     """
     name = choose_splitter(config)
     if name == "offline":
@@ -199,7 +200,7 @@ def describe_splitter(asked: SplitConfig, settled: SplitConfig) -> str:
         return f"{settled.model} (answers in {settled.cache_uri})"
     if settled.splitter != "offline":
         return settled.splitter
-    why = " (ANTHROPIC_API_KEY is not set)" if asked.splitter == "auto" else ""
+    why = " (a language model only with --splitter anthropic)" if asked.splitter == "auto" else ""
     return f"offline rules{why}"
 
 

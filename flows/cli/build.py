@@ -56,6 +56,9 @@ def render(summary: "RunSummary", wall_seconds: float) -> str:
     pictures = {"contact sheet": summary.contact_sheet, "report": summary.report}
     lines += [f"{name:<15}{place}" for name, place in pictures.items() if place]
     lines += [f"{name:<15}could not be made: {why}" for name, why in summary.not_made.items()]
+    if summary.unknown_columns:
+        names = ", ".join(summary.unknown_columns)
+        lines += [f"only carried   {names}: columns without a meaning here"]
     lines += _describe_attempts(summary.attempts)
     lines += [f"split by       {summary.splitter}"]
     if summary.llm_spent_usd:

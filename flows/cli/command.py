@@ -217,8 +217,8 @@ def _options_of(setting: Setting, offer: Offer) -> Iterator[inspect.Parameter]:
         rich_help_panel=setting.panel,
     )
     # Values stay text here: one place judges what options, environment and file say.
-    kind = Annotated[bool | None, shown] if setting.is_flag else Annotated[str | None, shown]
-    yield _parameter(_name(setting), kind)
+    kind = bool if setting.is_flag else list[str] if setting.takes_several else str
+    yield _parameter(_name(setting), Annotated[kind | None, shown])
     if setting.is_flag:
         # Shown beside the other it would take half of the page's width.
         hidden = option("", setting.off_name, hidden=True)

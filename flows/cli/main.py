@@ -31,7 +31,8 @@ _COMMANDS: dict[str, tuple[Command, ...]] = {
 _ENVIRONMENT = (
     "[bold]Environment[/]: PREFECT_API_URL names a running Prefect server (else a temporary one is "
     "started); AWS_PROFILE, AWS_ENDPOINT_URL and the rest of boto3's chain reach s3:// locations; "
-    "ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) let a language model split prompts; "
+    "ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL) let a language model split prompts, "
+    "which happens only with --splitter anthropic; "
     "HF_TOKEN and HF_HOME serve gated models and their cache."
 )
 _EXAMPLES = """[bold]Examples[/]

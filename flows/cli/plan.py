@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from coupled_core.config import RunConfig
+from coupled_core.config import PromptSetConfig, RunConfig
 from flows.cli.command import argument, command, option
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
@@ -18,19 +18,29 @@ _WIDTH = 16
 @command(examples="coupled validate prompts.parquet")
 def validate(
     terminal: Terminal,
-    config: Annotated[RunConfig, Offer(only=("prompts",))],
-    prompts: Annotated[str | None, argument("PROMPTS", "The same as --prompts.")] = None,
+    config: Annotated[RunConfig, Offer(only=("prompts",), without=("prompts.uri",))],
+    prompts: Annotated[list[str] | None, argument("PROMPTS", "As --prompts.")] = None,
+    more: Annotated[
+        list[str] | None,
+        option("Prompt set, as in `coupled build`; several add up.", "--prompts", metavar="<str>"),
+    ] = None,
 ) -> None:
     """Check a prompt set and say what is in it; unusable rows are named by file, row and value."""
-    from coupled_core.prompts.prompt_set import check_prompt_set
+    from coupled_core.prompts.columns import describe_unknown
+    from coupled_core.prompts.prompt_set import check_prompt_set, unknown_columns_of
 
-    where = config.prompts.model_copy(update={"uri": prompts or config.prompts.uri})
+    where = config.prompts
+    if given := [*(prompts or ()), *(more or ())]:
+        where = PromptSetConfig.model_validate({**where.model_dump(), "uri": given})
     summary = check_prompt_set(where)
     text = (
-        f"{where.uri}: {summary.num_groups} groups, {summary.num_prompts} prompts, "
+        f"{where.label}: {summary.num_groups} groups, {summary.num_prompts} prompts, "
         f"{summary.num_quarantined} unusable rows, {len(summary.files)} files"
     )
-    terminal.answer(text, asdict(summary))
+    unknown = unknown_columns_of(summary.files)
+    lines = [text, describe_unknown(unknown)] if unknown else [text]
+    document = {**asdict(summary), "unknown_columns": [asdict(column) for column in unknown]}
+    terminal.answer("\n".join(lines), document)
 
 
 @command(
@@ -67,6 +77,8 @@ def plan(
 
 def render(config: RunConfig, forecast: "Forecast") -> str:
     """Return a forecast as text."""
+    from coupled_core.prompts.columns import describe_unknown
+    from coupled_core.prompts.prompt_set import unknown_columns_of
     from coupled_core.splitting.splitter import describe_splitter, settle_split
 
     run, splits = forecast.run, forecast.splits
@@ -86,6 +98,8 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
                    f"{run.generation.width} x {run.generation.height} pixels"),
         ("generation", _describe_time(forecast)),
     ]  # fmt: skip
+    if unknown := unknown_columns_of(run.inputs):
+        lines.append(("warning", describe_unknown(unknown)))
     if not run.shards:
         lines.append(("", "nothing to do: the dataset holds every pair"))
     return "\n".join(f"{name:<{_WIDTH}}{text}" for name, text in lines)
@@ -93,11 +107,14 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
 
 def to_json(config: RunConfig, forecast: "Forecast") -> dict[str, Any]:
     """Return a forecast as plain values."""
+    from coupled_core.prompts.prompt_set import unknown_columns_of
+
     run, splits = forecast.run, forecast.splits
     return {
         "run_id": run.run_id,
         "dataset": config.output.uri,
         "inputs": [asdict(file) for file in run.inputs],
+        "unknown_columns": [asdict(column) for column in unknown_columns_of(run.inputs)],
         "groups": run.num_groups,
         "groups_done": forecast.groups_done,
         "rows_quarantined": run.num_quarantined,
@@ -145,6 +162,8 @@ def _describe_splits(config: RunConfig, splits: "SplitForecast") -> Iterator[tup
     yield "price", f"{_write_usd(splits.usd_batch)} batched, {_write_usd(splits.usd_online)} online"
     if config.split.max_llm_usd is not None:
         yield "cap", _describe_cap(config.split.max_llm_usd, config, splits)
+    elif not config.split.no_cap:
+        yield "cap", "none: a build needs --max-llm-usd, or --no-cap"
 
 
 def _describe_tokens(splits: "SplitForecast") -> str:

@@ -29,7 +29,11 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "compare.output": ("--output", "-o"),
 }
 """Options whose names are not simply the field's."""
-_OFF = {"split.refresh": "--no-refresh-split", "duplicates.drop": "--keep-duplicates"}
+_OFF = {
+    "split.refresh": "--no-refresh-split",
+    "split.no_cap": "--require-cap",
+    "duplicates.drop": "--keep-duplicates",
+}
 """Options that turn a flag off, and are not called --no-NAME."""
 
 OF_DATASETS = ("selection", "content_filter", "duplicates", "output")
@@ -72,6 +76,12 @@ class Setting:
     def is_flag(self) -> bool:
         """Whether its option takes no value."""
         return self.field.annotation is bool
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether its option may be given more than once, and all values count."""
+        kinds = get_args(self.field.annotation)
+        return str in kinds and any(get_origin(kind) is tuple for kind in kinds)
 
     @property
     def option_names(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ _OF_ONE_COMMAND = ("optimize", "compare")
 """Sections that only the command of that name reads; the others pass over them."""
 
 Model = TypeVar("Model", bound=BaseModel)
+Option = str | bool | list[str] | None
 Place = tuple[str, ...]
 Given = tuple[Place, Any, str]
 """Section and name of a setting, its value, and where it was given, in words."""
@@ -29,7 +30,7 @@ Given = tuple[Place, Any, str]
 
 def read_settings(
     model: type[Model],
-    options: Mapping[str, str | bool | None],
+    options: Mapping[str, Option],
     offer: Offer,
     file: Path | None = None,
 ) -> Model:
@@ -97,11 +98,11 @@ def _find_place(model: type[BaseModel], key: Place, section: str) -> Place | Non
 
 
 def _read_options(
-    model: type[BaseModel], options: Mapping[str, str | bool | None], section: str
+    model: type[BaseModel], options: Mapping[str, Option], section: str
 ) -> Iterator[Given]:
     for setting in list_settings(model, section):
         value = options.get(setting.key)
-        if value is not None:
+        if value is not None and value != []:
             name = setting.off_name if value is False else setting.option_names[0]
             yield tuple(setting.key.split(".")), value, name
 

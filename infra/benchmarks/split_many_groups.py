@@ -110,7 +110,10 @@ def _split(arguments: argparse.Namespace) -> None:
     from coupled_core.splitting.llm.splitter import LlmSplitter
 
     config = SplitConfig(
-        transport="batch", batch_size=arguments.batch_size, cache_uri=arguments.cache
+        transport="batch",
+        batch_size=arguments.batch_size,
+        cache_uri=arguments.cache,
+        no_cap=True,
     )
     splitter = LlmSplitter(config, account="benchmark")
     started = time.monotonic()

@@ -22,6 +22,11 @@ def with_server(coupled: Coupled, server: RunningServer) -> Coupled:
     return Coupled(coupled.folder, {**coupled.environment, **server.environment, **home})
 
 
+def build_with_model(*more: str) -> list[str]:
+    """Return the small build with splits by the model."""
+    return build_arguments("--splitter", "anthropic", *more)
+
+
 def read_prefect(url: str) -> str:
     """Return all that Prefect's server knows: parameters, inputs, states with results, logs."""
     documents = []
@@ -49,7 +54,8 @@ def test_a_build_pays_once_says_what_it_cost_and_never_shows_the_key(
 ) -> None:
     server = start_messages_server()
     command = with_server(coupled, server)
-    arguments = build_arguments("--split-transport", transport, "--json", "--verbose", "--debug")
+    options = ("--no-cap", "--json", "--verbose", "--debug")
+    arguments = build_with_model("--split-transport", transport, *options)
     code, output, errors = command.run(*arguments)
     assert code == 0, errors
     rows, summary = read_rows(coupled.folder / "pairs"), json.loads(output)
@@ -80,12 +86,12 @@ def test_a_build_stops_at_the_cap_and_goes_on_with_a_higher_one(
 ) -> None:
     server = start_messages_server()
     command = with_server(coupled, server)
-    code, output, errors = command.run(*build_arguments("--max-llm-usd", "0.0009"))
+    code, output, errors = command.run(*build_with_model("--max-llm-usd", "0.0009"))
     assert code == 6, errors
     assert "stopped at the cap of 0.0009 USD" in errors
     assert API_KEY not in output + errors
     num_paid = server.counters()["paid"]["online"]
-    code, _, errors = command.run(*build_arguments("--max-llm-usd", "1"))
+    code, _, errors = command.run(*build_with_model("--max-llm-usd", "1"))
     assert code == 0, errors
     assert 0 < num_paid < server.counters()["paid"]["online"] == 4
 
@@ -96,7 +102,7 @@ def test_a_model_without_a_price_is_named_before_anything_is_asked(
 ) -> None:
     server = start_messages_server()
     code, output, errors = with_server(coupled, server).run(
-        *build_arguments("--split-model", "mystery")
+        *build_with_model("--split-model", "mystery", "--max-llm-usd", "1")
     )
     assert code == 2
     assert "split.prices has no price for the model 'mystery'" in errors

@@ -77,7 +77,6 @@ class CompareSettings(Settings, title="Comparison"):
         """The command line that does the same, where no file of settings was read."""
         generation, scoring = self.run.generation, self.run.scoring
         options = {
-            "prompts": self.run.prompts.uri,
             "methods": ",".join(self.methods),
             "num-groups": self.num_groups,
             "train-prompts": self.train_prompts,
@@ -97,6 +96,8 @@ class CompareSettings(Settings, title="Comparison"):
         }
         words = ["coupled", "compare", *["--trade-off"] * self.trade_off]
         words += ["--ablations"] * self.ablations
+        for uri in self.run.prompts.uris:
+            words += ["--prompts", uri]
         for name, value in options.items():
             words += [f"--{name}", str(value)] if value is not None else []
         return shlex.join(words)

@@ -17,7 +17,7 @@ from coupled_core.splitting.splitter import build_splitter
 _logger = logging.getLogger(__name__)
 
 
-def build_samples(prompts_uri: str, config: RunConfig) -> list[Sample]:
+def build_samples(prompts_uri: str | tuple[str, ...], config: RunConfig) -> list[Sample]:
     """Read and split a prompt set; groups that cannot be split are logged and left out.
 
     Args:
@@ -44,8 +44,8 @@ def build_samples(prompts_uri: str, config: RunConfig) -> list[Sample]:
             _logger.warning("group %s is left out: %s", group.group_id, outcome.message)
     if not samples:
         raise PromptSetError(
-            f"{prompts_uri}: none of its {len(groups)} groups could be split, so there is nothing "
-            "to evaluate on"
+            f"{prompts.label}: none of its {len(groups)} groups could be split, so there is "
+            "nothing to evaluate on"
         )
     return samples
 

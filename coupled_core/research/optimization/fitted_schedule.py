@@ -87,7 +87,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "workers": True,
     "run": {
         "output": True,
-        "split": {"prices"},
+        "split": {"prices", "no_cap"},
         "generation": {"device", "offload", "batch_size", "schedule", "coupling_mode"},
     },
 }

@@ -117,12 +117,13 @@ def choose_samples(settings: OptimizeSettings) -> tuple[list[Sample], list[Sampl
             train, validation = take_groups(train, wanted[0]), take_groups(validation, wanted[1])
         except ConfigError as error:
             raise ConfigError(
-                f"{settings.num_groups} groups of {run.prompts.uri}, half of them for validation: "
-                f"{error} (sides are fixed by a hash of the group's id); ask for fewer groups"
+                f"{settings.num_groups} groups of {run.prompts.label}, half of them for "
+                f"validation: {error} (sides are fixed by a hash of the group's id); ask for "
+                "fewer groups"
             ) from error
     if not train or not validation:
         raise ConfigError(
-            f"{run.prompts.uri} has {len(train)} samples for training and {len(validation)} for "
+            f"{run.prompts.label} has {len(train)} samples for training and {len(validation)} for "
             "validation; both need some: add groups"
         )
     return train, validation

@@ -32,13 +32,18 @@ class InvalidRequestError(Exception):
     """The API does not take this one request, however often it is sent; nothing was paid."""
 
 
+def has_key() -> bool:
+    """Say whether the environment holds a key."""
+    return bool(os.environ.get(_KEY))
+
+
 def check_key() -> None:
     """Refuse to begin without a key.
 
     Raises:
         ConfigError: there is none in the environment.
     """
-    if not os.environ.get(_KEY):
+    if not has_key():
         raise ConfigError(
             f"--splitter anthropic needs an API key: set {_KEY}, or use --splitter offline"
         )

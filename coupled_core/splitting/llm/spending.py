@@ -23,6 +23,23 @@ from coupled_core.storage.store import ObjectStore
 _MILLION = 1_000_000
 
 
+def check_cap(config: SplitConfig) -> None:
+    """Refuse to begin where nobody said how much may be spent.
+
+    Raises:
+        ConfigError: there is neither a cap nor a word that there shall be none, or both.
+    """
+    if config.max_llm_usd is None and not config.no_cap:
+        raise ConfigError(
+            "a language model costs money, and no limit is set: say --max-llm-usd USD "
+            "(`coupled plan` estimates the price), or --no-cap"
+        )
+    if config.max_llm_usd is not None and config.no_cap:
+        raise ConfigError(
+            f"max_llm_usd is {config.max_llm_usd:g} and no_cap is set, too: leave one of them out"
+        )
+
+
 def price_of(config: SplitConfig) -> ModelPrice:
     """Return the price of the configured model.
 

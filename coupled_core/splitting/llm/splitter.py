@@ -14,7 +14,7 @@ from coupled_core.splitting.llm.client import check_key
 from coupled_core.splitting.llm.dialogue import Dialogue, OnSettled, Patience, Session
 from coupled_core.splitting.llm.online import OnlineTransport
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
-from coupled_core.splitting.llm.spending import price_of
+from coupled_core.splitting.llm.spending import check_cap, price_of
 from coupled_core.splitting.llm.threads import map_in_threads
 from coupled_core.storage.store import open_store
 
@@ -40,9 +40,10 @@ class LlmSplitter:
             patience: How long other processes and the API's batches are waited for.
 
         Raises:
-            ConfigError: there is no API key, or no price for the model.
+            ConfigError: there is no API key, no cap on spending, or no price for the model.
         """
         check_key()
+        check_cap(config)
         store = open_store(config.cache_uri or _DEFAULT_CACHE.expanduser())
         account, patience = account or uuid.uuid4().hex, patience or Patience()
         self.session = Session(config, store, account, price_of(config), patience)

@@ -189,7 +189,7 @@ def test_with_a_row_a_prompt_one_row_may_have_the_instruction(tmp_path: Path) ->
     [
         ({"prompt": "A crane", "entity_prompts": "crane"}, "call it 'entity_prompt'"),
         ({"prompts": PROMPTS, "entity_prompt": "crane"}, "call it 'entity_prompts'"),
-        ({"prompts": PROMPTS, "prompt": "A crane"}, "call it 'prompts'"),
+        ({"prompts": PROMPTS, "prompt": "A crane"}, "leave one of them out"),
         ({"prompts": PROMPTS, "edit_instructions": [FORTH]}, "list<struct<from: integer, to"),
     ],
 )

@@ -47,7 +47,7 @@ def test_bad_rows_are_named_by_number_and_can_be_set_aside() -> None:
         ([], "column 'group_id' is missing"),
         ([{"group_id": "g"}], "column 'prompts' is missing"),
         ([{**GOOD, "seed": "seven"}], "column 'seed' has type string, expected integer"),
-        ([GOOD, {**GOOD, "seed": 1.5}], "column 'seed' has type double, expected integer"),
+        ([GOOD, {**GOOD, "seed": 1.5}], "column seed: got 1.5, expected a whole number"),
         ([{**GOOD, "prompts": "a kite"}], "column 'prompts' has type string"),
         ([GOOD, {**GOOD, "prompts": ["a", 3]}], "column 'prompts': expected values of one type"),
         ([{**GOOD, "seed": 2**70}], "column 'seed': expected values of one type"),

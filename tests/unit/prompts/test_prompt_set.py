@@ -1,5 +1,6 @@
 """Reading prompt sets from real Parquet files: both forms, bad rows, clear refusals."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.config import PromptSetConfig
-from coupled_core.errors import PromptSetError
+from coupled_core.errors import CoupledError, PromptSetError
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
 from coupled_core.records import PromptGroup, QuarantinedRow
 
@@ -184,8 +185,26 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
             {"prompts": ["a b", "c", "a  b"]},
             "column prompts[2]: got 'a  b', the same as prompts[0]",
         ),
+        ({"prompts": ["one", "o\u200bne"]}, "the same as prompts[0]; expected prompts that differ"),
         ({"prompts": ["one", "t\x07wo"]}, "column prompts[1]: got 't\\x07wo' with the control"),
         ({"num_seeds": 0}, "column num_seeds: got 0, expected 1 or more"),
+        ({"num_seeds": 10_001}, "column num_seeds: got 10001, expected at most 10000"),
+        ({"num_seeds": 2**31 - 1}, "column num_seeds: got 2147483647, expected at most 10000"),
+        (
+            {"prompts": [f"fox {i}" for i in range(101)]},
+            "column prompts: got 101 prompts, expected at most 100",
+        ),
+        (
+            {"prompts": [f"fox {i}" for i in range(100)], "num_seeds": 21},
+            "column num_seeds: got 21, which makes 103950 pairs of the group's prompts, expected",
+        ),
+        ({"seed": 2**63 - 2, "num_seeds": 3}, "expected the last within 9223372036854775807"),
+        ({"width": 4112}, "column width: got 4112, expected at most 4096"),
+        ({"height": 2**30}, "column height: got 1073741824, expected at most 4096"),
+        ({"prompts": ["\u200b\u2060", "two"]}, "expected text that is not blank"),
+        ({"prompts": ["\ufeff \u3164", "two"]}, "expected text that is not blank"),
+        ({"prompts": ["one", "\u0301\ufe0f\u2800"]}, "expected text that is not blank"),
+        ({"group_id": "\u200d"}, "column group_id: got '\\u200d', expected text that is not blank"),
         ({"seed": -1}, "column seed: got -1, expected 0 to"),
         ({"width": 100}, "column width: got 100, expected a positive multiple of 16"),
         ({"height": -16}, "column height: got -16, expected a positive multiple of 16"),
@@ -206,6 +225,37 @@ def test_a_bad_row_is_named_by_column_value_and_expectation(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     assert message in quarantine_one(tmp_path / "set.parquet", GOOD | change).message
+
+
+def test_the_largest_that_a_machine_can_take_is_accepted(tmp_path: Path) -> None:
+    row = GOOD | {"num_seeds": 10_000, "width": 4096, "seed": 2**63 - 10_000}
+    (group,) = read(write(tmp_path / "set.parquet", [row]))
+    assert isinstance(group, PromptGroup)
+    assert (group.num_seeds, group.width) == (10_000, 4096)
+
+
+def test_a_set_of_too_many_pairs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coupled_core.prompts.prompt_set.MAX_PAIRS", 7)
+    rows = [GOOD | {"group_id": f"g{i}", "num_seeds": 4} for i in range(2)]
+    uri = write(tmp_path / "set.parquet", rows)
+    with pytest.raises(PromptSetError, match=r"asks for more than 7 pairs .*row 1"):
+        read(uri)
+
+
+@pytest.mark.parametrize("name", ["b.PARQUET", "b.Parquet"])
+def test_the_ending_of_a_name_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.parquet", [GOOD | {"group_id": "a"}])
+    write(tmp_path / name, [GOOD | {"group_id": "b"}])
+    assert [group.group_id for group in read(str(tmp_path))] == ["a", "b"]
+
+
+def test_a_path_that_no_file_can_have_is_a_named_error(tmp_path: Path) -> None:
+    (tmp_path / "loop.parquet").symlink_to("loop.parquet")
+    for path in (f"{tmp_path}/loop.parquet", f"{tmp_path}/{'x' * 300}", f"{tmp_path}/a\0b"):
+        with pytest.raises(CoupledError):
+            read(path)
 
 
 def test_row_numbers_run_on_over_record_batches(tmp_path: Path) -> None:
@@ -274,7 +324,6 @@ def test_a_long_value_is_shortened_in_the_message(tmp_path: Path) -> None:
         ([{"group_id": 7, "prompts": ["a", "b"]}], "'group_id' has type int64, expected string"),
         ([{"group_id": "g", "prompts": "a"}], "'prompts' has type string, expected list<string>"),
         ([GOOD | {"seed": "1"}], "'seed' has type string, expected integer"),
-        ([GOOD | {"width": 64.0}], "'width' has type double, expected integer"),
         ([{"prompts": ["a", "b"]}], "column 'group_id' is missing, found prompts"),
         ([{"group_id": "g", "text": "a"}], "column 'prompts' is missing, found group_id, text"),
     ],
@@ -287,6 +336,48 @@ def test_wrong_columns_are_refused_at_once(
     with pytest.raises(PromptSetError, match=r"set.parquet") as caught:
         read(str(path), on_bad_row="quarantine")
     assert message in str(caught.value)
+
+
+def test_whole_numbers_may_come_as_doubles_with_gaps(tmp_path: Path) -> None:
+    uri = str(tmp_path / "set.parquet")
+    seeds, widths = [5.0, float("nan"), None], [64, None, 32]
+    table = {
+        "group_id": ["a", "b", "c"],
+        "prompts": [GOOD["prompts"]] * 3,
+        "seed": pa.array(seeds, pa.float64(), from_pandas=False),
+        "width": pa.array(widths, pa.decimal128(10, 0)),
+    }
+    pq.write_table(pa.table(table), uri)
+    groups = [group for group in read(uri) if isinstance(group, PromptGroup)]
+    assert [group.seed for group in groups] == [5, None, None]
+    assert [group.width for group in groups] == [64, None, 32]
+    assert all(isinstance(group.seed, int | None) for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (5.5, "column seed: got 5.5, expected a whole number"),
+        (float("inf"), "column seed: got inf, expected a whole number"),
+        (2.0**60, "column seed: got 1152921504606846976 as a double, which cannot hold it exactly"),
+    ],
+)
+def test_a_double_that_is_no_certain_integer_is_a_bad_row(
+    tmp_path: Path, value: float, message: str
+) -> None:
+    uri = write(tmp_path / "set.parquet", [GOOD | {"seed": value}], seed=pa.float64())
+    (bad,) = read(uri, on_bad_row="quarantine")
+    assert isinstance(bad, QuarantinedRow)
+    assert message in bad.message
+
+
+def test_what_is_carried_is_always_json(tmp_path: Path) -> None:
+    nan, inf = float("nan"), float("inf")
+    row = GOOD | {"score": nan, "nested": {"values": [1.0, nan, -inf]}}
+    (group,) = read(write(tmp_path / "set.parquet", [row]))
+    assert isinstance(group, PromptGroup)
+    assert group.extra == {"score": None, "nested": {"values": [1.0, None, "-inf"]}}
+    json.dumps(group.extra, allow_nan=False)
 
 
 def test_a_wrong_last_file_is_refused_before_the_first_row(tmp_path: Path) -> None:

@@ -33,6 +33,12 @@ def test_every_group_has_its_rows(built: Dataset) -> None:
     assert (rows["moon"]["status"], rows["moon"]["reject_reasons"]) == ("failed", ["split_failed"])
 
 
+def test_columns_without_a_meaning_are_named(tmp_path: Path) -> None:
+    groups = [{"group_id": "moon", "prompts": ["A red kite", "Two boats"], "Seed": 3}]
+    with pytest.warns(UserWarning, match=r"`extra`: Seed \(did you mean seed\?\)"):
+        build_dataset(groups, tmp_path, **FAST)
+
+
 def test_the_snapshot_says_that_the_groups_came_from_no_file(built: Dataset) -> None:
     [run] = built.snapshot.runs
     assert [file.uri for file in run.inputs] == [run.config["prompts"]["uri"]] == ["<groups>"]

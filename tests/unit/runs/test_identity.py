@@ -47,6 +47,7 @@ def test_a_run_keeps_its_id_when_only_where_and_how_fast_change() -> None:
     same = RunConfig.model_validate(
         {
             "prompts": {"uri": "s3://b/p"},
+            "split": {"no_cap": True},
             "generation": {"batch_size": 1, "device": "cpu", "offload": "model"},
             "output": {"uri": "s3://b/d", "single_writer": True},
         }

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from coupled_core.config import SplitConfig
+from coupled_core.config import RunConfig, SplitConfig
+from coupled_core.errors import ConfigError
 from coupled_core.records import EditInstruction, GroupSplit, PromptGroup, Rejection
-from coupled_core.splitting.splitter import build_splitter
+from coupled_core.splitting.splitter import build_splitter, settle_split
 
 OPEN = PromptGroup("open", ("A kite in a meadow", "A car in a meadow"), "set.parquet", 0)
 GIVEN = PromptGroup(
@@ -137,6 +138,25 @@ try:
 except ValueError as error:
     print(error)
 """
+
+
+def test_a_key_alone_sends_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-made-up")
+    assert build_splitter(SplitConfig()).identity.startswith("offline/")
+    assert settle_split(RunConfig()).split.splitter == "offline"
+
+
+def test_a_model_is_asked_only_under_a_cap_or_where_none_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-made-up")
+    config = SplitConfig(splitter="anthropic", cache_uri=str(tmp_path))
+    with pytest.raises(ConfigError, match=r"say --max-llm-usd USD .* or --no-cap"):
+        build_splitter(config)
+    for limit in ({"max_llm_usd": 1.0}, {"no_cap": True}):
+        assert "anthropic" in build_splitter(config.model_copy(update=limit)).identity
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        build_splitter(config.model_copy(update={"max_llm_usd": 1.0, "no_cap": True}))
 
 
 def test_a_splitter_of_another_package_works_as_the_readme_says(tmp_path: Path) -> None:

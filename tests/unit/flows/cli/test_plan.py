@@ -4,6 +4,8 @@ import inspect
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -30,8 +32,23 @@ def test_it_prints_what_a_build_would_do(run_plan, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "pairs           72: 0 in coupled-dataset already, 72 left" in result.output
     assert "shards          4 of up to 10 groups" in result.output
-    assert "offline rules (ANTHROPIC_API_KEY is not set)" in result.output
+    assert "offline rules (a language model only with --splitter anthropic)" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_in_the_environment_changes_nothing(
+    run_plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = run_plan().output
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-made-up")
+    assert run_plan().output == without
+    assert "free of charge" in without
+
+
+def test_a_missing_cap_is_pointed_out_unless_none_is_wanted(run_plan) -> None:
+    missing = "none: a build needs --max-llm-usd, or --no-cap"
+    assert missing in run_plan("--splitter", "anthropic").output
+    assert missing not in run_plan("--splitter", "anthropic", "--no-cap").output
 
 
 def test_json_has_the_prices_and_the_cap(run_plan) -> None:
@@ -47,6 +64,39 @@ def test_a_cap_below_the_estimate_is_pointed_out(run_plan) -> None:
     output = run_plan("--splitter", "anthropic", "--max-llm-usd", "0.001").output
     assert "$0.0010: below the estimate" in output
     assert "above the estimate" in run_plan("--splitter", "anthropic", "--max-llm-usd", "9").output
+
+
+def test_validate_and_plan_name_the_columns_that_mean_nothing(run_plan, tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    prompts = ["A red kite flies over a beach", "A blue balloon floats over a beach"]
+    pq.write_table(pa.table({"group_id": ["g"], "prompts": [prompts], "Seed": [7]}), path)
+    for command in ("validate", "plan"):
+        text = CliRunner().invoke(app, [command, "--prompts", str(path)])
+        assert "only carried into `extra`: Seed (did you mean seed?)" in text.output
+        found = CliRunner().invoke(app, [command, "--prompts", str(path), "--json"])
+        assert json.loads(found.stdout)["unknown_columns"] == [{"name": "Seed", "meant": "seed"}]
+
+
+def test_several_sets_add_up(run_plan, tmp_path: Path) -> None:
+    prompts = ["A red kite flies over a beach", "A blue balloon floats over a beach"]
+    for name in "abc":
+        table = pa.table({"group_id": [name], "prompts": [prompts]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    result = run_plan("--prompts", "a.parquet", "--prompts", "b.parquet", "--json")
+    assert json.loads(result.stdout)["groups"] == 2
+    both = ["validate", "a.parquet", "--prompts", "b.parquet", "--prompts", "c.parquet"]
+    assert "a.parquet, b.parquet, c.parquet: 3 groups" in CliRunner().invoke(app, both).output
+    both = ["validate", "a.parquet", "b.parquet"]
+    assert "a.parquet, b.parquet: 2 groups" in CliRunner().invoke(app, both).output
+
+
+def test_the_sets_of_a_command_take_the_place_of_those_of_the_environment(
+    run_plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUPLED_PROMPTS__URI", "miniature-train")
+    assert "miniature-train: " in CliRunner().invoke(app, ["validate"]).output
+    found = CliRunner().invoke(app, ["validate", "miniature-test"]).output
+    assert found.startswith("miniature-test: ")
 
 
 def test_a_wrong_set_is_one_line_and_exit_code_two(run_plan) -> None:

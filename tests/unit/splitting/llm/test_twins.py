@@ -41,6 +41,7 @@ def split_all_groups(environment: Mapping[str, str], folder: Path, *run: str) ->
             "transport": transport,
             "batch_size": 10,
             "max_concurrency": CONCURRENCY,
+            "no_cap": True,
         }
     )
     LlmSplitter(config, account, PATIENCE).prepare(lambda: iter(groups), len(groups))

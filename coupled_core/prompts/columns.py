@@ -1,0 +1,268 @@
+"""Columns of a prompt set: which there are, in which form, and what becomes of the others.
+
+A column is known, refused, or carried through to the manifest's `extra`. Those that are carried are
+named to the user, with the known one that was perhaps meant.
+"""
+
+import re
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+import pyarrow as pa
+from pyarrow import types
+
+from coupled_core.errors import PromptSetError
+
+Form = Literal["wide", "long"]
+Check = Callable[[pa.DataType], bool]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_texts(kind: pa.DataType) -> bool:
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return is_list and _is_text(kind.value_type)
+
+
+def _is_integer(kind: pa.DataType) -> bool:
+    return bool(types.is_integer(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    """Accept doubles, too: writers without nullable integers, such as pandas, have no others."""
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
+def _is_instructions(kind: pa.DataType) -> bool:
+    if not (types.is_list(kind) or types.is_large_list(kind)):
+        return False
+    entry = kind.value_type
+    if not types.is_struct(entry) or {field.name for field in entry} != {
+        "from",
+        "to",
+        "instruction",
+    }:
+        return False
+    are_numbers = _is_integer(entry.field("from").type) and _is_integer(entry.field("to").type)
+    return are_numbers and _is_text(entry.field("instruction").type)
+
+
+_TEXT: tuple[str, Check] = ("string", _is_text)
+_TEXTS: tuple[str, Check] = ("list<string>", _is_texts)
+_INTEGER: tuple[str, Check] = ("integer", _is_number)
+
+_INSTRUCTIONS: tuple[str, Check] = (
+    "list<struct<from: integer, to: integer, instruction: string>>",
+    _is_instructions,
+)
+
+INTEGERS = ("seed", "num_seeds", "width", "height")
+SETTINGS = (*INTEGERS, "variation_kind", "background_prompt")
+"""Optional columns that hold one value a group."""
+INSTRUCTIONS = {
+    "edit_instruction": _TEXT,
+    "inverse_instruction": _TEXT,
+    "edit_instructions": _INSTRUCTIONS,
+}
+"""Optional columns of a group; with a row a prompt it is enough that one row has them."""
+_OPTIONAL = {
+    **dict(zip(SETTINGS, (*[_INTEGER] * 4, _TEXT, _TEXT), strict=True)),
+    **INSTRUCTIONS,
+}
+_REQUIRED: dict[Form, dict[str, tuple[str, Check]]] = {
+    "wide": {"group_id": _TEXT, "prompts": _TEXTS},
+    "long": {"group_id": _TEXT, "prompt": _TEXT},
+}
+_PER_PROMPT: dict[Form, dict[str, tuple[str, Check]]] = {
+    "wide": {"entity_prompts": _TEXTS},
+    "long": {"entity_prompt": _TEXT},
+}
+_PROMPTS: dict[Form, str] = {"wide": "prompts", "long": "prompt"}
+_OF_OTHER_FORM: dict[Form, dict[str, str]] = {
+    "wide": {"prompt": "prompts", "entity_prompt": "entity_prompts"},
+    "long": {"entity_prompts": "entity_prompt"},
+}
+"""Columns that would be ignored in a form, and what they are called there."""
+
+
+_OF_THE_RUN = (
+    "base_model",
+    "coupling_mode",
+    "entity_text",
+    "guidance_scale",
+    "max_sequence_length",
+    "num_inference_steps",
+)
+"""Settings that the groups of a run share: as a column they would be ignored."""
+_ALSO_CALLED = {
+    "guidance": "guidance_scale",
+    "cfg": "guidance_scale",
+    "cfg_scale": "guidance_scale",
+    "steps": "num_inference_steps",
+    "num_steps": "num_inference_steps",
+    "inference_steps": "num_inference_steps",
+}
+_UNSUPPORTED = (
+    "negative_prompt",
+    "negative_prompts",
+    "negative_prompt_2",
+    "prompt_2",
+    "true_cfg_scale",
+    "sampler",
+    "scheduler",
+    "strength",
+    "denoising_strength",
+    "clip_skip",
+    "lora",
+    "loras",
+    "lora_scale",
+)
+"""What other pipelines take for an image, and no stage here does."""
+_NEAR = 0.8
+"""Share of letters from which on a name may be a misspelt one."""
+
+
+@dataclass(frozen=True)
+class UnknownColumn:
+    """A column that means nothing here and is carried through to the manifest."""
+
+    name: str
+    meant: str | None = None
+    """The known column that it resembles."""
+
+    def __str__(self) -> str:
+        return f"{self.name} (did you mean {self.meant}?)" if self.meant else self.name
+
+
+def known_columns(form: Form) -> frozenset[str]:
+    """Return the columns that mean something to us; the others are carried through."""
+    return frozenset(_REQUIRED[form]) | frozenset(_OPTIONAL) | frozenset(_PER_PROMPT[form])
+
+
+def list_unknown_columns(
+    schema: pa.Schema, form: Form, without: Container[str] = ()
+) -> tuple[UnknownColumn, ...]:
+    """Return the columns that are only carried through, in order, `without` some."""
+    known = known_columns(form)
+    return tuple(
+        UnknownColumn(name, _find_meant(name, known - set(schema.names)))
+        for name in schema.names
+        if name not in known and name not in without
+    )
+
+
+def describe_unknown(columns: Sequence[UnknownColumn]) -> str:
+    """Return a line about columns that are only carried through; empty: there are none."""
+    if not columns:
+        return ""
+    names = ", ".join(map(str, columns))
+    return f"columns without a meaning here, only carried into `extra`: {names}"
+
+
+def find_form(file_name: str, schema: pa.Schema) -> Form:
+    """Check the columns of one file and say which form it is in.
+
+    Raises:
+        PromptSetError: a column is missing, stands there twice, has the wrong type, or says what
+            would be ignored.
+    """
+    form: Form = "long" if "prompt" in schema.names and "prompts" not in schema.names else "wide"
+    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if repeated:
+        raise PromptSetError(f"{file_name}: column {repeated[0]!r} stands there more than once")
+    for name in _REQUIRED[form]:
+        if name not in schema.names:
+            raise PromptSetError(f"{file_name}: {_describe_missing(name, schema, form)}")
+    reasons = {column.name: _explain_refusal(column, schema, form) for column in schema}
+    refused = {name: reason for name, reason in reasons.items() if reason}
+    if refused:
+        unknown = describe_unknown(list_unknown_columns(schema, form, without=refused))
+        text = "; ".join([*refused.values(), *([unknown] if unknown else [])])
+        raise PromptSetError(f"{file_name}: {text}")
+    for name, (expected, is_right) in {**_REQUIRED[form], **_OPTIONAL, **_PER_PROMPT[form]}.items():
+        if name in schema.names:
+            _check_type(file_name, schema.field(name), expected, is_right, name in _REQUIRED[form])
+    return form
+
+
+def _explain_refusal(column: pa.Field, schema: pa.Schema, form: Form) -> str | None:
+    """Say why a column would be ignored or cannot be carried, and what to do; None: it is fine."""
+    name, plain = column.name, _to_snake_case(column.name)
+    setting = _ALSO_CALLED.get(plain, plain)
+    if right := _OF_OTHER_FORM[form].get(name):
+        is_double = right in schema.names
+        advice = "leave one of them out" if is_double else f"call it {right!r}, or leave it out"
+        return (
+            f"column {name!r} means nothing beside {_PROMPTS[form]!r} "
+            f"and would be ignored: {advice}"
+        )
+    if setting in _OF_THE_RUN:
+        option = setting.replace("_", "-")
+        return (
+            f"column {name!r} would be ignored: {setting} is one value for a whole run; say "
+            f"--{option}, and leave the column out or call it something else"
+        )
+    if plain in _UNSUPPORTED:
+        return (
+            f"column {name!r} would be ignored: images are made from prompts alone, without "
+            f"{plain}; leave the column out or call it something else"
+        )
+    if name not in known_columns(form) and _holds_bytes(column.type):
+        return (
+            f"column {name!r} holds bytes ({column.type}), which the manifest's JSON cannot "
+            "carry: leave it out, or put a path or an address in its place"
+        )
+    return None
+
+
+def _describe_missing(name: str, schema: pa.Schema, form: Form) -> str:
+    found = ", ".join(schema.names) or "none"
+    meant = (f"{c.name!r}" for c in list_unknown_columns(schema, form) if c.meant == name)
+    hint = f"is {other} meant for it? " if (other := next(meant, None)) else ""
+    return (
+        f"column {name!r} is missing, found {found}; {hint}expected group_id and "
+        "prompts (a row a group), or group_id and prompt (a row a prompt)"
+    )
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.extension_name != "arrow.uuid" and _holds_bytes(kind.storage_type)
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return _holds_bytes(kind.value_type)
+    if kind.num_fields:  # lists, maps, structs and unions alike
+        return any(_holds_bytes(kind.field(index).type) for index in range(kind.num_fields))
+    checks = (
+        types.is_binary,
+        types.is_large_binary,
+        types.is_binary_view,
+        types.is_fixed_size_binary,
+    )
+    return any(is_bytes(kind) for is_bytes in checks)
+
+
+def _to_snake_case(name: str) -> str:
+    """Write guidanceScale, "Guidance Scale" and guidance-scale alike."""
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_")
+
+
+def _find_meant(name: str, known: frozenset[str]) -> str | None:
+    near = get_close_matches(_to_snake_case(name), sorted(known), n=1, cutoff=_NEAR)
+    return near[0] if near else None
+
+
+def _check_type(
+    file_name: str, field: pa.Field, expected: str, is_right: Check, is_required: bool
+) -> None:
+    all_null = types.is_null(field.type) and not is_required
+    if not all_null and not is_right(field.type):
+        raise PromptSetError(
+            f"{file_name}: column {field.name!r} has type {field.type}, expected {expected}"
+        )
