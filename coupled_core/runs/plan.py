@@ -181,7 +181,7 @@ def plan_run(
     if not is_dry_run:
         ensure_conditional_writes(store, single_writer=config.output.single_writer)
     snapshot = current_snapshot(store)
-    refuse_other_scores(config, snapshot, store.uri)
+    refuse_other_scores(config, snapshot, store)
     identity, request_of = name_requests(config.split)
     naming = Naming(config.generation.seed, fingerprint_of(generation), request_of)
     # A path may hold another schedule tomorrow: what settings resolve to names the run, too.
