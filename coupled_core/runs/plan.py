@@ -34,7 +34,7 @@ from coupled_core.runs.planned import (
     PlannedSample,
     ShardInput,
 )
-from coupled_core.scoring.model_files import require_scorers
+from coupled_core.scoring.model_files import require_fitting_judges, require_scorers
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import (
@@ -176,6 +176,7 @@ def plan_run(
     Raises:
         CoupledError: the build cannot begin, and why.
     """
+    require_fitting_judges(config)
     inputs = (given.file,) if given else describe_files(config.prompts)
     store = open_store(config.output.uri)
     if not is_dry_run:

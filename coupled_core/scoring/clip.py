@@ -10,6 +10,7 @@ black or grey bars above and below in 34 % at most.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,7 +138,21 @@ def load_clip(spec: str, device: str) -> ClipScorer:
             f"CLIP model {spec!r} could not be loaded ({str(exc).splitlines()[0]}): check the name "
             "against open_clip.list_pretrained(), or give a downloaded folder as local-dir:FOLDER"
         ) from exc
+    _check_tokenizer(spec, model, tokenizer)
     whole = image_transform_v2(
         PreprocessCfg(**{**model.visual.preprocess_cfg, "resize_mode": "squash"}), is_train=False
     )
     return ClipScorer(model, (whole, centre), tokenizer, device)
+
+
+def _check_tokenizer(spec: str, model: nn.Module, tokenizer: Callable[[list[str]], Tensor]) -> None:
+    """Refuse a tokenizer that tells no prompts apart: without its files it still loads."""
+    ids = tokenizer(["A red kite in a meadow.", "A blue car on a beach."])
+    text_model: Any = model if hasattr(model, "vocab_size") else model.text
+    num_known = int(text_model.vocab_size)
+    if torch.equal(ids[0], ids[1]) or int(ids.max()) >= num_known:
+        raise ModelUnavailableError(
+            f"CLIP model {spec!r}: its tokenizer does not fit it: the model knows {num_known} "
+            f"tokens, and two different texts are {ids[0, :8].tolist()} and {ids[1, :8].tolist()}. "
+            "Files of the tokenizer (tokenizer.json) are missing or are another model's."
+        )

@@ -6,8 +6,9 @@ import torch
 from diffusers import FluxPipeline
 
 from coupled_core.config import GenerationConfig
-from coupled_core.errors import ConfigError, ScheduleError
+from coupled_core.errors import ConfigError, ModelUnavailableError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator, load_generator
+from coupled_core.generation.pipeline import check_pipeline
 from coupled_core.generation.provenance import resolve_generation
 from coupled_core.records import GeneratedSample, Rejection, RejectReason
 from coupled_core.schedules.schedule import Schedule
@@ -178,3 +179,12 @@ def test_a_schedule_of_the_other_mode_is_refused(model_folder: Path, tmp_path: P
         ScheduleError, match="made for mode key_scale, but coupling_mode is log_bias"
     ):
         resolve_generation(build_config(model_folder, schedule=path, coupling_mode="log_bias"))
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "tokenizer_2"])
+def test_a_tokenizer_to_which_all_prompts_are_one_is_refused(
+    pipeline: FluxPipeline, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, name, type(getattr(pipeline, name))())
+    with pytest.raises(ModelUnavailableError, match=f"its {name} does not fit"):
+        check_pipeline(pipeline)

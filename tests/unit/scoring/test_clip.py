@@ -1,10 +1,15 @@
 """CLIP sees whole images, square ones as ever, and remembers so many texts and no more."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from coupled_core.errors import ModelUnavailableError
+from coupled_core.miniature import miniature_folder
 from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.content_filter import cut_squares
 
@@ -72,3 +77,10 @@ def test_squares_show_every_part_of_an_image(size: tuple[int, int]) -> None:
     assert {square.shape for square in squares} == {(min(size), min(size))}
     assert set(np.concatenate([square.ravel() for square in squares])) == set(places.ravel())
     assert cut_squares(places[: min(size), : min(size)]) == []
+
+
+def test_a_folder_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(miniature_folder("clip"), tmp_path / "clip")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelUnavailableError, match=r"tokenizer does not fit|could not be loaded"):
+        load_clip(f"local-dir:{folder}", "cpu")
