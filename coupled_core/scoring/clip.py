@@ -10,6 +10,7 @@ black or grey bars above and below in 34 % at most.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ _MAX_REMEMBERED = 4096
 """Texts whose embeddings are kept: 12 MB with the largest of CLIP."""
 
 Preprocess = Callable[[Image.Image], Tensor]
+Tokenizer = Callable[[list[str]], Tensor]
 
 
 class ClipScorer:
@@ -59,7 +61,7 @@ class ClipScorer:
         self,
         model: nn.Module,
         preprocess: tuple[Preprocess, Preprocess],
-        tokenizer: Callable[[list[str]], Tensor],
+        tokenizer: Tokenizer,
         device: str,
         max_remembered: int = _MAX_REMEMBERED,
     ) -> None:
@@ -116,6 +118,36 @@ class ClipScorer:
             self._texts.popitem(last=False)
 
 
+def load_tokenizer(spec: str) -> Tokenizer:
+    """Load the tokenizer of a model without its weights; `spec` is as `find_clip` takes it.
+
+    Raises:
+        ModelUnavailableError: unknown name, or its files are neither here nor to be had.
+    """
+    import open_clip
+
+    name, _ = find_clip(spec)
+    try:
+        tokenizer: Tokenizer = open_clip.get_tokenizer(name)
+    except (RuntimeError, OSError, ValueError) as exc:
+        raise ModelUnavailableError(
+            f"the tokenizer of CLIP model {spec!r} could not be loaded: {str(exc).splitlines()[0]}"
+        ) from exc
+    return tokenizer
+
+
+def find_alike_texts(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, int] | None:
+    """Return the first two different texts that are one to CLIP, since their difference is cut."""
+    ids = tokenizer(list(texts))
+    for i, j in combinations(range(len(texts)), 2):
+        if texts[i] != texts[j] and torch.equal(ids[i], ids[j]):
+            # Case and spaces make no difference either. Another word does, unless it is cut off.
+            longer = tokenizer([f"{texts[i]} kite"])[0]
+            if torch.equal(longer, ids[i]):
+                return i, j
+    return None
+
+
 def load_clip(spec: str, device: str) -> ClipScorer:
     """Load a model.
 
@@ -145,7 +177,7 @@ def load_clip(spec: str, device: str) -> ClipScorer:
     return ClipScorer(model, (whole, centre), tokenizer, device)
 
 
-def _check_tokenizer(spec: str, model: nn.Module, tokenizer: Callable[[list[str]], Tensor]) -> None:
+def _check_tokenizer(spec: str, model: nn.Module, tokenizer: Tokenizer) -> None:
     """Refuse a tokenizer that tells no prompts apart: without its files it still loads."""
     ids = tokenizer(["A red kite in a meadow.", "A blue car on a beach."])
     text_model: Any = model if hasattr(model, "vocab_size") else model.text

@@ -76,7 +76,7 @@ class _Arbitrary:
 def test_a_pickled_checkpoint_is_refused(tmp_path: Path, is_plain_pickle: bool) -> None:
     path = tmp_path / "sam.pth"
     if is_plain_pickle:
-        path.write_bytes(pickle.dumps(_Arbitrary()))
+        path.write_bytes(pickle.dumps(_Arbitrary(), protocol=2))
     else:
         torch.save({"model": _Arbitrary()}, path)
     with pytest.raises(ModelUnavailableError, match="could run code"):
