@@ -206,6 +206,9 @@ class ScoringConfig(Settings, title="Scores"):
     vit_l, vit_b)."""
     clip_model: str = "miniature"
     """open_clip: `miniature`, ARCHITECTURE:PRETRAINED, hf-hub:ID or local-dir:FOLDER."""
+    unfit_judges: bool = False
+    """Let the miniature's Segment Anything or CLIP judge another base model, whose images they do
+    not understand."""
 
 
 if TYPE_CHECKING:

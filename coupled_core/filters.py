@@ -189,6 +189,10 @@ OTHER_REASONS: Mapping[str, str] = MappingProxyType(
         RejectReason.UNSAFE: "The content filter objects.",
         RejectReason.REVIEWED_OUT: "A person looked at it and said drop.",
         RejectReason.SPLIT_FAILED: "The prompts could not be split into background and entities.",
+        RejectReason.DIFFERENCE_BEYOND_WINDOW: (
+            "Prompts differ only behind the last token that a model reads."
+        ),
+        RejectReason.UNKNOWN_SCRIPT: "Most of a prompt is unknown to the base model's tokenizer.",
         RejectReason.GENERATION_FAILED: "The model made no usable images.",
         RejectReason.INVALID_INPUT: "The row of the prompt set cannot be used.",
     }

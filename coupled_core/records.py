@@ -20,6 +20,8 @@ class RejectReason(StrEnum):
     UNSAFE = "unsafe"
     REVIEWED_OUT = "reviewed_out"
     SPLIT_FAILED = "split_failed"
+    DIFFERENCE_BEYOND_WINDOW = "difference_beyond_window"
+    UNKNOWN_SCRIPT = "unknown_script"
     GENERATION_FAILED = "generation_failed"
     INVALID_INPUT = "invalid_input"
 

@@ -6,11 +6,11 @@ from coupled_core.generation.provenance import choose_device
 from coupled_core.progress import current_progress
 from coupled_core.runs.facts import describe_run
 from coupled_core.runs.models import content_filter_for, generator_for, scorer_for, splitter_for
+from coupled_core.runs.refusals import refusal_for
 from coupled_core.runs.selection import count_decisions
 from coupled_core.runs.shard import ShardWork
 from coupled_core.runs.stages import generate_shard, score_shard, split_shard
 from coupled_core.runs.write import write_shard
-from coupled_core.splitting.refusal import refusal_of
 from coupled_core.splitting.splitter import account_of
 from tasks.policy import stage_task
 
@@ -19,11 +19,8 @@ from tasks.policy import stage_task
 def split(work: ShardWork) -> None:
     """Split the groups of a shard."""
     account = account_of(work.config, work.plan.run_id)
-    splitter, refuse = (
-        splitter_for(work.config.split, account),
-        refusal_of(work.config.content_filter),
-    )
-    num_failed = split_shard(work, splitter, refuse)
+    splitter = splitter_for(work.config.split, account)
+    num_failed = split_shard(work, splitter, refusal_for(work.config))
     get_run_logger().info(
         "shard %d: split %d groups, %d failed, %d rows quarantined",
         work.plan.shard_index, len(work.input.groups), num_failed, len(work.input.bad_rows),

@@ -90,6 +90,35 @@ def reject_sample(sample: Sample, message: str) -> Rejection:
     return Rejection(RejectReason.GENERATION_FAILED, f"{name}: {message}")
 
 
+def find_unreadable(
+    sample: Sample, pipeline: FluxPipeline, provenance: GenerationProvenance
+) -> Rejection | None:
+    """Return why the text encoder would not tell a sample's images apart; None: it does."""
+    tokenizer, window = pipeline.tokenizer_2, provenance.max_sequence_length
+    full = provenance.entity_text == "full_prompt"
+    texts = sample.group.prompts if full else sample.split.entity_prompts
+    read = tokenizer(list(texts), truncation=True, max_length=window).input_ids
+    name = f"group {sample.group.group_id}, seed {sample.seed}"
+    for text in texts:
+        # The space before an unknown word is a known token of its own, which says nothing.
+        tokens = [token for token in tokenizer.tokenize(text) if token != "\u2581"]
+        num_unknown = tokenizer.convert_tokens_to_ids(tokens).count(tokenizer.unk_token_id)
+        if 2 * num_unknown > len(tokens):
+            return Rejection(
+                RejectReason.UNKNOWN_SCRIPT,
+                f"{name}: {num_unknown} of {len(tokens)} tokens of {text!r} are unknown to T5: "
+                "write it in a language that the base model reads",
+            )
+    for i, j in sample.pairs:
+        if read[i] == read[j] and texts[i] != texts[j]:
+            return Rejection(
+                RejectReason.DIFFERENCE_BEYOND_WINDOW,
+                f"{name}: prompts {i} and {j} are the same in the {window} tokens that T5 reads: "
+                "name what differs earlier, or raise max_sequence_length",
+            )
+    return None
+
+
 def load_generator(
     config: GenerationConfig, pipeline: FluxPipeline | None = None
 ) -> "GroupGenerator":
@@ -171,14 +200,20 @@ class GroupGenerator:
             on_step: called after each denoising step with (steps done, steps in all) of its size.
 
         Returns:
-            For each sample, in order, its images, or a rejection where they are not finite or the
-            size that its group asks for does not fit the model.
+            For each sample, in order, its images, or a rejection where they are not finite, the
+            size that its group asks for does not fit the model, or T5 does not tell its prompts
+            apart.
         """
-        return generate_alike(
-            samples,
-            lambda sample: find_size(sample, self.provenance, self._pipeline),
-            lambda alike, size: self._generate_size(alike, *size, on_step),
+        refusals = [find_unreadable(each, self._pipeline, self.provenance) for each in samples]
+        readable = [each for each, why in zip(samples, refusals, strict=True) if why is None]
+        made = iter(
+            generate_alike(
+                readable,
+                lambda sample: find_size(sample, self.provenance, self._pipeline),
+                lambda alike, size: self._generate_size(alike, *size, on_step),
+            )
         )
+        return [why or next(made) for why in refusals]
 
     @torch.no_grad()
     def _generate_size(

@@ -190,6 +190,7 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         configs, commit = _read_hub_configs(base_model, revision)
     else:
         configs, commit = _read_folder_configs(folder), hash_folder(folder)
+        _require_tokenizers(folder)
     pipeline_class = configs["model_index.json"].get("_class_name")
     if pipeline_class != "FluxPipeline":
         raise ModelUnavailableError(
@@ -269,6 +270,25 @@ def _read_folder_configs(folder: Path) -> _Configs:
             f"{folder} is not a FLUX pipeline in the diffusers format: {exc}. "
             "Expected what FluxPipeline.save_pretrained writes, or a download of a hub model."
         ) from exc
+
+
+_TOKENIZER_FILES = {
+    "tokenizer": ("tokenizer.json", "vocab.json and merges.txt"),
+    "tokenizer_2": ("tokenizer.json", "spiece.model"),
+}
+"""Either set of files will do. Without them a tokenizer still loads, and knows no words."""
+
+
+def _require_tokenizers(folder: Path) -> None:
+    for name, choices in _TOKENIZER_FILES.items():
+        if not any(
+            all((folder / name / file).is_file() for file in choice.split(" and "))
+            for choice in choices
+        ):
+            raise ModelUnavailableError(
+                f"{folder / name} holds no vocabulary: expected {' or '.join(choices)}. Copy what "
+                "is missing from the model that the folder was made of."
+            )
 
 
 def _read_hub_configs(model_id: str, revision: str | None) -> tuple[_Configs, str]:

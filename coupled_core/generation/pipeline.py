@@ -101,6 +101,29 @@ def check_pipeline(pipeline: FluxPipeline) -> None:
             "without stochastic_sampling and invert_sigmas; got "
             f"{type(scheduler).__name__} {dict(scheduler.config)}"
         )
+    _check_tokenizers(pipeline)
+
+
+_PROBES = ("A red kite in a meadow at noon.", "A blue car on a beach at night.")
+
+
+def _check_tokenizers(pipeline: FluxPipeline) -> None:
+    """Refuse tokenizers that tell no prompts apart, or speak of words that their encoder lacks.
+
+    Where its files are missing, a tokenizer loads without a word, and all prompts are one to it.
+    """
+    for name in ("tokenizer", "tokenizer_2"):
+        tokenizer = getattr(pipeline, name)
+        encoder = getattr(pipeline, name.replace("tokenizer", "text_encoder"))
+        num_known = encoder.get_input_embeddings().num_embeddings
+        first, second = (tokenizer(text).input_ids for text in _PROBES)
+        if first == second or max(*first, *second) >= num_known:
+            raise ModelUnavailableError(
+                f"base model {pipeline.name_or_path}: its {name} does not fit its text encoder: "
+                f"it knows {len(tokenizer)} tokens, the encoder {num_known}, and it reads two "
+                f"different prompts as {first[:8]} and {second[:8]}. Files of {name}/ are missing "
+                "or are another model's: fetch the model again."
+            )
 
 
 def _place(pipeline: FluxPipeline, device: torch.device, offload: str) -> FluxPipeline:

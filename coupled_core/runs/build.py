@@ -30,10 +30,10 @@ from coupled_core.runs.models import (
 )
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.planned import PlanFiles
+from coupled_core.runs.refusals import refusal_for
 from coupled_core.runs.shard import ShardWork, shards_to_split
 from coupled_core.runs.stages import generate_shard, score_shard, split_shard
 from coupled_core.runs.write import write_shard
-from coupled_core.splitting.refusal import refusal_of
 from coupled_core.splitting.splitter import account_of, settle_split
 from coupled_core.storage.store import open_store
 
@@ -83,7 +83,7 @@ def prepare_splits(config: RunConfig, run: RunPlan) -> int:
         return 0
     open_indices = {shard.shard_index for shard in shards}
     files = PlanFiles(open_store(config.output.uri), run.run_id, config.output.shard_size)
-    refuse = refusal_of(config.content_filter)
+    refuse = refusal_for(config)
 
     def read_groups() -> Iterator[PromptGroup]:
         for shard in files.read():
@@ -119,7 +119,7 @@ def _settle(config: RunConfig, output: str) -> RunConfig:
 def _build_shard(work: ShardWork) -> None:
     config, progress = work.config, current_progress()
     splitter = splitter_for(config.split, account_of(config, work.plan.run_id))
-    split_shard(work, splitter, refusal_of(config.content_filter))
+    split_shard(work, splitter, refusal_for(config))
     device = str(choose_device(config.generation.device))
     for attempt in range(1, config.selection.attempts + 1):
         if not work.attempt(attempt).samples:

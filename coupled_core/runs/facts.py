@@ -13,6 +13,7 @@ from coupled_core.dataset.snapshot import InputInfo, RunInfo, Snapshot
 from coupled_core.prompts.prompt_set import PromptFileSummary
 from coupled_core.scoring.content_filter import content_filter_version
 from coupled_core.scoring.metrics import METRIC_VERSION
+from coupled_core.storage.store import ObjectStore
 from coupled_core.version import code_revision, package_version
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -58,7 +59,7 @@ def describe_inputs(config: RunConfig, run_id: str, files: Sequence[PromptFileSu
     )
 
 
-def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, where: str) -> None:
+def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, store: ObjectStore) -> None:
     """Stop a run before it spends anything if a dataset must not mix its rows with those it has.
 
     Raises:
@@ -66,4 +67,4 @@ def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, where: str
     """
     if snapshot is not None:
         facts = what_must_agree(config.model_dump(mode="json"), METRIC_VERSION, PARTITION_RULE)
-        check_comparable(snapshot, facts, where)
+        check_comparable(store, snapshot, facts)

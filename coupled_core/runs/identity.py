@@ -21,6 +21,7 @@ _WITHOUT_EFFECT_ON_ROWS = {
         "prices",
     },
     "generation": {"device", "offload", "batch_size"},
+    "scoring": {"unfit_judges"},
     "output": {"uri", "single_writer"},
 }
 """Settings that may change when an interrupted run goes on. New settings count by default."""

@@ -34,7 +34,7 @@ from coupled_core.runs.planned import (
     PlannedSample,
     ShardInput,
 )
-from coupled_core.scoring.model_files import require_scorers
+from coupled_core.scoring.model_files import require_fitting_judges, require_scorers
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import (
@@ -176,12 +176,13 @@ def plan_run(
     Raises:
         CoupledError: the build cannot begin, and why.
     """
+    require_fitting_judges(config)
     inputs = (given.file,) if given else describe_files(config.prompts)
     store = open_store(config.output.uri)
     if not is_dry_run:
         ensure_conditional_writes(store, single_writer=config.output.single_writer)
     snapshot = current_snapshot(store)
-    refuse_other_scores(config, snapshot, store.uri)
+    refuse_other_scores(config, snapshot, store)
     identity, request_of = name_requests(config.split)
     naming = Naming(config.generation.seed, fingerprint_of(generation), request_of)
     # A path may hold another schedule tomorrow: what settings resolve to names the run, too.

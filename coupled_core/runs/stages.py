@@ -144,5 +144,8 @@ def _score(
     embeddings = scorer.embed_images(generated.images)
     masks, scores = scorer.score(sample, generated, embeddings)
     codes = encode_embeddings(embeddings)
-    concepts = content_filter.find_concepts(embeddings) if content_filter else [()] * len(codes)
+    concepts = [
+        content_filter.find_in_image(*seen) if content_filter else ()
+        for seen in zip(generated.images, embeddings, strict=True)
+    ]
     return ScoredSample(tuple(masks), scores, tuple(map(ImageDescriptor, codes, concepts)))

@@ -1,7 +1,17 @@
-"""Embeds images and texts with any open_clip model, and folds embeddings into 64 bytes."""
+"""Embeds images and texts with any open_clip model, and folds embeddings into 64 bytes.
+
+Published models crop an image to its central square, which is right for thumbnails and wrong for a
+judge: what stands at the sides would not count. Whole images are squeezed into the square instead.
+On the miniature's renderings at 16:9 that finds the right one of 240 captions in 83 % of the images
+wherever the entity stands; the central square in 75 % (9 % at 3:1) where it stands at a side, and
+black or grey bars above and below in 34 % at most.
+"""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,27 +47,50 @@ def _signs(length: int) -> NDArray[np.float64]:
 
 
 _MAX_BATCH = 64
+_MAX_REMEMBERED = 4096
+"""Texts whose embeddings are kept: 12 MB with the largest of CLIP."""
+
+Preprocess = Callable[[Image.Image], Tensor]
+Tokenizer = Callable[[list[str]], Tensor]
 
 
 class ClipScorer:
-    """One CLIP model with its preprocessing and tokenizer; texts are embedded once each."""
+    """One CLIP model with its preprocessing and tokenizer, and a memory of recent texts."""
 
     def __init__(
         self,
         model: nn.Module,
-        preprocess: Callable[[Image.Image], Tensor],
-        tokenizer: Callable[[list[str]], Tensor],
+        preprocess: tuple[Preprocess, Preprocess],
+        tokenizer: Tokenizer,
         device: str,
+        max_remembered: int = _MAX_REMEMBERED,
     ) -> None:
-        self._model, self._preprocess = model.eval().to(device), preprocess
-        self._tokenizer = tokenizer
-        self._device = device
-        self._texts: dict[str, np.ndarray] = {}
+        """Take a loaded model.
+
+        Args:
+            model: The model.
+            preprocess: Of whole images, and of their central squares; equal for square images.
+            tokenizer: Its tokenizer.
+            device: Where it computes, as torch names it.
+            max_remembered: Texts whose embeddings are kept.
+        """
+        self._model, self._tokenizer = model.eval().to(device), tokenizer
+        self._preprocess_whole, self._preprocess_centre = preprocess
+        self._device, self._max_remembered = device, max_remembered
+        self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
 
     @torch.no_grad()
-    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return unit embeddings, float32 (B, D), of uint8 RGB images (H, W, 3) of any sizes."""
-        pixels = torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
+    def embed_images(
+        self, images: Sequence[np.ndarray], *, centre_only: bool = False
+    ) -> np.ndarray:
+        """Return unit embeddings, float32 (B, D), of uint8 RGB images (H, W, 3) of any sizes.
+
+        Args:
+            images: Each is seen whole.
+            centre_only: Crop each to its central square instead.
+        """
+        preprocess = self._preprocess_centre if centre_only else self._preprocess_whole
+        pixels = torch.stack([preprocess(Image.fromarray(image)) for image in images])
         parts = [
             self._model.encode_image(chunk.to(self._device), normalize=True).float().cpu()  # type: ignore[operator]
             for chunk in torch.split(pixels, _MAX_BATCH)
@@ -67,12 +100,52 @@ class ClipScorer:
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return unit embeddings, float32 (B, D)."""
-        new = sorted({text for text in texts if text not in self._texts})
+        found = {text: self._texts[text] for text in texts if text in self._texts}
+        new = sorted({text for text in texts if text not in found})
         if new:
             tokens = self._tokenizer(new).to(self._device)
             embedded = self._model.encode_text(tokens, normalize=True).float().cpu().numpy()  # type: ignore[operator]
-            self._texts.update(zip(new, embedded, strict=True))
-        return np.stack([self._texts[text] for text in texts])
+            found.update(zip(new, embedded, strict=True))
+        self._remember(found)
+        return np.stack([found[text] for text in texts])
+
+    def _remember(self, embedded: Mapping[str, np.ndarray]) -> None:
+        for text, embedding in embedded.items():
+            # A row of a batch would keep the whole batch in memory for as long as it is kept.
+            self._texts[text] = embedding.copy()
+            self._texts.move_to_end(text)
+        while len(self._texts) > self._max_remembered:
+            self._texts.popitem(last=False)
+
+
+def load_tokenizer(spec: str) -> Tokenizer:
+    """Load the tokenizer of a model without its weights; `spec` is as `find_clip` takes it.
+
+    Raises:
+        ModelUnavailableError: unknown name, or its files are neither here nor to be had.
+    """
+    import open_clip
+
+    name, _ = find_clip(spec)
+    try:
+        tokenizer: Tokenizer = open_clip.get_tokenizer(name)
+    except (RuntimeError, OSError, ValueError) as exc:
+        raise ModelUnavailableError(
+            f"the tokenizer of CLIP model {spec!r} could not be loaded: {str(exc).splitlines()[0]}"
+        ) from exc
+    return tokenizer
+
+
+def find_alike_texts(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, int] | None:
+    """Return the first two different texts that are one to CLIP, since their difference is cut."""
+    ids = tokenizer(list(texts))
+    for i, j in combinations(range(len(texts)), 2):
+        if texts[i] != texts[j] and torch.equal(ids[i], ids[j]):
+            # Case and spaces make no difference either. Another word does, unless it is cut off.
+            longer = tokenizer([f"{texts[i]} kite"])[0]
+            if torch.equal(longer, ids[i]):
+                return i, j
+    return None
 
 
 def load_clip(spec: str, device: str) -> ClipScorer:
@@ -86,14 +159,32 @@ def load_clip(spec: str, device: str) -> ClipScorer:
         ModelUnavailableError: unknown name, or the weights are neither here nor to be had.
     """
     import open_clip  # ten seconds, for which codes of embeddings need not wait
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
     name, pretrained = find_clip(spec)
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
+        model, _, centre = open_clip.create_model_and_transforms(name, pretrained=pretrained)
         tokenizer = open_clip.get_tokenizer(name)
     except (RuntimeError, OSError, ValueError) as exc:
         raise ModelUnavailableError(
             f"CLIP model {spec!r} could not be loaded ({str(exc).splitlines()[0]}): check the name "
             "against open_clip.list_pretrained(), or give a downloaded folder as local-dir:FOLDER"
         ) from exc
-    return ClipScorer(model, preprocess, tokenizer, device)
+    _check_tokenizer(spec, model, tokenizer)
+    whole = image_transform_v2(
+        PreprocessCfg(**{**model.visual.preprocess_cfg, "resize_mode": "squash"}), is_train=False
+    )
+    return ClipScorer(model, (whole, centre), tokenizer, device)
+
+
+def _check_tokenizer(spec: str, model: nn.Module, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer that tells no prompts apart: without its files it still loads."""
+    ids = tokenizer(["A red kite in a meadow.", "A blue car on a beach."])
+    text_model: Any = model if hasattr(model, "vocab_size") else model.text
+    num_known = int(text_model.vocab_size)
+    if torch.equal(ids[0], ids[1]) or int(ids.max()) >= num_known:
+        raise ModelUnavailableError(
+            f"CLIP model {spec!r}: its tokenizer does not fit it: the model knows {num_known} "
+            f"tokens, and two different texts are {ids[0, :8].tolist()} and {ids[1, :8].tolist()}. "
+            "Files of the tokenizer (tokenizer.json) are missing or are another model's."
+        )

@@ -61,7 +61,11 @@ class EntityFinder:
         if proposals:
             crops = [self._cut_out(image, proposal.mask) for proposal in proposals]
             entity, background = self._clip.embed_texts([entity_prompt, background_prompt])
-            leaning = self._clip.embed_images(crops) @ (entity - background)
+            # At the border of an image a cut-out is no square. In square images only its centre
+            # counts, as it did in metric version 1, so that masks and scores stay what they were.
+            is_square = image.shape[0] == image.shape[1]
+            seen = self._clip.embed_images(crops, centre_only=is_square)
+            leaning = seen @ (entity - background)
             best = int(leaning.argmax())
             if leaning[best] > 0:
                 chosen = proposals[best]

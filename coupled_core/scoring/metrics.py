@@ -17,10 +17,11 @@ from coupled_core.filters import NUMBERS
 from coupled_core.plugins import find_plugins
 from coupled_core.records import PairScores
 
-METRIC_VERSION = "1"
+METRIC_VERSION = "2"
 """Goes up when a metric or the way an entity is found changes.
 
-Scores of two versions do not compare.
+Scores of two versions do not compare, save those of 1 and 2 where images are square: 2 shows CLIP
+the whole of an image, 1 its central square.
 """
 
 SIMILARITY_WEIGHT = 0.03495

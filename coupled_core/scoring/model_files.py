@@ -1,13 +1,18 @@
 """Where the scorers' models lie; looked at before an image is made, while a wrong path is cheap."""
 
+import pickle
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-from coupled_core.config import ScoringConfig
-from coupled_core.errors import ModelUnavailableError
+from coupled_core.config import RunConfig, ScoringConfig
+from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
 
-PUBLISHED_SAM_TYPES = ("vit_h", "vit_l", "vit_b")
+PUBLISHED_SAM_TYPES = {"vit_h": 32, "vit_l": 24, "vit_b": 12}
+"""The published models, and how many blocks their image encoders have."""
 _LOCAL_CLIP = "local-dir:"
 
 
@@ -44,7 +49,7 @@ def find_sam(spec: str) -> SamFiles:
         raise ModelUnavailableError(
             f"no Segment Anything model at {spec!r}: expected 'miniature', a folder with "
             "config.json and model.safetensors, or TYPE:PATH (vit_h:sam_vit_h_4b8939.pth) of a "
-            "published checkpoint"
+            f"published checkpoint{_suggest(kind, ['miniature', *PUBLISHED_SAM_TYPES])}"
         )
     return SamFiles(folder, None)
 
@@ -72,15 +77,90 @@ def find_clip(spec: str) -> tuple[str, str | None]:
         raise ModelUnavailableError(
             f"CLIP model {spec!r} names no weights: expected ARCHITECTURE:PRETRAINED such as "
             "ViT-L-14:openai, hf-hub:ID, local-dir:FOLDER or 'miniature'"
+            f"{_suggest(spec, ['miniature'])}"
         )
     return name, pretrained
 
 
 def require_scorers(config: ScoringConfig) -> None:
-    """Refuse what cannot score, as far as a look at the disk can tell.
+    """Refuse what cannot score, as far as a look at the disk and at the lists of names can tell.
 
     Raises:
-        ModelUnavailableError: a model is named wrongly or is not there.
+        ModelUnavailableError: a model is named wrongly, is not there, or is not one.
     """
-    find_sam(config.sam_model)
-    find_clip(config.clip_model)
+    sam = find_sam(config.sam_model)
+    if sam.published_type is not None:
+        _require_sam_checkpoint(sam.path, sam.published_type)
+    name, pretrained = find_clip(config.clip_model)
+    if pretrained is not None:
+        _require_clip_name(name, pretrained)
+
+
+def require_fitting_judges(config: RunConfig) -> None:
+    """Refuse scorers that know nothing of what the base model draws.
+
+    Raises:
+        ConfigError: only the base model is not the miniature, and the settings do not insist.
+    """
+    judges = {"sam_model": config.scoring.sam_model, "clip_model": config.scoring.clip_model}
+    unfit = [name for name, spec in judges.items() if spec == "miniature"]
+    if unfit and config.generation.base_model != "miniature" and not config.scoring.unfit_judges:
+        raise ConfigError(
+            f"base model {config.generation.base_model!r} would be judged by the miniature's "
+            f"{' and '.join(unfit)}, which know nothing but the miniature's own world, so scores "
+            "would mean nothing: name models such as --sam-model vit_h:PATH and --clip-model "
+            "ViT-L-14:openai, or insist with --unfit-judges"
+        )
+
+
+def _require_sam_checkpoint(path: Path, kind: str) -> None:
+    names = _read_tensor_names(path, f"a {kind} Segment Anything checkpoint")
+    prefix = "image_encoder.blocks."
+    blocks = {name[len(prefix) :].split(".")[0] for name in names if name.startswith(prefix)}
+    if len(blocks) != PUBLISHED_SAM_TYPES[kind]:
+        raise ModelUnavailableError(
+            f"{path} is not a {kind} Segment Anything checkpoint: expected an image encoder of "
+            f"{PUBLISHED_SAM_TYPES[kind]} blocks, got {len(blocks)}"
+        )
+
+
+def _require_clip_name(name: str, pretrained: str) -> None:
+    import open_clip  # ten seconds, which only published models need
+
+    if name not in open_clip.list_models():
+        raise ModelUnavailableError(
+            f"open_clip knows no CLIP architecture {name!r}"
+            f"{_suggest(name, open_clip.list_models())}"
+        )
+    path = Path(pretrained)
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            _read_tensor_names(path, f"a checkpoint of {name}")
+    elif not open_clip.pretrained.is_pretrained_cfg(name, pretrained):
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        raise ModelUnavailableError(
+            f"open_clip has no weights {pretrained!r} for {name}, and there is no such file: "
+            f"expected a checkpoint or one of {', '.join(tags) or 'none'}"
+            f"{_suggest(pretrained, tags)}"
+        )
+
+
+def _read_tensor_names(path: Path, what: str) -> list[str]:
+    """Return the names of a checkpoint's tensors; where its format allows, without their values."""
+    import torch
+
+    try:
+        content = torch.load(
+            path, map_location="meta", mmap=zipfile.is_zipfile(path), weights_only=True
+        )
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as exc:
+        raise ModelUnavailableError(
+            f"{path} is not {what}, or holds more than tensors, which could run code: "
+            f"{str(exc).splitlines()[0]}"
+        ) from exc
+    return list(content) if isinstance(content, dict) else []
+
+
+def _suggest(given: str, names: Iterable[str]) -> str:
+    close = get_close_matches(given, list(names), n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

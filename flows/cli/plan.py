@@ -79,6 +79,7 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
     """Return a forecast as text."""
     from coupled_core.prompts.columns import describe_unknown
     from coupled_core.prompts.prompt_set import unknown_columns_of
+    from coupled_core.scoring.content_filter import content_filter_version
     from coupled_core.splitting.splitter import describe_splitter, settle_split
 
     run, splits = forecast.run, forecast.splits
@@ -97,6 +98,10 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
         ("images", f"{run.generation.base_model}, {run.generation.num_inference_steps} steps, "
                    f"{run.generation.width} x {run.generation.height} pixels"),
         ("generation", _describe_time(forecast)),
+        ("scores", f"Segment Anything {config.scoring.sam_model}, "
+                   f"CLIP {config.scoring.clip_model}"),
+        ("kept", f"from J {config.filter.min_combined:g} on; content filter "
+                 f"{content_filter_version(config.content_filter) or 'off'}"),
     ]  # fmt: skip
     if unknown := unknown_columns_of(run.inputs):
         lines.append(("warning", describe_unknown(unknown)))
@@ -108,6 +113,7 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
 def to_json(config: RunConfig, forecast: "Forecast") -> dict[str, Any]:
     """Return a forecast as plain values."""
     from coupled_core.prompts.prompt_set import unknown_columns_of
+    from coupled_core.scoring.content_filter import content_filter_version
 
     run, splits = forecast.run, forecast.splits
     return {
@@ -129,6 +135,10 @@ def to_json(config: RunConfig, forecast: "Forecast") -> dict[str, Any]:
             "max_llm_usd": config.split.max_llm_usd,
         },
         "generation": asdict(run.generation),
+        "sam_model": config.scoring.sam_model,
+        "clip_model": config.scoring.clip_model,
+        "min_combined": config.filter.min_combined,
+        "content_filter": content_filter_version(config.content_filter),
         "seconds_a_pair": forecast.seconds_a_pair,
         "gpu_seconds": forecast.gpu_seconds,
         "attempts": forecast.attempts,

@@ -7,12 +7,14 @@ from coupled_core.dataset.commit.new_duplicates import DuplicateDropper
 from coupled_core.dataset.commit.publish import publish_rebased
 from coupled_core.dataset.commit.upload import UploadedShard, read_shard, upload_shard, verify_part
 from coupled_core.dataset.funnel import Funnel
-from coupled_core.dataset.reader import part_pair_ids
+from coupled_core.dataset.reader import iter_manifest, part_pair_ids
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectStore
 
+_EQUAL_WHERE_SQUARE = frozenset({"1", "2"})
+"""Metric versions that give square images the same scores."""
 _FIRST_PARTITION_RULE = "1"
 """What runs followed that did not write it down."""
 
@@ -60,16 +62,22 @@ def what_must_agree(
     }
 
 
-def check_comparable(snapshot: Snapshot, facts: Mapping[str, str | None], where: str) -> None:
+def check_comparable(
+    store: ObjectStore, snapshot: Snapshot, facts: Mapping[str, str | None]
+) -> None:
     """Refuse to add rows that do not go together with those that a dataset holds.
 
     Args:
+        store: The dataset.
+        snapshot: What it holds.
         facts: What `what_must_agree` returns for the run that wants to add rows.
-        where: Names the dataset.
 
     Raises:
         DatasetError: naming every setting that differs, and both values.
     """
+    versions = {run.metric_version for run in snapshot.runs} | {facts["metric_version"]}
+    if versions >= _EQUAL_WHERE_SQUARE and not _holds_wide_images(store, snapshot):
+        facts = {**facts, "metric_version": None}
     for run in snapshot.runs:
         held = what_must_agree(run.config, run.metric_version, run.partition_rule)
         differing = [
@@ -79,10 +87,22 @@ def check_comparable(snapshot: Snapshot, facts: Mapping[str, str | None], where:
         ]
         if differing:
             raise DatasetError(
-                f"{where} holds rows of run {run.run_id} that do not go together with this run's: "
-                f"{'; '.join(differing)}. Use these settings there, write to another --output, or "
-                "(where only partition_rule differs) run `coupled repartition` on the dataset"
+                f"{store.uri} holds rows of run {run.run_id} that do not go together with this "
+                f"run's: {'; '.join(differing)}. Use these settings there, write to another "
+                "--output, or (where only partition_rule differs) run `coupled repartition` on the "
+                "dataset"
             )
+
+
+def _holds_wide_images(store: ObjectStore, snapshot: Snapshot) -> bool:
+    """Say whether a dataset holds scored images, by the first metric, that are not square."""
+    columns = ("metric_version", "width", "height")
+    batches = iter_manifest(store, snapshot.parts, columns)
+    return any(
+        row["metric_version"] == "1" and row["width"] != row["height"]
+        for batch in batches
+        for row in batch.to_pylist()
+    )
 
 
 class _Commit:
@@ -101,7 +121,7 @@ class _Commit:
         run = self._run
         if base is not None:
             facts = what_must_agree(run.config, run.metric_version, run.partition_rule)
-            check_comparable(base, facts, self._store.uri)
+            check_comparable(self._store, base, facts)
         self._check_parts()
         self._take_out(base)
         if not self._fresh:

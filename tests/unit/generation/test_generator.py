@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,11 @@ import torch
 from diffusers import FluxPipeline
 
 from coupled_core.config import GenerationConfig
-from coupled_core.errors import ConfigError, ScheduleError
+from coupled_core.errors import ConfigError, ModelUnavailableError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator, load_generator
+from coupled_core.generation.pipeline import check_pipeline
 from coupled_core.generation.provenance import resolve_generation
-from coupled_core.records import GeneratedSample, Rejection, RejectReason
+from coupled_core.records import GeneratedSample, Rejection, RejectReason, Sample
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import save_schedule
 from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample
@@ -178,3 +180,38 @@ def test_a_schedule_of_the_other_mode_is_refused(model_folder: Path, tmp_path: P
         ScheduleError, match="made for mode key_scale, but coupling_mode is log_bias"
     ):
         resolve_generation(build_config(model_folder, schedule=path, coupling_mode="log_bias"))
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "tokenizer_2"])
+def test_a_tokenizer_to_which_all_prompts_are_one_is_refused(
+    pipeline: FluxPipeline, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, name, type(getattr(pipeline, name))())
+    with pytest.raises(ModelUnavailableError, match=f"its {name} does not fit"):
+        check_pipeline(pipeline)
+
+
+def _ask_for(*prompts: str) -> Sample:
+    sample = build_sample()
+    group = replace(sample.group, prompts=prompts)
+    return replace(sample, group=group)
+
+
+def test_prompts_that_t5_cannot_read_or_tell_apart_are_refused_and_the_others_made(
+    generator: GroupGenerator,
+) -> None:
+    long = "In a green meadow at noon under a wide blue sky with soft clouds " * 3
+    samples = [
+        _ask_for(f"{long} a red kite", f"{long} a blue car"),
+        build_sample(),
+        _ask_for("傍晚的雪山上有一只红色风筝", "傍晚的雪山上有一个蓝色气球"),
+        _ask_for("Красный воздушный змей", "Синий воздушный шар"),
+    ]
+    far, made, chinese, russian = generator.generate(samples)
+    assert images_of(made).shape == (2, SIZE_PX, SIZE_PX, 3)
+    found = [each.reason for each in (far, chinese, russian) if isinstance(each, Rejection)]
+    assert found == [
+        RejectReason.DIFFERENCE_BEYOND_WINDOW,
+        RejectReason.UNKNOWN_SCRIPT,
+        RejectReason.UNKNOWN_SCRIPT,
+    ]

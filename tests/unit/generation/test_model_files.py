@@ -73,3 +73,27 @@ def test_the_licence_of_flux_dev_travels_with_its_limits() -> None:
     assert "Non-Commercial" in dev.license
     assert "competes with FLUX.1 [dev]" in dev.use_restrictions
     assert KNOWN_MODELS["black-forest-labs/FLUX.1-schnell"].license == "Apache-2.0"
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "tokenizer_2"])
+def test_a_folder_without_a_vocabulary_is_refused_before_anything_loads(
+    copied: Path, name: str
+) -> None:
+    for file in (copied / name).iterdir():
+        if file.name != "tokenizer_config.json":
+            file.unlink()
+    with pytest.raises(ModelUnavailableError, match=f"{name} holds no vocabulary"):
+        find_model_files(str(copied), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("tokenizer", ("vocab.json", "merges.txt")), ("tokenizer_2", ("spiece.model",))],
+)
+def test_the_files_of_published_tokenizers_will_do(
+    copied: Path, name: str, files: tuple[str, ...]
+) -> None:
+    (copied / name / "tokenizer.json").unlink()
+    for file in files:
+        (copied / name / file).touch()
+    assert find_model_files(str(copied), None).folder == copied

@@ -49,6 +49,7 @@ def test_a_run_keeps_its_id_when_only_where_and_how_fast_change() -> None:
             "prompts": {"uri": "s3://b/p"},
             "split": {"no_cap": True},
             "generation": {"batch_size": 1, "device": "cpu", "offload": "model"},
+            "scoring": {"unfit_judges": True},
             "output": {"uri": "s3://b/d", "single_writer": True},
         }
     )

@@ -39,8 +39,8 @@ class BrightnessFilter:
     def __init__(self, bound: float) -> None:
         self.bound = bound
 
-    def find_concepts(self, image_embeddings: np.ndarray) -> list[tuple[str, ...]]:
-        return [("bright",) if e.mean() > self.bound else () for e in image_embeddings]
+    def find_in_image(self, image: np.ndarray, embedding: np.ndarray) -> tuple[str, ...]:
+        return ("bright",) if embedding.mean() > self.bound else ()
 
 
 def _write(folder: Path, num_groups: int, bound: float) -> UploadedShard:

@@ -6,11 +6,12 @@ import pytest
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.errors import DatasetError
 from coupled_core.storage.local import LocalStore
-from tests.sample_shards import describe_run, publish
+from tests.sample_shards import describe_run, make_rows, publish, with_images
 
 
 def _run(name: str, metric_version: str = "1", **stages: dict[str, object]) -> RunInfo:
@@ -34,7 +35,7 @@ def store(tmp_path: Path) -> LocalStore:
             r"scoring\.clip_model is 'ViT-L-14:openai' here and 'miniature' there",
         ),
         (_run("b", scoring={"sam_model": "vit_b:x"}), r"scoring\.sam_model is 'vit_b:x' here"),
-        (_run("b", metric_version="2"), "metric_version is '2' here and '1' there"),
+        (_run("b", metric_version="3"), "metric_version is '3' here and '1' there"),
     ],
 )
 def test_scores_that_do_not_compare_are_refused_and_the_setting_is_named(
@@ -57,3 +58,19 @@ def test_scores_that_do_not_compare_are_refused_and_the_setting_is_named(
 )
 def test_what_every_row_states_for_itself_may_differ(store: LocalStore, other: RunInfo) -> None:
     assert commit_shards(store, [publish(store, "b", 1)], other)
+
+
+def test_scores_of_square_images_go_together_with_those_of_before_clip_saw_whole_images(
+    store: LocalStore,
+) -> None:
+    assert commit_shards(store, [publish(store, "b", 1)], _run("b", metric_version="2"))
+
+
+def test_scores_of_wide_images_from_before_clip_saw_them_whole_are_refused(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    made = make_rows("a", 0)
+    wide = [row | {"width": 2 * row["width"]} if row["width"] else row for row in made.rows]
+    shard = upload_shard(store, with_images(wide, made.image_rows), run_id="a", shard_index=0)
+    assert commit_shards(store, [shard], _run("a"))
+    with pytest.raises(DatasetError, match="metric_version is '2' here and '1' there"):
+        commit_shards(store, [publish(store, "b", 1)], _run("b", metric_version="2"))

@@ -103,10 +103,10 @@ def test_a_dataset_of_another_rule_is_refused_until_it_is_partitioned_anew(tmp_p
     with pytest.raises(
         DatasetError, match=r"partition_rule is '2' here and '1' there.*`coupled repa"
     ):
-        refuse_other_scores(RunConfig(), old, store.uri)
+        refuse_other_scores(RunConfig(), old, store)
     report = repartition(store)
     assert report.snapshot is not None
-    refuse_other_scores(RunConfig(), report.snapshot, store.uri)
+    refuse_other_scores(RunConfig(), report.snapshot, store)
     assert report.num_changed >= 1
     assert [run.partition_rule for run in report.snapshot.runs] == [PARTITION_RULE]
     assert _verify(store, report.snapshot).is_whole

@@ -102,3 +102,16 @@ def test_the_sets_of_a_command_take_the_place_of_those_of_the_environment(
 def test_a_wrong_set_is_one_line_and_exit_code_two(run_plan) -> None:
     result = run_plan("--prompts", "none.parquet")
     assert result.exit_code == 2
+
+
+def test_it_names_the_models_that_judge_and_what_is_kept(run_plan) -> None:
+    result = run_plan()
+    assert "scores          Segment Anything miniature, CLIP miniature" in result.output
+    assert "kept            from J 4.4 on; content filter off" in result.output
+
+
+@pytest.mark.parametrize("bound", ["nan", "inf", "-inf"])
+def test_a_threshold_that_is_not_finite_is_refused(run_plan, bound: str) -> None:
+    result = run_plan("--min-combined", bound)
+    assert result.exit_code != 0
+    assert "finite" in result.output
