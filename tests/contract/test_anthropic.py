@@ -67,7 +67,9 @@ def test_a_structured_answer_arrives_parsed_and_is_on_the_bill(
                 image_0=0,
                 image_1=1,
                 edit_instruction="Let it be that a red fox runs rather than that an eagle soars.",
-                inverse_instruction="Let it be that an eagle soars rather than that a red fox runs.",
+                inverse_instruction=(
+                    "Let it be that an eagle soars rather than that a red fox runs."
+                ),
             )
         ],
         variation_kind="entity_swap",
