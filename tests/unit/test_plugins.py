@@ -149,6 +149,7 @@ def test_a_registered_method_is_listed_and_makes_images(tmp_path: Path) -> None:
     program = """
 import json
 from coupled_core.config import GenerationConfig
+from coupled_core.research.comparison.settings import CompareSettings
 from coupled_core.research.methods.registry import list_methods, load_methods
 from coupled_core.research.methods.vitality import read_samples
 config = GenerationConfig(num_inference_steps=2, device="cpu")
@@ -157,9 +158,15 @@ methods = load_methods(["same-start", "random-seed"], config)
     method.generate(read_samples("miniature", 1), {}) for method in methods.values()
 )
 same = all((a == b).all() for a, b in zip(ours.images, theirs.images))
-print(json.dumps([list_methods()[-1], len(ours.images), same]))
+compared = CompareSettings(methods=("same-start",)).methods
+print(json.dumps([list_methods()[-1], compared, len(ours.images), same]))
 """
-    assert run_with_package(tmp_path, program) == ["same-start", 2, True]
+    assert run_with_package(tmp_path, program) == [
+        "same-start",
+        ["coupled", "same-start"],
+        2,
+        True,
+    ]
 
 
 def test_an_entry_point_that_does_not_load_is_named(tmp_path: Path) -> None:

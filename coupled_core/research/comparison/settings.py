@@ -57,15 +57,16 @@ class CompareSettings(Settings, title="Comparison"):
     @classmethod
     def _check_methods(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         # Every help page imports the settings; the methods themselves would make it slow.
-        from coupled_core.research.methods.registry import METHOD_NAMES
+        from coupled_core.research.methods.registry import list_methods
 
-        unknown = [name for name in names if name not in METHOD_NAMES]
+        known = list_methods()
+        unknown = [name for name in names if name not in known]
         if unknown:
             raise ValueError(
                 f"unknown method {', '.join(map(repr, unknown))}; expected some of "
-                f"{', '.join(METHOD_NAMES)}"
+                f"{', '.join(known)}"
             )
-        return tuple(dict.fromkeys((OURS, *(names or METHOD_NAMES))))
+        return tuple(dict.fromkeys((OURS, *(names or known))))
 
     @property
     def folder(self) -> Path:
