@@ -64,8 +64,3 @@ def test_everything_that_dependencies_want_is_pinned_within_its_range() -> None:
         waiting += _requirements_of(requirement)
     assert problems == []
     assert len(seen) > len(PINS)
-
-
-def test_prefect_gets_an_sqlalchemy_that_its_scheduler_works_with() -> None:
-    """With 2.1 the scheduler of Prefect 3.8 logs an error and schedules nothing."""
-    assert PINS["sqlalchemy"] < Version("2.1")
