@@ -5,6 +5,7 @@ entity]; `joint_attention_kwargs` carries beta as a tensor (a float would recomp
 and would have no gradient) and the two token counts.
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from coupled_core.coupling.weighted_attention import (
 Rotary = tuple[Tensor, Tensor]
 
 
-class CoupledProcessor:
+class CoupledProcessor(ABC):
     """What all processors share: attributes that diffusers looks for, and FLUX's projections."""
 
     _attention_backend: ClassVar[None] = None
@@ -47,8 +48,7 @@ class CoupledProcessor:
         Args:
             attn: the block's attention module.
             hidden_states: image rows (B, S_img, dim) in double-stream blocks; background, entity
-            and image
-                rows (B, S, dim) in single-stream blocks.
+                and image rows (B, S, dim) in single-stream blocks.
             encoder_hidden_states: text rows (B, S_bg + S_ent, dim); None in single-stream blocks.
             attention_mask: must be None; FLUX uses none.
             image_rotary_emb: cosines and sines, (S, head_dim) each.
@@ -67,7 +67,7 @@ class CoupledProcessor:
             )
         if single_beta is not None and encoder_hidden_states is None:
             beta = single_beta
-        query, key, value = project(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
+        query, key, value = _project(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
         layout = TextLayout(num_background_tokens, num_entity_tokens)
         rows = self.attend(query, key, value, beta, layout).transpose(1, 2).flatten(2, 3)
         if encoder_hidden_states is None:
@@ -77,11 +77,11 @@ class CoupledProcessor:
         text: Tensor = attn.to_add_out(rows[:, :num_text].contiguous())
         return image, text
 
+    @abstractmethod
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
     ) -> Tensor:
         """Return attention (B, heads, S, head_dim) of the projected rows."""
-        raise NotImplementedError
 
 
 class StockProcessor(CoupledProcessor):
@@ -142,7 +142,7 @@ def _given(beta: Tensor | None) -> Tensor:
     return beta
 
 
-def project(
+def _project(
     attn: FluxAttention,
     hidden_states: Tensor,
     encoder_hidden_states: Tensor | None,

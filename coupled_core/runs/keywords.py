@@ -1,13 +1,13 @@
 """Settings by their bare names, as calls from Python give them: `seed=7, min_combined=4.5`."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError
+from coupled_core.suggestions import suggest
 
 
 def config_from_keywords(settings: Mapping[str, Any]) -> RunConfig:
@@ -46,8 +46,8 @@ def _section_of(name: str) -> str:
         choices = " or ".join(f"{section}={{{name!r}: ...}}" for section in found)
         raise ConfigError(f"{name} is a setting of {' and of '.join(found)}: write {choices}")
     known = [*fields, *(each for names in fields.values() for each in names)]
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(known))}"
+    hint = suggest(name, known).removeprefix("; ")
+    hint = hint or f"expected one of {', '.join(sorted(known))}"
     raise ConfigError(f"there is no setting {name!r}: {hint}")
 
 

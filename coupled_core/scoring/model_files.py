@@ -2,14 +2,13 @@
 
 import pickle
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from coupled_core.config import RunConfig, ScoringConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
+from coupled_core.suggestions import suggest
 
 PUBLISHED_SAM_TYPES = {"vit_h": 32, "vit_l": 24, "vit_b": 12}
 """The published models, and how many blocks their image encoders have."""
@@ -49,7 +48,7 @@ def find_sam(spec: str) -> SamFiles:
         raise ModelUnavailableError(
             f"no Segment Anything model at {spec!r}: expected 'miniature', a folder with "
             "config.json and model.safetensors, or TYPE:PATH (vit_h:sam_vit_h_4b8939.pth) of a "
-            f"published checkpoint{_suggest(kind, ['miniature', *PUBLISHED_SAM_TYPES])}"
+            f"published checkpoint{suggest(kind, ['miniature', *PUBLISHED_SAM_TYPES], 3)}"
         )
     return SamFiles(folder, None)
 
@@ -77,7 +76,7 @@ def find_clip(spec: str) -> tuple[str, str | None]:
         raise ModelUnavailableError(
             f"CLIP model {spec!r} names no weights: expected ARCHITECTURE:PRETRAINED such as "
             "ViT-L-14:openai, hf-hub:ID, local-dir:FOLDER or 'miniature'"
-            f"{_suggest(spec, ['miniature'])}"
+            f"{suggest(spec, ['miniature'])}"
         )
     return name, pretrained
 
@@ -130,7 +129,7 @@ def _require_clip_name(name: str, pretrained: str) -> None:
     if name not in open_clip.list_models():
         raise ModelUnavailableError(
             f"open_clip knows no CLIP architecture {name!r}"
-            f"{_suggest(name, open_clip.list_models())}"
+            f"{suggest(name, open_clip.list_models(), 3)}"
         )
     path = Path(pretrained)
     if path.is_file():
@@ -141,7 +140,7 @@ def _require_clip_name(name: str, pretrained: str) -> None:
         raise ModelUnavailableError(
             f"open_clip has no weights {pretrained!r} for {name}, and there is no such file: "
             f"expected a checkpoint or one of {', '.join(tags) or 'none'}"
-            f"{_suggest(pretrained, tags)}"
+            f"{suggest(pretrained, tags, 3)}"
         )
 
 
@@ -159,8 +158,3 @@ def _read_tensor_names(path: Path, what: str) -> list[str]:
             f"{str(exc).splitlines()[0]}"
         ) from exc
     return list(content) if isinstance(content, dict) else []
-
-
-def _suggest(given: str, names: Iterable[str]) -> str:
-    close = get_close_matches(given, list(names), n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -20,8 +20,9 @@ from typer.models import ArgumentInfo
 from coupled_core.config import OutputConfig, RunConfig
 from coupled_core.errors import ConfigError
 from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.suggestions import suggest
 from flows.cli.setting import Offer, Setting, list_settings
-from flows.cli.settings import read_settings, suggest
+from flows.cli.settings import read_settings
 from flows.cli.terminal import EXIT_CODES, Terminal, reported_errors
 
 

@@ -6,8 +6,7 @@ and a key of a TOML, YAML or JSON file. What is wrong is told with where it came
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError
+from coupled_core.suggestions import suggest
 from flows.cli.setting import Offer, find_model, list_settings, strip_none
 
 _PREFIX = "COUPLED_"
@@ -65,25 +65,6 @@ def read_settings(
     except ValidationError as error:
         problems = (_describe_problem(model, each, origins) for each in error.errors())
         raise ConfigError("; ".join(problems)) from error
-
-
-def suggest(name: str, keys: Iterable[str]) -> str:
-    """Return a hint at the key that was perhaps meant, or nothing.
-
-    `num_steps` means `num_inference_steps`, which has all of its words, before it means what is
-    spelled alike.
-    """
-    by_name: dict[str, str] = {}
-    for key in keys:
-        by_name.setdefault(key.rpartition(".")[2], key)
-    words = _split_words(name)
-    near = [name] if name in by_name else [each for each in by_name if words <= _split_words(each)]
-    near = near or get_close_matches(name, by_name, n=1)
-    return f"; did you mean {by_name[near[0]]}?" if near else ""
-
-
-def _split_words(name: str) -> set[str]:
-    return {*name.replace("-", "_").split("_")}
 
 
 def _find_place(model: type[BaseModel], key: Place, section: str) -> Place | None:

@@ -76,14 +76,13 @@ class DamageLog:
 
     def add(
         self,
-        check: Check,
-        expected: str,
-        got: Any,
+        finding: Finding,
         part: str | None,
         row: int | None = None,
         pair_id: str | None = None,
     ) -> None:
         """Write down one thing."""
+        check, expected, got = finding
         self.counts[check] = self.counts.get(check, 0) + 1
         if len(self.listed) < self.max_listed:
             self.listed.append(Damage(check, expected, str(got), part, row, pair_id))
@@ -105,7 +104,7 @@ def hashed_part(store: ObjectStore, part: PartInfo, log: DamageLog) -> Iterator[
         try:
             path = stack.enter_context(store.local_copy(part.key))
         except NotFoundError:
-            log.add(Check.PART_MISSING, f"{part.size_bytes} bytes", "no object", part.key)
+            log.add((Check.PART_MISSING, f"{part.size_bytes} bytes", "no object"), part.key)
         else:
             _compare_bytes(path, part, log)
         yield path
@@ -119,17 +118,17 @@ def read_batches(
     try:
         with pq.ParquetFile(path) as file:
             if damage := _schema_damage(present_names(file.schema_arrow), part):
-                log.add(Check.PART_FORMAT, *damage, part.key)
+                log.add((Check.PART_FORMAT, *damage), part.key)
                 return
             for batch in iter_batches(file, batch_rows, columns):
                 batch.validate(full=True)  # damaged text may be none
                 yield batch
                 num_rows += batch.num_rows
     except PART_ERRORS as error:
-        log.add(Check.PART_FORMAT, "a readable row", error, part.key, num_rows)
+        log.add((Check.PART_FORMAT, "a readable row", error), part.key, num_rows)
         return
     if num_rows != part.num_rows:
-        log.add(Check.PART_ROWS, f"{part.num_rows} rows", num_rows, part.key)
+        log.add((Check.PART_ROWS, f"{part.num_rows} rows", num_rows), part.key)
 
 
 def _schema_damage(found: pa.Schema, part: PartInfo) -> tuple[str, str] | None:
@@ -154,8 +153,8 @@ def _describe_column(column: pa.Field) -> str:
 def _compare_bytes(path: Path, part: PartInfo, log: DamageLog) -> None:
     size_bytes = path.stat().st_size
     if size_bytes != part.size_bytes:
-        log.add(Check.PART_SIZE, f"{part.size_bytes} bytes", size_bytes, part.key)
+        log.add((Check.PART_SIZE, f"{part.size_bytes} bytes", size_bytes), part.key)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != part.sha256:
-        log.add(Check.PART_HASH, f"SHA-256 {part.sha256}", found, part.key)
+        log.add((Check.PART_HASH, f"SHA-256 {part.sha256}", found), part.key)

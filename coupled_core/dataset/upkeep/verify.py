@@ -108,7 +108,7 @@ class _Verification:
             thresholds = self._snapshot.run_of(part).thresholds
         except DatasetError:
             expected = f"run {part.run_id}"
-            self._log.add(Check.SNAPSHOT, expected, "no such run", part.key)
+            self._log.add((Check.SNAPSHOT, expected, "no such run"), part.key)
         with hashed_part(self._store, part, self._log) as path:
             if path is not None:
                 self._num_bytes += path.stat().st_size
@@ -131,11 +131,11 @@ class _Verification:
             for name, value in found.items():
                 if said[name] != value:
                     what = f"{name} = {said[name]} of run {run.run_id}"
-                    self._log.add(Check.FUNNEL, what, value, None)
+                    self._log.add((Check.FUNNEL, what, value), None)
             try:
                 self._funnels[run.run_id].check()
             except DatasetError as error:
-                self._log.add(Check.FUNNEL, "a funnel that adds up", error, None)
+                self._log.add((Check.FUNNEL, "a funnel that adds up", error), None)
 
     def _verify_images(self, part: PartInfo, pool: Executor) -> None:
         holders = self._ledger.holders_of(part.key)
@@ -180,7 +180,7 @@ def _enter(expected: dict[int, Row], row: Row, log: DamageLog) -> None:
     if place in expected:
         first = f"one manifest row, {expected[place][_SAYS]} of pair {expected[place]['pair_id']}"
         got = f"{row[_SAYS]} as well"
-        log.add(Check.PLACE, first, got, row["image_part"], place, row["pair_id"])
+        log.add((Check.PLACE, first, got), row["image_part"], place, row["pair_id"])
     expected[place] = row
 
 
@@ -203,7 +203,7 @@ def _compare_images(
             # A pair that a re-cut brought back has its images copied; the copy is what counts.
             if index in expected or part.kind != "dropped":
                 for finding in findings:
-                    log.add(*finding, part.key, index, row["pair_id"])
+                    log.add(finding, part.key, index, row["pair_id"])
         num_compared += sum(row is not None for row in said)
         first_row += batch.num_rows
         current_progress().advance("images", batch.num_rows)

@@ -103,10 +103,10 @@ class RowLedger:
         for (part, row, pair_id, keeper), is_there in zip(self._duplicates, there, strict=True):
             if not is_there:
                 expected = f"pair {keeper}, which it duplicates"
-                log.add(Check.DUPLICATE_OF, expected, "none", self._parts[part], row, pair_id)
+                log.add((Check.DUPLICATE_OF, expected, "none"), self._parts[part], row, pair_id)
 
     def _log_row(self, log: DamageLog, finding: Finding, row: Any) -> None:
-        log.add(*finding, *self._place(row), f"{row['id_high']:016x}{row['id_low']:016x}")
+        log.add(finding, *self._place(row), f"{row['id_high']:016x}{row['id_low']:016x}")
 
     def _place(self, row: Any) -> Place:
         return self._parts[row["part"]], int(row["row"])
@@ -192,7 +192,7 @@ def verify_rows(
         ledger.add(part.key, len(seen), rows)
         for index, row in enumerate(rows, len(seen)):
             for finding in chain(_check_decision(row, thresholds), _check_place(row, num_images)):
-                log.add(*finding, part.key, index, row["pair_id"])
+                log.add(finding, part.key, index, row["pair_id"])
         seen += [{name: row[name] for name in FUNNEL_COLUMNS} for row in rows]
     return count_rows(seen)
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
 
 import torch
 from diffusers import FluxTransformer2DModel
-from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from coupled_core.coupling.processors import Rotary, project
+from coupled_core.coupling.processors import StockProcessor
+from coupled_core.coupling.weighted_attention import TextLayout
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention of query, key and value, (B, heads, S, head_dim) with text rows first, normalised and
@@ -50,34 +49,17 @@ def list_blocks(transformer: FluxTransformer2DModel) -> list[str]:
     return sorted(names, key=lambda name: (name.startswith("single_"), int(name.split(".")[1])))
 
 
-class ControlledProcessor:
-    """`FluxAttnProcessor` with the attention itself exchanged."""
-
-    _attention_backend: ClassVar[None] = None
-    _parallel_config: ClassVar[None] = None
+class ControlledProcessor(StockProcessor):
+    """FLUX's own attention with what happens between its projections exchanged."""
 
     def __init__(self, attend: Attend) -> None:
         self._attend = attend
 
-    def __call__(
-        self,
-        attn: FluxAttention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        image_rotary_emb: Rotary | None = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Attend; shapes as in `coupling.processors.CoupledProcessor`."""
-        if attention_mask is not None:
-            raise ValueError("controlled attention expects no attention mask; got one")
-        query, key, value = project(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
-        rows = self._attend(query, key, value).transpose(1, 2).flatten(2, 3)
-        if encoder_hidden_states is None:
-            return rows
-        num_text = encoder_hidden_states.shape[1]
-        image: Tensor = attn.to_out[1](attn.to_out[0](rows[:, num_text:].contiguous()))
-        text: Tensor = attn.to_add_out(rows[:, :num_text].contiguous())
-        return image, text
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
+    ) -> Tensor:
+        """Attend as the method at hand does."""
+        return self._attend(query, key, value)
 
 
 def attend_with_source_rows(
