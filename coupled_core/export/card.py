@@ -7,7 +7,13 @@ from typing import Any
 from coupled_core.export.format import describe_formats
 from coupled_core.export.parquet_files import Field
 from coupled_core.export.plan import DatasetFacts, ExportPlan
-from coupled_core.export.terms import DISCLOSURE, hub_license, license_names, license_url
+from coupled_core.export.terms import (
+    DISCLOSURE,
+    hub_license,
+    hub_license_name,
+    license_names,
+    license_url,
+)
 
 CARD = "README.md"
 _SIZES = (
@@ -69,9 +75,8 @@ def _header(plan: ExportPlan, data_files: Mapping[str, str] | None) -> dict[str,
         "license": hub_license(facts),
     }
     if header["license"] == "other":
-        names = license_names(facts)
-        header["license_name"] = " AND ".join(names)
-        if links := [url for url in map(license_url, names) if url]:
+        header["license_name"] = hub_license_name(facts)
+        if links := [url for url in map(license_url, license_names(facts)) if url]:
             header["license_link"] = links[0]
     header["task_categories"] = ["image-to-image", "text-to-image"]
     header["tags"] = ["image-editing", "image-pairs", "synthetic", "ai-generated"]

@@ -103,7 +103,7 @@ def _render(
         "distribution": list(distribution),
         "recordSet": list(record_sets),
     }
-    return (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(metadata, indent=2) + "\n").encode()
 
 
 def _usage(facts: DatasetFacts) -> list[dict[str, Any]]:

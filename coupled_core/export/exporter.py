@@ -61,7 +61,7 @@ def export_snapshot(
         ConfigError: the folder holds something else.
         DatasetError: the dataset is damaged, or the result does not read back as it was meant.
     """
-    identity = export_identity(snapshot, export_format, selection)
+    identity = export_identity(snapshot, export_format, selection, root)
     folder = ExportFolder(root)
     if (marker := folder.marker()) is not None:
         _check_same_export(marker, identity, root)
@@ -81,12 +81,17 @@ def export_snapshot(
     return ExportReport(marker, len(plan.num_pairs_by_unit) - num_reused, num_reused, num_checked)
 
 
-def export_identity(snapshot: Snapshot, export_format: ExportFormat, selection: Selection) -> str:
+def export_identity(
+    snapshot: Snapshot, export_format: ExportFormat, selection: Selection, root: Path
+) -> str:
     """Return a hash of all that the bytes of an export depend on."""
+    # One that names its files by whole paths is another export once it was moved.
+    place = str(root.absolute()) if selection.absolute_paths else None
     return fingerprint(
         {
             "snapshot_id": snapshot.snapshot_id,
             "format": export_format.name,
+            "place": place,
             "selection": {**vars(selection), "partitions": list(selection.partitions)},
             "package_version": package_version(),
         }

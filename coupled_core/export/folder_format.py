@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import DirectedEdit, SeenEdit
@@ -14,6 +14,8 @@ from coupled_core.export.format import UnitWriter
 from coupled_core.export.plan import ExportPlan, UnitId
 
 IndexRow = dict[str, Any]
+CONDITIONING_SUFFIX = "-condlabel"
+"""What OneTrainer adds to a target's stem to find its source."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class FolderFormat:
     """Pairs the files of a finished export as the trainer does."""
     caption_path: Callable[[DirectedEdit], str] | None = None
     """Where the instruction stands as a text file of its own."""
+    told_paths: Literal["either", "whole", "relative"] = "either"
+    """How index and configuration name files. Whole paths hold wherever a trainer is started,
+    relative ones wherever the export is moved; not every trainer takes both."""
     keeps_partitions: bool = False
     as_png: bool = True
     writes_edits: bool = True
@@ -107,10 +112,37 @@ def write_lines(folder: ExportFolder, path: str, lines: Iterable[str]) -> FileIn
     return staged.publish()
 
 
-def write_jsonl(folder: ExportFolder, plan: ExportPlan, path: str) -> FileInfo:
-    """Write the index of all units as JSON lines."""
-    rows = folder.iter_index(plan.num_pairs_by_unit)
-    return write_lines(folder, path, (json.dumps(row, ensure_ascii=False) for row in rows))
+def locate(folder: ExportFolder, plan: ExportPlan, path: str) -> str:
+    """Return how a trainer is told a path: from the export's folder on, or as a whole."""
+    return str((folder.root / path).absolute()) if plan.selection.absolute_paths else path
+
+
+def quote_path(path: str) -> str:
+    """Write a path as a string of TOML or YAML; neither takes JSON's escapes of rare letters."""
+    return json.dumps(path, ensure_ascii=False)
+
+
+def write_jsonl(
+    folder: ExportFolder, plan: ExportPlan, path: str, path_columns: Collection[str]
+) -> FileInfo:
+    """Write the index of all units as JSON lines.
+
+    Letters beyond ASCII are escaped: some readers open files in the machine's locale.
+
+    Args:
+        folder: The export.
+        plan: What is exported.
+        path: Of the index, relative to the export.
+        path_columns: Columns that name images.
+    """
+    rows = (
+        {
+            name: locate(folder, plan, value) if name in path_columns else value
+            for name, value in row.items()
+        }
+        for row in folder.iter_index(plan.num_pairs_by_unit)
+    )
+    return write_lines(folder, path, map(json.dumps, rows))
 
 
 def read_jsonl(path: Path) -> Iterator[IndexRow]:
@@ -123,7 +155,7 @@ def read_jsonl(path: Path) -> Iterator[IndexRow]:
 def _key(found: FoundEdit) -> str:
     """Return the edit's key, from the names of its files alone."""
     source, target = Path(found.source).stem, Path(found.target).stem
-    if source == target:  # equal stems in two folders
+    if source in (target, target + CONDITIONING_SUFFIX):
         return target
     source_pair, _, source_index = source.rpartition("-")
     target_pair, _, target_index = target.rpartition("-")

@@ -52,6 +52,8 @@ class Selection:
 
     needs_instructions: bool = True
     """Edits without an instruction are left out."""
+    absolute_paths: bool = False
+    """Trainers are told whole paths, so that they can be started in any folder."""
 
     def directions_of(self, row: Mapping[str, Any]) -> tuple[Direction, ...]:
         """Return the directions in which a pair is exported; none: it is left out."""
@@ -68,6 +70,7 @@ def select_edits(
     directions: Directions = "both",
     include_entity_swaps: bool = False,
     max_shard_bytes: int | None = None,
+    absolute_paths: bool = False,
 ) -> Selection:
     """Return which edits an export holds, the format's defaults filled in.
 
@@ -78,9 +81,11 @@ def select_edits(
         directions: Which ways a pair is read.
         include_entity_swaps: Only asked by flf2v, which leaves them out otherwise.
         max_shard_bytes: None: the format's.
+        absolute_paths: Name files by their whole paths, where the format names files at all.
 
     Raises:
-        ConfigError: a value is unknown, or the format has no place for several partitions.
+        ConfigError: a value is unknown, or the format has no place for several partitions or for
+            whole paths.
     """
     wanted = partition or ("all" if export_format.keeps_partitions else "train")
     if wanted not in (*PARTITIONS, "all"):
@@ -91,12 +96,18 @@ def select_edits(
         )
     if directions not in DIRECTIONS:
         raise ConfigError(f"unknown directions {directions!r}: expected {', '.join(DIRECTIONS)}")
+    told_paths = getattr(export_format, "told_paths", "relative")
+    if absolute_paths and told_paths == "relative":
+        raise ConfigError(
+            f"{export_format.name} names no files by path: leave --absolute-paths out"
+        )
     return Selection(
         partitions=PARTITIONS if wanted == "all" else (wanted,),
         directions=directions,
         skips_entity_swaps=export_format.name == "flf2v" and not include_entity_swaps,
         needs_instructions=export_format.name not in _WITHOUT_INSTRUCTIONS,
         max_shard_bytes=max_shard_bytes or export_format.max_shard_bytes,
+        absolute_paths=absolute_paths or told_paths == "whole",
     )
 
 
@@ -189,9 +200,9 @@ class DatasetFacts:
         self.reviews[row["review_status"] or "not reviewed"] += 1
 
     @property
-    def common_size_px(self) -> tuple[int, int]:
-        """(width, height) that most pairs have."""
-        return max(self.pairs_by_size, key=lambda size: (self.pairs_by_size[size], size))
+    def largest_size_px(self) -> tuple[int, int]:
+        """(width, height) of the images with the most pixels: trainers scale larger ones down."""
+        return max(self.pairs_by_size, key=lambda size: (size[0] * size[1], size))
 
 
 @dataclass(frozen=True)

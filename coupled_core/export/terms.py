@@ -1,5 +1,6 @@
 """Under which terms an export may be used, and the content of `export.json`, which says so."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,12 @@ _URLS: Mapping[str, str] = {
 }
 
 
+_HUB_NAMES: Mapping[str, str] = {
+    "flux.1 [dev] non-commercial license": "flux-1-dev-non-commercial-license"
+}
+"""What the Hub's own cards call a licence that has no id there."""
+
+
 def license_names(facts: DatasetFacts) -> list[str]:
     """Return every licence that some exported pair is under."""
     return sorted({name for _, name, _ in facts.sources})
@@ -32,6 +39,13 @@ def hub_license(facts: DatasetFacts) -> str:
     """Return the Hub's id of the one licence of all pairs; "other" when there is none such."""
     names = [name.lower() for name in license_names(facts)]
     return names[0] if len(names) == 1 and names[0] in _HUB_IDS else "other"
+
+
+def hub_license_name(facts: DatasetFacts) -> str:
+    """Return the `license_name` of a card whose licence is "other", such as the Hub's own cards."""
+    names = [name.lower() for name in license_names(facts)]
+    known = [_HUB_NAMES.get(name, name if name in _HUB_IDS else _to_id(name)) for name in names]
+    return "-and-".join(known)
 
 
 def license_url(name: str) -> str | None:
@@ -81,3 +95,7 @@ def governance(facts: DatasetFacts) -> dict[str, Any]:
         "content_filters": dict(sorted(facts.content_filters.items())),
         "review_status": dict(sorted(facts.reviews.items())),
     }
+
+
+def _to_id(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name).strip("-")

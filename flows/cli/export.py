@@ -44,6 +44,13 @@ def export(
         int | None,
         option("Image bytes a shard, or a step of a folder. Default: the format's.", min=1),
     ] = None,
+    absolute_paths: Annotated[
+        bool,
+        option(
+            "Name files by whole paths, for trainers that are started elsewhere.",
+            "--absolute-paths",
+        ),
+    ] = False,
 ) -> None:
     """Write the kept pairs of a dataset in the format of a trainer or reader.
 
@@ -63,6 +70,7 @@ def export(
         directions=directions,
         include_entity_swaps=include_entity_swap,
         max_shard_bytes=max_shard_bytes,
+        absolute_paths=absolute_paths,
     )
     found = find_snapshot(store, snapshot)
     with terminal.progress():

@@ -9,20 +9,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from coupled_core.export.folder import ExportFolder, FileInfo
-from coupled_core.export.folder_format import FolderFormat, FoundEdit, stem_paths
+from coupled_core.export.folder_format import (
+    FolderFormat,
+    FoundEdit,
+    locate,
+    quote_path,
+    stem_paths,
+)
 from coupled_core.export.plan import ExportPlan
 
 _CONFIG = "dataset.yaml"
 
 
 def _write_index(folder: ExportFolder, plan: ExportPlan) -> tuple[FileInfo, ...]:
-    side = max(plan.facts.common_size_px)
+    side = max(plan.facts.largest_size_px)
+    targets, sources = (quote_path(locate(folder, plan, name)) for name in ("targets", "sources"))
     text = (
-        "# For `datasets` in a training config; run the trainer in this folder, or make the paths\n"
-        "# absolute.\n"
+        "# For `datasets` in a training config; run the trainer in this folder, or export with\n"
+        "# --absolute-paths.\n"
         "datasets:\n"
-        "  - folder_path: targets\n"
-        "    control_path: sources\n"
+        f"  - folder_path: {targets}\n"
+        f"    control_path: {sources}\n"
         "    caption_ext: txt\n"
         f"    resolution: [{side}]\n"
     )

@@ -42,6 +42,8 @@ DIFFSYNTH = FolderFormat(
     "diffsynth",
     paths=shared_paths,
     index_row=_index_row,
-    write_index=lambda folder, plan: (write_jsonl(folder, plan, _INDEX),),
+    write_index=lambda folder, plan: (
+        write_jsonl(folder, plan, _INDEX, ("image", "kontext_images", "edit_image")),
+    ),
     read_index=_read_index,
 )

@@ -46,6 +46,8 @@ FLF2V = FolderFormat(
     "flf2v",
     paths=shared_paths,
     index_row=_index_row,
-    write_index=lambda folder, plan: (write_jsonl(folder, plan, _INDEX),),
+    write_index=lambda folder, plan: (
+        write_jsonl(folder, plan, _INDEX, ("first_frame", "last_frame")),
+    ),
     read_index=_read_index,
 )

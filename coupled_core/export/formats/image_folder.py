@@ -46,5 +46,10 @@ def _read_index(root: Path) -> Iterator[FoundEdit]:
 
 
 IMAGE_FOLDER = FolderFormat(
-    "diffusers-instruct-pix2pix-folder", _paths, _index_row, _write_index, _read_index
+    "diffusers-instruct-pix2pix-folder",
+    _paths,
+    _index_row,
+    _write_index,
+    _read_index,
+    told_paths="relative",  # ImageFolder takes names relative to its metadata only
 )

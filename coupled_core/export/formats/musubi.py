@@ -14,6 +14,8 @@ from coupled_core.export.folder_format import (
     FolderFormat,
     FoundEdit,
     IndexRow,
+    locate,
+    quote_path,
     read_jsonl,
     shared_paths,
     write_jsonl,
@@ -37,22 +39,23 @@ def _index_row(edit: DirectedEdit) -> IndexRow:
 
 def _index_writer(*more: str) -> Callable[[ExportFolder, ExportPlan], tuple[FileInfo, ...]]:
     def write(folder: ExportFolder, plan: ExportPlan) -> tuple[FileInfo, ...]:
-        width, height = plan.facts.common_size_px
+        width, height = plan.facts.largest_size_px
         config = (
-            "# Run the trainer in this folder, or make the paths here and in the JSONL absolute.",
+            "# Run the trainer in this folder, or export with --absolute-paths.",
             "[general]",
             f"resolution = [{width}, {height}]",
             "batch_size = 1",
             "enable_bucket = true",
-            "bucket_no_upscale = false",
+            "bucket_no_upscale = true",
             "",
             "[[datasets]]",
-            f'image_jsonl_file = "{_INDEX}"',
-            'cache_directory = "cache"',
+            f"image_jsonl_file = {quote_path(locate(folder, plan, _INDEX))}",
+            f"cache_directory = {quote_path(locate(folder, plan, 'cache'))}",
             "num_repeats = 1",
             *more,
         )
-        return write_jsonl(folder, plan, _INDEX), write_lines(folder, _CONFIG, config)
+        index = write_jsonl(folder, plan, _INDEX, ("image_path", "control_path"))
+        return index, write_lines(folder, _CONFIG, config)
 
     return write
 

@@ -57,7 +57,7 @@ class _TarShard:
 
     def add(self, edit: DirectedEdit) -> None:
         """Write the three members of a sample."""
-        facts = json.dumps(_facts(edit), ensure_ascii=False, sort_keys=True)
+        facts = json.dumps(_facts(edit), sort_keys=True)
         self._member(f"{edit.key}.input.png", edit.source.data)
         self._member(f"{edit.key}.output.png", edit.target.data)
         self._member(f"{edit.key}.json", facts.encode())

@@ -30,6 +30,7 @@ FILE_FORMATS = (
     "simpletuner",
     "diffusion-pipe",
     "flf2v",
+    "onetrainer",
 )
 EDIT_FORMATS = (
     *FILE_FORMATS,
@@ -47,6 +48,7 @@ def commit_pairs(
     image_format: ImageFormat = "png",
     instruction: str | None = None,
     without: Sequence[tuple[int, str]] = (),
+    sizes_px: Sequence[tuple[int, int]] | None = None,
 ) -> Snapshot:
     """Commit shards of five kept and two other pairs, over all partitions and two variations.
 
@@ -56,6 +58,7 @@ def commit_pairs(
         image_format: Of the stored images.
         instruction: The same forward in all pairs; None: one each.
         without: Index in its shard, and column, of instructions that are null.
+        sizes_px: (width, height) of the images of each shard; None: 16 x 16.
     """
     shards = []
     for shard_index in range(num_shards):
@@ -66,10 +69,13 @@ def commit_pairs(
             row["inverse_instruction"] = f"Turn {shard_index}.{index} back."
             for column in (column for number, column in without if number == index):
                 row[column] = None
-            for name in ("image_0", "image_1") if image_format == "webp" else ():
-                pixels = np.random.default_rng(index).integers(0, 256, (16, 16, 3), np.uint8)
-                image = encode_image(pixels if name == "image_0" else 255 - pixels, "webp")
-                image_row[name] = {"bytes": image.data, "path": f"{row['pair_id']}_{name}.webp"}
+            width, height = sizes_px[shard_index] if sizes_px else (16, 16)
+            row["width"], row["height"] = width, height
+            for name in ("image_0", "image_1") if image_format == "webp" or sizes_px else ():
+                pixels = np.random.default_rng(index).integers(0, 256, (height, width, 3), np.uint8)
+                image = encode_image(pixels if name == "image_0" else 255 - pixels, image_format)
+                path = f"{row['pair_id']}_{name}.{image_format}"
+                image_row[name] = {"bytes": image.data, "path": path}
                 row[f"{name}_sha256"], row[f"{name}_bytes"] = image.sha256, len(image.data)
         shards.append(
             upload_shard(

@@ -60,14 +60,17 @@ def test_the_header_holds_what_the_hub_reads() -> None:
 
 def test_a_licence_that_the_hub_does_not_know_is_named_and_linked() -> None:
     header = _header(render_card("card", _plan(DEV)))
-    assert (header["license"], header["license_name"]) == ("other", DEV[1])
+    assert (header["license"], header["license_name"]) == (
+        "other",
+        "flux-1-dev-non-commercial-license",  # as on the Hub's card of the model
+    )
     assert header["license_link"].endswith("LICENSE.md")
 
 
 def test_pairs_under_two_licences_are_under_neither_alone() -> None:
     card = render_card("card", _plan(DEV, OURS))
     assert _header(card)["license"] == "other"
-    assert _header(card)["license_name"] == f"Apache-2.0 AND {DEV[1]}"
+    assert _header(card)["license_name"] == "apache-2.0-and-flux-1-dev-non-commercial-license"
     assert DEV[2] in card.decode() and DEV[0] in card.decode()
 
 
@@ -83,7 +86,7 @@ def test_the_size_category_counts_edits(num_pairs: int, category: str) -> None:
 def test_a_text_of_somebody_else_breaks_neither_header_nor_table() -> None:
     evil = 'x"\n---\nlicense: mit\n| <script>alert(1)</script> |'
     card = render_card("card", _plan(("model", evil, evil)))
-    assert _header(card)["license_name"] == evil
+    assert _header(card)["license_name"] == "x-license-mit-script-alert-1-script"
     body = card.decode().split("\n---\n", 1)[1]
     assert "<script>" not in body
     (row,) = [line for line in body.splitlines() if line.startswith("| model ")]

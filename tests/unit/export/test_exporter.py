@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -56,9 +57,12 @@ class _Interrupt:
 def test_the_same_snapshot_gives_the_same_bytes(
     name: str, store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    for folder in ("first", "second"):
-        export(store, snapshot, name, tmp_path / folder)
-    assert tree(tmp_path / "first") == tree(tmp_path / "second")
+    found = []
+    for _ in range(2):
+        export(store, snapshot, name, tmp_path / "out")
+        found.append(tree(tmp_path / "out"))
+        shutil.rmtree(tmp_path / "out")
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", EDIT_FORMATS)
@@ -66,16 +70,27 @@ def test_an_interrupted_export_is_finished_with_the_same_bytes(
     name: str, store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
     options = {"partition": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
-    undisturbed = export(store, snapshot, name, tmp_path / "undisturbed", **options)
+    undisturbed = export(store, snapshot, name, tmp_path / "out", **options)
     assert undisturbed.num_units_written == 6
+    expected = tree(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
     for stage, after in (("export", 2), ("export", 3), ("check", 5)):
         with pytest.raises(KeyboardInterrupt), report_to(_Interrupt(stage, after)):
-            export(store, snapshot, name, tmp_path / "disturbed", **options)
-        assert not (tmp_path / "disturbed" / "export.json").exists()
-    report = export(store, snapshot, name, tmp_path / "disturbed", **options)
+            export(store, snapshot, name, tmp_path / "out", **options)
+        assert not (tmp_path / "out" / "export.json").exists()
+    report = export(store, snapshot, name, tmp_path / "out", **options)
     assert (report.num_units_written, report.num_units_reused) == (0, 6)
     assert report.num_edits_checked == 12
-    assert tree(tmp_path / "disturbed") == tree(tmp_path / "undisturbed")
+    assert tree(tmp_path / "out") == expected
+
+
+def test_an_export_that_names_whole_paths_is_not_taken_for_complete_once_it_was_moved(
+    store: LocalStore, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    export(store, snapshot, "simpletuner", tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    with pytest.raises(ConfigError, match="other options"):
+        export(store, snapshot, "simpletuner", tmp_path / "after")
 
 
 @pytest.mark.parametrize("name", EDIT_FORMATS)
@@ -109,7 +124,8 @@ def test_names_of_files_come_from_pair_ids_alone(
 ) -> None:
     export(store, snapshot, name, tmp_path / "out")
     allowed = set("0123456789abcdef-") | set("forward") | set("backward")
-    stems = [path.stem for path in (tmp_path / "out").rglob("*.png")]
+    files = (tmp_path / "out").rglob("*.png")
+    stems = [path.stem.removesuffix("-condlabel") for path in files]
     assert stems and all(set(stem) <= allowed and len(stem) <= 41 for stem in stems)
 
 
@@ -232,7 +248,7 @@ def test_a_finished_unit_that_lost_a_file_is_written_again(
     export(store, snapshot, "diffusion-pipe", tmp_path / "undisturbed", **options)
     with pytest.raises(KeyboardInterrupt), report_to(_Interrupt("check", 1)):
         export(store, snapshot, "diffusion-pipe", tmp_path / "out", **options)
-    next((tmp_path / "out" / "sources").iterdir()).unlink()
+    next((tmp_path / "out" / "16x16" / "sources").iterdir()).unlink()
     report = export(store, snapshot, "diffusion-pipe", tmp_path / "out", **options)
     assert (report.num_units_written, report.num_units_reused) == (1, 5)
     assert tree(tmp_path / "out") == tree(tmp_path / "undisturbed")

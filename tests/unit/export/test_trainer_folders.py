@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from coupled_core.errors import ConfigError
 from coupled_core.storage.local import LocalStore
 from tests.unit.export.export_samples import (
     EVIL,
@@ -21,7 +22,7 @@ from tests.unit.export.export_samples import (
 
 FOLDERS = (
     "ai-toolkit", "musubi-tuner", "musubi-framepack", "diffsynth", "simpletuner",
-    "diffusion-pipe", "flf2v",
+    "diffusion-pipe", "flf2v", "onetrainer",
 )  # fmt: skip
 
 
@@ -76,6 +77,7 @@ def test_musubi_reads_a_toml_that_names_its_jsonl_and_a_cache_folder(
     config = tomllib.loads((root / "dataset.toml").read_text())
     (dataset,) = config["datasets"]
     assert config["general"]["resolution"] == [16, 16]
+    assert config["general"]["bucket_no_upscale"] is True  # smaller images keep their size
     assert dataset["cache_directory"]  # required with a metadata file
     rows = read_lines(root / dataset["image_jsonl_file"])
     assert len(rows) == 12
@@ -105,27 +107,41 @@ def test_diffsynth_finds_its_images_below_the_base_path(exports: Path) -> None:
         _assert_images_of_one_size(root, str(row["image"]), str(row["kontext_images"]))
 
 
-def test_simpletuner_pairs_two_backends_by_equal_file_names(exports: Path) -> None:
+def _simpletuner_rows(backend: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the Parquet row of each file, looked up as SimpleTuner does."""
+    columns = backend["parquet"]
+    table = pq.read_table(columns["path"]).to_pylist()
+    by_name = {row[columns["filename_column"]]: row for row in table}
+    found = {}
+    for file in Path(backend["instance_data_dir"]).resolve().iterdir():
+        name = str(file)
+        if not columns["identifier_includes_extension"]:
+            name = file.stem
+        name = name.replace(backend["instance_data_dir"], "").removeprefix("/")
+        found[file.name] = by_name[name]  # a KeyError is an image that it would skip
+    return found
+
+
+def test_simpletuner_pairs_two_backends_by_equal_file_names(
+    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = exports / "simpletuner"
+    monkeypatch.chdir(tmp_path)  # it is started in a folder of its own
     targets, sources, texts = json.loads((root / "multidatabackend.json").read_text())
     assert targets["conditioning_data"] == sources["id"]
     assert sources["source_dataset_id"] == targets["id"]
     assert sources["dataset_type"] == "conditioning"
     assert (texts["dataset_type"], texts["default"]) == ("text_embeds", True)
     assert targets["caption_strategy"] == targets["metadata_backend"] == "parquet"
-    columns = targets["parquet"]
-    assert columns["identifier_includes_extension"] is True
-    table = pq.read_table(root / columns["path"])
-    names = table[columns["filename_column"]].to_pylist()
-    for backend in (targets, sources):
-        found = {path.name for path in (root / backend["instance_data_dir"]).iterdir()}
-        assert found == set(names)
-    captions = table[columns["caption_column"]].to_pylist()
-    assert {Path(n).stem: c for n, c in zip(names, captions, strict=True)} == dict(
+    found, columns = _simpletuner_rows(targets), targets["parquet"]
+    assert found.keys() == _simpletuner_rows(sources).keys()
+    assert {Path(name).stem: row[columns["caption_column"]] for name, row in found.items()} == dict(
         train_instructions()
     )
-    assert set(table[columns["width_column"]].to_pylist()) == {16}
-    assert set(table[columns["height_column"]].to_pylist()) == {16}
+    sizes = {
+        (row[columns["width_column"]], row[columns["height_column"]]) for row in found.values()
+    }
+    assert sizes == {(16, 16)}
 
 
 def test_diffusion_pipe_has_lists_of_captions_by_file_name_and_a_source_for_each_target(
@@ -135,7 +151,7 @@ def test_diffusion_pipe_has_lists_of_captions_by_file_name_and_a_source_for_each
     config = tomllib.loads((root / "dataset.toml").read_text())
     (directory,) = config["directory"]
     targets, sources = root / directory["path"], root / directory["control_path"]
-    assert config["min_ar"] <= 1 <= config["max_ar"] and config["resolutions"] == [[16, 16]]
+    assert directory["size_buckets"] == [[16, 16, 1]]  # width, height, frames
     captions = json.loads((targets / "captions.json").read_text())
     assert captions.keys() == {f"{stem}.png" for stem in _stems(targets, ".png")}
     assert all(isinstance(entry, list) and len(entry) == 1 for entry in captions.values())
@@ -160,12 +176,12 @@ def test_video_frames_have_both_prompts_and_the_size(exports: Path) -> None:
 
 def _instructions(root: Path, name: str) -> list[Any]:
     """Return what the trainer reads as instructions."""
-    if name == "ai-toolkit":
-        return [path.read_bytes().decode() for path in (root / "targets").glob("*.txt")]
+    if name in ("ai-toolkit", "onetrainer"):
+        return [path.read_bytes().decode() for path in root.rglob("*.txt")]
     if name == "simpletuner":
         return list(pq.read_table(root / "metadata.parquet")["caption"].to_pylist())
     if name == "diffusion-pipe":
-        entries = json.loads((root / "targets" / "captions.json").read_text()).values()
+        entries = json.loads((root / "16x16" / "targets" / "captions.json").read_text()).values()
         return [text for texts in entries for text in texts]
     index, key = {
         "diffsynth": ("metadata.jsonl", "prompt"),
@@ -180,3 +196,78 @@ def test_instructions_that_break_careless_quoting_arrive_as_they_were(
 ) -> None:
     found = _instructions(exports / "evil" / name, name)
     assert found.count(EVIL) == 3 and len(found) == 6
+
+
+def test_onetrainer_finds_source_and_instruction_by_the_stem_of_the_target(exports: Path) -> None:
+    folder = exports / "onetrainer" / "concept"
+    stems = {stem for stem in _stems(folder, ".png") if not stem.endswith("-condlabel")}
+    assert _stems(folder, ".png") == stems | {f"{stem}-condlabel" for stem in stems}
+    assert {stem: (folder / f"{stem}.txt").read_text() for stem in stems} == dict(
+        train_instructions()
+    )
+    for stem in stems:
+        _assert_images_of_one_size(folder, f"{stem}.png", f"{stem}-condlabel.png")
+
+
+def _named_files(root: Path, name: str) -> set[str]:
+    """Return every path that a trainer is told."""
+    if name == "ai-toolkit":
+        (dataset,) = yaml.safe_load((root / "dataset.yaml").read_text())["datasets"]
+        return {dataset["folder_path"], dataset["control_path"]}
+    if name == "diffusion-pipe":
+        directories = tomllib.loads((root / "dataset.toml").read_text())["directory"]
+        return {each[key] for each in directories for key in ("path", "control_path")}
+    index, columns, told = {
+        "diffsynth": ("metadata.jsonl", ("image", "kontext_images", "edit_image"), ()),
+        "flf2v": ("flf2v.jsonl", ("first_frame", "last_frame"), ()),
+    }.get(name, ("metadata.jsonl", ("image_path", "control_path"), ("image_jsonl_file",)))
+    found = {str(row[column]) for row in read_lines(root / index) for column in columns}
+    if told:
+        (dataset,) = tomllib.loads((root / "dataset.toml").read_text())["datasets"]
+        found |= {dataset[key] for key in told}
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FOLDERS if name not in ("simpletuner", "onetrainer")]
+)
+def test_whole_paths_are_told_on_request_and_exist(name: str, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    root = tmp_path / 'été "1"'
+    export(store, commit_pairs(store, 1), name, root, absolute_paths=True)
+    for path in _named_files(root, name):
+        assert Path(path).is_absolute() and Path(path).exists()
+
+
+@pytest.mark.parametrize("name", ["onetrainer", "webdataset", "huggingface", "card"])
+def test_whole_paths_are_refused_where_no_file_is_named(name: str, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    snapshot = commit_pairs(store, 1)
+    with pytest.raises(ConfigError, match="--absolute-paths"):
+        export(store, snapshot, name, tmp_path / "out", absolute_paths=True)
+
+
+@pytest.mark.parametrize("name", ["diffsynth", "musubi-tuner", "diffusion-pipe"])
+def test_json_is_readable_in_any_locale(name: str, exports: Path) -> None:
+    files = [
+        path for path in (exports / "evil" / name).rglob("*.json*") if path.name != "export.json"
+    ]
+    assert files
+    for path in files:
+        path.read_bytes().decode("ascii")
+
+
+def test_diffusion_pipe_has_a_directory_and_a_bucket_for_each_size(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "dataset")
+    sizes = [(16, 16), (48, 16)]
+    snapshot = commit_pairs(store, 2, sizes_px=sizes)
+    root = tmp_path / "out"
+    export(store, snapshot, "diffusion-pipe", root)
+    directories = tomllib.loads((root / "dataset.toml").read_text())["directory"]
+    assert [each["size_buckets"] for each in directories] == [[[w, h, 1]] for w, h in sizes]
+    for each, size in zip(directories, sizes, strict=True):
+        captions = json.loads((root / each["path"] / "captions.json").read_text())
+        assert len(captions) == 6
+        for name in captions:
+            with Image.open(root / each["path"] / name) as picture:
+                assert picture.size == size  # so nothing is scaled or cropped
