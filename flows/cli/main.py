@@ -8,7 +8,7 @@ import typer
 from flows.cli.build import build
 from flows.cli.command import SETTINGS, Command, option
 from flows.cli.dataset.gc import gc
-from flows.cli.dataset.history import diff, rollback, show, snapshots
+from flows.cli.dataset.history import diff, files, rollback, show, snapshots
 from flows.cli.dataset.recut import dedup, recut, repartition
 from flows.cli.dataset.regen import regen
 from flows.cli.dataset.verify import verify
@@ -20,7 +20,7 @@ from flows.cli.research.compare import check_scorers, compare
 from flows.cli.research.optimize import optimize
 from flows.cli.terminal import EXIT_CODES
 
-_LOOKS = (show, snapshots, diff, rollback, verify)
+_LOOKS = (show, files, snapshots, diff, rollback, verify)
 _CHANGES = (recut, dedup, repartition, regen, gc)
 _COMMANDS: dict[str, tuple[Command, ...]] = {
     "Make a dataset": (validate, plan, build, generate),

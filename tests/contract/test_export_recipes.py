@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from coupled_core.storage.local import LocalStore
@@ -36,11 +37,12 @@ def _run(name: str) -> dict[str, Any]:
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dataset where the recipes look for it: ten kept pairs and six others."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     commit_pairs(LocalStore(tmp_path / "coupled-dataset"))
 
 
 def test_there_is_a_recipe_for_each_reader() -> None:
-    assert _recipes().keys() == {"", "DuckDB", "Polars", "pyarrow", "Spark"}
+    assert _recipes().keys() == {"", "DuckDB", "Polars", "pandas", "datasets", "pyarrow", "Spark"}
     assert all(_recipes().values())
 
 
@@ -54,6 +56,27 @@ def test_duckdb_counts_reasons_and_joins_images() -> None:
     }
     assert len(names["best"]) == 10
     assert all(num_bytes > 0 for *_, num_bytes in names["best"])
+
+
+def test_pandas_finds_the_best_kept_pairs() -> None:
+    found = _run("pandas")["best_rows"]
+    assert len(found) == 5 and found["kept"].all()
+
+
+def test_datasets_decodes_the_images_of_kept_pairs() -> None:
+    names = _run("datasets")
+    assert len(names["with_pictures"]) == 10 and names["first_picture"].size == (16, 16)
+
+
+def test_the_block_of_the_first_page_counts_rows_and_opens_an_image(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## The dataset\n", 1)[1]
+    [block] = re.findall(r"```python\n(.*?)```", section.split("\n## ", 1)[0], re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "README.md, The dataset", "exec"), names)
+    assert "true" in capsys.readouterr().out
+    assert names["pairs"][0]["image_0"].size == (16, 16)
 
 
 def test_polars_groups_kept_pairs_and_reads_images() -> None:

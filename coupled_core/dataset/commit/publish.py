@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from itertools import takewhile
 
+from coupled_core.dataset.commit.landing_page import update_landing_page
 from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
 from coupled_core.dataset.reader import iter_history, load_snapshot
 from coupled_core.dataset.snapshot import Snapshot
@@ -60,7 +61,10 @@ def publish_rebased(
     for attempt in range(_MAX_ATTEMPTS):
         pointer = read_pointer(store)
         snapshot = follow(load_snapshot(store, pointer.snapshot_id) if pointer else None)
-        if snapshot is None or publish_snapshot(store, snapshot, pointer):
+        if snapshot is None:
+            return None
+        if publish_snapshot(store, snapshot, pointer):
+            update_landing_page(store, snapshot)
             return snapshot
         # Let rivals finish, longer after each lost attempt.
         time.sleep(random.uniform(0, min(_MAX_PAUSE_SECONDS, 0.02 * (attempt + 1))))

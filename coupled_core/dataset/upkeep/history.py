@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from coupled_core.dataset.commit.landing_page import update_landing_page
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.pointer import move_pointer, read_pointer
 from coupled_core.dataset.reader import (
@@ -118,6 +119,7 @@ def roll_back(store: ObjectStore, name: str) -> tuple[Snapshot, str]:
             f"{store.uri} was changed by another writer since snapshot {pointer.snapshot_id} was "
             "read, nothing was rolled back: look at `coupled snapshots` and try again"
         )
+    update_landing_page(store, target)
     return target, pointer.snapshot_id
 
 

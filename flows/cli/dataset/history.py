@@ -1,7 +1,7 @@
-"""`coupled show`, `snapshots`, `diff` and `rollback`: the states of a dataset."""
+"""`coupled show`, `files`, `snapshots`, `diff` and `rollback`: the states of a dataset."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from coupled_core.errors import DatasetError
 from coupled_core.storage.store import ObjectStore
@@ -26,6 +26,36 @@ def show(terminal: Terminal, store: ObjectStore, snapshot: Snapshot = "current")
     ]
     document = {**found.model_dump(mode="json"), "funnel": found.funnel.to_dict()}
     terminal.answer("\n".join(lines), {"dataset": store.uri, **document})
+
+
+@command(
+    examples="""
+    coupled files pairs
+    coupled files s3://bucket/pairs --kind images --snapshot previous
+    """
+)
+def files(
+    terminal: Terminal,
+    store: ObjectStore,
+    snapshot: Snapshot = "current",
+    kind: Annotated[
+        Literal["manifest", "images", "dropped", "all"],
+        option("Rows, images of kept pairs, stored images of dropped ones, or all of them."),
+    ] = "manifest",
+) -> None:
+    """List the Parquet parts of a snapshot, one a line, for any reader of Parquet.
+
+    A pattern such as manifest/*.parquet would also find parts of earlier snapshots.
+    """
+    from coupled_core.dataset.reader import find_snapshot
+
+    found = find_snapshot(store, snapshot)
+    parts = found.parts if kind == "all" else found.parts_of(kind)
+    listed = [
+        {**part.model_dump(mode="json"), "location": f"{store.uri}/{part.key}"} for part in parts
+    ]
+    document = {"dataset": store.uri, "snapshot_id": found.snapshot_id, "files": listed}
+    terminal.answer("\n".join(part["location"] for part in listed), document)
 
 
 @command(SNAPSHOTS)

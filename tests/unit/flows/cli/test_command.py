@@ -16,8 +16,8 @@ from tests.unit.flows.cli.invoke import run, run_json
 ROOT = Path(__file__).parents[4]
 COMMANDS = [str(command.name) for command in app.registered_commands]
 ON_DATASETS = (
-    "show", "snapshots", "diff", "rollback", "verify", "recut", "dedup", "repartition", "regen",
-    "gc", "report", "review", "export",
+    "show", "files", "snapshots", "diff", "rollback", "verify", "recut", "dedup", "repartition",
+    "regen", "gc", "report", "review", "export",
 )  # fmt: skip
 
 

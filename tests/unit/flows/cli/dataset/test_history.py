@@ -7,7 +7,7 @@ import pytest
 from tests.unit.flows.cli.invoke import run, run_json
 
 
-@pytest.mark.parametrize("command", ["show", "snapshots", "diff"])
+@pytest.mark.parametrize("command", ["show", "files", "snapshots", "diff"])
 def test_an_empty_folder_is_one_line_and_code_4(command: str, tmp_path: Path) -> None:
     code, output, errors = run(command, "--dataset", str(tmp_path))
     assert (code, output) == (4, "")
@@ -47,3 +47,14 @@ def test_show_takes_any_snapshot_by_name(dataset: str) -> None:
     assert run_json("show", dataset)["snapshot_id"] == listed[0]["snapshot_id"]
     parent = run_json("show", dataset, "--snapshot", "parent")
     assert parent["snapshot_id"] == listed[1]["snapshot_id"]
+
+
+def test_files_are_those_of_the_snapshot_alone(dataset: str) -> None:
+    assert len(list((Path(dataset) / "manifest").iterdir())) == 2
+    parent = run("files", dataset, "--snapshot", "parent")[1].splitlines()
+    (manifest,) = parent
+    assert Path(manifest).is_file()
+    assert run("files", dataset, "--snapshot", "parent", "--kind", "images")[1] != manifest
+    listed = run_json("files", dataset, "--kind", "all")["files"]
+    assert {part["kind"] for part in listed} == {"manifest", "images"}
+    assert all(Path(part["location"]).stat().st_size == part["size_bytes"] for part in listed)
