@@ -93,7 +93,9 @@ def test_an_outage_is_an_error_of_ours_and_the_dataset_heals(
 ) -> None:
     tally = outages(template_of(operation_named("commit")), s3, watcher, every=12)
     _assert_clean(tally)
-    assert tally.refused == tally.injections
+    # One of the requests is for the page at the root, which comes after the commit: no error.
+    assert tally.survived <= 1
+    assert tally.refused == tally.injections - tally.survived > 0
 
 
 def test_of_racing_processes_both_win_and_a_shard_of_both_counts_once(tmp_path: Path) -> None:
