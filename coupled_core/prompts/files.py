@@ -78,7 +78,9 @@ def list_input_files(uri: str) -> list[InputFile]:
         return [InputFile(uri, store, key)]
     files = list(_list_folder(store, uri, store.list("")))
     if not files:
-        raise PromptSetError(f"prompt set {uri!r} is a folder without any file that ends in {ENDINGS}")
+        raise PromptSetError(
+            f"prompt set {uri!r} is a folder without any file that ends in {ENDINGS}"
+        )
     return files
 
 

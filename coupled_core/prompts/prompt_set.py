@@ -229,8 +229,6 @@ def _summarise(file: InputFile) -> PromptFileSummary:
     return PromptFileSummary(file.name, file.read_etag(), num_rows, unknown)
 
 
-def _find_unknown(
-    file_name: str, schema: pa.Schema, num_rows: int
-) -> tuple[UnknownColumn, ...]:
+def _find_unknown(file_name: str, schema: pa.Schema, num_rows: int) -> tuple[UnknownColumn, ...]:
     unknown = list_unknown_columns(schema, find_form(file_name, schema))
     return tuple(replace(column, num_rows=num_rows) for column in unknown)

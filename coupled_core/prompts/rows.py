@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from coupled_core.errors import PromptSetError
 from coupled_core.prompts.columns import (
     INSTRUCTIONS,
     INTEGERS,

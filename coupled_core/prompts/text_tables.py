@@ -214,7 +214,9 @@ class JsonLinesTable:
         if not names:
             problem = first_problem or "expected a JSON object a line"
             raise PromptSetError(
-                f"{self.file.name}: {problem}" if num_rows else f"{self.file.name} is empty: {problem}"
+                f"{self.file.name}: {problem}"
+                if num_rows
+                else f"{self.file.name} is empty: {problem}"
             )
         return list(names), num_rows
 
