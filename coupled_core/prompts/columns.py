@@ -272,7 +272,8 @@ def _describe_missing(missing: Sequence[str], schema: pa.Schema, form: Form) -> 
     return (
         f"{'column' if is_one else 'columns'} {' and '.join(map(repr, missing))} "
         f"{'is' if is_one else 'are'} missing, found {', '.join(schema.names) or 'none'}; "
-        f"{''.join(hints)}expected group_id and prompts (a row a group), or group_id and prompt (a row a prompt)"
+        f"{''.join(hints)}expected group_id and prompts (a row a group), "
+        "or group_id and prompt (a row a prompt)"
     )
 
 

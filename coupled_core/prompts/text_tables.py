@@ -213,11 +213,8 @@ class JsonLinesTable:
                 )
         if not names:
             problem = first_problem or "expected a JSON object a line"
-            raise PromptSetError(
-                f"{self.file.name}: {problem}"
-                if num_rows
-                else f"{self.file.name} is empty: {problem}"
-            )
+            empty = "" if num_rows else " is empty"
+            raise PromptSetError(f"{self.file.name}{empty}: {problem}")
         return list(names), num_rows
 
     def iter_rows(self) -> Iterator[TableRow]:
