@@ -156,6 +156,10 @@ _NEAR = 0.8
 """Share of letters from which on a name may be a misspelt one."""
 
 
+_NUMBERED = re.compile(r"prompts?_?[0-9]+")
+_SHOWN_CHARS = 60
+
+
 @dataclass(frozen=True)
 class UnknownColumn:
     """A column that means nothing here and is carried through to the manifest."""
@@ -170,7 +174,13 @@ class UnknownColumn:
         hint = f"did you mean {self.meant}?" if self.meant else ""
         rows = f"{self.num_rows:,} row{'s' if self.num_rows > 1 else ''}" if self.num_rows else ""
         notes = "; ".join(filter(None, [hint, rows]))
-        return f"{self.name} ({notes})" if notes else self.name
+        return f"{_show(self.name)} ({notes})" if notes else _show(self.name)
+
+
+def _show(name: str) -> str:
+    """Return a column's name for a line of text; those of other writers may hold anything."""
+    is_plain = name.strip() and name.isprintable() and len(name) <= _SHOWN_CHARS
+    return name if is_plain else repr(name[:_SHOWN_CHARS])
 
 
 def known_columns(form: Form) -> frozenset[str]:
@@ -262,18 +272,20 @@ def _explain_refusal(column: pa.Field, schema: pa.Schema, form: Form) -> str | N
 
 
 def _describe_missing(missing: Sequence[str], schema: pa.Schema, form: Form) -> str:
-    meant = {c.meant: c.name for c in list_unknown_columns(schema, form)}
     is_one = len(missing) == 1
-    hints = (
+    names = f"{'column' if is_one else 'columns'} {' and '.join(map(repr, missing))}"
+    meant = {column.meant: column.name for column in list_unknown_columns(schema, form)}
+    hints = [
         f"is {meant[name]!r} meant for {'it' if is_one else name}? "
         for name in missing
         if name in meant
-    )
+    ]
+    if numbered := [name for name in schema.names if _NUMBERED.fullmatch(_to_snake_case(name))]:
+        hints = [f"put what stands in {', '.join(numbered)} into rows, or into a list; "]
+    found = ", ".join(map(_show, schema.names)) or "none"
     return (
-        f"{'column' if is_one else 'columns'} {' and '.join(map(repr, missing))} "
-        f"{'is' if is_one else 'are'} missing, found {', '.join(schema.names) or 'none'}; "
-        f"{''.join(hints)}expected group_id and prompts (a row a group), "
-        "or group_id and prompt (a row a prompt)"
+        f"{names} {'is' if is_one else 'are'} missing, found {found}; {''.join(hints)}expected "
+        "group_id and prompts (a row a group), or group_id and prompt (a row a prompt)"
     )
 
 

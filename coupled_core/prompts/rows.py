@@ -87,7 +87,7 @@ def _raw_rows(
     rows: Iterable[TableRow], file_name: str, file_index: int, form: Form
 ) -> Iterator[RawGroup]:
     known = known_columns(form)
-    absent = {"group_id": None, "prompts" if form == "wide" else "prompt": None}
+    absent: dict[str, Any] = {"group_id": None, "prompts" if form == "wide" else "prompt": None}
     for row_number, (row, problems, is_broken) in enumerate(rows):
         values = {**absent, **{name: value for name, value in row.items() if name in known}}
         found = (*problems, *_settle_integers(values))
@@ -96,6 +96,7 @@ def _raw_rows(
 
 
 _MAX_EXACT_DOUBLE = 2**53
+_MAX_OF_ANY_TYPE = 2**64
 
 
 def _settle_integers(values: dict[str, Any]) -> Iterator[str]:
@@ -110,8 +111,8 @@ def _settle_integers(values: dict[str, Any]) -> Iterator[str]:
         values[name] = None
         if math.isnan(value):
             continue
-        if not math.isfinite(value) or value != int(value):
-            yield f"column {name}: got {value}, expected a whole number"
+        if not math.isfinite(value) or value != int(value) or abs(value) >= _MAX_OF_ANY_TYPE:
+            yield f"column {name}: got {value}, expected a whole number of 64 bits"
         elif isinstance(value, float) and abs(value) > _MAX_EXACT_DOUBLE:
             yield (
                 f"column {name}: got {value:.0f} as a double, which cannot hold it exactly; "
@@ -162,6 +163,6 @@ def _join_rows(rows: Sequence[RawGroup]) -> RawGroup:
         source_row=first.source_row,
         values=values,
         extra={name: [row.extra.get(name) for row in rows] for name in names},
-        problems=tuple(problems),
+        problems=tuple(dict.fromkeys(problems)),
         is_broken=any(row.is_broken for row in rows),
     )

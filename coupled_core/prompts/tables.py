@@ -71,10 +71,10 @@ def shorten(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
-def describe_bytes(error: UnicodeError, data: bytes) -> str:
+def describe_bytes(error: UnicodeDecodeError) -> str:
     """Return what is wrong with a cell whose bytes are not UTF-8, with those around the first."""
-    start, end = getattr(error, "start", 0), getattr(error, "end", 0)
-    return f"got the bytes {data[max(0, start - 12) : end + 12]!r}, expected valid UTF-8"
+    shown = bytes(error.object)[max(0, error.start - 12) : error.end + 12]
+    return f"got the bytes {shown!r}, expected valid UTF-8"
 
 
 def _decode_row(batch: pa.RecordBatch, index: int) -> TableRow:
@@ -85,7 +85,7 @@ def _decode_row(batch: pa.RecordBatch, index: int) -> TableRow:
         try:
             row[name] = cell.as_py()
         except UnicodeDecodeError as error:
-            problems.append(f"column {name}: {describe_bytes(error, bytes(error.object))}")
+            problems.append(f"column {name}: {describe_bytes(error)}")
             row[name] = None
         except (ValueError, OverflowError) as error:
             problems.append(f"column {name}: {error}; expected a value that Python can hold")

@@ -31,6 +31,7 @@ MAX_LINE_CHARS = 1 << 24
 MAX_COLUMNS = 1000
 MAX_DEPTH = 50
 """Most lists and objects inside each other; Python's own limit ends a process in odd places."""
+_TOO_DEEP = f"expected at most {MAX_DEPTH} lists and objects inside each other"
 _WHOLE_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,30})(\.0*)?\s*")
 _DELIMITERS = {",": "comma", "\t": "tab"}
 
@@ -94,14 +95,15 @@ class CsvTable:
         Raises:
             PromptSetError: there is no header, or a column has no name.
         """
-        name, (_, header) = self.file.name, next(self._iter_records(), (0, []))
-        if not header:
+        name, (_, line) = self.file.name, next(self.file.iter_lines(), (0, ""))
+        if not line:
             raise PromptSetError(f"{name} is empty: expected a line with the names of its columns")
-        if header[0].lstrip().startswith(("{", "[")):
+        if line.lstrip().startswith(("{", "[")):
             raise PromptSetError(
-                f"{name} begins with {shorten(header[0])}, expected a line with the names of "
-                "columns; JSON Lines are files called .jsonl"
+                f"{name} begins with {shorten(line)}, expected a line with the names of columns; "
+                "JSON Lines are files called .jsonl"
             )
+        _, header = next(self._iter_records())
         names = [each.strip() for each in header]
         if "" in names:
             raise PromptSetError(
@@ -146,10 +148,12 @@ class CsvTable:
             try:
                 cells = next(reader, None)
             except csv.Error as error:
+                many = f"lines {before + 1} to {last[0]}" if last[0] > before + 1 else ""
                 raise PromptSetError(
-                    f"{self.file.name}, from line {before + 1} to {last[0]}: {error}; expected "
-                    "each double quote that is opened to be closed before the next "
-                    f"{_DELIMITERS[self.delimiter]}, and those inside of a text to be doubled"
+                    f"{self.file.name}, {many or f'line {last[0]}'}: {error}; expected each double "
+                    "quote that is opened to be closed before the next "
+                    f"{_DELIMITERS[self.delimiter]}, those inside of a text to be doubled, and no "
+                    f"cell of more than {csv.field_size_limit():,} characters"
                 ) from error
             if cells is None:
                 return
@@ -165,7 +169,8 @@ class CsvTable:
                 f"{_DELIMITERS[self.delimiter]} stands in double quotes"
             )
             # The group is known, so that no other row of it is taken for the whole of it.
-            known = {"group_id": dict(zip(names, cells, strict=False)).get("group_id") or None}
+            group_id = dict(zip(names, cells, strict=False)).get("group_id") or None
+            known = {"group_id": group_id if _find_bad_bytes(group_id or "") is None else None}
             return TableRow(known, [problem], is_broken=True)
         values: dict[str, Any] = {}
         problems = []
@@ -240,12 +245,18 @@ def _read_object(number: int, line: str) -> TableRow:
     wrong = [
         name
         for name, value in row.items()
-        if value is not None and name in KINDS and not KINDS[name].holds(value)
+        if value is not None and name in KINDS and not _is_right(name, value)
     ]
     problems = [
         f"column {name}: got {shorten(row[name])}, expected {KINDS[name].name}" for name in wrong
     ]
     return TableRow({**row, **dict.fromkeys(wrong)}, problems)
+
+
+def _is_right(name: str, value: Any) -> bool:
+    if name in INTEGERS:  # of any size: their bounds are told with the other bounds of a group
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return KINDS[name].holds(value)
 
 
 def _make_schema(names: Sequence[str], unknown: pa.DataType) -> pa.Schema:
@@ -298,25 +309,29 @@ def _load_json(text: str) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON, {error.msg} at character {error.pos + 1}") from error
-    except RecursionError:
-        value = None
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
     except UnicodeEncodeError as error:
         raise ValueError("it holds half of a surrogate pair, expected whole characters") from error
-    if value is None or _is_too_deep(text, value):
-        raise ValueError(f"expected at most {MAX_DEPTH} lists and objects inside each other")
+    if _is_too_deep(text, value):
+        raise ValueError(_TOO_DEEP)
     return value
 
 
 def _check_text(text: str) -> None:
+    if problem := _find_bad_bytes(text):
+        raise ValueError(problem)
+
+
+def _find_bad_bytes(text: str) -> str | None:
+    """Say which bytes of a text are not UTF-8; None: all of them are."""
     if text.isascii():
-        return
+        return None
     try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        data = text.encode("utf-8", "surrogateescape")
-        start = len(text[: error.start].encode("utf-8", "surrogateescape"))
-        error.start, error.end = start, start + 1
-        raise ValueError(describe_bytes(error, data)) from error
+        text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeDecodeError as error:
+        return describe_bytes(error)
+    return None
 
 
 def _take_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
