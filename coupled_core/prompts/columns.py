@@ -245,7 +245,7 @@ def _explain_refusal(column: pa.Field, schema: pa.Schema, form: Form) -> str | N
     """Say why a column would be ignored or cannot be carried, and what to do; None: it is fine."""
     name, plain = column.name, _to_snake_case(column.name)
     setting = _ALSO_CALLED.get(plain, plain)
-    if right := _OF_OTHER_FORM[form].get(name):
+    if name not in known_columns(form) and (right := _OF_OTHER_FORM[form].get(plain)):
         is_double = right in schema.names
         advice = "leave one of them out" if is_double else f"call it {right!r}, or leave it out"
         return (

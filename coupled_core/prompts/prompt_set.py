@@ -124,17 +124,27 @@ def _list_files(config: PromptSetConfig) -> list[InputFile]:
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    wrong = [index for index, row in enumerate(rows) if not _is_named(row)]
+    if wrong:
+        raise PromptSetError(
+            f"{IN_MEMORY}, row {wrong[0]}: got {shorten(rows[wrong[0]])}, expected a mapping from "
+            "names of columns to values"
+        )
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {}
     for name in names:
         try:
             columns[name] = pa.array([row.get(name) for row in rows])
-        except (pa.ArrowException, OverflowError) as error:
+        except (pa.ArrowException, OverflowError, ValueError) as error:
             raise PromptSetError(
                 f"{IN_MEMORY}: column {name!r}: expected values of one type that Parquet can "
                 f"hold: {str(error).splitlines()[0]}"
             ) from error
     return pa.table(columns)
+
+
+def _is_named(row: object) -> bool:
+    return isinstance(row, Mapping) and all(isinstance(name, str) for name in row)
 
 
 def _records(

@@ -111,7 +111,7 @@ def _settle_integers(values: dict[str, Any]) -> Iterator[str]:
         values[name] = None
         if math.isnan(value):
             continue
-        if not math.isfinite(value) or value != int(value) or abs(value) >= _MAX_OF_ANY_TYPE:
+        if not _is_whole(value):
             yield f"column {name}: got {value}, expected a whole number of 64 bits"
         elif isinstance(value, float) and abs(value) > _MAX_EXACT_DOUBLE:
             yield (
@@ -120,6 +120,10 @@ def _settle_integers(values: dict[str, Any]) -> Iterator[str]:
             )
         else:
             values[name] = int(value)
+
+
+def _is_whole(number: float | Decimal) -> bool:
+    return math.isfinite(number) and abs(int(number)) < _MAX_OF_ANY_TYPE and number == int(number)
 
 
 def _to_json(value: Any) -> Any:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 _BATCH_ROWS = 1024
 _SHOWN_CHARS = 60
+_UNREADABLE = (ValueError, OverflowError, LookupError)  # the last: a time zone that nobody knows
 
 
 class TableRow(NamedTuple):
@@ -61,7 +62,7 @@ def decode_batch(batch: pa.RecordBatch) -> list[TableRow]:
     """Turn a batch into Python rows; cell by cell only where one cannot be had (not UTF-8)."""
     try:
         return [TableRow(row) for row in batch.to_pylist()]
-    except (ValueError, OverflowError):
+    except _UNREADABLE:
         return [_decode_row(batch, index) for index in range(batch.num_rows)]
 
 
@@ -87,7 +88,7 @@ def _decode_row(batch: pa.RecordBatch, index: int) -> TableRow:
         except UnicodeDecodeError as error:
             problems.append(f"column {name}: {describe_bytes(error)}")
             row[name] = None
-        except (ValueError, OverflowError) as error:
+        except _UNREADABLE as error:
             problems.append(f"column {name}: {error}; expected a value that Python can hold")
             row[name] = None
     return TableRow(row, problems)
