@@ -104,6 +104,8 @@ class CsvTable:
                 "JSON Lines are files called .jsonl"
             )
         _, header = next(self._iter_records())
+        if problem := next(filter(None, map(_find_bad_bytes, header)), None):
+            raise PromptSetError(f"{name}, names of columns: {problem}")
         names = [each.strip() for each in header]
         if "" in names:
             raise PromptSetError(
