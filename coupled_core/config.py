@@ -46,10 +46,10 @@ class PromptSetConfig(Settings, title="Input"):
     """Where the prompts come from."""
 
     uri: str | tuple[str, ...] = "miniature"
-    """Prompt set: a Parquet file, a folder of them, a pattern such as "sets/*.parquet", or an
-    s3:// location of these; folders such as variation_kind=pose give a column. The package ships
-    `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
-    methods. Several add up."""
+    """Prompt set: a file (.parquet, .csv, .tsv, .jsonl), a folder of them, a pattern such as
+    "sets/*.csv", an s3:// location of these, or - for standard input; folders such as
+    variation_kind=pose give a column. The package ships `miniature` as an example,
+    `miniature-train` and `miniature-test` to tune and to compare methods. Several add up."""
     on_bad_row: Literal["fail", "quarantine"] = "fail"
     """What to do about unusable rows: stop before anything is spent, or go on without them."""
     trust_splits: bool = False

@@ -44,7 +44,8 @@ class PromptGroup:
     source_file: str = ""
     """Empty for a group that stands in no file."""
     source_row: int = 0
-    """Row number in `source_file`, from 0; of a long-form set the first row of the group."""
+    """Row number in `source_file`, from 0, without header, comments and blank lines; of a long-form
+    set the first row of the group."""
     seed: int | None = None
     """None: derived from the run's seed and `group_id`."""
     num_seeds: int = 1

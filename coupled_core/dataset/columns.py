@@ -43,7 +43,7 @@ COLUMNS = (
     Column("shard_index", _INT, "plan", "Shard of that run, from 0.", True),
     Column("partition", _TEXT, "split", "train, val or test by hash of the background prompt: no background is in two."),
     Column("source_file", _TEXT, "plan", "File of the prompt set.", True),
-    Column("source_row", _LONG, "plan", "Row in that file, from 0.", True),
+    Column("source_row", _LONG, "plan", "Row in that file, from 0, without header, comments and blank lines.", True),
     Column("extra", _TEXT, "plan", "Unknown columns of the prompt set, as a JSON object; null where there are none."),
     # Text.
     Column("prompt_0", _TEXT, "plan", "Full prompt of image 0."),

@@ -24,6 +24,9 @@ class InputInfo(BaseModel):
     sha256: str | None = None
     etag: str | None = None
     num_rows: int | None = None
+    unknown_columns: tuple[str, ...] | None = None
+    """Columns that meant nothing and were carried into `extra`, of each of its rows; None: an early
+    version did not write it."""
 
 
 class RunInfo(BaseModel):

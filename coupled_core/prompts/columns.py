@@ -5,10 +5,10 @@ named to the user, with the known one that was perhaps meant.
 """
 
 import re
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 from pyarrow import types
@@ -25,8 +25,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    checks = (types.is_list, types.is_large_list, types.is_list_view, types.is_large_list_view)
+    return any(is_list(kind) for is_list in checks)
+
+
 def _is_texts(kind: pa.DataType) -> bool:
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    is_list = _is_list(kind) or types.is_fixed_size_list(kind)
     return is_list and _is_text(kind.value_type)
 
 
@@ -40,7 +45,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _is_instructions(kind: pa.DataType) -> bool:
-    if not (types.is_list(kind) or types.is_large_list(kind)):
+    if not _is_list(kind):
         return False
     entry = kind.value_type
     if not types.is_struct(entry) or {field.name for field in entry} != {
@@ -53,12 +58,29 @@ def _is_instructions(kind: pa.DataType) -> bool:
     return are_numbers and _is_text(entry.field("instruction").type)
 
 
-_TEXT: tuple[str, Check] = ("string", _is_text)
-_TEXTS: tuple[str, Check] = ("list<string>", _is_texts)
-_INTEGER: tuple[str, Check] = ("integer", _is_number)
+@dataclass(frozen=True)
+class Kind:
+    """What a column holds, however a writer stores it."""
 
-_INSTRUCTIONS: tuple[str, Check] = (
+    name: str
+    arrow_type: pa.DataType
+    """The type that stands for it where a file says none, as CSV and JSON do."""
+    is_right: Check
+
+    def holds(self, value: Any) -> bool:
+        """Say whether a value that comes without a type is of this kind."""
+        try:
+            return self.is_right(pa.array([value]).type)
+        except (pa.ArrowException, OverflowError, ValueError):  # of several types, or of none
+            return False
+
+
+_TEXT = Kind("string", pa.string(), _is_text)
+_TEXTS = Kind("list<string>", pa.list_(pa.string()), _is_texts)
+_INTEGER = Kind("integer", pa.int64(), _is_number)
+_INSTRUCTIONS = Kind(
     "list<struct<from: integer, to: integer, instruction: string>>",
+    pa.list_(pa.struct({"from": pa.int64(), "to": pa.int64(), "instruction": pa.string()})),
     _is_instructions,
 )
 
@@ -75,14 +97,20 @@ _OPTIONAL = {
     **dict(zip(SETTINGS, (*[_INTEGER] * 4, _TEXT, _TEXT), strict=True)),
     **INSTRUCTIONS,
 }
-_REQUIRED: dict[Form, dict[str, tuple[str, Check]]] = {
+_REQUIRED: dict[Form, dict[str, Kind]] = {
     "wide": {"group_id": _TEXT, "prompts": _TEXTS},
     "long": {"group_id": _TEXT, "prompt": _TEXT},
 }
-_PER_PROMPT: dict[Form, dict[str, tuple[str, Check]]] = {
+_PER_PROMPT: dict[Form, dict[str, Kind]] = {
     "wide": {"entity_prompts": _TEXTS},
     "long": {"entity_prompt": _TEXT},
 }
+KINDS: Mapping[str, Kind] = {
+    name: kind
+    for form in _REQUIRED
+    for name, kind in {**_REQUIRED[form], **_OPTIONAL, **_PER_PROMPT[form]}.items()
+}
+"""Every column that means something in one of the forms."""
 _PROMPTS: dict[Form, str] = {"wide": "prompts", "long": "prompt"}
 _OF_OTHER_FORM: dict[Form, dict[str, str]] = {
     "wide": {"prompt": "prompts", "entity_prompt": "entity_prompts"},
@@ -128,6 +156,10 @@ _NEAR = 0.8
 """Share of letters from which on a name may be a misspelt one."""
 
 
+_NUMBERED = re.compile(r"prompts?_?[0-9]+")
+_SHOWN_CHARS = 60
+
+
 @dataclass(frozen=True)
 class UnknownColumn:
     """A column that means nothing here and is carried through to the manifest."""
@@ -135,9 +167,20 @@ class UnknownColumn:
     name: str
     meant: str | None = None
     """The known column that it resembles."""
+    num_rows: int = 0
+    """Rows of the files that have it."""
 
     def __str__(self) -> str:
-        return f"{self.name} (did you mean {self.meant}?)" if self.meant else self.name
+        hint = f"did you mean {self.meant}?" if self.meant else ""
+        rows = f"{self.num_rows:,} row{'s' if self.num_rows > 1 else ''}" if self.num_rows else ""
+        notes = "; ".join(filter(None, [hint, rows]))
+        return f"{_show(self.name)} ({notes})" if notes else _show(self.name)
+
+
+def _show(name: str) -> str:
+    """Return a column's name for a line of text; those of other writers may hold anything."""
+    is_plain = name.strip() and name.isprintable() and len(name) <= _SHOWN_CHARS
+    return name if is_plain else repr(name[:_SHOWN_CHARS])
 
 
 def known_columns(form: Form) -> frozenset[str]:
@@ -172,30 +215,37 @@ def find_form(file_name: str, schema: pa.Schema) -> Form:
         PromptSetError: a column is missing, stands there twice, has the wrong type, or says what
             would be ignored.
     """
-    form: Form = "long" if "prompt" in schema.names and "prompts" not in schema.names else "wide"
+    form = _guess_form(schema)
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:
         raise PromptSetError(f"{file_name}: column {repeated[0]!r} stands there more than once")
-    for name in _REQUIRED[form]:
-        if name not in schema.names:
-            raise PromptSetError(f"{file_name}: {_describe_missing(name, schema, form)}")
+    if missing := [name for name in _REQUIRED[form] if name not in schema.names]:
+        raise PromptSetError(f"{file_name}: {_describe_missing(missing, schema, form)}")
     reasons = {column.name: _explain_refusal(column, schema, form) for column in schema}
     refused = {name: reason for name, reason in reasons.items() if reason}
     if refused:
         unknown = describe_unknown(list_unknown_columns(schema, form, without=refused))
         text = "; ".join([*refused.values(), *([unknown] if unknown else [])])
         raise PromptSetError(f"{file_name}: {text}")
-    for name, (expected, is_right) in {**_REQUIRED[form], **_OPTIONAL, **_PER_PROMPT[form]}.items():
-        if name in schema.names:
-            _check_type(file_name, schema.field(name), expected, is_right, name in _REQUIRED[form])
+    for field in schema:
+        if field.name in known_columns(form):
+            _check_type(file_name, field, KINDS[field.name], field.name in _REQUIRED[form])
     return form
+
+
+def _guess_form(schema: pa.Schema) -> Form:
+    """Tell the form by the column of prompts, even where its name has other capitals."""
+    if _PROMPTS["wide"] in schema.names:
+        return "wide"
+    plain = {_to_snake_case(name) for name in schema.names}
+    return "wide" if _PROMPTS["wide"] in plain or _PROMPTS["long"] not in plain else "long"
 
 
 def _explain_refusal(column: pa.Field, schema: pa.Schema, form: Form) -> str | None:
     """Say why a column would be ignored or cannot be carried, and what to do; None: it is fine."""
     name, plain = column.name, _to_snake_case(column.name)
     setting = _ALSO_CALLED.get(plain, plain)
-    if right := _OF_OTHER_FORM[form].get(name):
+    if name not in known_columns(form) and (right := _OF_OTHER_FORM[form].get(plain)):
         is_double = right in schema.names
         advice = "leave one of them out" if is_double else f"call it {right!r}, or leave it out"
         return (
@@ -221,13 +271,21 @@ def _explain_refusal(column: pa.Field, schema: pa.Schema, form: Form) -> str | N
     return None
 
 
-def _describe_missing(name: str, schema: pa.Schema, form: Form) -> str:
-    found = ", ".join(schema.names) or "none"
-    meant = (f"{c.name!r}" for c in list_unknown_columns(schema, form) if c.meant == name)
-    hint = f"is {other} meant for it? " if (other := next(meant, None)) else ""
+def _describe_missing(missing: Sequence[str], schema: pa.Schema, form: Form) -> str:
+    is_one = len(missing) == 1
+    names = f"{'column' if is_one else 'columns'} {' and '.join(map(repr, missing))}"
+    meant = {column.meant: column.name for column in list_unknown_columns(schema, form)}
+    hints = [
+        f"is {meant[name]!r} meant for {'it' if is_one else name}? "
+        for name in missing
+        if name in meant
+    ]
+    if numbered := [name for name in schema.names if _NUMBERED.fullmatch(_to_snake_case(name))]:
+        hints = [f"put what stands in {', '.join(numbered)} into rows, or into a list; "]
+    found = ", ".join(map(_show, schema.names)) or "none"
     return (
-        f"column {name!r} is missing, found {found}; {hint}expected group_id and "
-        "prompts (a row a group), or group_id and prompt (a row a prompt)"
+        f"{names} {'is' if is_one else 'are'} missing, found {found}; {''.join(hints)}expected "
+        "group_id and prompts (a row a group), or group_id and prompt (a row a prompt)"
     )
 
 
@@ -258,11 +316,9 @@ def _find_meant(name: str, known: frozenset[str]) -> str | None:
     return near[0] if near else None
 
 
-def _check_type(
-    file_name: str, field: pa.Field, expected: str, is_right: Check, is_required: bool
-) -> None:
+def _check_type(file_name: str, field: pa.Field, kind: Kind, is_required: bool) -> None:
     all_null = types.is_null(field.type) and not is_required
-    if not all_null and not is_right(field.type):
+    if not all_null and not kind.is_right(field.type):
         raise PromptSetError(
-            f"{file_name}: column {field.name!r} has type {field.type}, expected {expected}"
+            f"{file_name}: column {field.name!r} has type {field.type}, expected {kind.name}"
         )

@@ -1,16 +1,12 @@
-"""The Parquet files of a prompt set, wherever they lie."""
+"""The files of a prompt set, wherever they lie."""
 
 import glob
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coupled_core.errors import NotFoundError, PromptSetError
 from coupled_core.miniature import miniature_folder
-from coupled_core.prompts.columns import INTEGERS
+from coupled_core.prompts.formats import ENDINGS, read_ending
 from coupled_core.prompts.patterns import (
     FolderColumns,
     compile_pattern,
@@ -18,6 +14,11 @@ from coupled_core.prompts.patterns import (
     is_pattern,
     literal_prefix,
     read_folder_columns,
+)
+from coupled_core.prompts.standard_input import (
+    STANDARD_INPUT,
+    STANDARD_INPUT_NAME,
+    keep_standard_input,
 )
 from coupled_core.storage.store import ObjectInfo, ObjectStore, open_store, open_uri
 
@@ -27,7 +28,6 @@ SHIPPED_SETS = {
     "miniature-test": "test.parquet",
 }
 """The prompt sets that come with the package, by the name that stands for a location."""
-_READ_AHEAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -50,55 +50,6 @@ class InputFile:
         return " ".join([etag, *(f"{name}={value}" for name, value in self.folder_columns)])
 
 
-@dataclass(frozen=True)
-class OpenFile:
-    """An open file of a prompt set: its own columns, then those of its folders."""
-
-    file: InputFile
-    parquet: pq.ParquetFile
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Names and types of all columns.
-
-        Raises:
-            PromptSetError: a folder names a column that the file has, or one of another type.
-        """
-        schema = self.parquet.schema_arrow
-        for name, column in self._make_folder_columns(0):
-            if name in schema.names:
-                raise PromptSetError(
-                    f"{self.file.name}: column {name!r} stands in the file and in the name of its "
-                    "folder: expected it in one of them"
-                )
-            schema = schema.append(pa.field(name, column.type))
-        return schema
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of the file."""
-        return int(self.parquet.metadata.num_rows)
-
-    def iter_batches(self, num_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, so many at a time."""
-        for batch in self.parquet.iter_batches(batch_size=num_rows):
-            for name, column in self._make_folder_columns(batch.num_rows):
-                batch = batch.append_column(name, column)
-            yield batch
-
-    def _make_folder_columns(self, num_rows: int) -> Iterator[tuple[str, pa.Array]]:
-        for name, text in self.file.folder_columns:
-            kind = pa.int64() if name in INTEGERS else pa.string()
-            try:
-                value = pa.scalar(text, pa.string()).cast(kind)
-            except pa.ArrowInvalid as error:
-                raise PromptSetError(
-                    f"{self.file.name}: the folder's name gives column {name!r} the value "
-                    f"{text!r}, expected an integer"
-                ) from error
-            yield name, pa.repeat(value, num_rows)
-
-
 def list_input_files(uri: str) -> list[InputFile]:
     """Return the files of a prompt set, those of a folder or a pattern in the order of their names.
 
@@ -106,8 +57,11 @@ def list_input_files(uri: str) -> list[InputFile]:
     with "_" or "." are left out, as Spark's and Hive's readers do.
 
     Raises:
-        PromptSetError: nothing is there, or a folder holds no Parquet file.
+        PromptSetError: nothing is there, or a folder holds no file of a known ending.
     """
+    if uri == STANDARD_INPUT:
+        store, key = open_uri(keep_standard_input())
+        return [InputFile(STANDARD_INPUT_NAME, store, key)]
     if uri in SHIPPED_SETS:
         return [_find_shipped(SHIPPED_SETS[uri])]
     try:
@@ -116,32 +70,18 @@ def list_input_files(uri: str) -> list[InputFile]:
         if is_pattern(uri) and (found := _match_files(uri)):
             return found
         raise PromptSetError(
-            f"prompt set {uri!r} does not exist: expected a Parquet file, a folder of Parquet "
-            "files, a pattern such as sets/*.parquet, an s3:// location of these, or one of "
-            f"{', '.join(SHIPPED_SETS)}"
+            f"prompt set {uri!r} does not exist: expected a file ({ENDINGS}), a folder of such "
+            "files, a pattern such as sets/*.csv, an s3:// location of these, - for standard "
+            f"input, or one of {', '.join(SHIPPED_SETS)}"
         ) from error
     if key:
         return [InputFile(uri, store, key)]
     files = list(_list_folder(store, uri, store.list("")))
     if not files:
-        raise PromptSetError(f"prompt set {uri!r} is a folder without any .parquet file")
+        raise PromptSetError(
+            f"prompt set {uri!r} is a folder without any file that ends in {ENDINGS}"
+        )
     return files
-
-
-@contextmanager
-def open_file(file: InputFile) -> Iterator[OpenFile]:
-    """Open a file so that a row group is never held in memory as a whole.
-
-    Raises:
-        PromptSetError: it is not a Parquet file, or breaks off while it is read.
-    """
-    with file.store.open_input(file.key) as handle:
-        try:
-            options = {"pre_buffer": False, "buffer_size": _READ_AHEAD_BYTES}
-            yield OpenFile(file, pq.ParquetFile(handle, **options))
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise PromptSetError(f"{file.name} is not a readable Parquet file: {reason}") from error
 
 
 def _list_folder(store: ObjectStore, uri: str, found: Iterable[ObjectInfo]) -> Iterator[InputFile]:
@@ -180,4 +120,4 @@ def _find_shipped(file_name: str) -> InputFile:
 
 def _is_data_file(key: str) -> bool:
     hidden = any(part.startswith(("_", ".")) for part in key.split("/"))
-    return key.lower().endswith(".parquet") and not hidden
+    return read_ending(key) is not None and not hidden

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,9 +13,11 @@ from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
 from coupled_core.id_set import IdSet
 from coupled_core.prompts.columns import UnknownColumn, find_form, list_unknown_columns
-from coupled_core.prompts.files import InputFile, list_input_files, open_file
+from coupled_core.prompts.files import InputFile, list_input_files
+from coupled_core.prompts.open_file import open_file
 from coupled_core.prompts.rows import RawGroup, read_raw_groups, table_raw_groups
-from coupled_core.prompts.validate import count_pairs, shorten, validate_group
+from coupled_core.prompts.tables import shorten
+from coupled_core.prompts.validate import count_pairs, validate_group
 from coupled_core.records import PromptGroup, QuarantinedRow
 
 MAX_LISTED_ROWS = 20
@@ -38,7 +41,11 @@ class PromptFileSummary:
 
 def unknown_columns_of(files: Iterable[PromptFileSummary]) -> tuple[UnknownColumn, ...]:
     """Return the columns that are only carried through, of all files, each once."""
-    return tuple(dict.fromkeys(column for file in files for column in file.unknown_columns))
+    num_rows: Counter[tuple[str, str | None]] = Counter()
+    for file in files:
+        for column in file.unknown_columns:
+            num_rows[column.name, column.meant] += column.num_rows
+    return tuple(UnknownColumn(*names, count) for names, count in num_rows.items())
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def take_prompt_set(groups: Iterable[Mapping[str, Any]], config: PromptSetConfig
     items = tuple(_records(table_raw_groups(table, IN_MEMORY), [IN_MEMORY], config))
     content = json.dumps(table.to_pylist(), sort_keys=True, default=str)
     etag = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-    unknown = _find_unknown(IN_MEMORY, table.schema)
+    unknown = _find_unknown(IN_MEMORY, table.schema, table.num_rows)
     return GivenPrompts(PromptFileSummary(IN_MEMORY, etag, table.num_rows, unknown), items)
 
 
@@ -104,10 +111,10 @@ def check_prompt_set(config: PromptSetConfig) -> PromptSetSummary:
 
 
 def describe_files(config: PromptSetConfig) -> tuple[PromptFileSummary, ...]:
-    """Return the files of a prompt set without reading their rows.
+    """Return the files of a prompt set without judging their rows.
 
     Raises:
-        PromptSetError: nothing is there, a file is not Parquet, or has wrong columns.
+        PromptSetError: nothing is there, a file is unreadable, or has wrong columns.
     """
     return tuple(_summarise(file) for file in _list_files(config))
 
@@ -117,17 +124,27 @@ def _list_files(config: PromptSetConfig) -> list[InputFile]:
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    wrong = [index for index, row in enumerate(rows) if not _is_named(row)]
+    if wrong:
+        raise PromptSetError(
+            f"{IN_MEMORY}, row {wrong[0]}: got {shorten(rows[wrong[0]])}, expected a mapping from "
+            "names of columns to values"
+        )
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {}
     for name in names:
         try:
             columns[name] = pa.array([row.get(name) for row in rows])
-        except (pa.ArrowException, OverflowError) as error:
+        except (pa.ArrowException, OverflowError, ValueError) as error:
             raise PromptSetError(
                 f"{IN_MEMORY}: column {name!r}: expected values of one type that Parquet can "
                 f"hold: {str(error).splitlines()[0]}"
             ) from error
     return pa.table(columns)
+
+
+def _is_named(row: object) -> bool:
+    return isinstance(row, Mapping) and all(isinstance(name, str) for name in row)
 
 
 def _records(
@@ -217,9 +234,11 @@ def _bad_rows_error(
 
 def _summarise(file: InputFile) -> PromptFileSummary:
     with open_file(file) as opened:
-        num_rows, unknown = opened.num_rows, _find_unknown(file.name, opened.schema)
+        num_rows = opened.num_rows
+        unknown = _find_unknown(file.name, opened.schema, num_rows)
     return PromptFileSummary(file.name, file.read_etag(), num_rows, unknown)
 
 
-def _find_unknown(file_name: str, schema: pa.Schema) -> tuple[UnknownColumn, ...]:
-    return list_unknown_columns(schema, find_form(file_name, schema))
+def _find_unknown(file_name: str, schema: pa.Schema, num_rows: int) -> tuple[UnknownColumn, ...]:
+    unknown = list_unknown_columns(schema, find_form(file_name, schema))
+    return tuple(replace(column, num_rows=num_rows) for column in unknown)

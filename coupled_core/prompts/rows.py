@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from coupled_core.errors import PromptSetError
 from coupled_core.prompts.columns import (
     INSTRUCTIONS,
     INTEGERS,
@@ -21,9 +20,9 @@ from coupled_core.prompts.columns import (
     find_form,
     known_columns,
 )
-from coupled_core.prompts.files import InputFile, open_file
-
-_BATCH_ROWS = 1024
+from coupled_core.prompts.files import InputFile
+from coupled_core.prompts.open_file import open_file
+from coupled_core.prompts.tables import TableRow, decode_batch
 
 
 @dataclass(frozen=True)
@@ -38,19 +37,23 @@ class RawGroup:
     extra: dict[str, Any]
     """Unknown columns. Long form: a list of values, one a prompt."""
     problems: tuple[str, ...] = field(default=())
+    is_broken: bool = False
+    """The values are not known for certain: what else is wrong with them means nothing."""
 
 
 def read_raw_groups(files: Sequence[InputFile]) -> Iterator[RawGroup]:
-    """Yield every group of a set, in order, holding one record batch at a time.
+    """Yield every group of a set, in order, holding a few thousand rows at a time.
 
     In the long form the rows of a group must stand together; they may run on into the next file.
 
     Raises:
-        PromptSetError: a file is unreadable, has wrong columns, or another form than the first.
+        PromptSetError: a file is unreadable or has wrong columns.
     """
-    form = _common_form(files)
-    rows = (row for index in range(len(files)) for row in _read_rows(files[index], index, form))
-    return _join_groups(rows, form)
+    # All columns are looked at before the first row: a wrong last file should not cost hours.
+    found = [(index, file, _find_file_form(file)) for index, file in enumerate(files)]
+    for form, same in groupby(found, key=lambda each: each[2]):
+        rows = (row for index, file, _ in same for row in _read_rows(file, index, form))
+        yield from _join_groups(rows, form)
 
 
 def table_raw_groups(table: pa.Table, name: str) -> Iterator[RawGroup]:
@@ -60,10 +63,8 @@ def table_raw_groups(table: pa.Table, name: str) -> Iterator[RawGroup]:
         PromptSetError: it has wrong columns.
     """
     form = find_form(name, table.schema)
-    rows: list[RawGroup] = []
-    for batch in table.to_batches():
-        rows += _raw_rows(batch, name, 0, len(rows), form)
-    return _join_groups(rows, form)
+    rows = (row for batch in table.to_batches() for row in decode_batch(batch))
+    return _join_groups(_raw_rows(rows, name, 0, form), form)
 
 
 def _join_groups(rows: Iterable[RawGroup], form: Form) -> Iterator[RawGroup]:
@@ -72,41 +73,30 @@ def _join_groups(rows: Iterable[RawGroup], form: Form) -> Iterator[RawGroup]:
     return (_join_rows(list(same)) for _, same in groupby(rows, key=_group_key))
 
 
-def _common_form(files: Sequence[InputFile]) -> Form:
-    """Look at every schema before the first row: a wrong last file should not cost hours."""
-    forms: list[Form] = []
-    for file in files:
-        with open_file(file) as opened:
-            forms.append(find_form(file.name, opened.schema))
-        if forms[-1] != forms[0]:
-            raise PromptSetError(
-                f"{file.name} is in {forms[-1]} form (column "
-                f"{'prompts' if forms[-1] == 'wide' else 'prompt'}), but {files[0].name} is in "
-                f"{forms[0]} form: expected one form in the whole set"
-            )
-    return forms[0]
+def _find_file_form(file: InputFile) -> Form:
+    with open_file(file) as opened:
+        return find_form(file.name, opened.schema)
 
 
 def _read_rows(file: InputFile, file_index: int, form: Form) -> Iterator[RawGroup]:
     with open_file(file) as opened:
-        first_row = 0
-        for batch in opened.iter_batches(_BATCH_ROWS):
-            yield from _raw_rows(batch, file.name, file_index, first_row, form)
-            first_row += batch.num_rows
+        yield from _raw_rows(opened.iter_rows(), file.name, file_index, form)
 
 
 def _raw_rows(
-    batch: pa.RecordBatch, file_name: str, file_index: int, first_row: int, form: Form
+    rows: Iterable[TableRow], file_name: str, file_index: int, form: Form
 ) -> Iterator[RawGroup]:
     known = known_columns(form)
-    for row_number, (row, problems) in enumerate(_decode(batch), start=first_row):
-        values = {name: value for name, value in row.items() if name in known}
-        problems += tuple(_settle_integers(values))
+    absent: dict[str, Any] = {"group_id": None, "prompts" if form == "wide" else "prompt": None}
+    for row_number, (row, problems, is_broken) in enumerate(rows):
+        values = {**absent, **{name: value for name, value in row.items() if name in known}}
+        found = (*problems, *_settle_integers(values))
         extra = {name: _to_json(value) for name, value in row.items() if name not in known}
-        yield RawGroup(file_name, file_index, row_number, values, extra, problems)
+        yield RawGroup(file_name, file_index, row_number, values, extra, found, is_broken)
 
 
 _MAX_EXACT_DOUBLE = 2**53
+_MAX_OF_ANY_TYPE = 2**64
 
 
 def _settle_integers(values: dict[str, Any]) -> Iterator[str]:
@@ -121,8 +111,8 @@ def _settle_integers(values: dict[str, Any]) -> Iterator[str]:
         values[name] = None
         if math.isnan(value):
             continue
-        if not math.isfinite(value) or value != int(value):
-            yield f"column {name}: got {value}, expected a whole number"
+        if not _is_whole(value):
+            yield f"column {name}: got {value}, expected a whole number of 64 bits"
         elif isinstance(value, float) and abs(value) > _MAX_EXACT_DOUBLE:
             yield (
                 f"column {name}: got {value:.0f} as a double, which cannot hold it exactly; "
@@ -130,6 +120,10 @@ def _settle_integers(values: dict[str, Any]) -> Iterator[str]:
             )
         else:
             values[name] = int(value)
+
+
+def _is_whole(number: float | Decimal) -> bool:
+    return math.isfinite(number) and abs(int(number)) < _MAX_OF_ANY_TYPE and number == int(number)
 
 
 def _to_json(value: Any) -> Any:
@@ -141,31 +135,6 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_to_json(each) for each in value]
     return value
-
-
-def _decode(batch: pa.RecordBatch) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
-    """Turn a batch into Python rows; cell by cell only where one cannot be had (not UTF-8)."""
-    try:
-        return [(row, ()) for row in batch.to_pylist()]
-    except (ValueError, OverflowError):
-        return [_decode_row(batch, index) for index in range(batch.num_rows)]
-
-
-def _decode_row(batch: pa.RecordBatch, index: int) -> tuple[dict[str, Any], tuple[str, ...]]:
-    row: dict[str, Any] = {}
-    problems = []
-    for name in batch.schema.names:
-        cell = batch.column(name)[index]
-        try:
-            row[name] = cell.as_py()
-        except UnicodeDecodeError as error:
-            shown = bytes(error.object)[max(0, error.start - 12) : error.end + 12]
-            problems.append(f"column {name}: got the bytes {shown!r}, expected valid UTF-8")
-            row[name] = None
-        except (ValueError, OverflowError) as error:
-            problems.append(f"column {name}: {error}; expected a value that Python can hold")
-            row[name] = None
-    return row, tuple(problems)
 
 
 def _group_key(row: RawGroup) -> tuple[str | None, tuple[int, int]]:
@@ -198,5 +167,6 @@ def _join_rows(rows: Sequence[RawGroup]) -> RawGroup:
         source_row=first.source_row,
         values=values,
         extra={name: [row.extra.get(name) for row in rows] for name in names},
-        problems=tuple(problems),
+        problems=tuple(dict.fromkeys(problems)),
+        is_broken=any(row.is_broken for row in rows),
     )

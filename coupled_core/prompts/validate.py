@@ -13,6 +13,7 @@ from coupled_core.prompts.given_splits import (
     read_instructions,
 )
 from coupled_core.prompts.rows import RawGroup
+from coupled_core.prompts.tables import shorten
 from coupled_core.records import PromptGroup
 
 VARIATION_KINDS = ("entity_swap", "pose", "position", "appearance")
@@ -22,7 +23,6 @@ MAX_PROMPTS = 100
 MAX_NUM_SEEDS = 10_000
 MAX_PAIRS_A_GROUP = 100_000
 """Ids of all pairs of a group are in memory at once."""
-_SHOWN_CHARS = 60
 _LINE_BREAKS_AND_TABS = "\n\r\t"
 _MAX_SEED = 2**63 - 1
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"}
@@ -35,6 +35,8 @@ def validate_group(
     raw: RawGroup, max_prompt_chars: int, *, trust_splits: bool = False
 ) -> PromptGroup | list[str]:
     """Return the group, or its problems: column, value and what was expected, one each."""
+    if raw.is_broken:
+        return list(raw.problems)
     problems = [*raw.problems, *_find_problems(raw, max_prompt_chars)]
     if not problems:
         found = _find_contradictions(raw.values, trust_splits)
@@ -59,12 +61,6 @@ def validate_group(
         edit_instructions=read_instructions(values),
         extra=raw.extra,
     )
-
-
-def shorten(value: object) -> str:
-    """Return a value's repr, cut to a length that fits an error line."""
-    text = repr(value if not isinstance(value, str) else value[: 2 * _SHOWN_CHARS])
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def _find_problems(raw: RawGroup, max_chars: int) -> Iterator[str]:

@@ -45,6 +45,7 @@ def describe_inputs(config: RunConfig, run_id: str, files: Sequence[PromptFileSu
             sha256=file.etag if _SHA256.fullmatch(file.etag) else None,
             etag=file.etag,
             num_rows=file.num_rows,
+            unknown_columns=tuple(column.name for column in file.unknown_columns),
         )
         for file in files
     )

@@ -14,6 +14,7 @@ from flows.cli.dataset.regen import regen
 from flows.cli.dataset.verify import verify
 from flows.cli.export import export
 from flows.cli.generate import generate
+from flows.cli.init import init
 from flows.cli.pages import report, review
 from flows.cli.plan import plan, validate
 from flows.cli.research.compare import check_scorers, compare
@@ -23,7 +24,7 @@ from flows.cli.terminal import EXIT_CODES
 _LOOKS = (show, files, snapshots, diff, rollback, verify)
 _CHANGES = (recut, dedup, repartition, regen, gc)
 _COMMANDS: dict[str, tuple[Command, ...]] = {
-    "Make a dataset": (validate, plan, build, generate),
+    "Make a dataset": (init, validate, plan, build, generate),
     "Look after a dataset": (*_LOOKS, *_CHANGES),
     "Hand a dataset on": (report, review, export),
     "Research": (optimize, compare, check_scorers),
@@ -38,7 +39,8 @@ _ENVIRONMENT = (
 _EXAMPLES = """[bold]Examples[/]
 
 coupled build
-coupled build --prompts prompts.parquet --output pairs --min-combined 1.2
+coupled init prompts.csv
+coupled build --prompts prompts.csv --output pairs --min-combined 1.2
 coupled verify pairs
 coupled export huggingface --dataset pairs --output pairs-hub"""
 

@@ -1,5 +1,6 @@
 """`coupled show`, `files`, `snapshots`, `diff` and `rollback`: the states of a dataset."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,17 +10,20 @@ from flows.cli.command import SNAPSHOTS, Snapshot, argument, command, option
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
+    from coupled_core.dataset.snapshot import Snapshot as DatasetSnapshot
     from coupled_core.dataset.upkeep.history import Change, PairState, SnapshotDiff, SnapshotSummary
 
 
 @command(examples="coupled show s3://bucket/pairs --snapshot previous")
 def show(terminal: Terminal, store: ObjectStore, snapshot: Snapshot = "current") -> None:
-    """Show what a dataset holds: its funnel and where its parts are."""
+    """Show what a dataset holds: its funnel, input columns that meant nothing, its parts."""
     from coupled_core.dataset.reader import find_snapshot
 
     found = find_snapshot(store, snapshot)
     lines = [store.uri, f"snapshot {found.snapshot_id}, {len(found.runs)} runs", ""]
     lines += [found.funnel.render(), ""]
+    if carried := list(_describe_carried(found)):
+        lines += ["columns without a meaning here, only carried into `extra`:", *carried, ""]
     lines += [
         f"{part.num_rows:>9,} rows {part.size_bytes:>13,} bytes  {store.uri}/{part.key}"
         for part in found.parts
@@ -127,6 +131,14 @@ def rollback(
         )
     document = {"dataset": store.uri, "snapshot_id": target.snapshot_id, "previous": was}
     terminal.answer(text, document)
+
+
+def _describe_carried(snapshot: "DatasetSnapshot") -> Iterator[str]:
+    """Yield the inputs that have columns of no meaning, each once, whatever runs read it."""
+    inputs = {(file.uri, file.etag): file for run in snapshot.runs for file in run.inputs}
+    for file in inputs.values():
+        if file.unknown_columns:
+            yield f"{file.num_rows:>9,} rows of {file.uri}: {', '.join(file.unknown_columns)}"
 
 
 def _line(facts: "SnapshotSummary") -> str:

@@ -31,6 +31,7 @@ def store(tmp_path: Path) -> LocalStore:
     assert snapshot is not None
     plain = snapshot.model_dump(mode="json", exclude={"snapshot_id"})
     plain["schema_version"] = "1.0"
+    del plain["runs"][0]["inputs"][0]["unknown_columns"]
     plain["runs"][0]["split_rule"] = plain["runs"][0].pop("partition_rule")
     plain["parts"] = [_write_old(store, part) for part in snapshot.parts]
     name = f"{snapshot.created_at:%Y%m%dT%H%M%SZ}-{fingerprint(plain)[:12]}"
@@ -79,6 +80,10 @@ def test_an_old_column_is_read_under_its_present_name(store: LocalStore) -> None
 
 def test_an_old_runs_rule_is_read_under_its_present_name(store: LocalStore) -> None:
     assert [run.partition_rule for run in _current(store).runs] == ["2"]
+
+
+def test_an_old_runs_unknown_columns_are_not_known(store: LocalStore) -> None:
+    assert [file.unknown_columns for file in _current(store).runs[0].inputs] == [None]
 
 
 def test_an_old_dataset_verifies_and_is_selected_from(store: LocalStore) -> None:

@@ -83,6 +83,34 @@ def test_a_misspelt_column_that_must_be_there_is_recognised() -> None:
     assert "is 'Prompts' meant for it?" in message
 
 
+def test_all_columns_that_must_be_there_are_recognised_at_once() -> None:
+    message = _refuse({"Group ID": pa.string(), "Prompt": pa.string()})
+    assert "columns 'group_id' and 'prompt' are missing" in message
+    assert "is 'Group ID' meant for group_id? is 'Prompt' meant for prompt?" in message
+
+
+def test_numbered_columns_of_prompts_are_refused_with_the_forms_there_are() -> None:
+    message = _refuse({"group_id": pa.string(), "prompt_0": pa.string(), "prompt_1": pa.string()})
+    assert "put what stands in prompt_0, prompt_1 into rows, or into a list" in message
+
+
+def test_a_prompt_in_capitals_beside_prompts_is_refused() -> None:
+    assert "column 'Prompt' means nothing beside 'prompts'" in _refuse(
+        {**WIDE, "Prompt": pa.string()}
+    )
+
+
+def test_names_that_cannot_be_printed_are_told_quoted() -> None:
+    schema = pa.schema({**WIDE, "\x1b[31mred": pa.string(), "": pa.string()})
+    told = describe_unknown(list_unknown_columns(schema, "wide"))
+    assert told.endswith(r"'\x1b[31mred', ''")
+
+
+def test_an_unknown_column_says_how_many_rows_it_concerns() -> None:
+    assert str(UnknownColumn("Seed", "seed", 1200)) == "Seed (did you mean seed?; 1,200 rows)"
+    assert str(UnknownColumn("note", None, 1)) == "note (1 row)"
+
+
 @pytest.mark.parametrize(
     "kind",
     [

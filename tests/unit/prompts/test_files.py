@@ -128,5 +128,5 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> 
 
 
 def test_a_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PromptSetError, match="does not exist: expected a Parquet file"):
+    with pytest.raises(PromptSetError, match="does not exist: expected a file"):
         read(f"{tmp_path}/*.parquet")

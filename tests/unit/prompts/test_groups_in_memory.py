@@ -44,7 +44,11 @@ def test_bad_rows_are_named_by_number_and_can_be_set_aside() -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([], "column 'group_id' is missing"),
+        ([], "columns 'group_id' and 'prompts' are missing"),
+        ([{"prompts": GOOD["prompts"]}], "column 'group_id' is missing"),
+        ([{**GOOD, "prompts": ["a\ud800", "b"]}], "column 'prompts': .*surrogates not allowed"),
+        ([{**GOOD, 1: 2}], "row 0: got .* expected a mapping from names of columns to values"),
+        (["a kite"], "row 0: got 'a kite', expected a mapping"),
         ([{"group_id": "g"}], "column 'prompts' is missing"),
         ([{**GOOD, "seed": "seven"}], "column 'seed' has type string, expected integer"),
         ([GOOD, {**GOOD, "seed": 1.5}], "column seed: got 1.5, expected a whole number"),

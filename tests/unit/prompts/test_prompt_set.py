@@ -360,6 +360,7 @@ def test_whole_numbers_may_come_as_doubles_with_gaps(tmp_path: Path) -> None:
         (5.5, "column seed: got 5.5, expected a whole number"),
         (float("inf"), "column seed: got inf, expected a whole number"),
         (2.0**60, "column seed: got 1152921504606846976 as a double, which cannot hold it exactly"),
+        (1e300, "column seed: got 1e+300, expected a whole number"),
     ],
 )
 def test_a_double_that_is_no_certain_integer_is_a_bad_row(
@@ -382,21 +383,30 @@ def test_what_is_carried_is_always_json(tmp_path: Path) -> None:
 
 def test_a_wrong_last_file_is_refused_before_the_first_row(tmp_path: Path) -> None:
     write(tmp_path / "0.parquet", [GOOD])
-    write(tmp_path / "1.parquet", [{"group_id": "a", "prompt": "one"}])
-    with pytest.raises(PromptSetError, match=r"1.parquet is in long form.*0.parquet is in wide"):
+    write(tmp_path / "1.parquet", [{"group_id": "a", "text": "one"}])
+    with pytest.raises(PromptSetError, match=r"1.parquet: column 'prompts' is missing"):
         next(read_prompt_set(PromptSetConfig(uri=str(tmp_path))))
+
+
+def test_files_of_both_forms_make_one_set(tmp_path: Path) -> None:
+    write(tmp_path / "0.parquet", [{"group_id": "a", "prompt": p} for p in ("one", "two")])
+    write(tmp_path / "1.parquet", [GOOD])
+    write(tmp_path / "2.parquet", [{"group_id": "b", "prompt": p} for p in ("one", "two")])
+    groups = [group for group in read(str(tmp_path)) if isinstance(group, PromptGroup)]
+    assert [group.group_id for group in groups] == ["a", "g", "b"]
+    assert groups[2].prompts == ("one", "two")
 
 
 def test_a_missing_file_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(
-        PromptSetError, match=r"nowhere.parquet' does not exist: expected a Parquet"
+        PromptSetError, match=r"nowhere.parquet' does not exist: expected a file \(.parquet, .csv"
     ):
         read(str(tmp_path / "nowhere.parquet"))
 
 
-def test_a_folder_without_parquet_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "prompts.csv").write_text("group_id,prompts")
-    with pytest.raises(PromptSetError, match=r"without any .parquet file"):
+def test_a_folder_without_files_that_are_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("group_id,prompts")
+    with pytest.raises(PromptSetError, match=r"without any file that ends in .parquet, .csv"):
         read(str(tmp_path))
 
 

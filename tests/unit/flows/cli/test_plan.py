@@ -72,9 +72,11 @@ def test_validate_and_plan_name_the_columns_that_mean_nothing(run_plan, tmp_path
     pq.write_table(pa.table({"group_id": ["g"], "prompts": [prompts], "Seed": [7]}), path)
     for command in ("validate", "plan"):
         text = CliRunner().invoke(app, [command, "--prompts", str(path)])
-        assert "only carried into `extra`: Seed (did you mean seed?)" in text.output
+        assert "only carried into `extra`: Seed (did you mean seed?; 1 row)" in text.output
         found = CliRunner().invoke(app, [command, "--prompts", str(path), "--json"])
-        assert json.loads(found.stdout)["unknown_columns"] == [{"name": "Seed", "meant": "seed"}]
+        assert json.loads(found.stdout)["unknown_columns"] == [
+            {"name": "Seed", "meant": "seed", "num_rows": 1}
+        ]
 
 
 def test_several_sets_add_up(run_plan, tmp_path: Path) -> None:

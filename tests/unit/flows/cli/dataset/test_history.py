@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.snapshot import InputInfo
+from coupled_core.storage.local import LocalStore
+from tests.sample_shards import describe_run, publish
 from tests.unit.flows.cli.invoke import run, run_json
 
 
@@ -58,3 +62,20 @@ def test_files_are_those_of_the_snapshot_alone(dataset: str) -> None:
     listed = run_json("files", dataset, "--kind", "all")["files"]
     assert {part["kind"] for part in listed} == {"manifest", "images"}
     assert all(Path(part["location"]).stat().st_size == part["size_bytes"] for part in listed)
+
+
+def test_show_names_the_columns_that_were_only_carried(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    for name in ("run", "next"):  # both have read the same two files
+        inputs = (
+            InputInfo(uri="a.csv", etag="1", num_rows=1200, unknown_columns=("Seed", "note")),
+            InputInfo(uri="b.csv", etag="2", num_rows=7, unknown_columns=()),
+            InputInfo(uri="old.parquet", etag="3"),
+        )
+        run_info = describe_run(name).model_copy(update={"inputs": inputs})
+        commit_shards(store, [publish(store, name, 0)], run_info)
+    text = run("show", str(tmp_path))[1]
+    assert text.count("    1,200 rows of a.csv: Seed, note") == 1
+    assert "b.csv" not in text and "old.parquet" not in text
+    stored = run_json("show", str(tmp_path))["runs"][0]["inputs"]
+    assert [each["unknown_columns"] for each in stored] == [["Seed", "note"], [], None]
