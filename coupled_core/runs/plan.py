@@ -34,6 +34,8 @@ from coupled_core.runs.planned import (
     PlannedSample,
     ShardInput,
 )
+from coupled_core.runs.refusals import TextSurvey
+from coupled_core.runs.text_report import TextReport
 from coupled_core.scoring.model_files import require_fitting_judges, require_scorers
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
@@ -46,8 +48,8 @@ from coupled_core.splitting.splitter import (
 from coupled_core.storage.store import ObjectStore, open_store
 
 PromptItem = PromptGroup | QuarantinedRow
-Watch = Callable[[PlannedGroup, bool], None]
-"""Is shown every group, with whether the dataset holds all of its pairs."""
+Watch = Callable[[PlannedGroup, bool, bool], None]
+"""Is shown every group, with whether the dataset holds all of its pairs, or it will be refused."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class RunPlan:
     """Pairs of the whole prompt set."""
     num_pairs_done: int
     """Pairs that are in the dataset already."""
+    texts: TextReport = TextReport()
+    """How the prompts of groups in open shards will be read, and which are refused."""
 
     @property
     def open_shards(self) -> list[ShardPlan]:
@@ -189,6 +193,8 @@ def plan_run(
     resolved = [naming.generation_fingerprint, identity]
     name = run_id(config, [*(file.etag for file in inputs), *resolved])
     files = PlanFiles(store, name, config.output.shard_size)
+    finished = frozenset(_find_finished(store, name)) if files.is_complete else frozenset()
+    survey = TextSurvey(config, generation)
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
     if files.is_complete:
         shards = files.read()
@@ -199,8 +205,8 @@ def plan_run(
         cut = cut_shards(items, config.output.shard_size, naming)
         shards = cut if is_dry_run else files.write(cut)
     committed = committed_pair_ids(store, snapshot)
-    found = _Tally(name, committed, watch).count(shards)
-    run = found.to_plan(generation, inputs, _find_finished(store, name) if found.plans else [])
+    found = _Tally(name, committed, finished, survey, watch).count(shards)
+    run = found.to_plan(generation, inputs)
     if run.open_shards:
         require_scorers(config.scoring)
     return run
@@ -229,8 +235,16 @@ def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterat
 class _Tally:
     """Goes through the shards of a run and keeps what is new of each."""
 
-    def __init__(self, name: str, committed: IdSet, watch: Watch | None) -> None:
-        self._name, self._committed, self._watch = name, committed, watch
+    def __init__(
+        self,
+        name: str,
+        committed: IdSet,
+        finished: frozenset[int],
+        survey: TextSurvey,
+        watch: Watch | None,
+    ) -> None:
+        self._name, self._committed, self._finished = name, committed, finished
+        self._survey, self._watch = survey, watch
         self.plans: list[ShardPlan] = []
         self._num_groups = self._num_bad_rows = self._num_pairs = self._num_open = 0
 
@@ -242,10 +256,7 @@ class _Tally:
         return self
 
     def to_plan(
-        self,
-        generation: GenerationProvenance,
-        inputs: tuple[PromptFileSummary, ...],
-        finished: Iterable[int],
+        self, generation: GenerationProvenance, inputs: tuple[PromptFileSummary, ...]
     ) -> RunPlan:
         """Return what was found."""
         return RunPlan(
@@ -253,11 +264,12 @@ class _Tally:
             generation=generation,
             inputs=inputs,
             shards=tuple(self.plans),
-            finished_shards=frozenset(finished),
+            finished_shards=self._finished if self.plans else frozenset(),
             num_groups=self._num_groups,
             num_quarantined=self._num_bad_rows,
             num_pairs=self._num_pairs,
             num_pairs_done=self._num_pairs - self._num_open,
+            texts=self._survey.report(),
         )
 
     def _count_shard(self, shard: ShardInput) -> None:
@@ -267,9 +279,11 @@ class _Tally:
         num_open = sum(
             len(sample.pair_ids) for sample, done in zip(samples, flat, strict=True) if not done
         )
+        is_open = shard.shard_index not in self._finished
         for planned, done in zip(shard.groups, is_done, strict=True):
+            why = self._survey.take(planned.group) if is_open and not all(done) else None
             if self._watch is not None:
-                self._watch(planned, all(done))
+                self._watch(planned, all(done), why is not None)
         self._num_groups += len(shard.groups)
         self._num_bad_rows += len(shard.bad_rows)
         self._num_pairs += shard.num_pairs
