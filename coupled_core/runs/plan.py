@@ -7,7 +7,7 @@ from itertools import combinations, islice
 from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
-from coupled_core.dataset.work import DONE, list_work
+from coupled_core.dataset.work import DONE, find_kin, list_work
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
@@ -22,6 +22,7 @@ from coupled_core.records import PromptGroup, QuarantinedRow
 from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.runs.identity import (
     generation_fingerprint,
+    images_id,
     pair_id,
     quarantined_id,
     run_id,
@@ -64,6 +65,9 @@ class ShardPlan:
     """Pairs to make."""
     done_samples: tuple[int, ...] = ()
     """Samples that the dataset already holds, by position: group by group, seed by seed."""
+    kin: tuple[str, ...] = ()
+    """Other runs that make the same images, such as the one with a judge that was then corrected:
+    what they have generated is taken over."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,9 @@ def plan_run(
     naming = Naming(config.generation.seed, fingerprint_of(generation), request_of)
     # A path may hold another schedule tomorrow: what settings resolve to names the run, too.
     resolved = [naming.generation_fingerprint, identity]
-    name = run_id(config, [*(file.etag for file in inputs), *resolved])
+    facts = [*(file.etag for file in inputs), *resolved]
+    name = run_id(config, facts)
+    kin = find_kin(store, images_id(config, facts), name, is_dry_run=is_dry_run)
     files = PlanFiles(store, name, config.output.shard_size)
     finished = frozenset(_find_finished(store, name)) if files.is_complete else frozenset()
     survey = TextSurvey(config, generation)
@@ -205,7 +211,7 @@ def plan_run(
         cut = cut_shards(items, config.output.shard_size, naming)
         shards = cut if is_dry_run else files.write(cut)
     committed = committed_pair_ids(store, snapshot)
-    found = _Tally(name, committed, finished, survey, watch).count(shards)
+    found = _Tally(name, kin, committed, finished, survey, watch).count(shards)
     run = found.to_plan(generation, inputs)
     if run.open_shards:
         require_scorers(config.scoring)
@@ -238,12 +244,14 @@ class _Tally:
     def __init__(
         self,
         name: str,
+        kin: tuple[str, ...],
         committed: IdSet,
         finished: frozenset[int],
         survey: TextSurvey,
         watch: Watch | None,
     ) -> None:
-        self._name, self._committed, self._finished = name, committed, finished
+        self._name, self._kin = name, kin
+        self._committed, self._finished = committed, finished
         self._survey, self._watch = survey, watch
         self.plans: list[ShardPlan] = []
         self._num_groups = self._num_bad_rows = self._num_pairs = self._num_open = 0
@@ -291,7 +299,9 @@ class _Tally:
         if not all(flat) or not self._holds([bad.pair_id for bad in shard.bad_rows]):
             positions = tuple(position for position, done in enumerate(flat) if done)
             self.plans.append(
-                ShardPlan(self._name, shard.shard_index, shard.num_items, num_open, positions)
+                ShardPlan(
+                    self._name, shard.shard_index, shard.num_items, num_open, positions, self._kin
+                )
             )
 
     def _find_done(self, planned: PlannedGroup) -> list[bool]:

@@ -64,11 +64,10 @@ def readers_for(config: RunConfig, generation: GenerationProvenance) -> Readers:
 @lru_cache(maxsize=2)
 def _load_readers(base_model: str, revision: str, num_tokens: int, clip_model: str) -> Readers:
     from coupled_core.generation.text_readers import load_text_readers
-    from coupled_core.scoring.clip_texts import load_tokenizer, make_clip_reader
+    from coupled_core.scoring.clip_texts import load_clip_reader
 
     t5, clip = load_text_readers(base_model, revision, num_tokens)
-    judge = make_clip_reader(load_tokenizer(clip_model), f"CLIP {clip_model} of the scores")
-    return Readers(t5, clip, judge)
+    return Readers(t5, clip, load_clip_reader(clip_model))
 
 
 def _find_unreadable(

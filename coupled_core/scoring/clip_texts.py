@@ -6,6 +6,7 @@ instead, and its embedding is the mean of theirs, each weighed by its tokens. FI
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -54,6 +55,16 @@ def make_clip_reader(tokenizer: Any, name: str) -> TextReader:
         encode=lambda texts: [tokenizer.encode(text) for text in texts],
         in_windows=True,
     )
+
+
+@lru_cache(maxsize=1)
+def load_clip_reader(spec: str) -> TextReader:
+    """Do `make_clip_reader` for a model; `spec` is as `find_clip` takes it.
+
+    Raises:
+        ModelUnavailableError: as `load_tokenizer`.
+    """
+    return make_clip_reader(load_tokenizer(spec), f"CLIP {spec} of the scores")
 
 
 @dataclass(frozen=True)
