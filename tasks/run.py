@@ -12,6 +12,7 @@ from coupled_core.report.report import make_report, report_key, store_report
 from coupled_core.runs import build
 from coupled_core.runs.models import generation_of, splitter_for
 from coupled_core.runs.plan import RunPlan, plan_run
+from coupled_core.runs.text_report import describe_losses
 from coupled_core.storage.store import open_store
 from tasks.policy import stage_task
 
@@ -28,6 +29,8 @@ def plan(config: RunConfig) -> RunPlan:
     )  # fmt: skip
     if unknown := describe_unknown(unknown_columns_of(found.inputs)):
         get_run_logger().warning("%s", unknown)
+    if losses := describe_losses(found.texts):
+        get_run_logger().warning("%s", losses)
     return found
 
 

@@ -20,7 +20,7 @@ def split(work: ShardWork) -> None:
     """Split the groups of a shard."""
     account = account_of(work.config, work.plan.run_id)
     splitter = splitter_for(work.config.split, account)
-    num_failed = split_shard(work, splitter, refusal_for(work.config))
+    num_failed = split_shard(work, splitter, refusal_for(work.config, work.generation))
     get_run_logger().info(
         "shard %d: split %d groups, %d failed, %d rows quarantined",
         work.plan.shard_index, len(work.input.groups), num_failed, len(work.input.bad_rows),

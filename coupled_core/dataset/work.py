@@ -62,6 +62,25 @@ def list_work(store: ObjectStore, run_id: str) -> Iterator[ShardObject]:
             yield ShardObject(found.shard_index, found.name)
 
 
+def find_kin(
+    store: ObjectStore, images_id: str, run_id: str, *, is_dry_run: bool
+) -> tuple[str, ...]:
+    """Return the other runs that begin with the same images, and let them find this one.
+
+    Args:
+        store: The dataset.
+        images_id: What such runs share.
+        run_id: This one.
+        is_dry_run: Write nothing.
+    """
+    folder = f"{WORK_FOLDER}images-{images_id}/"
+    names = (info.key.removeprefix(folder) for info in store.list(folder))
+    kin = tuple(sorted(name for name in names if name != run_id))
+    if not is_dry_run:
+        store.write(folder + run_id, b"makes these images")
+    return kin
+
+
 class WorkFolder:
     """The work of one shard. Each object is written whole: what exists is complete."""
 

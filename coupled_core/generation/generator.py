@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from coupled_core.generation.pipeline import (
 )
 from coupled_core.generation.provenance import GenerationProvenance, check_size, resolve
 from coupled_core.generation.sampler import OnStep, SamplerSettings, sample_groups
+from coupled_core.reading import TextReader, make_reader
 from coupled_core.records import GeneratedSample, Rejection, RejectReason, Sample
 from coupled_core.schedules.schedule import Schedule
 
@@ -88,35 +90,6 @@ def reject_sample(sample: Sample, message: str) -> Rejection:
     """Return the rejection of a sample whose images could not be made."""
     name = f"group {sample.group.group_id}, seed {sample.seed}"
     return Rejection(RejectReason.GENERATION_FAILED, f"{name}: {message}")
-
-
-def find_unreadable(
-    sample: Sample, pipeline: FluxPipeline, provenance: GenerationProvenance
-) -> Rejection | None:
-    """Return why the text encoder would not tell a sample's images apart; None: it does."""
-    tokenizer, window = pipeline.tokenizer_2, provenance.max_sequence_length
-    full = provenance.entity_text == "full_prompt"
-    texts = sample.group.prompts if full else sample.split.entity_prompts
-    read = tokenizer(list(texts), truncation=True, max_length=window).input_ids
-    name = f"group {sample.group.group_id}, seed {sample.seed}"
-    for text in texts:
-        # The space before an unknown word is a known token of its own, which says nothing.
-        tokens = [token for token in tokenizer.tokenize(text) if token != "\u2581"]
-        num_unknown = tokenizer.convert_tokens_to_ids(tokens).count(tokenizer.unk_token_id)
-        if 2 * num_unknown > len(tokens):
-            return Rejection(
-                RejectReason.UNKNOWN_SCRIPT,
-                f"{name}: {num_unknown} of {len(tokens)} tokens of {text!r} are unknown to T5: "
-                "write it in a language that the base model reads",
-            )
-    for i, j in sample.pairs:
-        if read[i] == read[j] and texts[i] != texts[j]:
-            return Rejection(
-                RejectReason.DIFFERENCE_BEYOND_WINDOW,
-                f"{name}: prompts {i} and {j} are the same in the {window} tokens that T5 reads: "
-                "name what differs earlier, or raise max_sequence_length",
-            )
-    return None
 
 
 def load_generator(
@@ -201,10 +174,10 @@ class GroupGenerator:
 
         Returns:
             For each sample, in order, its images, or a rejection where they are not finite, the
-            size that its group asks for does not fit the model, or T5 does not tell its prompts
-            apart.
+            size that its group asks for does not fit the model, or T5 cannot read its texts or not
+            tell them apart.
         """
-        refusals = [find_unreadable(each, self._pipeline, self.provenance) for each in samples]
+        refusals = [self._find_unreadable(each) for each in samples]
         readable = [each for each, why in zip(samples, refusals, strict=True) if why is None]
         made = iter(
             generate_alike(
@@ -214,6 +187,23 @@ class GroupGenerator:
             )
         )
         return [why or next(made) for why in refusals]
+
+    def _find_unreadable(self, sample: Sample) -> Rejection | None:
+        """Ask T5 about all that it will read, some of which was not known before the split."""
+        texts = self._entity_texts(sample)
+        background = sample.split.background_prompt
+        why = self._reader.find_unreadable([*texts, background], len(texts))
+        name = f"group {sample.group.group_id}, seed {sample.seed}"
+        return why and replace(why, message=f"{name}: {why.message}")
+
+    @cached_property
+    def _reader(self) -> TextReader:
+        name = f"T5 of {self.provenance.base_model}"
+        return make_reader(self._pipeline.tokenizer_2, name, self.provenance.max_sequence_length)
+
+    def _entity_texts(self, sample: Sample) -> tuple[str, ...]:
+        is_full = self.provenance.entity_text == "full_prompt"
+        return sample.group.prompts if is_full else sample.split.entity_prompts
 
     @torch.no_grad()
     def _generate_size(
@@ -254,10 +244,8 @@ class GroupGenerator:
         return torch.stack([beta(sigmas), beta(sigmas + delay)], 1) if delay else beta(sigmas)
 
     def _build_group(self, sample: Sample, width: int, height: int) -> Group:
-        split = sample.split
-        full = self.provenance.entity_text == "full_prompt"
         background, *entities = self._encoder.encode(
-            [split.background_prompt, *(sample.group.prompts if full else split.entity_prompts)]
+            [sample.split.background_prompt, *self._entity_texts(sample)]
         )
         noise = draw_noise(self._pipeline, sample.seed, width, height)
         return Group(noise, background, tuple(entities))

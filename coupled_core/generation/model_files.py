@@ -185,7 +185,7 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         do.
     """
     known = list_known_models().get(base_model)
-    folder = _find_folder(base_model, known)
+    folder = find_folder(base_model)
     if folder is None:
         configs, commit = _read_hub_configs(base_model, revision)
     else:
@@ -241,7 +241,13 @@ _CONFIG_FILES = (
 _Configs = dict[str, dict[str, Any]]
 
 
-def _find_folder(base_model: str, known: KnownModel | None) -> Path | None:
+def find_folder(base_model: str) -> Path | None:
+    """Return where the files of a base model lie; None: on the hub.
+
+    Raises:
+        ModelUnavailableError: it is neither a folder nor the id of a hub model.
+    """
+    known = list_known_models().get(base_model)
     if known is not None and known.folder is not None:
         if not (known.folder / "model_index.json").is_file():
             raise ModelUnavailableError(

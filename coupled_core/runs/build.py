@@ -33,6 +33,7 @@ from coupled_core.runs.planned import PlanFiles
 from coupled_core.runs.refusals import refusal_for
 from coupled_core.runs.shard import ShardWork, shards_to_split
 from coupled_core.runs.stages import generate_shard, score_shard, split_shard
+from coupled_core.runs.text_report import describe_losses
 from coupled_core.runs.write import write_shard
 from coupled_core.splitting.splitter import account_of, settle_split
 from coupled_core.storage.store import open_store
@@ -61,6 +62,8 @@ def build_dataset(
     run = plan_run(config, generation_of(config.generation), given=given)
     if unknown := describe_unknown(given.file.unknown_columns):
         warnings.warn(unknown, stacklevel=2)
+    if losses := describe_losses(run.texts):
+        warnings.warn(losses, stacklevel=2)
     prepare_splits(config, run)
     progress = current_progress()
     progress.begin("shards", len(run.open_shards))
@@ -83,7 +86,7 @@ def prepare_splits(config: RunConfig, run: RunPlan) -> int:
         return 0
     open_indices = {shard.shard_index for shard in shards}
     files = PlanFiles(open_store(config.output.uri), run.run_id, config.output.shard_size)
-    refuse = refusal_for(config)
+    refuse = refusal_for(config, run.generation)
 
     def read_groups() -> Iterator[PromptGroup]:
         for shard in files.read():
@@ -119,7 +122,7 @@ def _settle(config: RunConfig, output: str) -> RunConfig:
 def _build_shard(work: ShardWork) -> None:
     config, progress = work.config, current_progress()
     splitter = splitter_for(config.split, account_of(config, work.plan.run_id))
-    split_shard(work, splitter, refusal_for(config))
+    split_shard(work, splitter, refusal_for(config, work.generation))
     device = str(choose_device(config.generation.device))
     for attempt in range(1, config.selection.attempts + 1):
         if not work.attempt(attempt).samples:

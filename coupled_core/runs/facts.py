@@ -68,4 +68,15 @@ def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, store: Obj
     """
     if snapshot is not None:
         facts = what_must_agree(config.model_dump(mode="json"), METRIC_VERSION, PARTITION_RULE)
-        check_comparable(store, snapshot, facts)
+        check_comparable(
+            store, snapshot, facts, lambda prompts: _are_long(config.scoring.clip_model, prompts)
+        )
+
+
+def _are_long(clip_model: str, prompts: Sequence[str]) -> bool:
+    from coupled_core.scoring.clip_texts import (
+        load_clip_reader,
+    )  # only for datasets of old versions
+
+    reader = load_clip_reader(clip_model)
+    return any(len(reading.tokens) > reader.window for reading in reader.read(prompts))

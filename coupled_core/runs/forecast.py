@@ -85,11 +85,13 @@ class SplitCounter:
     _tried: int = 0
     _failed: int = 0
 
-    def count(self, planned: PlannedGroup, is_done: bool) -> None:
-        """Count a group; of one whose pairs the dataset holds there is nothing left to split."""
+    def count(self, planned: PlannedGroup, is_done: bool, is_refused: bool = False) -> None:
+        """Count a group; nobody splits one whose pairs the dataset holds, or one that is refused."""
         group = planned.group
         if is_done:
             self.groups_done += 1
+        elif is_refused:
+            return
         elif is_given(group):
             self._given += 1
         elif self.config.splitter != "anthropic":

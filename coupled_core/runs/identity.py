@@ -42,6 +42,21 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
     return fingerprint({"settings": settings, "inputs": list(inputs_sha256)})[:16]
 
 
+def images_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
+    """Return what all runs share that begin with the same images in the same batches, 16 hex digits.
+
+    They may differ in who judges the images and in what is kept.
+
+    Args:
+        config: All settings.
+        inputs_sha256: As `run_id` takes it.
+    """
+    judged = {"scoring", "filter", "selection", "content_filter", "duplicates"}
+    settings = config.model_dump(mode="json", exclude={**_WITHOUT_EFFECT_ON_ROWS, **dict.fromkeys(judged, True)})  # fmt: skip
+    del settings["output"]["store_dropped"]
+    return fingerprint({"images of": settings, "inputs": list(inputs_sha256)})[:16]
+
+
 def generation_fingerprint(facts: Mapping[str, Any]) -> str:
     """Return the hash of everything about the generator that the images depend on.
 

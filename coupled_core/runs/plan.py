@@ -7,7 +7,7 @@ from itertools import combinations, islice
 from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
-from coupled_core.dataset.work import DONE, list_work
+from coupled_core.dataset.work import DONE, find_kin, list_work
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
@@ -22,6 +22,7 @@ from coupled_core.records import PromptGroup, QuarantinedRow
 from coupled_core.runs.facts import refuse_other_scores
 from coupled_core.runs.identity import (
     generation_fingerprint,
+    images_id,
     pair_id,
     quarantined_id,
     run_id,
@@ -34,6 +35,8 @@ from coupled_core.runs.planned import (
     PlannedSample,
     ShardInput,
 )
+from coupled_core.runs.refusals import TextSurvey
+from coupled_core.runs.text_report import TextReport
 from coupled_core.scoring.model_files import require_fitting_judges, require_scorers
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
@@ -46,8 +49,8 @@ from coupled_core.splitting.splitter import (
 from coupled_core.storage.store import ObjectStore, open_store
 
 PromptItem = PromptGroup | QuarantinedRow
-Watch = Callable[[PlannedGroup, bool], None]
-"""Is shown every group, with whether the dataset holds all of its pairs."""
+Watch = Callable[[PlannedGroup, bool, bool], None]
+"""Is shown every group, with whether the dataset holds all of its pairs, or it will be refused."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class ShardPlan:
     """Pairs to make."""
     done_samples: tuple[int, ...] = ()
     """Samples that the dataset already holds, by position: group by group, seed by seed."""
+    kin: tuple[str, ...] = ()
+    """Other runs that make the same images, such as the one with a judge that was then corrected:
+    what they have generated is taken over."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ class RunPlan:
     """Pairs of the whole prompt set."""
     num_pairs_done: int
     """Pairs that are in the dataset already."""
+    texts: TextReport = TextReport()
+    """How the prompts of groups in open shards will be read, and which are refused."""
 
     @property
     def open_shards(self) -> list[ShardPlan]:
@@ -187,8 +195,12 @@ def plan_run(
     naming = Naming(config.generation.seed, fingerprint_of(generation), request_of)
     # A path may hold another schedule tomorrow: what settings resolve to names the run, too.
     resolved = [naming.generation_fingerprint, identity]
-    name = run_id(config, [*(file.etag for file in inputs), *resolved])
+    facts = [*(file.etag for file in inputs), *resolved]
+    name = run_id(config, facts)
+    kin = find_kin(store, images_id(config, facts), name, is_dry_run=is_dry_run)
     files = PlanFiles(store, name, config.output.shard_size)
+    finished = frozenset(_find_finished(store, name)) if files.is_complete else frozenset()
+    survey = TextSurvey(config, generation)
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
     if files.is_complete:
         shards = files.read()
@@ -199,8 +211,8 @@ def plan_run(
         cut = cut_shards(items, config.output.shard_size, naming)
         shards = cut if is_dry_run else files.write(cut)
     committed = committed_pair_ids(store, snapshot)
-    found = _Tally(name, committed, watch).count(shards)
-    run = found.to_plan(generation, inputs, _find_finished(store, name) if found.plans else [])
+    found = _Tally(name, kin, committed, finished, survey, watch).count(shards)
+    run = found.to_plan(generation, inputs)
     if run.open_shards:
         require_scorers(config.scoring)
     return run
@@ -229,8 +241,18 @@ def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterat
 class _Tally:
     """Goes through the shards of a run and keeps what is new of each."""
 
-    def __init__(self, name: str, committed: IdSet, watch: Watch | None) -> None:
-        self._name, self._committed, self._watch = name, committed, watch
+    def __init__(
+        self,
+        name: str,
+        kin: tuple[str, ...],
+        committed: IdSet,
+        finished: frozenset[int],
+        survey: TextSurvey,
+        watch: Watch | None,
+    ) -> None:
+        self._name, self._kin = name, kin
+        self._committed, self._finished = committed, finished
+        self._survey, self._watch = survey, watch
         self.plans: list[ShardPlan] = []
         self._num_groups = self._num_bad_rows = self._num_pairs = self._num_open = 0
 
@@ -242,10 +264,7 @@ class _Tally:
         return self
 
     def to_plan(
-        self,
-        generation: GenerationProvenance,
-        inputs: tuple[PromptFileSummary, ...],
-        finished: Iterable[int],
+        self, generation: GenerationProvenance, inputs: tuple[PromptFileSummary, ...]
     ) -> RunPlan:
         """Return what was found."""
         return RunPlan(
@@ -253,11 +272,12 @@ class _Tally:
             generation=generation,
             inputs=inputs,
             shards=tuple(self.plans),
-            finished_shards=frozenset(finished),
+            finished_shards=self._finished if self.plans else frozenset(),
             num_groups=self._num_groups,
             num_quarantined=self._num_bad_rows,
             num_pairs=self._num_pairs,
             num_pairs_done=self._num_pairs - self._num_open,
+            texts=self._survey.report(),
         )
 
     def _count_shard(self, shard: ShardInput) -> None:
@@ -267,9 +287,11 @@ class _Tally:
         num_open = sum(
             len(sample.pair_ids) for sample, done in zip(samples, flat, strict=True) if not done
         )
+        is_open = shard.shard_index not in self._finished
         for planned, done in zip(shard.groups, is_done, strict=True):
+            why = self._survey.take(planned.group) if is_open and not all(done) else None
             if self._watch is not None:
-                self._watch(planned, all(done))
+                self._watch(planned, all(done), why is not None)
         self._num_groups += len(shard.groups)
         self._num_bad_rows += len(shard.bad_rows)
         self._num_pairs += shard.num_pairs
@@ -277,7 +299,9 @@ class _Tally:
         if not all(flat) or not self._holds([bad.pair_id for bad in shard.bad_rows]):
             positions = tuple(position for position, done in enumerate(flat) if done)
             self.plans.append(
-                ShardPlan(self._name, shard.shard_index, shard.num_items, num_open, positions)
+                ShardPlan(
+                    self._name, shard.shard_index, shard.num_items, num_open, positions, self._kin
+                )
             )
 
     def _find_done(self, planned: PlannedGroup) -> list[bool]:

@@ -1,31 +1,129 @@
-"""Groups of a run that are refused before anything is paid for: forbidden, or not to be judged."""
+"""Groups that are refused before anything is paid for or made, and how the others are read.
 
-from functools import lru_cache
+Forbidden are groups whose prompts say what no image may show; pointless those whose prompts a
+model cannot read or cannot tell apart.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from coupled_core.config import RunConfig
-from coupled_core.records import PromptGroup, Rejection, RejectReason
-from coupled_core.scoring.clip import Tokenizer, find_alike_texts, load_tokenizer
+from coupled_core.reading import TextReader
+from coupled_core.records import GenerationProvenance, PromptGroup, Rejection
+from coupled_core.runs.text_report import TextCount, TextReport
+from coupled_core.scoring.model_files import require_scorers
+from coupled_core.splitting.llm.estimate import GroupSample
 from coupled_core.splitting.refusal import Refuse, refusal_of
 
-
-def refusal_for(config: RunConfig) -> Refuse:
-    """Return what refuses the groups that a run must not, or could not sensibly, make."""
-    refuse_words, clip_model = refusal_of(config.content_filter), config.scoring.clip_model
-    return lambda group: refuse_words(group) or _refuse_alike(group, clip_model)
+NUM_COUNTED = 2000
+"""Groups whose tokens are counted, drawn at random; every group is looked at for refusal."""
 
 
-def _refuse_alike(group: PromptGroup, clip_model: str) -> Rejection | None:
-    alike = find_alike_texts(group.prompts, _tokenizer(clip_model))
-    if alike is None:
-        return None
-    return Rejection(
-        RejectReason.DIFFERENCE_BEYOND_WINDOW,
-        f"prompts {alike[0]} and {alike[1]} differ only behind the last token that CLIP model "
-        f"{clip_model} reads, so it would score both images against one text: name what differs "
-        "earlier, or shorten the prompts",
+@dataclass(frozen=True)
+class Readers:
+    """Who reads the prompts of a run."""
+
+    t5: TextReader
+    """The base model's main text encoder."""
+    clip: TextReader
+    """The base model's other one: it gives an impression alone, and is left with a cut text."""
+    judge: TextReader
+    """Of the scores."""
+
+
+def refusal_for(config: RunConfig, generation: GenerationProvenance) -> Refuse:
+    """Return what refuses the groups that a run must not, or could not sensibly, make.
+
+    Tokenizers are loaded when the first group is asked about.
+    """
+    refuse_words = refusal_of(config.content_filter)
+    load_readers = cache(lambda: readers_for(config, generation))
+    are_prompts_read = generation.entity_text == "full_prompt"
+    return lambda group: (
+        refuse_words(group) or _find_unreadable(group, load_readers(), are_prompts_read)
     )
 
 
-@lru_cache(maxsize=1)
-def _tokenizer(clip_model: str) -> Tokenizer:
-    return load_tokenizer(clip_model)
+def readers_for(config: RunConfig, generation: GenerationProvenance) -> Readers:
+    """Return the readers of a run, loaded once; no weights are.
+
+    Raises:
+        ModelUnavailableError: a tokenizer is neither here nor to be had, or a scorer is not.
+    """
+    require_scorers(config.scoring)
+    return _load_readers(
+        config.generation.base_model,
+        generation.base_model_revision,
+        generation.max_sequence_length,
+        config.scoring.clip_model,
+    )
+
+
+@lru_cache(maxsize=2)
+def _load_readers(base_model: str, revision: str, num_tokens: int, clip_model: str) -> Readers:
+    from coupled_core.generation.text_readers import load_text_readers
+    from coupled_core.scoring.clip_texts import load_clip_reader
+
+    t5, clip = load_text_readers(base_model, revision, num_tokens)
+    return Readers(t5, clip, load_clip_reader(clip_model))
+
+
+def _find_unreadable(
+    group: PromptGroup, readers: Readers, are_prompts_read: bool
+) -> Rejection | None:
+    """Ask T5 about what it will read, as far as that is known before the group is split."""
+    read = group.prompts if are_prompts_read else group.entity_prompts or ()
+    background = [group.background_prompt] if group.background_prompt else []
+    why = readers.t5.find_unreadable([*read, *background], len(read))
+    return why or readers.judge.find_unreadable(group.prompts)
+
+
+class TextSurvey:
+    """Goes through the groups of a run, and keeps none but a sample of them."""
+
+    def __init__(self, config: RunConfig, generation: GenerationProvenance) -> None:
+        self._config, self._generation = config, generation
+        self._refuse = refusal_for(config, generation)
+        self._sample = GroupSample(NUM_COUNTED)
+        self._num_refused: Counter[str] = Counter()
+
+    def take(self, group: PromptGroup) -> Rejection | None:
+        """Count a group; return why it will be refused, or None."""
+        self._sample.add(group)
+        why = self._refuse(group)
+        if why is not None:
+            self._num_refused[why.reason.value] += 1
+        return why
+
+    def report(self) -> TextReport:
+        """Return what was found so far."""
+        sample = self._sample
+        if not sample.groups:
+            return TextReport()
+        prompts = [prompt for group in sample.groups for prompt in group.prompts]
+        readers = readers_for(self._config, self._generation)
+        return TextReport(
+            num_groups=sample.num_seen,
+            num_groups_counted=len(sample.groups),
+            counts=tuple(
+                _count(reader, prompts) for reader in (readers.t5, readers.clip, readers.judge)
+            ),
+            num_refused=dict(sorted(self._num_refused.items())),
+        )
+
+
+def _count(reader: TextReader, prompts: Sequence[str]) -> TextCount:
+    readings = reader.read(prompts)
+    lengths = [len(reading.tokens) for reading in readings]
+    return TextCount(
+        reader=reader.name,
+        limit=reader.limit,
+        in_windows=reader.in_windows,
+        num_prompts=len(prompts),
+        num_longer=sum(length > reader.window for length in lengths),
+        longest=max(lengths) + reader.num_marks,
+        num_tokens=sum(reading.num_telling for reading in readings),
+        num_unknown=sum(reading.num_unknown for reading in readings),
+    )

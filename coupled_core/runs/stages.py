@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from coupled_core.dataset.work import GENERATED, SCORED
+from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
 from coupled_core.progress import Progress
 from coupled_core.records import ImageDescriptor, Rejection, Sample
 from coupled_core.runs.checkpoints import (
@@ -58,7 +58,7 @@ def generate_shard(
     progress: Progress,
     attempt: int = 1,
 ) -> int:
-    """Generate what is not stored yet of an attempt; return how many batches that took.
+    """Generate what neither this run nor its kin has stored; return how many batches that took.
 
     Args:
         work: The shard, split, all earlier attempts scored.
@@ -68,7 +68,8 @@ def generate_shard(
     """
     num_generated = 0
     for batch in work.attempt(attempt).batches:
-        if work.folder.read_keys(GENERATED, batch.index) != list(batch.samples):
+        is_there = work.folder.read_keys(GENERATED, batch.index) == list(batch.samples)
+        if not is_there and not _take_over(work, batch):
             _generate_batch(work, batch, load_generator())
             num_generated += 1
         progress.advance("generate", batch.num_pairs)
@@ -111,6 +112,21 @@ def score_shard(
             num_scored += 1
         progress.advance("score", batch.num_pairs)
     return num_scored
+
+
+def _take_over(work: ShardWork, batch: Batch) -> bool:
+    """Copy a batch that another run has generated; False: none has.
+
+    Each run has all of its work in its own folder, so that it stays while the run needs it.
+    """
+    for run_id in work.plan.kin:
+        folder = WorkFolder(work.store, run_id, work.plan.shard_index)
+        if folder.read_keys(GENERATED, batch.index) == list(batch.samples):
+            table = folder.read_table(GENERATED, batch.index)
+            if table is not None:  # it was removed meanwhile
+                work.folder.write_table(GENERATED, batch.index, table)
+                return True
+    return False
 
 
 def _generate_batch(work: ShardWork, batch: Batch, generator: "GroupGenerator") -> None:

@@ -10,7 +10,6 @@ black or grey bars above and below in 34 % at most.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from coupled_core.errors import ModelUnavailableError
+from coupled_core.scoring.clip_texts import Tokenizer, WindowCutter
 from coupled_core.scoring.model_files import find_clip
 
 CODE_LENGTH = 64
@@ -51,7 +51,6 @@ _MAX_REMEMBERED = 4096
 """Texts whose embeddings are kept: 12 MB with the largest of CLIP."""
 
 Preprocess = Callable[[Image.Image], Tensor]
-Tokenizer = Callable[[list[str]], Tensor]
 
 
 class ClipScorer:
@@ -75,6 +74,7 @@ class ClipScorer:
             max_remembered: Texts whose embeddings are kept.
         """
         self._model, self._tokenizer = model.eval().to(device), tokenizer
+        self._cutter = WindowCutter(tokenizer)
         self._preprocess_whole, self._preprocess_centre = preprocess
         self._device, self._max_remembered = device, max_remembered
         self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
@@ -99,15 +99,23 @@ class ClipScorer:
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Return unit embeddings, float32 (B, D)."""
+        """Return unit embeddings, float32 (B, D).
+
+        That of a text which is longer than what CLIP reads at once is the mean of its windows'.
+        """
         found = {text: self._texts[text] for text in texts if text in self._texts}
         new = sorted({text for text in texts if text not in found})
         if new:
-            tokens = self._tokenizer(new).to(self._device)
-            embedded = self._model.encode_text(tokens, normalize=True).float().cpu().numpy()  # type: ignore[operator]
-            found.update(zip(new, embedded, strict=True))
+            found.update(zip(new, self._encode(self._tokenizer(new)), strict=True))
+            for text, windows in self._cutter.cut(new).items():
+                mean = windows.weights.numpy() @ self._encode(windows.tokens)
+                found[text] = mean / np.linalg.norm(mean)
         self._remember(found)
         return np.stack([found[text] for text in texts])
+
+    def _encode(self, tokens: Tensor) -> np.ndarray:
+        embedded: Tensor = self._model.encode_text(tokens.to(self._device), normalize=True)  # type: ignore[operator]
+        return embedded.float().cpu().numpy()
 
     def _remember(self, embedded: Mapping[str, np.ndarray]) -> None:
         for text, embedding in embedded.items():
@@ -116,36 +124,6 @@ class ClipScorer:
             self._texts.move_to_end(text)
         while len(self._texts) > self._max_remembered:
             self._texts.popitem(last=False)
-
-
-def load_tokenizer(spec: str) -> Tokenizer:
-    """Load the tokenizer of a model without its weights; `spec` is as `find_clip` takes it.
-
-    Raises:
-        ModelUnavailableError: unknown name, or its files are neither here nor to be had.
-    """
-    import open_clip
-
-    name, _ = find_clip(spec)
-    try:
-        tokenizer: Tokenizer = open_clip.get_tokenizer(name)
-    except (RuntimeError, OSError, ValueError) as exc:
-        raise ModelUnavailableError(
-            f"the tokenizer of CLIP model {spec!r} could not be loaded: {str(exc).splitlines()[0]}"
-        ) from exc
-    return tokenizer
-
-
-def find_alike_texts(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[int, int] | None:
-    """Return the first two different texts that are one to CLIP, since their difference is cut."""
-    ids = tokenizer(list(texts))
-    for i, j in combinations(range(len(texts)), 2):
-        if texts[i] != texts[j] and torch.equal(ids[i], ids[j]):
-            # Case and spaces make no difference either. Another word does, unless it is cut off.
-            longer = tokenizer([f"{texts[i]} kite"])[0]
-            if torch.equal(longer, ids[i]):
-                return i, j
-    return None
 
 
 def load_clip(spec: str, device: str) -> ClipScorer:

@@ -46,6 +46,7 @@ def build(terminal: Terminal, config: RunConfig) -> None:
 def render(summary: "RunSummary", wall_seconds: float) -> str:
     """Return a summary as text."""
     from coupled_core.dataset.funnel import Funnel
+    from coupled_core.runs.text_report import describe_losses
 
     lines = [_headline(summary), "", Funnel.from_dict(summary.funnel).render(), ""]
     if summary.manifest_parts:
@@ -59,6 +60,8 @@ def render(summary: "RunSummary", wall_seconds: float) -> str:
     if summary.unknown_columns:
         names = ", ".join(summary.unknown_columns)
         lines += [f"only carried   {names}: columns without a meaning here"]
+    if losses := describe_losses(summary.texts):
+        lines += [f"texts          {losses}"]
     lines += _describe_attempts(summary.attempts)
     lines += [f"split by       {summary.splitter}"]
     if summary.llm_spent_usd:

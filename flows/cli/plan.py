@@ -79,6 +79,7 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
     """Return a forecast as text."""
     from coupled_core.prompts.columns import describe_unknown
     from coupled_core.prompts.prompt_set import unknown_columns_of
+    from coupled_core.runs.text_report import describe_readers, describe_refused
     from coupled_core.scoring.content_filter import content_filter_version
     from coupled_core.splitting.splitter import describe_splitter, settle_split
 
@@ -103,6 +104,10 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
         ("kept", f"from J {config.filter.min_combined:g} on; content filter "
                  f"{content_filter_version(config.content_filter) or 'off'}"),
     ]  # fmt: skip
+    names = iter(["texts"])
+    lines += [(next(names, ""), text) for text in describe_readers(run.texts)]
+    if refused := describe_refused(run.texts):
+        lines.append(("refused", refused))
     if unknown := unknown_columns_of(run.inputs):
         lines.append(("warning", describe_unknown(unknown)))
     if not run.shards:
@@ -139,6 +144,7 @@ def to_json(config: RunConfig, forecast: "Forecast") -> dict[str, Any]:
         "clip_model": config.scoring.clip_model,
         "min_combined": config.filter.min_combined,
         "content_filter": content_filter_version(config.content_filter),
+        "texts": asdict(run.texts),
         "seconds_a_pair": forecast.seconds_a_pair,
         "gpu_seconds": forecast.gpu_seconds,
         "attempts": forecast.attempts,

@@ -1,6 +1,6 @@
 """Make finished shards visible: verified parts, then the snapshot, then the pointer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coupled_core.dataset.commit.new_duplicates import DuplicateDropper
@@ -13,8 +13,10 @@ from coupled_core.errors import DatasetError
 from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectStore
 
-_EQUAL_WHERE_SQUARE = frozenset({"1", "2"})
-"""Metric versions that give square images the same scores."""
+_NEARLY_EQUAL = frozenset({"1", "2", "3"})
+"""Metric versions that give square images the same scores, where CLIP reads prompts at once."""
+AreLong = Callable[[Sequence[str]], bool]
+"""Says whether CLIP does not read one of these prompts at once."""
 _FIRST_PARTITION_RULE = "1"
 """What runs followed that did not write it down."""
 
@@ -63,7 +65,10 @@ def what_must_agree(
 
 
 def check_comparable(
-    store: ObjectStore, snapshot: Snapshot, facts: Mapping[str, str | None]
+    store: ObjectStore,
+    snapshot: Snapshot,
+    facts: Mapping[str, str | None],
+    are_long: AreLong | None = None,
 ) -> None:
     """Refuse to add rows that do not go together with those that a dataset holds.
 
@@ -71,12 +76,16 @@ def check_comparable(
         store: The dataset.
         snapshot: What it holds.
         facts: What `what_must_agree` returns for the run that wants to add rows.
+        are_long: Tells prompts that versions before 3 scored by their beginning. None: that was
+            looked at before.
 
     Raises:
         DatasetError: naming every setting that differs, and both values.
     """
     versions = {run.metric_version for run in snapshot.runs} | {facts["metric_version"]}
-    if versions >= _EQUAL_WHERE_SQUARE and not _holds_wide_images(store, snapshot):
+    if versions <= _NEARLY_EQUAL and (
+        len(versions) == 1 or not _holds_other_scores(store, snapshot, are_long)
+    ):
         facts = {**facts, "metric_version": None}
     for run in snapshot.runs:
         held = what_must_agree(run.config, run.metric_version, run.partition_rule)
@@ -94,15 +103,17 @@ def check_comparable(
             )
 
 
-def _holds_wide_images(store: ObjectStore, snapshot: Snapshot) -> bool:
-    """Say whether a dataset holds scored images, by the first metric, that are not square."""
-    columns = ("metric_version", "width", "height")
-    batches = iter_manifest(store, snapshot.parts, columns)
-    return any(
-        row["metric_version"] == "1" and row["width"] != row["height"]
-        for batch in batches
-        for row in batch.to_pylist()
-    )
+def _holds_other_scores(store: ObjectStore, snapshot: Snapshot, are_long: AreLong | None) -> bool:
+    """Say whether a dataset holds scores that its version of the metric alone gives."""
+    columns = ("metric_version", "width", "height", "prompt_0", "prompt_1")
+    for batch in iter_manifest(store, snapshot.parts, columns):
+        rows = [row for row in batch.to_pylist() if row["metric_version"] in ("1", "2")]
+        if any(row["metric_version"] == "1" and row["width"] != row["height"] for row in rows):
+            return True
+        prompts = [row[name] for row in rows for name in ("prompt_0", "prompt_1")]
+        if are_long is not None and prompts and are_long(prompts):
+            return True
+    return False
 
 
 class _Commit:
