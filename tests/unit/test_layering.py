@@ -12,7 +12,17 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 BASE = frozenset(
     {
-        *{"concepts", "config", "errors", "filters", "id_set", "plugins", "progress", "records"},
+        *{
+            "concepts",
+            "config",
+            "documents",
+            "errors",
+            "filters",
+            "id_set",
+            "plugins",
+            "progress",
+            "records",
+        },
         *{"redaction", "suggestions", "version"},
     }
 )
