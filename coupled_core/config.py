@@ -11,13 +11,22 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
 from coupled_core.filters import list_filters
 from coupled_core.plugins import find_plugins
+from coupled_core.redaction import holds_credentials
 
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
@@ -39,13 +48,28 @@ class Settings(BaseModel):
         protected_namespaces=(),
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # Prefect writes down what it cannot read
     )
+
+
+def _refuse_credentials(uri: str) -> str:
+    """Settings go into the dataset and into Prefect's database, where no secret belongs."""
+    if holds_credentials(uri):
+        raise ValueError(
+            "holds a password, a key or a signature: take it out and use the environment, such as "
+            "AWS_PROFILE or AWS_ACCESS_KEY_ID"
+        )
+    return uri
+
+
+Location = Annotated[str, AfterValidator(_refuse_credentials)]
+"""A path or an address, without credentials."""
 
 
 class PromptSetConfig(Settings, title="Input"):
     """Where the prompts come from."""
 
-    uri: str | tuple[str, ...] = "miniature"
+    uri: Location | tuple[Location, ...] = "miniature"
     """Prompt set: a Parquet file, a folder of them, a pattern such as "sets/*.parquet", or an
     s3:// location of these; folders such as variation_kind=pose give a column. The package ships
     `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
@@ -125,7 +149,7 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
     """Most online requests at a time."""
     max_requests_per_minute: float | None = Field(default=None, gt=0.0)
     """Most online requests a minute. Default: as fast as the API's own limit lets us."""
-    cache_uri: str | None = None
+    cache_uri: Location | None = None
     """Answers that are paid for: a folder or s3:// prefix that runs and workers share. Default:
     split-answers in the dataset."""
     max_llm_usd: float | None = Field(default=None, ge=0.0)
@@ -291,7 +315,7 @@ class DuplicatesConfig(Settings, title="Near-duplicates"):
 class OutputConfig(Settings, title="Dataset"):
     """Where the dataset goes."""
 
-    uri: str = "coupled-dataset"
+    uri: Location = "coupled-dataset"
     """Dataset: a folder or s3://BUCKET/PREFIX."""
     shard_size: int = Field(default=16, ge=1)
     """Groups a shard, the unit of parallelism, retry and output files."""
