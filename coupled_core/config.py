@@ -11,10 +11,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -53,7 +52,7 @@ class Settings(BaseModel):
 
 
 def _refuse_credentials(uri: str) -> str:
-    """Settings go into the dataset and into Prefect's database, where no secret belongs."""
+    """Refuse what would stand in the dataset and in Prefect's database."""
     if holds_credentials(uri):
         raise ValueError(
             "holds a password, a key or a signature: take it out and use the environment, such as "
@@ -62,14 +61,10 @@ def _refuse_credentials(uri: str) -> str:
     return uri
 
 
-Location = Annotated[str, AfterValidator(_refuse_credentials)]
-"""A path or an address, without credentials."""
-
-
 class PromptSetConfig(Settings, title="Input"):
     """Where the prompts come from."""
 
-    uri: Location | tuple[Location, ...] = "miniature"
+    uri: str | tuple[str, ...] = "miniature"
     """Prompt set: a Parquet file, a folder of them, a pattern such as "sets/*.parquet", or an
     s3:// location of these; folders such as variation_kind=pose give a column. The package ships
     `miniature` as an example, `miniature-train` and `miniature-test` to tune and to compare
@@ -89,6 +84,8 @@ class PromptSetConfig(Settings, title="Input"):
         several = list(given) if isinstance(given, list | tuple) else [given]
         if not several or not all(isinstance(uri, str) for uri in several):
             raise ValueError("expected a location, or a list of them")
+        for uri in several:
+            _refuse_credentials(uri)
         return several[0] if len(several) == 1 else tuple(several)
 
     @property
@@ -149,7 +146,7 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
     """Most online requests at a time."""
     max_requests_per_minute: float | None = Field(default=None, gt=0.0)
     """Most online requests a minute. Default: as fast as the API's own limit lets us."""
-    cache_uri: Location | None = None
+    cache_uri: str | None = None
     """Answers that are paid for: a folder or s3:// prefix that runs and workers share. Default:
     split-answers in the dataset."""
     max_llm_usd: float | None = Field(default=None, ge=0.0)
@@ -170,6 +167,11 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
             known = ", ".join((*SPLITTERS, *sorted(find_plugins("splitters"))))
             raise ValueError(f"there is no such splitter: expected one of {known}")
         return name
+
+    @field_validator("cache_uri")
+    @classmethod
+    def _check_cache(cls, uri: str | None) -> str | None:
+        return uri and _refuse_credentials(uri)
 
     @field_validator("prices")
     @classmethod
@@ -315,7 +317,7 @@ class DuplicatesConfig(Settings, title="Near-duplicates"):
 class OutputConfig(Settings, title="Dataset"):
     """Where the dataset goes."""
 
-    uri: Location = "coupled-dataset"
+    uri: str = "coupled-dataset"
     """Dataset: a folder or s3://BUCKET/PREFIX."""
     shard_size: int = Field(default=16, ge=1)
     """Groups a shard, the unit of parallelism, retry and output files."""
@@ -326,6 +328,11 @@ class OutputConfig(Settings, title="Dataset"):
     store_dropped: bool = False
     """Store the images of dropped pairs, too (never unsafe ones), so that `coupled recut` can
     loosen thresholds later. Readers of kept pairs never meet them."""
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, uri: str) -> str:
+        return _refuse_credentials(uri)
 
 
 class RunConfig(Settings):
