@@ -1,12 +1,12 @@
 """Concept lists of the content filter: what no kept image may show, in captions that CLIP reads."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from coupled_core.documents import parse_json, read_file
 from coupled_core.errors import ConfigError
 
 
@@ -98,7 +98,7 @@ def read_concepts(path: Path) -> ConceptList:
         ConfigError: it cannot be read, or is not one.
     """
     try:
-        return ConceptList.model_validate(json.loads(path.read_text()))
+        return ConceptList.model_validate(parse_json(read_file(path)))
     except OSError as error:
         raise ConfigError(f"cannot read concept list {path}: {error.strerror}") from error
     except ValidationError as error:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
 from coupled_core.filters import list_filters
 from coupled_core.plugins import find_plugins
+from coupled_core.redaction import holds_credentials
 
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
@@ -39,7 +40,18 @@ class Settings(BaseModel):
         protected_namespaces=(),
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # Prefect writes down what it cannot read
     )
+
+
+def _refuse_credentials(uri: str) -> str:
+    """Refuse what would stand in the dataset and in Prefect's database."""
+    if holds_credentials(uri):
+        raise ValueError(
+            "holds a password, a key or a signature: take it out and use the environment, such as "
+            "AWS_PROFILE or AWS_ACCESS_KEY_ID"
+        )
+    return uri
 
 
 class PromptSetConfig(Settings, title="Input"):
@@ -65,6 +77,8 @@ class PromptSetConfig(Settings, title="Input"):
         several = list(given) if isinstance(given, list | tuple) else [given]
         if not several or not all(isinstance(uri, str) for uri in several):
             raise ValueError("expected a location, or a list of them")
+        for uri in several:
+            _refuse_credentials(uri)
         return several[0] if len(several) == 1 else tuple(several)
 
     @property
@@ -146,6 +160,11 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
             known = ", ".join((*SPLITTERS, *sorted(find_plugins("splitters"))))
             raise ValueError(f"there is no such splitter: expected one of {known}")
         return name
+
+    @field_validator("cache_uri")
+    @classmethod
+    def _check_cache(cls, uri: str | None) -> str | None:
+        return uri and _refuse_credentials(uri)
 
     @field_validator("prices")
     @classmethod
@@ -302,6 +321,11 @@ class OutputConfig(Settings, title="Dataset"):
     store_dropped: bool = False
     """Store the images of dropped pairs, too (never unsafe ones), so that `coupled recut` can
     loosen thresholds later. Readers of kept pairs never meet them."""
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, uri: str) -> str:
+        return _refuse_credentials(uri)
 
 
 class RunConfig(Settings):

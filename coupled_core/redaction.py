@@ -58,6 +58,11 @@ def redact(text: str) -> str:
     return text
 
 
+def holds_credentials(uri: str) -> bool:
+    """Say whether an address names a password, a key or a signature."""
+    return any(shape.search(uri) for shape, _ in _SHAPES[:2])
+
+
 def clean_error(error: BaseException) -> BaseException:
     """Return an error that can be printed with all its causes.
 

@@ -4,7 +4,11 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 
+from pydantic import BaseModel, ConfigDict, Strict
+
+from coupled_core.documents import parse_json
 from coupled_core.errors import ConflictError, DatasetError, NotFoundError
 from coupled_core.storage.store import ObjectStore
 
@@ -25,6 +29,17 @@ class Pointer:
     """Unique, so that no two states of the pointer are equal, not even of one snapshot."""
 
 
+class _Content(BaseModel):
+    """What the file may say; people read the rest of it."""
+
+    model_config = ConfigDict(strict=True)
+
+    snapshot_id: str
+    previous: str | None = None
+    removing: Annotated[tuple[str, ...], Strict(False)] = ()
+    move_id: str | None = None
+
+
 def read_pointer(store: ObjectStore) -> Pointer | None:
     """Return the pointer; None: nothing was ever committed here.
 
@@ -36,19 +51,13 @@ def read_pointer(store: ObjectStore) -> Pointer | None:
     except NotFoundError:
         return None
     try:
-        plain = json.loads(data)
-        return Pointer(
-            snapshot_id=str(plain["snapshot_id"]),
-            etag=etag,
-            previous=plain.get("previous"),
-            removing=tuple(plain.get("removing", ())),
-            move_id=plain.get("move_id"),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = _Content.model_validate(parse_json(data))
+    except ValueError as error:
         raise DatasetError(
             f"{store.uri}/{POINTER_KEY} is damaged: expected JSON with snapshot_id; put it back by "
             f"naming one of snapshots/ in it"
         ) from error
+    return Pointer(etag=etag, **said.model_dump())
 
 
 def move_pointer(

@@ -20,7 +20,12 @@ from coupled_core.dataset.columns import (
 from coupled_core.dataset.parts import PART_ERRORS, PartInfo, PartKind, iter_batches, open_part
 from coupled_core.dataset.pointer import POINTER_KEY, Pointer, read_pointer
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, Snapshot, snapshot_key
+from coupled_core.dataset.snapshot import (
+    SNAPSHOT_FOLDER,
+    Snapshot,
+    parse_snapshot_key,
+    snapshot_key,
+)
 from coupled_core.errors import ConfigError, DatasetError, NotFoundError
 from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectInfo, ObjectStore
@@ -92,8 +97,8 @@ def _resolve_name(store: ObjectStore, pointer: Pointer, name: str) -> str:
 
 def list_snapshot_files(store: ObjectStore) -> dict[str, ObjectInfo]:
     """Return every snapshot file by the id of its snapshot, oldest first."""
-    infos = (info for info in store.list(SNAPSHOT_FOLDER) if info.key.endswith(".json"))
-    return {info.key.removeprefix(SNAPSHOT_FOLDER).removesuffix(".json"): info for info in infos}
+    infos = ((parse_snapshot_key(info.key), info) for info in store.list(SNAPSHOT_FOLDER))
+    return {name: info for name, info in infos if name is not None}
 
 
 def iter_history(store: ObjectStore) -> Iterator[Snapshot]:

@@ -1,18 +1,23 @@
 """A snapshot: one immutable JSON file that names every part of a dataset at one moment."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from coupled_core.config import fingerprint
 from coupled_core.dataset.columns import SCHEMA_VERSION, check_schema_version
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.parts import PartInfo
+from coupled_core.documents import MAX_STORED_BYTES, parse_json
 from coupled_core.errors import DatasetError
 
 SNAPSHOT_FOLDER = "snapshots/"
+SNAPSHOT_ID = r"\d{8}T\d{6}Z-[0-9a-f]{12}"
+"""How ids look: time of making, then the beginning of the content's SHA-256."""
+_KEY = re.compile(rf"{SNAPSHOT_FOLDER}(?P<id>{SNAPSHOT_ID})\.json", re.ASCII)
 
 
 class InputInfo(BaseModel):
@@ -112,13 +117,13 @@ class Snapshot(BaseModel):
             DatasetError: it is damaged, is another snapshot, or is of a newer major version.
         """
         try:
-            plain = json.loads(data)
+            plain = parse_json(data, MAX_STORED_BYTES)
             # The id ends with a hash of the content: a damaged or exchanged file does not fit it.
             if not snapshot_id.endswith("-" + _content_sha256(plain)[:12]):
                 raise ValueError("its content does not match its checksum")
             check_schema_version(plain["schema_version"], f"snapshot {snapshot_id}")
             return cls.model_validate(plain)
-        except (ValueError, KeyError, AttributeError, ValidationError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DatasetError(
                 f"snapshot {snapshot_id} is damaged ({error}); restore {snapshot_key(snapshot_id)}"
             ) from error
@@ -161,6 +166,12 @@ class Snapshot(BaseModel):
 def snapshot_key(snapshot_id: str) -> str:
     """Return where a snapshot file stands."""
     return f"{SNAPSHOT_FOLDER}{snapshot_id}.json"
+
+
+def parse_snapshot_key(key: str) -> str | None:
+    """Return the id of the snapshot whose file it is; None: it is no snapshot's."""
+    found = _KEY.fullmatch(key)
+    return found["id"] if found else None
 
 
 def _content_sha256(plain: dict[str, Any]) -> str:

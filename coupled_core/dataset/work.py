@@ -4,11 +4,13 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coupled_core.documents import DAMAGE, MAX_STORED_BYTES, parse_json
 from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.storage.store import ObjectStore
 
@@ -17,7 +19,8 @@ GENERATED, SCORED = "generated", "scored"
 """The stages that keep batches, and the folders of their work."""
 DONE = "done.json"
 """The marker of a finished shard; the last thing that it writes and the last that is removed."""
-_KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/((?P<shard>\d{{5,}})/)?(?P<name>.+)")
+_KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/((?P<shard>\d{{5,}})/)?(?P<name>.+)", re.ASCII)
+_BATCH = re.compile(r"/batch-(\d{5,})\.parquet$", re.ASCII)
 
 
 class WorkKey(NamedTuple):
@@ -91,10 +94,10 @@ class WorkFolder:
     def read_json(self, name: str) -> Any | None:
         """Return what `write_json` stored under a name like "split.json"; None: not there yet."""
         data = self._read(name)
-        try:
-            return None if data is None else json.loads(data)
-        except ValueError as error:
-            raise self._damaged(name) from error
+        if data is None:
+            return None
+        with self.named_damage(name):
+            return parse_json(data, MAX_STORED_BYTES)
 
     def write_json(self, name: str, value: Any) -> None:
         """Store a JSON value."""
@@ -102,25 +105,26 @@ class WorkFolder:
 
     def read_table(self, stage: str, batch: int) -> pa.Table | None:
         """Return a stage's table of a batch; None: not there yet."""
-        name = _batch_name(stage, batch)
+        name = batch_name(stage, batch)
         data = self._read(name)
-        try:
-            return None if data is None else pq.read_table(io.BytesIO(data))
-        except (pa.ArrowException, OSError) as error:  # pyarrow reports bad pages as OSError
-            raise self._damaged(name) from error
+        if data is None:
+            return None
+        with self.named_damage(name):
+            return pq.read_table(io.BytesIO(data))
 
     def read_keys(self, stage: str, batch: int) -> list[str] | None:
         """Return the keys of a batch's samples, without reading their images; None: no batch."""
-        name = _batch_name(stage, batch)
+        name = batch_name(stage, batch)
         try:
             # Parquet keeps columns apart: the images beside the keys are not fetched.
-            with self._store.open_input(self.prefix + name) as source:
+            with (
+                self._store.open_input(self.prefix + name) as source,
+                self.named_damage(name),
+            ):
                 keys: list[str] = pq.read_table(source, columns=["key"]).column(0).to_pylist()
                 return keys
         except NotFoundError:
             return None
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(name) from error
 
     def write_table(self, stage: str, batch: int, table: pa.Table) -> None:
         """Store a stage's table of a batch; image bytes in it are compressed already."""
@@ -128,15 +132,12 @@ class WorkFolder:
         pq.write_table(
             table, buffer, compression="none", use_dictionary=False, write_statistics=False
         )
-        self._store.write(self.prefix + _batch_name(stage, batch), buffer.getvalue())
+        self._store.write(self.prefix + batch_name(stage, batch), buffer.getvalue())
 
     def batches(self, stage: str) -> list[int]:
         """Return the indices of the batches that a stage has finished, ascending."""
-        before = f"{self.prefix}{stage}/batch-"
-        return sorted(
-            int(info.key.removeprefix(before).removesuffix(".parquet"))
-            for info in self._store.list(before)
-        )
+        names = (info.key for info in self._store.list(f"{self.prefix}{stage}/batch-"))
+        return sorted(int(found[1]) for found in map(_BATCH.search, names) if found)
 
     def read_done(self) -> Any | None:
         """Return what the finished shard left for the commit; None: it is not finished."""
@@ -152,12 +153,22 @@ class WorkFolder:
         except NotFoundError:
             return None
 
-    def _damaged(self, name: str) -> StorageError:
-        where = f"{self._store.uri}/{self.prefix}"
-        return StorageError(
-            f"{where}{name} is damaged: delete {where} to have the shard made again"
-        )
+    @contextmanager
+    def named_damage(self, name: str) -> Iterator[None]:
+        """Name an object whose content is not what was written, when that shows inside.
+
+        Raises:
+            StorageError: naming it and what to do.
+        """
+        try:
+            yield
+        except (pa.ArrowException, OSError, *DAMAGE) as error:  # OSError: bad pages of pyarrow's
+            where = f"{self._store.uri}/{self.prefix}"
+            raise StorageError(
+                f"{where}{name} is damaged: delete {where} to have the shard made again"
+            ) from error
 
 
-def _batch_name(stage: str, batch: int) -> str:
+def batch_name(stage: str, batch: int) -> str:
+    """Return what a stage's table of a batch is called."""
     return f"{stage}/batch-{batch:05d}.parquet"

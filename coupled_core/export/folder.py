@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from coupled_core.documents import MAX_STORED_BYTES, DocumentError, parse_json, read_file
 from coupled_core.errors import ConfigError, StorageError
 from coupled_core.export.plan import UnitId
 
@@ -69,7 +70,9 @@ class ExportFolder:
         """Return what `export.json` says; None: the export is not complete."""
         path = self.root / MARKER
         try:
-            marker: dict[str, Any] = json.loads(path.read_bytes())
+            marker = parse_json(read_file(path, MAX_STORED_BYTES), MAX_STORED_BYTES)
+            if not isinstance(marker, dict):
+                raise DocumentError("expected an object")
         except FileNotFoundError:
             return None
         except NotADirectoryError as error:

@@ -5,13 +5,15 @@ No weights are loaded here. Other packages register a model by an entry point of
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from coupled_core.config import CouplingMode
+from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
 from coupled_core.plugins import find_plugins
@@ -172,6 +174,16 @@ class ModelFiles:
         return self.known.max_sequence_length or min(self.tokenizer_max_length, 512)
 
 
+class _Sizes(BaseModel):
+    """What is read from the configurations of autoencoder and T5 tokenizer."""
+
+    model_config = ConfigDict(strict=True, protected_namespaces=())
+
+    sample_size: int = Field(ge=1, le=2**16)
+    block_out_channels: list[int] = Field(min_length=1, max_length=16)
+    model_max_length: float = Field(ge=1)
+
+
 def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
     """Locate a base model and read its configuration.
 
@@ -198,15 +210,23 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
             "Coupling is written for FLUX.1: name FLUX.1-dev, FLUX.1-schnell or one of their kind."
         )
     transformer, vae = configs["transformer/config.json"], configs["vae/config.json"]
+    try:
+        sizes = _Sizes.model_validate({**configs["tokenizer_2/tokenizer_config.json"], **vae})
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        raise ModelUnavailableError(
+            f"base model {base_model}: its configuration says {problem['loc'][0]} wrongly: "
+            f"{problem['msg']}. Expected what FluxPipeline.save_pretrained writes: fetch it again."
+        ) from exc
     return ModelFiles(
         name=base_model,
         folder=folder,
         revision=commit,
         known=known or describe_unknown_model(base_model, transformer),
         guidance_embeds=bool(transformer.get("guidance_embeds")),
-        vae_sample_size_px=int(vae["sample_size"]),
-        size_multiple_px=2 ** len(vae["block_out_channels"]),
-        tokenizer_max_length=int(configs["tokenizer_2/tokenizer_config.json"]["model_max_length"]),
+        vae_sample_size_px=sizes.sample_size,
+        size_multiple_px=2 ** len(sizes.block_out_channels),
+        tokenizer_max_length=int(sizes.model_max_length),
     )
 
 
@@ -270,12 +290,24 @@ def find_folder(base_model: str) -> Path | None:
 
 def _read_folder_configs(folder: Path) -> _Configs:
     try:
-        return {name: json.loads((folder / name).read_text()) for name in _CONFIG_FILES}
-    except (OSError, ValueError) as exc:
+        return {name: _read_config(folder / name) for name in _CONFIG_FILES}
+    except OSError as exc:
         raise ModelUnavailableError(
             f"{folder} is not a FLUX pipeline in the diffusers format: {exc}. "
             "Expected what FluxPipeline.save_pretrained writes, or a download of a hub model."
         ) from exc
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = parse_json(read_file(path))
+        if not isinstance(config, dict):
+            raise DocumentError(f"expected an object, got a {type(config).__name__}")
+    except ValueError as error:
+        raise ModelUnavailableError(
+            f"{path} is not the configuration of a model: {error}. Fetch the model again."
+        ) from error
+    return config
 
 
 _TOKENIZER_FILES = {
@@ -307,7 +339,7 @@ def _read_hub_configs(model_id: str, revision: str | None) -> tuple[_Configs, st
         index = Path(hf_hub_download(model_id, "model_index.json", revision=revision))
         commit = index.parent.name
         configs = {
-            name: json.loads(Path(hf_hub_download(model_id, name, revision=commit)).read_text())
+            name: _read_config(Path(hf_hub_download(model_id, name, revision=commit)))
             for name in _CONFIG_FILES
         }
     except errors.GatedRepoError as exc:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.documents import parse_json
 from coupled_core.report.charts import draw_histogram, draw_schedule, draw_survival
 from coupled_core.report.gallery import make_gallery
 from coupled_core.report.page import render_page
@@ -122,5 +123,5 @@ def read_summary(store: ObjectStore, snapshot_id: str) -> dict[str, Any] | None:
     key = report_key(snapshot_id, "summary.json")
     if not store.exists(key):
         return None
-    summary: dict[str, Any] = json.loads(store.read(key))
+    summary: dict[str, Any] = parse_json(store.read(key))
     return summary

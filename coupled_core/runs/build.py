@@ -10,7 +10,7 @@ from typing import Any
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.commit.upload import UploadedShard
+from coupled_core.dataset.commit.upload import read_uploaded
 from coupled_core.dataset.opened import Dataset, open_dataset
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.work import WorkFolder
@@ -102,10 +102,10 @@ def prepare_splits(config: RunConfig, run: RunPlan) -> int:
 def commit_run(config: RunConfig, run: RunPlan) -> Snapshot | None:
     """Commit every finished shard of a run; None: the dataset holds all of it already."""
     store = open_store(config.output.uri)
-    done = (WorkFolder(store, run.run_id, shard.shard_index).read_done() for shard in run.shards)
+    works = (WorkFolder(store, run.run_id, shard.shard_index) for shard in run.shards)
     return commit_shards(
         store,
-        [UploadedShard.model_validate(value) for value in done if value is not None],
+        [shard for shard in map(read_uploaded, works) if shard is not None],
         describe_inputs(config, run.run_id, run.inputs),
         single_writer=config.output.single_writer,
     )

@@ -45,7 +45,10 @@ def write_splits(folder: WorkFolder, outcomes: Sequence[SplitOutcome]) -> None:
 def read_splits(folder: WorkFolder) -> tuple[SplitOutcome, ...] | None:
     """Return what the splitter said about each group of a shard; None: not split yet."""
     value = folder.read_json(SPLIT)
-    return None if value is None else tuple(map(_parse_outcome, value["outcomes"]))
+    if value is None:
+        return None
+    with folder.named_damage(SPLIT):
+        return tuple(map(_parse_outcome, value["outcomes"]))
 
 
 def missing_batch(folder: WorkFolder, stage: str, batch: int) -> StorageError:

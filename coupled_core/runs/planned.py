@@ -8,6 +8,7 @@ never change under that id: whoever plans the run again finds them, or writes th
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import combinations, islice
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
 
 from coupled_core.dataset.parts import temporary_folder
 from coupled_core.dataset.work import WORK_FOLDER
+from coupled_core.documents import DAMAGE, parse_json
 from coupled_core.errors import NotFoundError, StorageError
 from coupled_core.records import PromptGroup, QuarantinedRow
 from coupled_core.storage.store import ObjectStore
@@ -90,6 +93,14 @@ class ShardInput:
         return sum(group.num_pairs for group in self.groups)
 
 
+class _Marker(BaseModel):
+    """Says that all files of a plan are there."""
+
+    model_config = ConfigDict(strict=True)
+
+    num_files: int = Field(ge=0)
+
+
 class PlanFiles:
     """The stored items of one run."""
 
@@ -132,11 +143,25 @@ class PlanFiles:
         Raises:
             StorageError: a file is gone or damaged.
         """
-        marker = json.loads(self._store.read(f"{self._folder}.json"))
-        for number in range(marker["num_files"]):
+        for number in range(self._count_files()):
             table = self._read_file(number)
-            for index in table.column("shard_index").unique().to_pylist():
-                yield _parse_shard(table, index)
+            with self._named_damage(number):
+                indices = table.column("shard_index").unique().to_pylist()
+            for index in indices:
+                yield self._parse_shard(table, index, number)
+
+    def _count_files(self) -> int:
+        key = f"{self._folder}.json"
+        try:
+            return _Marker.model_validate(parse_json(self._store.read(key))).num_files
+        except ValueError as error:
+            raise self._damaged(key) from error
+
+    def _damaged(self, key: str, how: str = "is damaged") -> StorageError:
+        return StorageError(
+            f"{self._store.uri}/{key} {how}: delete {self._store.uri}/{self._folder}.json to have "
+            "the run planned again"
+        )
 
     def read_shard(self, shard_index: int) -> ShardInput:
         """Return one shard.
@@ -144,17 +169,31 @@ class PlanFiles:
         Raises:
             StorageError: its file is gone or damaged.
         """
-        return _parse_shard(self._read_file(shard_index // self._shards_a_file), shard_index)
+        number = shard_index // self._shards_a_file
+        return self._parse_shard(self._read_file(number), shard_index, number)
 
     def _read_file(self, number: int) -> pa.Table:
-        key = f"{self._folder}/{number:05d}.parquet"
-        advice = f"delete {self._store.uri}/{self._folder}.json to have the run planned again"
+        key = self._file_key(number)
         try:
-            return pq.read_table(io.BytesIO(self._store.read(key)))
+            data = self._store.read(key)
         except NotFoundError as error:
-            raise StorageError(f"{self._store.uri}/{key} is missing: {advice}") from error
-        except (pa.ArrowException, OSError) as error:
-            raise StorageError(f"{self._store.uri}/{key} is damaged: {advice}") from error
+            raise self._damaged(key, "is missing") from error
+        with self._named_damage(number):
+            return pq.read_table(io.BytesIO(data))
+
+    def _parse_shard(self, table: pa.Table, shard_index: int, number: int) -> ShardInput:
+        with self._named_damage(number):
+            return _parse_shard(table, shard_index)
+
+    @contextmanager
+    def _named_damage(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, *DAMAGE) as error:
+            raise self._damaged(self._file_key(number)) from error
+
+    def _file_key(self, number: int) -> str:
+        return f"{self._folder}/{number:05d}.parquet"
 
 
 def _write_block(shards: Iterable[ShardInput], path: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.best_pairs import Edit, unmet_edits
-from coupled_core.dataset.work import SCORED, WorkFolder, list_work
+from coupled_core.dataset.work import SCORED, WorkFolder, batch_name, list_work
 from coupled_core.errors import StorageError
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.records import GroupSplit, Rejection, Sample, SplitOutcome
@@ -159,7 +159,8 @@ class ShardWork:
                 table = self.folder.read_table(SCORED, batch.index)
                 if table is None:
                     raise missing_batch(self.folder, SCORED, batch.index)
-                scored |= parse_scored(table)
+                with self.folder.named_damage(batch_name(SCORED, batch.index)):
+                    scored |= parse_scored(table)
             judgement = judge_samples(attempt.samples, scored, self.config.filter)
             self._judgements[attempt.number] = judgement
         return self._judgements[attempt.number]

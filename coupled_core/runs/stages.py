@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
+from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder, batch_name
 from coupled_core.progress import Progress
 from coupled_core.records import ImageDescriptor, Rejection, Sample
 from coupled_core.runs.checkpoints import (
@@ -144,7 +144,8 @@ def _generate_batch(work: ShardWork, batch: Batch, generator: "GroupGenerator") 
 
 def _read_generated(work: ShardWork, batch: Batch) -> dict[str, Generated]:
     table = work.folder.read_table(GENERATED, batch.index)
-    found = {} if table is None else parse_generated(table)
+    with work.folder.named_damage(batch_name(GENERATED, batch.index)):
+        found = {} if table is None else parse_generated(table)
     if list(found) != list(batch.samples):
         raise missing_batch(work.folder, GENERATED, batch.index)
     return found

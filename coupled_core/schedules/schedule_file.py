@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.config import CouplingMode
+from coupled_core.documents import parse_json, read_file
 from coupled_core.errors import ScheduleError
 from coupled_core.schedules.schedule import RegionSettings, Schedule
 
@@ -62,7 +63,7 @@ def load_schedule(path: Path) -> Schedule:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_file(path))
     except OSError as exc:
         raise ScheduleError(f"{path}: the schedule file cannot be read: {exc.strerror}") from exc
     except ValueError as exc:

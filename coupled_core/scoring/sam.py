@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling import (
@@ -17,8 +19,12 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 
+from coupled_core.documents import DAMAGE, DocumentError, parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.scoring.model_files import find_sam
+
+_LARGEST_SIZE = 16384
+"""Of anything in an architecture: beyond it a typing error would take all memory."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,23 @@ def load_sam(spec: str, device: str) -> Sam:
     if files.published_type is not None:
         return _load_published(files.published_type, files.path).to(device)
     folder = files.path
-    sam = build_sam(SamArchitecture(**json.loads((folder / "config.json").read_text())))
-    weights = load_file(folder / "model.safetensors")
-    sam.load_state_dict({name: value.float() for name, value in weights.items()})
+    try:
+        sam = build_sam(_read_architecture(folder / "config.json"))
+        weights = load_file(folder / "model.safetensors")
+        sam.load_state_dict({name: value.float() for name, value in weights.items()})
+    except (OSError, RuntimeError, SafetensorError, *DAMAGE, ArithmeticError) as exc:
+        raise ModelUnavailableError(
+            f"the Segment Anything model in {folder} does not load: {str(exc).splitlines()[0]}: "
+            "expected config.json and model.safetensors as `save_sam` writes them"
+        ) from exc
     return sam.to(device)
+
+
+def _read_architecture(path: Path) -> SamArchitecture:
+    sizes = TypeAdapter(SamArchitecture).validate_python(parse_json(read_file(path)), strict=True)
+    if largest := [name for name, size in asdict(sizes).items() if not 1 <= size <= _LARGEST_SIZE]:
+        raise DocumentError(f"{largest[0]} is not between 1 and {_LARGEST_SIZE}")
+    return sizes
 
 
 def _load_published(kind: str, path: Path) -> Sam:

@@ -1,10 +1,13 @@
 """The command line: `coupled`. Nothing heavy is imported before a command runs."""
 
 import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from coupled_core.errors import StorageError
 from flows.cli.build import build
 from flows.cli.command import SETTINGS, Command, option
 from flows.cli.dataset.gc import gc
@@ -19,7 +22,7 @@ from flows.cli.pages import report, review
 from flows.cli.plan import plan, validate
 from flows.cli.research.compare import check_scorers, compare
 from flows.cli.research.optimize import optimize
-from flows.cli.terminal import EXIT_CODES
+from flows.cli.terminal import EXIT_CODES, ExitCode, Terminal, told_when_output_fails
 
 _LOOKS = (show, files, snapshots, diff, rollback, verify)
 _CHANGES = (recut, dedup, repartition, regen, gc)
@@ -83,7 +86,25 @@ def main() -> None:
     # Python puts the current folder before all packages in the processes that we start, workers of
     # pools among them; what lies in a user's folder must never be taken for our code.
     os.environ["PYTHONSAFEPATH"] = "1"
-    app()
+    _open_standard_streams()
+    try:
+        with told_when_output_fails():  # help pages are written outside of any command
+            app()
+    except StorageError as error:
+        Terminal().complain(f"error: {error}")
+        raise SystemExit(ExitCode.STORAGE) from error
+
+
+def _open_standard_streams() -> None:
+    """Fill the places of streams that were closed: the next file opened would get what we print."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest place that is free
+    # Python has none for a stream that was closed, and would print errors to the other one.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - till the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+from coupled_core.documents import MAX_STORED_BYTES, DocumentError, read_file
 from coupled_core.errors import ConfigError
 from coupled_core.storage.store import ObjectStore
 from flows.cli.command import Snapshot, Writing, command, option
@@ -114,7 +115,9 @@ def _apply_decisions(
     from coupled_core.dataset.upkeep.review import apply_decisions, parse_decisions
 
     try:
-        decisions = parse_decisions(path.read_bytes(), str(path))
+        decisions = parse_decisions(read_file(path, MAX_STORED_BYTES), str(path))
+    except DocumentError as error:
+        raise ConfigError(f"cannot read --apply {path}: {error}") from error
     except OSError as error:
         raise ConfigError(f"cannot read --apply {path}: {error.strerror}") from error
     with terminal.progress():

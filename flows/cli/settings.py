@@ -4,7 +4,6 @@ A setting of section `generation` is an option (`--seed 1`), a variable (`COUPLE
 and a key of a TOML, YAML or JSON file. What is wrong is told with where it came from.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, get_origin
 from pydantic import BaseModel, ValidationError
 
 from coupled_core.config import RunConfig
+from coupled_core.documents import parse_json, parse_toml, parse_yaml, read_file
 from coupled_core.errors import ConfigError
 from coupled_core.suggestions import suggest
 from flows.cli.setting import Offer, find_model, list_settings, strip_none
@@ -20,6 +20,11 @@ from flows.cli.setting import Offer, find_model, list_settings, strip_none
 _PREFIX = "COUPLED_"
 _OF_ONE_COMMAND = ("optimize", "compare")
 """Sections that only the command of that name reads; the others pass over them."""
+
+_MAX_FILE_BYTES = 1 << 20
+"""A thousand times what all settings take; YAML is parsed slowly."""
+_MAX_SHOWN_CHARS = 300
+_PARSERS = {"TOML": parse_toml, "JSON": parse_json, "YAML": parse_yaml}
 
 Model = TypeVar("Model", bound=BaseModel)
 Option = str | bool | list[str] | None
@@ -102,7 +107,7 @@ def _read_file(path: Path) -> Iterator[Given]:
             keys = [setting.key for setting in list_settings(RunConfig)]
             raise ConfigError(
                 f"--config {path}: expected sections with settings, such as generation with seed; "
-                f"got {section} = {values!r}{suggest(str(section), keys)}"
+                f"got {section} = {_show(values)}{suggest(str(section), keys)}"
             )
         for name, value in values.items():
             yield (str(section), str(name)), value, f"--config {path}: {section}.{name}"
@@ -112,29 +117,14 @@ def _load(path: Path) -> Mapping[Any, Any]:
     """Parse a file by the end of its name: .toml, .json, anything else as YAML."""
     kind = {".toml": "TOML", ".json": "JSON"}.get(path.suffix.lower(), "YAML")
     try:
-        values = _parse_text(kind, path.read_text())
+        values = _PARSERS[kind](read_file(path, _MAX_FILE_BYTES), _MAX_FILE_BYTES)
     except OSError as error:
         raise ConfigError(f"cannot read --config {path}: {error.strerror}") from error
     except ValueError as error:  # that text is not UTF-8, or is no such text
         raise ConfigError(f"--config {path} is not {kind}: {error}") from error
     if values is not None and not isinstance(values, Mapping):
-        raise ConfigError(f"--config {path}: expected sections with settings, got {values!r}")
+        raise ConfigError(f"--config {path}: expected sections with settings, got {_show(values)}")
     return values or {}
-
-
-def _parse_text(kind: str, text: str) -> Any:
-    if kind == "JSON":
-        return json.loads(text)
-    if kind == "TOML":
-        import tomllib
-
-        return tomllib.loads(text)
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
 
 
 def _parse(model: type[BaseModel], path: Place, text: str, origin: str) -> Any:
@@ -147,9 +137,9 @@ def _parse(model: type[BaseModel], path: Place, text: str, origin: str) -> Any:
     if kind is not Mapping:
         return text
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
-        raise ConfigError(f"{origin}: expected a table as JSON, got {text!r}") from error
+        raise ConfigError(f"{origin}: expected a table as JSON, got {_show(text)}") from error
 
 
 def _describe_problem(
@@ -157,13 +147,19 @@ def _describe_problem(
 ) -> str:
     """Say where a wrong value was given, what was expected and what it was."""
     path = tuple(part for part in problem["loc"] if isinstance(part, str))  # no places in lists
-    where, got = _find_origin(path, origins), f"got {problem['input']!r}"
+    where, got = _find_origin(path, origins), f"got {_show(problem['input'])}"
     if problem["type"] == "extra_forbidden":
         return f"{where}: there is no such setting, {got}{_suggest_setting(model, path)}"
     text = problem["msg"].removeprefix("Value error, ").partition(", unable to")[0]
     for bound in ("less", "greater"):
         text = text.replace(f"Input should be {bound}", f"expected a number {bound}")
     return f"{where}: {text.replace('Input should be', 'expected')}, {got}"
+
+
+def _show(value: Any) -> str:
+    """Return a value as a message can hold it."""
+    shown = repr(value)
+    return shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."
 
 
 def _find_origin(path: Place, origins: Mapping[Place, str]) -> str:

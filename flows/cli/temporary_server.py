@@ -20,9 +20,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from coupled_core.errors import CoupledError
 from coupled_core.storage.scratch import scratch_folder
 from flows.cli.loopback import keep_loopback_direct
+from flows.cli.prefect_environment import ServerUnavailableError, read_api_url, require_server
 from flows.cli.terminal import ExitCode, Terminal
 
 if TYPE_CHECKING:
@@ -51,10 +51,6 @@ _PROGRAM = (
 )
 
 
-class ServerUnavailableError(CoupledError):
-    """Neither the Prefect server that was named nor a temporary one can be reached."""
-
-
 @dataclass(frozen=True)
 class ServerProcess:
     """A server that is starting or running."""
@@ -81,12 +77,18 @@ def flow_session(terminal: Terminal, flow_module: str, kept: str) -> Iterator[No
 
 @contextmanager
 def _prefect_session(flow_module: str) -> Iterator[None]:
-    """Use the configured server, or a temporary one; import the flow while that starts."""
-    from prefect import settings
+    """Use the configured server, or a temporary one; import the flow while that starts.
 
-    if settings.PREFECT_API_URL.value():
+    Raises:
+        ConfigError: Prefect's settings are wrong, or the server does not let us in.
+        ServerUnavailableError: no server answers.
+    """
+    if read_api_url() is not None:
+        require_server()
         yield
         return
+    from prefect import settings
+
     timeout_seconds = float(os.environ.get(_STARTUP_TIMEOUT, _DEFAULT_TIMEOUT_SECONDS))
     with temporary_server(timeout_seconds, flow_module) as url:
         ours = {

@@ -1,11 +1,12 @@
 """How commands speak to whoever started them: results, errors, progress, exit codes."""
 
+import errno
 import json
 import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -15,6 +16,7 @@ import typer
 
 from coupled_core import errors
 from coupled_core.errors import CoupledError
+from coupled_core.memory import is_out_of_memory
 from coupled_core.progress import LogProgress, Progress, SilentProgress, report_to
 from coupled_core.redaction import clean_error, redact
 from flows.cli.interrupts import stop_at_ctrl_c
@@ -37,11 +39,23 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES = (
-    "0 done, 1 unexpected, 2 wrong usage or bad input, 3 model unavailable, 4 storage, or a "
-    "dataset that is damaged or forbids it, 5 some shards failed (the others are committed), "
+    "0 done, 1 unexpected, or memory or the Prefect server is missing, 2 wrong usage or bad input, "
+    "3 model unavailable, 4 storage, or a dataset that is damaged or forbids it, 5 some shards "
+    "failed (the others are committed), "
     "6 language model refused, unreachable or at its cap (what is finished is committed), "
     "130 interrupted (run it again)."
 )
+_SCARCE = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOSPC: "free space there",
+    errno.EDQUOT: "free space there",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EROFS: "name a place that can be written",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+}
+"""What an operating system lacks or forbids, and what to do."""
 _CODES: tuple[tuple[type[CoupledError], ExitCode], ...] = (
     (errors.ConfigError, ExitCode.USAGE),
     (errors.PromptSetError, ExitCode.USAGE),
@@ -75,7 +89,10 @@ class Terminal:
 
     def answer(self, text: str, document: Mapping[str, Any]) -> None:
         """Print a result: as text, or with --json as the one document."""
-        print(json.dumps(document, indent=2, default=_plain) if self.as_json else text, flush=True)
+        with told_when_output_fails():
+            print(
+                json.dumps(document, indent=2, default=_plain) if self.as_json else text, flush=True
+            )
 
     def note(self, text: str) -> None:
         """Print something that is not a result; with --quiet nothing."""
@@ -83,8 +100,9 @@ class Terminal:
             self.complain(text)
 
     def complain(self, text: str) -> None:
-        """Print what went wrong."""
-        print(text, file=sys.stderr, flush=True)
+        """Print what went wrong, if anybody can be told."""
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(self) -> Iterator[None]:
@@ -98,6 +116,25 @@ class Terminal:
             shown = _bars()
         with shown as listener, stop_at_ctrl_c(listener) as progress, report_to(progress):
             yield
+
+
+@contextmanager
+def told_when_output_fails() -> Iterator[None]:
+    """Write results to standard output inside; whoever has read enough of them ends us in peace.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        # What is still buffered would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(ExitCode.OK) from error
+        raise errors.StorageError(
+            f"the result cannot be written to standard output: {error.strerror}"
+        ) from error
 
 
 @contextmanager
@@ -115,9 +152,20 @@ def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
         terminal.complain("interrupted")
         raise SystemExit(ExitCode.INTERRUPTED) from error
     except Exception as error:
+        code, text = _name_unexpected(error)
         hint = "" if terminal.debug else "; run it again with --debug for the traceback"
-        _report(terminal, error, f"unexpected {type(error).__name__}: {error}{hint}")
-        raise SystemExit(ExitCode.UNEXPECTED) from error
+        _report(terminal, error, text if code is not None else f"{text}{hint}")
+        raise SystemExit(ExitCode.UNEXPECTED if code is None else code) from error
+
+
+def _name_unexpected(error: Exception) -> tuple[ExitCode | None, str]:
+    """Return the code and the text of what nobody took over; None: it should not have happened."""
+    if is_out_of_memory(error):
+        return ExitCode.UNEXPECTED, f"out of memory ({error}): give this process more (ulimit -v)"
+    if isinstance(error, OSError) and error.errno in _SCARCE:
+        where = f" at {error.filename}" if error.filename else ""
+        return ExitCode.STORAGE, f"{error.strerror}{where}: {_SCARCE[error.errno]}"
+    return None, f"unexpected {type(error).__name__}: {error}"
 
 
 def _plain(value: object) -> str:

@@ -17,6 +17,7 @@ from coupled_core.dataset.parts import (
 )
 from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
 from coupled_core.dataset.rows import Row
+from coupled_core.dataset.work import DONE, WorkFolder
 from coupled_core.errors import DatasetError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
 from coupled_core.storage.store import ObjectInfo, ObjectStore
@@ -35,6 +36,19 @@ class UploadedShard(BaseModel):
     parts: tuple[PartInfo, ...]
     """The manifest part, then the image parts."""
     funnel: Funnel
+
+
+def read_uploaded(work: WorkFolder) -> UploadedShard | None:
+    """Return what a finished shard left for the commit; None: it is not finished.
+
+    Raises:
+        StorageError: it is damaged.
+    """
+    done = work.read_done()
+    if done is None:
+        return None
+    with work.named_damage(DONE):
+        return UploadedShard.model_validate(done)
 
 
 def upload_shard(

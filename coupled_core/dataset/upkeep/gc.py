@@ -7,15 +7,23 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import chain
 
-from coupled_core.dataset.commit.upload import UploadedShard
-from coupled_core.dataset.pointer import Pointer, move_pointer, read_pointer
+from coupled_core.dataset.commit.upload import UploadedShard, read_uploaded
+from coupled_core.dataset.own_keys import (
+    PART_FOLDERS,
+    PROBE_PREFIX,
+    REPORT_FOLDER,
+    is_own_key,
+    is_own_unfinished,
+    snapshot_of_report,
+)
+from coupled_core.dataset.pointer import POINTER_KEY, Pointer, move_pointer, read_pointer
 from coupled_core.dataset.reader import (
     committed_pair_ids,
     list_snapshot_files,
     load_snapshot,
     part_pair_ids,
 )
-from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, Snapshot, snapshot_key
 from coupled_core.dataset.work import DONE, WORK_FOLDER, WorkFolder, parse_work_key
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
 from coupled_core.id_set import IdSet
@@ -24,8 +32,7 @@ from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 LEAST_GRACE = timedelta(hours=2)
 """Writers refresh what they reuse when it is an hour old: see `upload.upload_part`."""
-_PROBE = f"{WORK_FOLDER}probe-"
-_PART_FOLDERS = ("manifest/", "images/", "dropped/")
+_OUR_FOLDERS = (*PART_FOLDERS, SNAPSHOT_FOLDER, REPORT_FOLDER, WORK_FOLDER)
 
 
 class Garbage(StrEnum):
@@ -90,6 +97,8 @@ class GarbagePlan:
     """Snapshots that go."""
     removals: tuple[Removal, ...]
     """In this order: a collection that is killed never leaves a snapshot without its parts."""
+    foreign: tuple[str, ...] = ()
+    """Keys in folders of the dataset that no writer of ours can have made; they stay."""
 
     @property
     def size_bytes(self) -> int:
@@ -102,8 +111,8 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
 
     Raises:
         ConfigError: the retention endangers running writers.
-        DatasetError: there is no current snapshot, or one that stays cannot be read: then nobody
-            knows what is garbage.
+        DatasetError: there is no current snapshot, one that stays cannot be read, or the pointer
+            marks one for removal that readers need: then nobody knows what is garbage.
     """
     retention.check()
     pointer = read_pointer(store)
@@ -121,9 +130,15 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
         *_reports(store, going),
         *_unnamed_parts(store, named, until),
         *work,
-        *_select(store.list_unfinished(), until, Garbage.UNFINISHED_WRITE),
+        *_select(
+            (info for info in store.list_unfinished() if is_own_unfinished(info.key)),
+            until,
+            Garbage.UNFINISHED_WRITE,
+        ),
     ]
-    return GarbagePlan(pointer, tuple(retained), tuple(going), tuple(removals))
+    return GarbagePlan(
+        pointer, tuple(retained), tuple(going), tuple(removals), tuple(_list_foreign(store))
+    )
 
 
 def collect_garbage(store: ObjectStore, plan: GarbagePlan) -> None:
@@ -136,8 +151,11 @@ def collect_garbage(store: ObjectStore, plan: GarbagePlan) -> None:
     Raises:
         ConflictError: the pointer has moved; nothing was removed.
     """
-    pointer, marks = plan.pointer, plan.snapshots
-    if marks and not move_pointer(store, pointer, pointer.snapshot_id, action="gc", removing=marks):
+    pointer = plan.pointer
+    marks = tuple(dict.fromkeys((*plan.snapshots, *pointer.removing)))
+    if plan.snapshots and not move_pointer(
+        store, pointer, pointer.snapshot_id, action="gc", removing=marks
+    ):
         raise ConflictError(f"{store.uri} was changed by another writer: run `coupled gc` again")
     progress = current_progress()
     progress.begin("gc", len(plan.removals))
@@ -149,8 +167,10 @@ def collect_garbage(store: ObjectStore, plan: GarbagePlan) -> None:
             store.delete(removal.key)
         progress.advance("gc")
     found = read_pointer(store)
-    if found is not None and found.removing:  # all of them are gone; a lost race leaves the marks
-        move_pointer(store, found, found.snapshot_id, action="gc", removing=())
+    if found is not None and found.removing:  # a lost race leaves the marks of what is gone
+        left = tuple(name for name in found.removing if store.exists(snapshot_key(name)))
+        if left != found.removing:
+            move_pointer(store, found, found.snapshot_id, action="gc", removing=left)
 
 
 def _is_still_garbage(store: ObjectStore, removal: Removal, named: "_NamedSince") -> bool:
@@ -194,9 +214,11 @@ class _WorkSurvey:
         runs: dict[str, dict[int | None, list[ObjectInfo]]] = defaultdict(lambda: defaultdict(list))
         probes = []
         for info in self._store.list(WORK_FOLDER):
+            if not is_own_key(info.key):
+                continue
             if found := parse_work_key(info.key):
                 runs[found.run_id][found.shard_index].append(info)
-            elif info.key.startswith(_PROBE):
+            elif info.key.startswith(PROBE_PREFIX):
                 probes.append(info)
         until = {why: now - retention.grace for why in (Garbage.FINISHED_WORK, Garbage.PROBE)}
         abandoned = retention.abandoned_work
@@ -228,10 +250,9 @@ class _WorkSurvey:
 
     def _is_committed(self, run_id: str, shard_index: int) -> bool:
         """Say whether a shard is finished and all its pairs are in the dataset."""
-        done = WorkFolder(self._store, run_id, shard_index).read_done()
-        if done is None:
+        shard = read_uploaded(WorkFolder(self._store, run_id, shard_index))
+        if shard is None:
             return False
-        shard = UploadedShard.model_validate(done)
         if self._holds(shard):
             return True
         self.waiting_parts.update(part.key for part in shard.parts)
@@ -266,10 +287,33 @@ def _choose_snapshots(
     if retention.older_than is not None:
         until = now - retention.older_than
         keep |= {name for name, info in found.items() if not _is_old(info, until)}
-    # A collection that was killed had begun with these: some of their parts may be gone.
-    keep -= set(pointer.removing)
+    keep -= _find_begun(store, pointer, found, now)
     retained = [name for name in newest if name in keep]
     return retained, {name: found[name] for name in newest if name not in keep}
+
+
+def _find_begun(
+    store: ObjectStore, pointer: Pointer, found: Mapping[str, ObjectInfo], now: datetime
+) -> set[str]:
+    """Return the marked snapshots that a collection which was killed had begun with.
+
+    Marks are taken at their word only where no collection could have been wrong about them. What
+    is newer than the current state, or as young as nothing that was ever collected, goes only if
+    it is asked for again: its file goes before its parts do, so while it is there, it is whole.
+
+    Raises:
+        DatasetError: what readers need is marked, which no collection does.
+    """
+    if needed := set(pointer.removing) & {pointer.snapshot_id, pointer.previous}:
+        raise DatasetError(
+            f"{store.uri}/{POINTER_KEY} is damaged: its `removing` names {needed.pop()}, the "
+            "current or the previous snapshot, which no collection removes: take it out of there"
+        )
+    current = found.get(pointer.snapshot_id)
+    until = now - LEAST_GRACE
+    if current is not None and current.modified_at is not None:
+        until = min(until, current.modified_at)
+    return {name for name in pointer.removing if name in found and _is_old(found[name], until)}
 
 
 def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:
@@ -278,13 +322,20 @@ def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:
 
 def _reports(store: ObjectStore, going: Iterable[str]) -> Iterator[Removal]:
     for name in going:
-        for info in store.list(f"reports/{name}/"):
-            yield Removal(info.key, info.size_bytes, Garbage.REPORT)
+        for info in store.list(f"{REPORT_FOLDER}{name}/"):
+            if snapshot_of_report(info.key) == name:
+                yield Removal(info.key, info.size_bytes, Garbage.REPORT)
+
+
+def _list_foreign(store: ObjectStore) -> Iterator[str]:
+    for folder in _OUR_FOLDERS:
+        yield from (info.key for info in store.list(folder) if not is_own_key(info.key))
 
 
 def _unnamed_parts(store: ObjectStore, named: set[str], until: datetime) -> Iterator[Removal]:
-    for folder in _PART_FOLDERS:
-        unnamed = (info for info in store.list(folder) if info.key not in named)
+    for folder in PART_FOLDERS:
+        ours = (info for info in store.list(folder) if is_own_key(info.key))
+        unnamed = (info for info in ours if info.key not in named)
         yield from _select(unnamed, until, Garbage.PART)
 
 

@@ -1,6 +1,5 @@
 """What a person decided about pairs: a file of decisions, and the snapshot that follows from it."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo
 from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
+from coupled_core.documents import MAX_STORED_BYTES, parse_json
 from coupled_core.errors import ConfigError, DatasetError
 from coupled_core.filters import order_reasons
 from coupled_core.records import RejectReason
@@ -59,7 +59,7 @@ def parse_decisions(data: bytes, where: str) -> Decisions:
         ConfigError: it is not one.
     """
     try:
-        return Decisions.model_validate(json.loads(data))
+        return Decisions.model_validate(parse_json(data, MAX_STORED_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

@@ -18,6 +18,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 
 from coupled_core.config import GenerationConfig, PromptSetConfig, SplitConfig
+from coupled_core.documents import parse_json, read_file
 from coupled_core.generation.pipeline import load_pipeline
 from coupled_core.generation.provenance import resolve
 from coupled_core.prompts.prompt_set import read_prompt_set
@@ -141,7 +142,7 @@ def measure_vital_layers(model: StockModel, samples: list[Sample]) -> VitalLayer
 
 def load_vital_layers(path: Path) -> VitalLayers:
     """Read a file that `save_vital_layers` wrote."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = parse_json(read_file(path))
     return VitalLayers(**{**content, "ranked": tuple(content["ranked"])})
 
 
