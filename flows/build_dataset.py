@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import Any
 
-from prefect import flow, get_run_logger, runtime
+from prefect import get_run_logger
 
 from coupled_core.config import ExecutionConfig, RunConfig, RunSettings
 from coupled_core.dataset.snapshot import Snapshot
@@ -31,10 +31,9 @@ from coupled_core.splitting.splitter import settle_split
 from coupled_core.storage.store import open_store
 from flows.build_ranges import build_in_ranges
 from flows.fan_out import Outcome, build_side_by_side
-from tasks.announce import ShownProgress, name_flow_run, name_of, show_summary
-from tasks.logs import logged_run
+from flows.policy import observed_flow
+from tasks.announce import ShownProgress, name_flow_run, show_summary
 from tasks.metrics import BuildMetrics, exported_metrics
-from tasks.policy import without_secrets
 from tasks.run import commit, draw_sheet, plan, prepare_splits, write_report
 
 _DEFAULTS = RunSettings()
@@ -43,12 +42,7 @@ _HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)
 """What would fail every other shard, too."""
 
 
-def _name_run() -> str:
-    return f"build {name_of(runtime.flow_run.parameters['output'])}"
-
-
-@flow(name="build-dataset", flow_run_name=_name_run, persist_result=False)
-@without_secrets
+@observed_flow("build-dataset", "build", "output")
 def build_dataset(
     prompts: str | list[str] = _DEFAULTS.prompts.uri,  # type: ignore[assignment]  # one by default
     output: str = _DEFAULTS.output.uri,
@@ -92,12 +86,12 @@ def build_dataset(
         "filter.min_combined": min_combined,
     }
     asked = layer_settings(profile, config, given)
-    with ExitStack() as around:
-        around.enter_context(logged_run())
-        around.enter_context(exported_metrics())
-        shown = ShownProgress(current_progress(), asked.output.uri)
-        around.enter_context(report_to(shown))
-        return _build(asked, execution, shards)
+    shown = ShownProgress(current_progress(), asked.output.uri)
+    with exported_metrics(), report_to(shown):
+        try:
+            return _build(asked, execution, shards)
+        finally:
+            shown.end()
 
 
 def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> RunSummary:

@@ -134,6 +134,11 @@ class ShownProgress:
         if time.monotonic() - self._updated_at >= _UPDATE_EVERY_SECONDS:
             self.show()
 
+    def end(self) -> None:
+        """Show how far it came; a run that was over before anybody could look shows nothing."""
+        if self._artifact is not None:
+            self.show()
+
     @_courtesy
     def show(self) -> None:
         """Show it now."""

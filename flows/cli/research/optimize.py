@@ -1,7 +1,7 @@
 """`coupled optimize`: run the flow, then say what came out and how good it is."""
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from coupled_core.research.optimization.settings import OptimizeSettings
 from flows.cli.command import command
@@ -72,14 +72,9 @@ def render(summary: "OptimizeSummary", wall_seconds: float) -> str:
 def _run(settings: OptimizeSettings) -> "OptimizeSummary":
     from flows.optimize_schedule import optimize_schedule
 
-    if settings.workers == 1:
-        return optimize_schedule(settings)
-    from prefect.task_runners import ProcessPoolTaskRunner
-
-    from flows.worker_process import end_with_parent
-
-    runner: Any = ProcessPoolTaskRunner(settings.workers, initializer=end_with_parent)
-    return optimize_schedule.with_options(task_runner=runner)(settings)
+    return optimize_schedule(
+        prompts=list(settings.run.prompts.uris), output=settings.output, settings=settings
+    )
 
 
 def _describe(scores: "ScheduleScores") -> str:
