@@ -13,7 +13,7 @@ from coupled_core.errors import ConfigError
 class ConceptList(BaseModel):
     """Unwanted concepts, and neutral captions that must describe an image better than those."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(min_length=1)
     """Stands in every manifest row, with a hash of the whole list."""

@@ -23,13 +23,6 @@ from coupled_core.redaction import holds_credentials
 CouplingMode = Literal["log_bias", "key_scale", "region"]
 EntityText = Literal["full_prompt", "entity_prompt"]
 
-MINIATURE_MIN_COMBINED = 4.4
-"""Default of `FilterConfig.min_combined` where the miniature's CLIP judges.
-
-It was trained on the miniature's world alone, so its cosines are far above those of CLIP models
-trained on photographs: 0.9 for the right caption, 0.45 where the entity is another or missing.
-"""
-
 
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown names refused, no NaN or infinity in any number."""
@@ -248,8 +241,12 @@ else:
         __doc__="What is kept: the bound of each filter, by its setting.",
         **{
             each.setting: (
-                float,
-                Field(each.default, description=each.description, **each.limits),
+                float if each.miniature_default is None else float | None,
+                Field(
+                    each.default if each.miniature_default is None else None,
+                    description=each.description,
+                    **each.limits,
+                ),
             )
             for each in list_filters()
         },
@@ -277,7 +274,7 @@ class SelectionConfig(Settings, title="Best of several seeds"):
 class ContentFilterConfig(Settings, title="What no kept image may show"):
     """What no kept image may show."""
 
-    concept_list: ConceptList | None = None
+    concept_list: ConceptList | Literal["auto", "off"] | None = "auto"
     """Concepts that no kept image may show: a JSON file of them, or `off`. Default: the shipped
     list; off with the miniature's CLIP, which knows none of its words."""
 
@@ -286,7 +283,13 @@ class ContentFilterConfig(Settings, title="What no kept image may show"):
     def _read_list(cls, given: Any) -> Any:
         if given in ("off", False):  # YAML reads `off` as false
             return None
-        return read_concepts(Path(given)) if isinstance(given, str) else given
+        is_file = isinstance(given, str) and given != "auto"
+        return read_concepts(Path(given)) if is_file else given
+
+    @property
+    def concepts(self) -> ConceptList | None:
+        """The list; None: off, or "auto" without a run whose CLIP could decide."""
+        return self.concept_list if isinstance(self.concept_list, ConceptList) else None
 
     def __hash__(self) -> int:
         return hash(fingerprint(self))  # a concept list holds a dictionary
@@ -328,8 +331,39 @@ class OutputConfig(Settings, title="Dataset"):
         return _refuse_credentials(uri)
 
 
-class RunConfig(Settings):
-    """All settings of a run; written out with the data."""
+Runner = Literal["here", "processes", "ray", "deployment"]
+
+
+class ExecutionConfig(Settings, title="Carrying it out"):
+    """How a run is carried out: nothing in here changes a row or the name of a run."""
+
+    runner: Runner = "here"
+    """Where shards are built. here: one after another in this process. processes: in a process a
+    device, which loads the models once. ray: on a Ray cluster. deployment: by runs of a Prefect
+    deployment, each of a range of shards."""
+    workers: int | None = Field(default=None, ge=1)
+    """Most shards, or runs of a deployment, at a time. Default: as many as there are GPUs."""
+    ray_address: str | None = None
+    """Address of a Ray cluster. Default: one on this machine is started."""
+    deployment: str | None = None
+    """Deployment whose runs build ranges of shards, as FLOW/NAME. Default: the one of this run."""
+    shards_per_run: int = Field(default=100, ge=1)
+    """Shards of a run of that deployment."""
+    commit_every: int = Field(default=64, ge=1)
+    """Finished shards that are committed together while a run goes on. Of near-duplicates in two
+    commits the earlier pair stays, not the better one."""
+    max_failed_share: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Stop once more than this share of recent pairs has failed; 1: never."""
+    max_rejected_share: float = Field(default=0.98, gt=0.0, le=1.0)
+    """Stop once more than this share of recent pairs was made and then rejected; 1: never."""
+    budget_window: int = Field(default=512, ge=1)
+    """Pairs that are recent, and the fewest that stop a run."""
+    max_shard_failures: int = Field(default=3, ge=1)
+    """Failed runs after which a shard is set aside: listed, and not tried again."""
+
+
+class RunSettings(Settings):
+    """All settings of a run as they are given: what follows from others is "auto" or None."""
 
     prompts: PromptSetConfig = PromptSetConfig()
     split: SplitConfig = SplitConfig()
@@ -341,17 +375,28 @@ class RunConfig(Settings):
     duplicates: DuplicatesConfig = DuplicatesConfig()
     output: OutputConfig = OutputConfig()
 
+
+class RunConfig(RunSettings):
+    """All settings of a run as they are used; written out with the data."""
+
     @model_validator(mode="after")
-    def _fit_defaults_to_clip(self) -> "RunConfig":
-        """Fill in the defaults that depend on the CLIP model, where no value was given."""
+    def _settle_what_depends_on_clip(self) -> "RunConfig":
+        """Put values in the place of "auto" and None where the CLIP model decides.
+
+        Nothing asks whether a setting was given: a form that is submitted unchanged sends every
+        default, and means what a command line without options means.
+        """
         is_miniature = self.scoring.clip_model == "miniature"
-        fitting: dict[str, Settings] = {}
-        if is_miniature and "min_combined" not in self.filter.model_fields_set:
-            better = {"min_combined": MINIATURE_MIN_COMBINED}
-            fitting["filter"] = self.filter.model_copy(update=better)
-        if not is_miniature and "concept_list" not in self.content_filter.model_fields_set:
-            fitting["content_filter"] = ContentFilterConfig(concept_list=SHIPPED)
-        for name, value in fitting.items():
+        bounds = {
+            each.setting: each.miniature_default if is_miniature else each.default
+            for each in list_filters()
+            if getattr(self.filter, each.setting) is None
+        }
+        settled: dict[str, Settings] = {"filter": self.filter.model_copy(update=bounds)}
+        if self.content_filter.concept_list == "auto":
+            fitting = None if is_miniature else SHIPPED
+            settled["content_filter"] = ContentFilterConfig(concept_list=fitting)
+        for name, value in settled.items():
             object.__setattr__(self, name, value)  # the model is frozen only once it is made
         return self
 

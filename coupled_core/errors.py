@@ -15,6 +15,9 @@
 A rejected pair is not an error: it is a manifest row with a reason; `filters` explains them.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from coupled_core.redaction import redact
 
 
@@ -66,3 +69,24 @@ class ConflictError(StorageError):
 
 class DatasetError(CoupledError):
     """The dataset is in a state that forbids the operation."""
+
+
+@contextmanager
+def at_stage(stage: str) -> Iterator[None]:
+    """Let any error that leaves the `with` know where it happened, for `stage_of`."""
+    try:
+        yield
+    except Exception as error:
+        error.__dict__.setdefault("stage", stage)
+        raise
+
+
+def stage_of(error: BaseException) -> str | None:
+    """Return the innermost stage that an error left, in this process or another; None: unknown."""
+    stage: str | None = getattr(error, "stage", None)
+    return stage
+
+
+def is_passing(error: object) -> bool:
+    """Say whether the same call may succeed a little later: the store may recover."""
+    return isinstance(error, StorageError) and not isinstance(error, NotFoundError)

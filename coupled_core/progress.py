@@ -67,24 +67,29 @@ class LogProgress:
         """Count, and log when it is time to or when all is done."""
         if count == 0:
             return
-        now = time.monotonic()
         self._counts[stage] = self._counts.get(stage, 0) + count
-        is_last = self._counts[stage] == self._totals.get(stage)
+        self._log(stage, is_last=self._counts[stage] == self._totals.get(stage))
+
+    def remark(self, stage: str, text: str) -> None:
+        """Put it at the end of the stage's lines; long pauses between counts are filled by it."""
+        self._remarks[stage] = f", {text}"
+        self._logged.setdefault(stage, time.monotonic())
+        self._log(stage)
+
+    def _log(self, stage: str, *, is_last: bool = False) -> None:
+        now = time.monotonic()
         if is_last or now - self._logged.get(stage, -_LOG_EVERY_SECONDS) >= _LOG_EVERY_SECONDS:
             self._logged[stage] = now
             _logger.info("%s", self._describe(stage, now))
 
-    def remark(self, stage: str, text: str) -> None:
-        """Put it at the end of the stage's next lines."""
-        self._remarks[stage] = f", {text}"
-
     def _describe(self, stage: str, now: float) -> str:
-        done, total = self._counts[stage], self._totals.get(stage)
+        done, total = self._counts.get(stage, 0), self._totals.get(stage)
         if total is None:
             return f"{stage}: {done}{self._remarks.get(stage, '')}"
-        rate = done / max(now - self._started[stage], 1e-3)
-        left = max(total - done, 0) / rate
-        counts = f"{stage}: {done} of {total}, {rate:.2g}/s, {left:.0f} s left"
+        counts = f"{stage}: {done} of {total}"
+        if done:
+            rate = done / max(now - self._started[stage], 1e-3)
+            counts += f", {rate:.2g}/s, {max(total - done, 0) / rate:.0f} s left"
         return counts + self._remarks.get(stage, "")
 
 
@@ -94,6 +99,11 @@ _listener: ContextVar[Progress | None] = ContextVar("coupled_progress", default=
 def current_progress() -> Progress:
     """Return who listens in this context; a silent listener when nobody does."""
     return _listener.get() or SilentProgress()
+
+
+def has_listener() -> bool:
+    """Say whether somebody has decided what becomes of progress, be it nothing."""
+    return _listener.get() is not None
 
 
 @contextmanager

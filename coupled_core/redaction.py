@@ -80,6 +80,7 @@ def _clean(error: BaseException, seen: set[int]) -> BaseException:
     if any(redact(text) != text for text in texts):
         clean = RuntimeError(redact(f"{type(error).__name__}: {' '.join(texts)}"))
         clean.__traceback__ = error.__traceback__
+        clean.__dict__.update({k: v for k, v in vars(error).items() if k == "stage"})
     cause, context = (
         None if each is None or id(each) in seen else _clean(each, seen)
         for each in (error.__cause__, error.__context__)

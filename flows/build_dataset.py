@@ -1,10 +1,13 @@
-"""A prompt set to a dataset: plan, build shard by shard, commit what is finished."""
+"""A prompt set to a dataset: plan, build the shards, commit what is finished."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 
-from coupled_core.config import RunConfig
+from coupled_core.config import ExecutionConfig, RunConfig, RunSettings
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import (
     ConfigError,
@@ -13,49 +16,208 @@ from coupled_core.errors import (
     ModelUnavailableError,
     PromptSetError,
     ScheduleError,
+    is_passing,
+    stage_of,
 )
-from coupled_core.progress import current_progress
+from coupled_core.progress import current_progress, report_to
 from coupled_core.redaction import clean_error
+from coupled_core.runs import build
+from coupled_core.runs.failure_budget import FailureBudget
 from coupled_core.runs.plan import RunPlan, ShardPlan
+from coupled_core.runs.profiles import Profile, layer_settings
+from coupled_core.runs.set_aside import find_set_aside, note_failure
 from coupled_core.runs.summary import RunSummary, ShardsFailedError, summarise_run
 from coupled_core.splitting.splitter import settle_split
-from flows.build_shard import build_shard
+from coupled_core.storage.store import open_store
+from flows.build_ranges import build_in_ranges
+from flows.fan_out import Outcome, build_side_by_side
+from flows.policy import observed_flow
+from tasks.announce import ShownProgress, name_flow_run, show_summary
+from tasks.metrics import BuildMetrics, exported_metrics
 from tasks.run import commit, draw_sheet, plan, prepare_splits, write_report
 
-_DEFAULTS = RunConfig()
+_DEFAULTS = RunSettings()
+_HERE = ExecutionConfig()
 _HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)
 """What would fail every other shard, too."""
 
 
-@flow(name="build-dataset", persist_result=False)
-def build_dataset(config: RunConfig = _DEFAULTS) -> RunSummary:
+@observed_flow("build-dataset", "build", "output")
+def build_dataset(
+    prompts: str | list[str] = _DEFAULTS.prompts.uri,  # type: ignore[assignment]  # one by default
+    output: str = _DEFAULTS.output.uri,
+    profile: Profile = "miniature",
+    seed: int = _DEFAULTS.generation.seed,
+    splitter: str = _DEFAULTS.split.splitter,
+    max_llm_usd: float | None = _DEFAULTS.split.max_llm_usd,
+    min_combined: float | None = None,
+    shards: str | None = None,
+    execution: ExecutionConfig = _HERE,
+    config: RunSettings = _DEFAULTS,
+) -> RunSummary:
     """Build what the dataset does not hold yet.
 
     A shard that fails does not stop the others. The same call continues an interrupted run, and
     does nothing once the dataset holds every pair.
 
     Args:
-        config: All settings. It holds no secrets: those come from the environment.
+        prompts: Prompt set: a Parquet file, a folder, a pattern or an s3:// location, or several.
+        output: Dataset: a folder or s3://BUCKET/PREFIX.
+        profile: Models that go together: generator, Segment Anything and CLIP.
+        seed: Groups without a seed of their own derive theirs from this one.
+        splitter: Who splits prompts into background and entities: offline, anthropic, or auto.
+        max_llm_usd: Most USD that a language model may cost this run, all its attempts together.
+        min_combined: Least combined score of kept pairs. Empty: what fits the CLIP model.
+        shards: Ranges such as 0-99 to build. Empty: all.
+        execution: Where shards are built, how often they are committed, when the run gives up.
+        config: All settings, for experts; what differs from its default wins over the profile, and
+            what is given above wins over both. Secrets come from the environment alone.
 
     Raises:
         ShardsFailedError: some shards failed; the finished ones are committed.
         CoupledError: nothing could be done, and why.
     """
-    asked, config = config, settle_split(config)
-    run = plan(config)
+    given = {
+        "prompts.uri": prompts,
+        "output.uri": output,
+        "generation.seed": seed,
+        "split.splitter": splitter,
+        "split.max_llm_usd": max_llm_usd,
+        "filter.min_combined": min_combined,
+    }
+    asked = layer_settings(profile, config, given)
+    shown = ShownProgress(current_progress(), asked.output.uri)
+    with exported_metrics(), report_to(shown):
+        try:
+            return _build(asked, execution, shards)
+        finally:
+            shown.end()
+
+
+def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> RunSummary:
+    started_at, config = time.monotonic(), settle_split(asked)
+    run = plan(config, shards)
+    name_flow_run(config.output.uri, run.run_id)
     try:
         prepare_splits(config, run)
     except LlmBudgetError as error:  # shards whose answers are there already can still be built
         get_run_logger().warning("%s", error)
-    failures, stopped = _build_shards(config, run)
-    snapshot = commit(config, run) if run.shards else None
+    building = _Building(config, execution, run)
+    building.build_all()
+    snapshot = building.snapshot
     not_made = {} if snapshot is None else _make_pictures(config, run, snapshot)
     summary = summarise_run(
-        config, run, snapshot, failures, stopped=stopped, asked=asked, not_made=not_made
+        config,
+        run,
+        snapshot,
+        building.failures,
+        stopped=building.stopped,
+        asked=asked,
+        not_made=not_made,
     )
-    if failures or stopped:
+    building.metrics.add_spending(summary.llm_spent_usd)
+    show_summary(summary, time.monotonic() - started_at)
+    if building.failures or building.stopped:
         raise ShardsFailedError(summary)
     return summary
+
+
+class _Building:
+    """The open shards of a run under way: what became of them, and which are committed."""
+
+    def __init__(self, config: RunConfig, execution: ExecutionConfig, run: RunPlan) -> None:
+        self._config, self._execution, self._run = config, execution, run
+        self._budget = FailureBudget(execution)
+        self._finished = set(run.finished_shards)
+        """Built, and not committed yet."""
+        self.metrics = BuildMetrics(config.output.uri)
+        self.failures: dict[int, str] = {}
+        """What went wrong, by shard."""
+        self.stopped: str | None = None
+        """Why the remaining shards were not begun."""
+        self.snapshot: Snapshot | None = None
+        """The newest of this run; None: it added nothing so far."""
+
+    def build_all(self) -> None:
+        """Build and commit; whatever stops it, the finished shards are committed first."""
+        run, progress = self._run, current_progress()
+        if not run.shards:
+            return
+        shards = self._leave_out_hopeless_shards()
+        progress.begin("shards", len(shards))
+        num_pairs = sum(shard.num_pairs for shard in shards)
+        progress.begin("generate", num_pairs)
+        progress.begin("score", num_pairs)
+        try:
+            with closing(self._outcomes(shards)) as outcomes:
+                for outcome in outcomes:
+                    self._take(outcome)
+                    progress.advance("shards")
+                    if self.stopped is not None:
+                        break
+                    if len(self._finished) >= self._execution.commit_every:
+                        self._commit()
+        except BaseException:  # cancelled, terminated, interrupted, or hopeless for all
+            # A task of its own would be refused in a run that is being cancelled.
+            self._keep(build.commit_run(self._config, run, self._finished))
+            raise
+        self._commit()
+
+    def _outcomes(self, shards: list[ShardPlan]) -> Generator[Outcome, None, None]:
+        if self._execution.runner != "deployment":
+            yield from build_side_by_side(self._config, self._execution, shards)
+            return
+        store = open_store(self._config.output.uri)
+        here = self._execution.model_copy(update={"runner": "here", "deployment": None})
+        parameters: dict[str, Any] = {
+            "prompts": list(self._config.prompts.uris),
+            "output": self._config.output.uri,
+            "execution": here.model_dump(mode="json"),
+            "config": self._config.model_dump(mode="json"),
+        }
+        yield from build_in_ranges(store, self._run, self._execution, parameters)
+
+    def _leave_out_hopeless_shards(self) -> list[ShardPlan]:
+        store, run = open_store(self._config.output.uri), self._run
+        aside = find_set_aside(store, run.run_id, self._execution.max_shard_failures)
+        shards = run.open_shards
+        self.failures.update(
+            {s.shard_index: aside[s.shard_index] for s in shards if s.shard_index in aside}
+        )
+        return [shard for shard in shards if shard.shard_index not in aside]
+
+    def _take(self, outcome: Outcome) -> None:
+        index, error = outcome.shard.shard_index, outcome.error
+        if error is None:
+            self._finished.add(index)
+            if outcome.result is not None:
+                self.metrics.add_built(outcome.result)
+                self._budget.add_built(outcome.result.funnel)
+        elif isinstance(error, _HOPELESS):
+            raise error
+        elif isinstance(error, LlmError):
+            self.stopped = str(error)
+        else:
+            self._take_failure(outcome.shard, error)
+        self.stopped = self.stopped or self._budget.find_excess()
+
+    def _take_failure(self, shard: ShardPlan, error: BaseException) -> None:
+        index, message = shard.shard_index, f"{type(error).__name__}: {error}"
+        self.failures[index] = message
+        self.metrics.add_failed(stage_of(error))
+        self._budget.add_failed(shard.num_pairs, stage_of(error), type(error).__name__)
+        get_run_logger().error("shard %05d failed at %s: %s", index, stage_of(error), error)
+        get_run_logger().debug("traceback", exc_info=error)
+        if not is_passing(error):  # an outage of the store says nothing about the shard
+            store = open_store(self._config.output.uri)
+            note_failure(store, self._run.run_id, index, message)
+
+    def _commit(self) -> None:
+        self._keep(commit(self._config, self._run, sorted(self._finished)))
+
+    def _keep(self, snapshot: Snapshot | None) -> None:
+        self._finished.clear()
+        self.snapshot = snapshot or self.snapshot
 
 
 def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> dict[str, str]:
@@ -80,36 +242,3 @@ def _make_pictures(config: RunConfig, run: RunPlan, snapshot: Snapshot) -> dict[
             )
             get_run_logger().debug("traceback", exc_info=error)
     return not_made
-
-
-def _build_shards(config: RunConfig, run: RunPlan) -> tuple[dict[int, str], str | None]:
-    """Build the open shards; return what went wrong, by shard, and what stopped the rest."""
-    progress = current_progress()
-    progress.begin("shards", len(run.open_shards))
-    num_pairs = sum(shard.num_pairs for shard in run.open_shards)
-    progress.begin("generate", num_pairs)
-    progress.begin("score", num_pairs)
-    failures: dict[int, str] = {}
-    for shard in run.open_shards:
-        try:
-            failure = _try_shard(config, shard)
-        except LlmError as error:
-            return failures, str(error)
-        if failure is not None:
-            failures[shard.shard_index] = failure
-        progress.advance("shards")
-    return failures, None
-
-
-def _try_shard(config: RunConfig, shard: ShardPlan) -> str | None:
-    """Build a shard and return None, or what went wrong."""
-    try:
-        build_shard(config, shard)
-    except (*_HOPELESS, LlmError):
-        raise
-    except Exception as raised:  # whatever it is, the other shards are not to blame
-        error = clean_error(raised)
-        get_run_logger().error("shard %d failed: %s", shard.shard_index, error)
-        get_run_logger().debug("traceback", exc_info=error)
-        return f"{type(error).__name__}: {error}"
-    return None

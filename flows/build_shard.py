@@ -5,18 +5,17 @@ finds there. So a shard that was killed goes on where it stopped, wherever it is
 a twin of it only repeats the batch that both were at. No image travels through Prefect.
 """
 
-from prefect import flow
-
 from coupled_core.config import RunConfig
 from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.shard import ShardWork
-from tasks.shard import filter_pairs, generate, score, split, write
+from coupled_core.runs.steps import ShardResult, filter_pairs, generate, score, split, write
+from tasks.policy import stage_task
 
 
-@flow(name="build-shard", flow_run_name="shard {shard.shard_index}", persist_result=False)
-def build_shard(config: RunConfig, shard: ShardPlan) -> None:
-    """Build one shard; readers see it after the commit of `build_dataset`.
+@stage_task("build-shard", run_name="shard {shard.shard_index:05d}")
+def build_shard(config: RunConfig, shard: ShardPlan) -> ShardResult:
+    """Build one shard, a single task; readers see it after the commit of `build_dataset`.
 
     Args:
         config: All settings of the run.
@@ -30,4 +29,4 @@ def build_shard(config: RunConfig, shard: ShardPlan) -> None:
             break
         score(work, attempt)  # images -> entity masks, metrics of every pair
     filter_pairs(work)  # metrics -> kept or dropped, with reasons
-    write(work)  # all of it -> immutable, verified parts
+    return write(work)  # all of it -> immutable, verified parts

@@ -3,25 +3,54 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from prefect import flow
-
 from coupled_core.progress import current_progress
 from coupled_core.research.comparison.chunks import Chunk
 from coupled_core.research.comparison.settings import CompareSettings
 from coupled_core.research.comparison.tuning import STAGE, Tuned
+from coupled_core.runs.profiles import Profile, layer_settings
+from flows.policy import observed_flow
 from tasks.compare import evaluate_chunk, run_for, sweep_knobs, write_results
 
+_DEFAULTS = CompareSettings()
+_TEST_SET = _DEFAULTS.run.prompts.uri
 
-@flow(name="compare-methods", persist_result=False)
-def compare_methods(settings: CompareSettings) -> dict[str, str]:
+
+@observed_flow("compare-methods", "compare", "output")
+def compare_methods(
+    prompts: str | list[str] = _TEST_SET,  # type: ignore[assignment]  # one by default
+    output: str = _DEFAULTS.output,
+    profile: Profile = "miniature",
+    methods: list[str] | None = None,
+    num_groups: int | None = _DEFAULTS.num_groups,
+    settings: CompareSettings = _DEFAULTS,
+) -> dict[str, str]:
     """Compare, and return the files that were written, by kind.
 
     Finished sweeps and chunks of earlier runs into the same folder are kept and passed over, as
     long as nothing that decides them has changed.
 
+    Args:
+        prompts: Held-out prompt set: a Parquet file, a folder, an s3:// location, or several.
+        output: Folder of results, pictures and finished work, on the worker's disk.
+        profile: Models that go together: generator, Segment Anything and CLIP.
+        methods: Methods to compare. Empty: all.
+        num_groups: Groups of the prompt set to compare on, from the first. Empty: all.
+        settings: All settings, for experts; what is given above wins over them.
+
     Raises:
         CoupledError: nothing could be done, and why.
     """
+    held_out = settings.run.prompts.uri if prompts == _TEST_SET else prompts
+    given = {
+        "run": layer_settings(profile, settings.run, {"prompts.uri": held_out}),
+        "output": settings.output if output == _DEFAULTS.output else output,
+        "methods": tuple(methods or settings.methods),
+        "num_groups": num_groups or settings.num_groups,
+    }
+    return _compare(CompareSettings.model_validate({**dict(settings), **given}))
+
+
+def _compare(settings: CompareSettings) -> dict[str, str]:
     tuned = tune_all(settings)
     evaluate_all(settings, run_for(settings).list_chunks(tuned))
     return write_results(settings, tuned)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.futures import PrefectFuture, as_completed
+from prefect.task_runners import ProcessPoolTaskRunner
 
 from coupled_core.progress import current_progress
 from coupled_core.research.evaluation.pairs import EvaluatedPair, mean_objective
@@ -27,8 +27,11 @@ from coupled_core.research.optimization.schedule_search import (
 from coupled_core.research.optimization.search import Evaluation
 from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.research.optimization.trial import Trial, TrialRecords
+from coupled_core.runs.profiles import Profile, layer_settings
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.storage.store import open_store
+from flows.policy import observed_flow
+from flows.worker_process import end_with_parent
 from tasks.optimize import evaluate_candidate
 
 _EVALUATIONS, _SAMPLES = "evaluations", "samples"
@@ -38,10 +41,15 @@ class TrialQueue:
     """Answers the trials of one search: from its records, else by the evaluate task."""
 
     def __init__(
-        self, settings: OptimizeSettings, records: TrialRecords, num_train: int, num_validation: int
+        self,
+        settings: OptimizeSettings,
+        records: TrialRecords,
+        num_samples: Mapping[str, int],
+        pool: ProcessPoolTaskRunner | None = None,
     ) -> None:
-        self._settings, self._records = settings, records
-        self._num_samples = {"train": num_train, "validation": num_validation}
+        """Take the number of samples by side, and where trials run side by side; None: nowhere."""
+        self._settings, self._records, self._pool = settings, records, pool
+        self._num_samples = num_samples
         self._progress = current_progress()
         self._open = {"train": 0, "validation": 0}
         self._done = {"train": 0, "validation": 0}
@@ -76,24 +84,25 @@ class TrialQueue:
         self._progress.remark(_EVALUATIONS, f"best J {self._best:.4f}")
 
     def _answer(self, trials: Sequence[Trial]) -> Iterator[list[EvaluatedPair]]:
-        if self._settings.workers > 1:
-            self._evaluate_side_by_side(trials)
+        if self._pool is not None:
+            self._evaluate_side_by_side(trials, self._pool)
         answered: set[str] = set()  # one trial may be asked for twice; it was expected once
         for trial in trials:
             pairs = self._records.read(trial)
             if pairs is None:
                 pairs = evaluate_candidate(self._settings, trial)
                 self._keep(trial, pairs)
-            elif self._settings.workers == 1 and trial.key not in answered:
+            elif self._pool is None and trial.key not in answered:
                 self._skip(trial.side)
             answered.add(trial.key)
             yield pairs
 
-    def _evaluate_side_by_side(self, trials: Sequence[Trial]) -> None:
+    def _evaluate_side_by_side(self, trials: Sequence[Trial], pool: ProcessPoolTaskRunner) -> None:
         unique = {trial.key: trial for trial in trials}.values()
         new = [trial for trial in unique if self._records.read(trial) is None]
         futures: dict[PrefectFuture[list[EvaluatedPair]], Trial] = {
-            evaluate_candidate.submit(self._settings, trial): trial for trial in new
+            pool.submit(evaluate_candidate, {"settings": self._settings, "trial": trial}): trial
+            for trial in new
         }
         for future in as_completed(list(futures)):
             trial = futures[future]
@@ -144,19 +153,44 @@ class OptimizeSummary:
         return {**plain, "finalists": finalists, "report": self.report.to_dict()}
 
 
-@flow(name="optimize-schedule", persist_result=False)
-def optimize_schedule(settings: OptimizeSettings = _DEFAULTS) -> OptimizeSummary:
+@observed_flow("optimize-schedule", "optimize", "output")
+def optimize_schedule(
+    prompts: str | list[str] = _DEFAULTS.run.prompts.uri,  # type: ignore[assignment]  # one
+    output: str = _DEFAULTS.output,
+    profile: Profile = "miniature",
+    budget: int = _DEFAULTS.budget,
+    num_groups: int | None = _DEFAULTS.num_groups,
+    settings: OptimizeSettings = _DEFAULTS,
+) -> OptimizeSummary:
     """Fit a schedule to prompts; the same call continues a search that was killed.
 
     Args:
-        settings: All settings. Candidates run one after another in this process unless it asks for
-            workers; then they are submitted to the flow's task runner.
+        prompts: Prompt set: a Parquet file, a folder, an s3:// location, or several.
+        output: Schedule file to write, on the worker's disk; the state of the search lies beside.
+        profile: Models that go together: generator, Segment Anything and CLIP.
+        budget: Candidates in all; more continue a search that ended.
+        num_groups: Groups of the prompt set to use, half of them for validation. Empty: all.
+        settings: All settings, for experts; what is given above wins over them.
 
     Raises:
         CoupledError: prompts, model or settings are not usable.
     """
+    given = {
+        "run": layer_settings(profile, settings.run, {"prompts.uri": prompts}),
+        "output": settings.output if output == _DEFAULTS.output else output,
+        "budget": settings.budget if budget == _DEFAULTS.budget else budget,
+        "num_groups": num_groups or settings.num_groups,
+    }
+    settings = OptimizeSettings.model_validate({**dict(settings), **given})
+    if settings.workers == 1:
+        return _search(settings, None)
+    with ProcessPoolTaskRunner(settings.workers, initializer=end_with_parent) as pool:
+        return _search(settings, pool)
+
+
+def _search(settings: OptimizeSettings, pool: ProcessPoolTaskRunner | None) -> OptimizeSummary:
     ready = prepare_search(settings)
-    trials = _open_trials(settings, ready)
+    trials = _open_trials(settings, ready, pool)
     found = search_schedule(
         Search(trials.objectives, ready.folder, settings.run.generation.seed, trials.note),
         ready.fitted_on,
@@ -172,9 +206,12 @@ def optimize_schedule(settings: OptimizeSettings = _DEFAULTS) -> OptimizeSummary
     return _publish(settings, ready, found, finalists, report)
 
 
-def _open_trials(settings: OptimizeSettings, ready: Preparation) -> TrialQueue:
+def _open_trials(
+    settings: OptimizeSettings, ready: Preparation, pool: ProcessPoolTaskRunner | None
+) -> TrialQueue:
     records = TrialRecords(open_store(ready.folder))
-    return TrialQueue(settings, records, ready.num_train, ready.num_validation)
+    num_samples = {"train": ready.num_train, "validation": ready.num_validation}
+    return TrialQueue(settings, records, num_samples, pool)
 
 
 def _publish(

@@ -9,8 +9,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from coupled_core.errors import NotFoundError, StorageError
+from coupled_core.errors import is_passing
 from coupled_core.redaction import clean_error
+from tasks.logs import logged_run
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,28 +19,45 @@ R = TypeVar("R")
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Say whether the same call may succeed a little later."""
-    error = state.data
-    return isinstance(error, StorageError) and not isinstance(error, NotFoundError)
+    return is_passing(state.data)
 
 
-def stage_task(name: str, retries: int = 4) -> Callable[[Callable[P, R]], Task[P, R]]:
+def without_secrets(function: Callable[P, R]) -> Callable[P, R]:
+    """Clean what a function raises, with its causes: Prefect writes that down and stores it."""
+
+    @wraps(function)
+    def cleaned(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            failure = clean_error(error)
+        raise failure
+
+    return cleaned
+
+
+def stage_task(
+    name: str, retries: int = 4, run_name: str | None = None
+) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a task that survives outages of the store, half a minute with 4 retries.
 
     Nothing is cached or persisted: stages find their finished work in the dataset's work folder.
-    Prefect writes down what a task raises, with its causes: no secret leaves a task that way.
+
+    Args:
+        name: Of the task.
+        retries: Further tries after a passing failure, each after twice the pause and some jitter.
+        run_name: Of its runs, with `{parameters}`; None: the task's name and a number.
     """
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         @wraps(function)
-        def without_secrets(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
+        def logged(*args: P.args, **kwargs: P.kwargs) -> R:
+            with logged_run():
                 return function(*args, **kwargs)
-            except Exception as error:
-                failure = clean_error(error)
-            raise failure
 
         as_task = task(
             name=name,
+            task_run_name=run_name,
             retries=retries,
             retry_delay_seconds=exponential_backoff(2),
             retry_jitter_factor=0.5,
@@ -47,6 +65,6 @@ def stage_task(name: str, retries: int = 4) -> Callable[[Callable[P, R]], Task[P
             persist_result=False,
             cache_policy=NO_CACHE,
         )
-        return as_task(without_secrets)
+        return as_task(without_secrets(logged))
 
     return decorate

@@ -1,5 +1,7 @@
 """The tasks of a run as a whole: plan and splits before its shards, commit and pictures after."""
 
+from collections.abc import Collection
+
 from prefect import get_run_logger
 
 from coupled_core.config import RunConfig
@@ -10,18 +12,27 @@ from coupled_core.prompts.prompt_set import unknown_columns_of
 from coupled_core.report.contact_sheet import make_contact_sheet
 from coupled_core.report.report import make_report, report_key, store_report
 from coupled_core.runs import build
+from coupled_core.runs.division import parse_ranges
 from coupled_core.runs.models import generation_of, splitter_for
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.text_report import describe_losses
 from coupled_core.storage.store import open_store
+from tasks.announce import announce_snapshot
 from tasks.policy import stage_task
 
 
 @stage_task("plan")
-def plan(config: RunConfig) -> RunPlan:
-    """Check everything that can be checked before money is spent, then plan the run."""
+def plan(config: RunConfig, shards: str | None = None) -> RunPlan:
+    """Check everything that can be checked before money is spent, then plan the run.
+
+    Args:
+        config: All settings.
+        shards: Ranges such as 0-99 that somebody builds; None: all of them.
+    """
+    ranges = parse_ranges(shards) if shards is not None else None
     splitter_for(config.split)  # says now that a key is missing
     found = plan_run(config, generation_of(config.generation))
+    found = found if ranges is None else found.only(ranges)
     get_run_logger().info(
         "run %s: %d groups, %d pairs (%d in the dataset), %d shards to build, %d built before",
         found.run_id, found.num_groups, found.num_pairs, found.num_pairs_done,
@@ -42,10 +53,12 @@ def prepare_splits(config: RunConfig, plan: RunPlan) -> None:
 
 
 @stage_task("commit")
-def commit(config: RunConfig, plan: RunPlan) -> Snapshot | None:
-    """Commit every finished shard of a run; None: the dataset holds all of it already."""
-    store, snapshot = open_store(config.output.uri), build.commit_run(config, plan)
+def commit(config: RunConfig, plan: RunPlan, shards: Collection[int]) -> Snapshot | None:
+    """Commit finished shards of a run; None: the dataset holds all of them already."""
+    store, snapshot = open_store(config.output.uri), build.commit_run(config, plan, shards)
     get_run_logger().info("snapshot %s", snapshot.snapshot_id if snapshot else "unchanged")
+    if snapshot is not None:
+        announce_snapshot(store.uri, snapshot, plan.run_id)
     near = compare_backgrounds(store, snapshot) if snapshot is not None else []
     if near:
         first = near[0]

@@ -4,7 +4,7 @@ The Prefect flow does the same with a task for each step; both share what stands
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,19 @@ from coupled_core.dataset.commit.upload import read_uploaded
 from coupled_core.dataset.opened import Dataset, open_dataset
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.work import WorkFolder
-from coupled_core.generation.provenance import choose_device
 from coupled_core.progress import current_progress
 from coupled_core.prompts.columns import describe_unknown
 from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
 from coupled_core.records import PromptGroup
-from coupled_core.runs.facts import describe_inputs, describe_run
+from coupled_core.runs.facts import describe_inputs
 from coupled_core.runs.keywords import config_from_keywords
-from coupled_core.runs.models import (
-    content_filter_for,
-    generation_of,
-    generator_for,
-    scorer_for,
-    splitter_for,
-)
+from coupled_core.runs.models import generation_of, splitter_for
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.planned import PlanFiles
 from coupled_core.runs.refusals import refusal_for
 from coupled_core.runs.shard import ShardWork, shards_to_split
-from coupled_core.runs.stages import generate_shard, score_shard, split_shard
+from coupled_core.runs.steps import generate, score, split, write
 from coupled_core.runs.text_report import describe_losses
-from coupled_core.runs.write import write_shard
 from coupled_core.splitting.splitter import account_of, settle_split
 from coupled_core.storage.store import open_store
 
@@ -99,10 +91,19 @@ def prepare_splits(config: RunConfig, run: RunPlan) -> int:
     return len(shards)
 
 
-def commit_run(config: RunConfig, run: RunPlan) -> Snapshot | None:
-    """Commit every finished shard of a run; None: the dataset holds all of it already."""
+def commit_run(
+    config: RunConfig, run: RunPlan, only: Collection[int] | None = None
+) -> Snapshot | None:
+    """Commit the finished shards of a run; None: the dataset holds all of them already.
+
+    Args:
+        config: All settings.
+        run: The plan.
+        only: Shards to look at; None: every one with something new.
+    """
     store = open_store(config.output.uri)
-    works = (WorkFolder(store, run.run_id, shard.shard_index) for shard in run.shards)
+    indices = [s.shard_index for s in run.shards if only is None or s.shard_index in only]
+    works = (WorkFolder(store, run.run_id, index) for index in indices)
     return commit_shards(
         store,
         [shard for shard in map(read_uploaded, works) if shard is not None],
@@ -120,19 +121,9 @@ def _settle(config: RunConfig, output: str) -> RunConfig:
 
 
 def _build_shard(work: ShardWork) -> None:
-    config, progress = work.config, current_progress()
-    splitter = splitter_for(config.split, account_of(config, work.plan.run_id))
-    split_shard(work, splitter, refusal_for(config, work.generation))
-    device = str(choose_device(config.generation.device))
-    for attempt in range(1, config.selection.attempts + 1):
-        if not work.attempt(attempt).samples:
+    split(work)
+    for attempt in range(1, work.config.selection.attempts + 1):
+        if not generate(work, attempt):
             break
-        generate_shard(work, lambda: generator_for(config.generation), progress, attempt)
-        score_shard(
-            work,
-            lambda: scorer_for(config.scoring, device),
-            progress,
-            attempt,
-            lambda: content_filter_for(config.content_filter, config.scoring, device),
-        )
-    write_shard(work, describe_run(config, work.plan.run_id))
+        score(work, attempt)
+    write(work)

@@ -1,7 +1,7 @@
 """What a run has to do: its prompt set, cut into shards, less what the dataset holds."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations, islice
 
 from coupled_core.config import RunConfig, SplitConfig
@@ -94,6 +94,11 @@ class RunPlan:
     def open_shards(self) -> list[ShardPlan]:
         """Shards that still need work."""
         return [shard for shard in self.shards if shard.shard_index not in self.finished_shards]
+
+    def only(self, indices: Iterable[range]) -> "RunPlan":
+        """Return the plan of somebody who builds some of the shards; totals stay the run's."""
+        wanted = {index for each in indices for index in each}
+        return replace(self, shards=tuple(s for s in self.shards if s.shard_index in wanted))
 
 
 @dataclass(frozen=True)

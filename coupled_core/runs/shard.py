@@ -1,5 +1,6 @@
 """One shard of a run at work: what was planned for it, and what its stages have found so far."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,6 +74,8 @@ class ShardWork:
         self.config, self.plan, self.generation = config, plan, generation
         self.store = open_store(config.output.uri)
         self.folder = WorkFolder(self.store, plan.run_id, plan.shard_index)
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        """What each step has taken, by name."""
         self._attempts: dict[int, Attempt] = {}
         self._judgements: dict[int, Judgement] = {}
 

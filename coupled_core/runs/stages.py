@@ -28,6 +28,7 @@ from coupled_core.splitting.splitter import Splitter
 
 if TYPE_CHECKING:  # they import diffusers, open_clip and Segment Anything, which takes long
     from coupled_core.generation.generator import GroupGenerator
+    from coupled_core.generation.sampler import OnStep
     from coupled_core.scoring.pair_scorer import PairScorer
 
 _logger = logging.getLogger(__name__)
@@ -66,11 +67,12 @@ def generate_shard(
         progress: Told the pairs of each batch under "generate".
         attempt: Which round of samples.
     """
-    num_generated = 0
-    for batch in work.attempt(attempt).batches:
+    num_generated, batches = 0, work.attempt(attempt).batches
+    for number, batch in enumerate(batches, 1):
         is_there = work.folder.read_keys(GENERATED, batch.index) == list(batch.samples)
         if not is_there and not _take_over(work, batch):
-            _generate_batch(work, batch, load_generator())
+            tell_step = _tell_step(progress, f"batch {number} of {len(batches)}")
+            _generate_batch(work, batch, load_generator(), tell_step)
             num_generated += 1
         progress.advance("generate", batch.num_pairs)
     return num_generated
@@ -129,14 +131,24 @@ def _take_over(work: ShardWork, batch: Batch) -> bool:
     return False
 
 
-def _generate_batch(work: ShardWork, batch: Batch, generator: "GroupGenerator") -> None:
-    outcomes = generator.generate(list(batch.samples.values()))
+def _tell_step(progress: Progress, batch: str) -> "OnStep":
+    """One batch of a large model takes minutes, in which nothing else is heard of it."""
+    return lambda step, of: progress.remark("generate", f"{batch}, step {step} of {of}")
+
+
+def _generate_batch(
+    work: ShardWork, batch: Batch, generator: "GroupGenerator", on_step: "OnStep"
+) -> None:
+    outcomes = generator.generate(list(batch.samples.values()), on_step)
     image_format = work.config.output.image_format
     encoded: dict[str, Generated] = {
         key: outcome if isinstance(outcome, Rejection) else encode_sample(outcome, image_format)
         for key, outcome in zip(batch.samples, outcomes, strict=True)
     }
     write_generated(work.folder, batch.index, encoded)
+    for key, outcome in encoded.items():
+        if isinstance(outcome, Rejection):
+            _logger.warning("no images: %s", outcome.message, extra={"pair_id": key})
     _logger.info(
         "%s: generated batch %d of %d groups", work.folder.prefix, batch.index, len(encoded)
     )

@@ -79,12 +79,12 @@ def cut_squares(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 def load_content_filter(config: ContentFilterConfig, clip: "ClipScorer") -> ContentFilter | None:
     """Return the filter of the settings; None: images are not looked at."""
-    return None if config.concept_list is None else ContentFilter(config.concept_list, clip)
+    return None if config.concepts is None else ContentFilter(config.concepts, clip)
 
 
 def content_filter_version(config: ContentFilterConfig) -> str | None:
     """Return what names method and list in every manifest row; None: no filter runs."""
-    listed = config.concept_list
+    listed = config.concepts
     return None if listed is None else f"{_METHOD}:{listed.name}:{fingerprint(listed)[:12]}"
 
 

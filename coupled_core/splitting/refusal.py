@@ -18,7 +18,7 @@ def accept_all(_group: PromptGroup) -> None:
 
 def refusal_of(config: ContentFilterConfig) -> Refuse:
     """Return what refuses the groups that a concept list forbids."""
-    listed = config.concept_list
+    listed = config.concepts
     if listed is None or not listed.forbidden_words:
         return accept_all
     return lambda group: _refuse(group, listed)

@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from coupled_core.config import RunConfig
+from coupled_core.config import ExecutionConfig, RunConfig
 from coupled_core.errors import StorageError
 from coupled_core.storage.store import open_store
 from flows.cli.command import command
+from flows.cli.setting import Offer
 from flows.cli.temporary_server import flow_session
 from flows.cli.terminal import ExitCode, Terminal
 
@@ -26,7 +27,11 @@ if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
       --clip-model ViT-L-14:openai
     """,
 )
-def build(terminal: Terminal, config: RunConfig) -> None:
+def build(
+    terminal: Terminal,
+    config: RunConfig,
+    execution: Annotated[ExecutionConfig, Offer(section="execution")],
+) -> None:
     """Build a dataset of pairs from a prompt set, or what is missing of it.
 
     Without options: the example prompts and the small models of the package, into
@@ -36,7 +41,7 @@ def build(terminal: Terminal, config: RunConfig) -> None:
     started_at = time.monotonic()
     kept = f"finished batches are kept under {config.output.uri}/work"
     with flow_session(terminal, "flows.build_dataset", kept):
-        summary = _place_pictures(config.output.uri, _run(config))
+        summary = _place_pictures(config.output.uri, _run(config, execution))
     seconds = time.monotonic() - started_at
     document = {**summary.to_dict(), "wall_seconds": round(seconds, 1)}
     terminal.answer(render(summary, seconds), document)
@@ -72,12 +77,18 @@ def render(summary: "RunSummary", wall_seconds: float) -> str:
     return "\n".join([*lines, f"wall time      {wall_seconds:.0f} s"])
 
 
-def _run(config: RunConfig) -> "RunSummary":
+def _run(config: RunConfig, execution: ExecutionConfig) -> "RunSummary":
     from coupled_core.runs.summary import ShardsFailedError
     from flows.build_dataset import build_dataset
 
     try:
-        return build_dataset(config)
+        # What the run shows of itself beside all settings are the first three parameters.
+        return build_dataset(
+            prompts=list(config.prompts.uris),
+            output=config.output.uri,
+            execution=execution,
+            config=config,
+        )
     except ShardsFailedError as error:
         return error.summary
 

@@ -216,7 +216,8 @@ def _bars() -> Iterator[Progress]:
         rich.TimeRemainingColumn(),
         rich.TextColumn("{task.fields[remark]}"),
     )
-    logging.getLogger("coupled_core").setLevel(logging.WARNING)  # the bars say it
+    for handler in logging.getLogger().handlers:  # the bars say it; a server still hears it
+        handler.setLevel(logging.WARNING)
     with rich.Progress(*columns, console=Console(stderr=True)) as bars:
         yield _RichProgress(bars)
 

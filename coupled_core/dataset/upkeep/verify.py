@@ -72,6 +72,30 @@ def verify_snapshot(
     return _Verification(store, snapshot).run(num_threads)
 
 
+def require_whole(report: VerifyReport, dataset: str, *, strict: bool) -> None:
+    """Refuse a snapshot in which something is wrong.
+
+    Args:
+        report: What was found.
+        dataset: Its location, for the text.
+        strict: Near-identical backgrounds in different partitions are wrong, too.
+
+    Raises:
+        DatasetError: naming the number of problems, and what to do about them.
+    """
+    if not report.is_whole:
+        raise DatasetError(
+            f"snapshot {report.snapshot_id} of {dataset} is damaged in {report.damage.total} "
+            "places: restore the objects named above, or return with `coupled rollback`"
+        )
+    if strict and report.near_backgrounds:
+        raise DatasetError(
+            f"snapshot {report.snapshot_id} of {dataset} has {len(report.near_backgrounds)} "
+            "near-identical backgrounds in different partitions, named above: drop their pairs "
+            "with `coupled review`, or leave --strict out"
+        )
+
+
 class _Verification:
     """One pass over a snapshot: manifest parts, what they say together, images against them."""
 

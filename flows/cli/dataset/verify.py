@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-from coupled_core.errors import DatasetError
 from coupled_core.storage.store import ObjectStore
 from flows.cli.command import Snapshot, command, option
 from flows.cli.terminal import Terminal
@@ -37,7 +36,7 @@ def verify(
     they may be a leak, or two places.
     """
     from coupled_core.dataset.reader import find_snapshot
-    from coupled_core.dataset.upkeep.verify import verify_snapshot
+    from coupled_core.dataset.upkeep.verify import require_whole, verify_snapshot
 
     target = find_snapshot(store, snapshot)
     started_at = time.monotonic()
@@ -55,21 +54,7 @@ def verify(
         "near_backgrounds": [asdict(near) for near in report.near_backgrounds[:_MAX_LISTED]],
     }
     terminal.answer("\n".join(_render(report, seconds)), document)
-    _refuse_damage(store.uri, report, strict=strict)
-
-
-def _refuse_damage(dataset: str, report: "VerifyReport", *, strict: bool) -> None:
-    if not report.is_whole:
-        raise DatasetError(
-            f"snapshot {report.snapshot_id} of {dataset} is damaged in {report.damage.total} "
-            "places: restore the objects named above, or return with `coupled rollback`"
-        )
-    if strict and report.near_backgrounds:
-        raise DatasetError(
-            f"snapshot {report.snapshot_id} of {dataset} has {len(report.near_backgrounds)} "
-            "near-identical backgrounds in different partitions, named above: drop their pairs "
-            "with `coupled review`, or leave --strict out"
-        )
+    require_whole(report, store.uri, strict=strict)
 
 
 def _render(report: "VerifyReport", seconds: float) -> Iterator[str]:

@@ -87,4 +87,6 @@ def _run(settings: CompareSettings, terminal: Terminal) -> dict[str, str]:
     with flow_session(terminal, "flows.compare_methods", kept):
         from flows.compare_methods import compare_methods
 
-        return compare_methods(settings)
+        return compare_methods(
+            prompts=list(settings.run.prompts.uris), output=settings.output, settings=settings
+        )

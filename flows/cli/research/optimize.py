@@ -1,10 +1,7 @@
 """`coupled optimize`: run the flow, then say what came out and how good it is."""
 
-import multiprocessing
-import os
-import threading
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from coupled_core.research.optimization.settings import OptimizeSettings
 from flows.cli.command import command
@@ -47,23 +44,6 @@ def optimize(
     terminal.answer(render(summary, seconds), document)
 
 
-def end_with_parent() -> None:
-    """Let this process end as soon as its parent has; an initializer of a process pool.
-
-    Workers of `concurrent.futures` wait for work on a pipe that they hold open themselves: after a
-    SIGKILL of the parent they would wait for ever, each with a model in the GPU's memory.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait_and_end() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait_and_end, name="end-with-parent", daemon=True).start()
-
-
 def render(summary: "OptimizeSummary", wall_seconds: float) -> str:
     """Return a summary as text."""
     report = summary.report
@@ -92,12 +72,9 @@ def render(summary: "OptimizeSummary", wall_seconds: float) -> str:
 def _run(settings: OptimizeSettings) -> "OptimizeSummary":
     from flows.optimize_schedule import optimize_schedule
 
-    if settings.workers == 1:
-        return optimize_schedule(settings)
-    from prefect.task_runners import ProcessPoolTaskRunner
-
-    runner: Any = ProcessPoolTaskRunner(settings.workers, initializer=end_with_parent)
-    return optimize_schedule.with_options(task_runner=runner)(settings)
+    return optimize_schedule(
+        prompts=list(settings.run.prompts.uris), output=settings.output, settings=settings
+    )
 
 
 def _describe(scores: "ScheduleScores") -> str:

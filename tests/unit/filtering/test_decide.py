@@ -8,9 +8,10 @@ import pytest
 
 from coupled_core.config import FilterConfig
 from coupled_core.filtering.decide import decide, explain
+from coupled_core.filters import MIN_COMBINED
 from coupled_core.records import EntityMask, PairScores
 
-CONFIG = FilterConfig()
+CONFIG = FilterConfig(min_combined=MIN_COMBINED.default)
 GOOD = PairScores(
     joint_entity_fraction=0.2,
     validity_ratio=0.8,

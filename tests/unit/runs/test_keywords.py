@@ -6,6 +6,7 @@ import pytest
 
 from coupled_core.config import FilterConfig, GenerationConfig, OutputConfig, RunConfig
 from coupled_core.errors import ConfigError
+from coupled_core.filters import MIN_COMBINED
 from coupled_core.runs.keywords import config_from_keywords
 
 
@@ -29,7 +30,7 @@ def test_what_a_section_leaves_out_still_follows_from_the_clip_model() -> None:
     fitted = config_from_keywords({"filter": FilterConfig(min_pixel_mse=1.0)}).filter
     assert fitted.min_combined == RunConfig().filter.min_combined
     other = config_from_keywords({"filter": FilterConfig(), "clip_model": "ViT-L-14:openai"})
-    assert other.filter.min_combined == FilterConfig().min_combined
+    assert other.filter.min_combined == MIN_COMBINED.default
     assert other.content_filter.concept_list is not None
 
 

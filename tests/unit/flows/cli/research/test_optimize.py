@@ -30,7 +30,7 @@ GIVEN = {
 PROGRAM = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from flows.cli.research.optimize import end_with_parent
+from flows.worker_process import end_with_parent
 
 if __name__ == "__main__":
     spawned = multiprocessing.get_context("spawn")

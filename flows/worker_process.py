@@ -1,0 +1,42 @@
+"""What a worker process of a pool does before its first task: take a device, end with its parent.
+
+Nothing heavy is imported here: the device must be taken before torch looks for one.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+
+def end_with_parent() -> None:
+    """Let this process end as soon as its parent has; an initializer of a process pool.
+
+    Workers of `concurrent.futures` wait for work on a pipe that they hold open themselves: after a
+    SIGKILL of the parent they would wait for ever, each with a model in the GPU's memory.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait_and_end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, name="end-with-parent", daemon=True).start()
+
+
+def take_device(taken: Any, devices: Sequence[str]) -> None:
+    """Let this process see one device of several, and end with its parent.
+
+    Args:
+        taken: A shared `Value` that counts the processes so far.
+        devices: As in CUDA_VISIBLE_DEVICES; empty: there are none to share out.
+    """
+    with taken.get_lock():
+        number = taken.value
+        taken.value += 1
+    if devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+    end_with_parent()

@@ -1,0 +1,208 @@
+"""Shows a run in Prefect: its name, artifacts while it runs and after, an event at each commit.
+
+All of it is a courtesy: what cannot be shown is logged, and the run goes on. A temporary server,
+which ends with its command, is told nothing: nobody would look.
+"""
+
+import html
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import PurePosixPath
+from typing import Any, ParamSpec
+from uuid import UUID
+
+from prefect import runtime
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.events import emit_event
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
+
+from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.progress import Progress
+from coupled_core.redaction import redact
+from coupled_core.runs.summary import RunSummary
+
+P = ParamSpec("P")
+_logger = logging.getLogger(__name__)
+_UPDATE_EVERY_SECONDS = 15.0
+COMMITTED = "coupled.snapshot.committed"
+
+
+def _courtesy(function: Callable[P, Any]) -> Callable[P, None]:
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        if not PREFECT_LOGGING_TO_API_ENABLED.value():
+            return
+        try:
+            function(*args, **kwargs)
+        except Exception as error:  # whatever it is: nothing that is shown is worth a run
+            _logger.warning("cannot show it in Prefect: %s", redact(str(error)))
+
+    return run
+
+
+def name_of(dataset: str) -> str:
+    """Return the last part of a dataset's location, for names of runs."""
+    return PurePosixPath(dataset.partition("://")[2] or dataset).name or dataset
+
+
+@_courtesy
+def name_flow_run(dataset: str, run_id: str) -> None:
+    """Call the flow run by dataset and run id; the id is known only after planning."""
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(runtime.flow_run.id), name=f"{name_of(dataset)} {run_id}")
+
+
+@_courtesy
+def announce_snapshot(dataset: str, snapshot: Snapshot, run_id: str) -> None:
+    """Emit the event that automations can wait for."""
+    emit_event(
+        COMMITTED,
+        resource={
+            "prefect.resource.id": f"coupled.dataset.{dataset}",
+            "prefect.resource.name": name_of(dataset),
+        },
+        payload={
+            "dataset": dataset,
+            "snapshot_id": snapshot.snapshot_id,
+            "snapshot_uri": f"{dataset}/snapshots/{snapshot.snapshot_id}.json",
+            "num_rows": sum(part.num_rows for part in snapshot.parts_of("manifest")),
+            "num_kept": snapshot.funnel.pairs_kept,
+            "run_id": run_id,
+        },
+    )
+
+
+@_courtesy
+def show_summary(summary: RunSummary, seconds: float) -> None:
+    """Leave what came out as an artifact of the flow run."""
+    create_markdown_artifact(
+        _describe(summary, seconds),
+        key=_key(summary.dataset, "summary"),
+        description=f"What run {summary.run_id} made of {name_of(summary.dataset)}",
+    )
+
+
+@_courtesy
+def show_table(title: str, rows: Mapping[str, object], dataset: str) -> None:
+    """Leave names and values as an artifact of the flow run."""
+    text = f"# {_plain(title)}\n\n{_table(('', ''), rows.items())}"
+    create_markdown_artifact(text, key=_key(dataset, title), description=title)
+
+
+class ShownProgress:
+    """Passes progress on and keeps an artifact of it up to date, a few times a minute at most."""
+
+    def __init__(self, listener: Progress, dataset: str) -> None:
+        self._listener, self._dataset = listener, dataset
+        self._totals: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._remark = ""
+        self._artifact: UUID | None = None
+        self._updated_at = time.monotonic()
+
+    def begin(self, stage: str, total: int) -> None:
+        """Remember the total."""
+        self._listener.begin(stage, total)
+        self._totals[stage] = total
+
+    def extend(self, stage: str, count: int) -> None:
+        """Raise the total."""
+        self._listener.extend(stage, count)
+        self._totals[stage] = self._totals.get(stage, 0) + count
+
+    def advance(self, stage: str, count: int = 1) -> None:
+        """Count, and show it when it is time to."""
+        self._listener.advance(stage, count)
+        self._counts[stage] = self._counts.get(stage, 0) + count
+        self._show_now_and_then()
+
+    def remark(self, stage: str, text: str) -> None:
+        """Show it beside the counts."""
+        self._listener.remark(stage, text)
+        self._remark = f"; {stage}: {text}"
+        self._show_now_and_then()
+
+    def _show_now_and_then(self) -> None:
+        if time.monotonic() - self._updated_at >= _UPDATE_EVERY_SECONDS:
+            self.show()
+
+    def end(self) -> None:
+        """Show how far it came; a run that was over before anybody could look shows nothing."""
+        if self._artifact is not None:
+            self.show()
+
+    @_courtesy
+    def show(self) -> None:
+        """Show it now."""
+        self._updated_at = time.monotonic()
+        made = [self._counts.get(stage, 0) for stage in ("generate", "score")]
+        to_make = [self._totals.get(stage, 0) for stage in ("generate", "score")]
+        share = 100.0 * min(sum(made) / sum(to_make), 1.0) if sum(to_make) else 0.0
+        counts = [f"{s} {self._counts.get(s, 0)} of {total}" for s, total in self._totals.items()]
+        text = redact(", ".join(counts) + self._remark)
+        if self._artifact is None:
+            key = _key(self._dataset, "progress")
+            made_artifact = create_progress_artifact(share, key=key, description=text)
+            assert isinstance(made_artifact, UUID)  # a coroutine only where a loop runs
+            self._artifact = made_artifact
+        else:
+            update_progress_artifact(self._artifact, share, description=text)
+
+
+def _key(dataset: str, what: str) -> str:
+    words = re.findall(r"[a-z0-9]+", f"{name_of(dataset)} {what}".lower())
+    return "-".join(words)
+
+
+def _describe(summary: RunSummary, seconds: float) -> str:
+    funnel = summary.funnel
+    made = int(funnel.get("pairs_scored", 0))
+    reasons = {**funnel.get("dropped_by_reason", {}), **funnel.get("failed_by_reason", {})}
+    counts = ("groups_in", "groups_quarantined", "groups_failed", "pairs_planned", "pairs_failed",
+              "pairs_scored", "pairs_kept", "pairs_dropped")  # fmt: skip
+    facts = {
+        "dataset": summary.dataset,
+        "snapshot": f"{summary.dataset}/snapshots/{summary.snapshot_id}.json",
+        "report": f"{summary.dataset}/reports/{summary.snapshot_id}/report.html",
+        "new rows": "yes" if summary.is_new else "no",
+        "pairs in the dataset before": summary.num_pairs_before,
+        "split by": summary.splitter,
+        "language model, USD": f"{summary.llm_spent_usd:.6f}",
+        "wall time, s": f"{seconds:.0f}",
+        "pairs a minute, this run's rows": f"{60 * made / seconds:.1f}" if summary.is_new else "",
+    }
+    parts = [
+        f"# Run {summary.run_id}",
+        _table(("", ""), facts.items()),
+        "## Funnel",
+        _table(("", "count"), ((name.replace("_", " "), funnel.get(name, 0)) for name in counts)),
+    ]
+    if reasons:
+        ordered = sorted(reasons.items(), key=lambda item: -item[1])
+        parts += ["## Why pairs were dropped or failed", _table(("reason", "pairs"), ordered)]
+    if summary.stopped:
+        parts += ["## Stopped", _plain(summary.stopped)]
+    if summary.failed_shards:
+        shown = ((f"{index:05d}", why) for index, why in summary.failed_shards.items())
+        parts += ["## Shards that are missing", _table(("shard", "why"), shown)]
+    parts += [f"{_plain(name)}: {_plain(why)}" for name, why in summary.not_made.items()]
+    return "\n\n".join(parts)
+
+
+def _table(heads: tuple[str, str], rows: Any) -> str:
+    lines = [f"| {heads[0]} | {heads[1]} |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {_plain(name)} | {_plain(value)} |" for name, value in rows)])
+
+
+def _plain(value: object) -> str:
+    """Return text that neither Markdown nor HTML takes for markup: errors quote prompts."""
+    text = html.escape(" ".join(redact(str(value)).split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", text)
