@@ -228,7 +228,8 @@ class JsonLinesTable:
         """Yield the rows; a line that is no JSON object is broken."""
         names = self._scan[0]
         for row in self._iter_objects():
-            yield row._replace(values={name: row.values.get(name) for name in names})
+            whole = row._replace(values={name: row.values.get(name) for name in names})
+            yield whole if row.is_broken else _check_kinds(whole)
 
     def _iter_objects(self) -> Iterator[TableRow]:
         for number, line in self.file.iter_lines():
@@ -244,15 +245,21 @@ def _read_object(number: int, line: str) -> TableRow:
     except ValueError as error:
         problem = f"line {number}: got {shorten(line.strip())}: {error}"
         return TableRow({}, [problem], is_broken=True)
+    return TableRow(row)
+
+
+def _check_kinds(row: TableRow) -> TableRow:
+    """Put None in the place of values of a wrong kind, and say so."""
     wrong = [
         name
-        for name, value in row.items()
+        for name, value in row.values.items()
         if value is not None and name in KINDS and not _is_right(name, value)
     ]
     problems = [
-        f"column {name}: got {shorten(row[name])}, expected {KINDS[name].name}" for name in wrong
+        f"column {name}: got {shorten(row.values[name])}, expected {KINDS[name].name}"
+        for name in wrong
     ]
-    return TableRow({**row, **dict.fromkeys(wrong)}, problems)
+    return TableRow({**row.values, **dict.fromkeys(wrong)}, problems) if wrong else row
 
 
 def _is_right(name: str, value: Any) -> bool:

@@ -48,3 +48,19 @@ def test_a_missing_object_is_told_plainly(moto_server: Any, new_bucket: NewBucke
     uri = f"{new_bucket(moto_server)}/nothing.parquet"
     with pytest.raises(PromptSetError, match=r"nothing.parquet' does not exist"):
         check_prompt_set(PromptSetConfig(uri=uri))
+
+
+def test_text_files_of_a_prefix_are_read_as_those_of_a_folder(
+    moto_server: Any, new_bucket: NewBucket
+) -> None:
+    uri = f"{new_bucket(moto_server)}/prompts"
+    store = open_store(uri)
+    store.write("seed=7/a.csv", b"group_id,prompt\na,one\na,two\n")
+    store.write("b.jsonl", b'{"group_id": "b", "prompts": ["one", "two"]}\n')
+    for given in (uri, f"{uri}/**/*"):
+        groups = list(read_prompt_set(PromptSetConfig(uri=given)))
+        assert [(g.group_id, g.seed) for g in groups if isinstance(g, PromptGroup)] == [
+            ("b", None),
+            ("a", 7),
+        ]
+    assert [file.num_rows for file in check_prompt_set(PromptSetConfig(uri=uri)).files] == [1, 2]
