@@ -14,6 +14,7 @@ from typing import Any
 from coupled_core.config import CouplingMode
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
+from coupled_core.model_folder import require_files
 from coupled_core.plugins import find_plugins
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import SHIPPED_FOLDER, load_shipped_schedule
@@ -198,16 +199,53 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
             "Coupling is written for FLUX.1: name FLUX.1-dev, FLUX.1-schnell or one of their kind."
         )
     transformer, vae = configs["transformer/config.json"], configs["vae/config.json"]
+    tokenizer = configs["tokenizer_2/tokenizer_config.json"]
+    try:
+        tokenizer_max_length = int(tokenizer["model_max_length"])
+        vae_sample_size_px, num_vae_levels = int(vae["sample_size"]), len(vae["block_out_channels"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise ModelUnavailableError(
+            f"base model {base_model}: a value of vae/config.json or "
+            f"tokenizer_2/tokenizer_config.json is missing or of another kind: {exc}. Fetch the "
+            "files again."
+        ) from exc
     return ModelFiles(
         name=base_model,
         folder=folder,
         revision=commit,
         known=known or describe_unknown_model(base_model, transformer),
         guidance_embeds=bool(transformer.get("guidance_embeds")),
-        vae_sample_size_px=int(vae["sample_size"]),
-        size_multiple_px=2 ** len(vae["block_out_channels"]),
-        tokenizer_max_length=int(configs["tokenizer_2/tokenizer_config.json"]["model_max_length"]),
+        vae_sample_size_px=vae_sample_size_px,
+        size_multiple_px=2**num_vae_levels,
+        tokenizer_max_length=tokenizer_max_length,
     )
+
+
+_PARTS = ("text_encoder", "text_encoder_2", "transformer", "vae")
+
+
+def require_weights(base_model: str) -> None:
+    """Refuse a folder that lacks a file of the pipeline, or holds a damaged one.
+
+    Raises:
+        ModelUnavailableError: naming the file.
+    """
+    folder = find_folder(base_model)
+    if folder is None:
+        return  # what the hub has is whole
+    require_files(
+        folder, ("scheduler/scheduler_config.json", *(f"{part}/config.json" for part in _PARTS))
+    )
+    for part in _PARTS:
+        require_files(folder, (f"{part}/*{_weights_of(folder / part)}",))
+        for index in (folder / part).glob("*.safetensors.index.json"):
+            shards = set(json.loads(index.read_text()).get("weight_map", {}).values())
+            require_files(folder / part, sorted(shards))
+
+
+def _weights_of(part: Path) -> str:
+    """Return the ending of the files that hold a part's weights: diffusers takes either."""
+    return ".bin" if any(part.glob("*.bin")) else ".safetensors"
 
 
 def hash_folder(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""How the models of a run read its prompts: what is cut, what is unknown, which groups are refused."""
+"""How the models of a run read its prompts: what is cut, what is unknown, what is refused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +35,10 @@ class TextReport:
     """Of the groups counted, by tokenizer."""
     num_refused: Mapping[str, int] = field(default_factory=dict)
     """Of all groups, by reason."""
+
+
+NO_TEXTS = TextReport()
+"""Nothing is to be read any more."""
 
 
 def describe_readers(report: TextReport) -> list[str]:

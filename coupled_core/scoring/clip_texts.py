@@ -90,7 +90,7 @@ class WindowCutter:
         found = {}
         for text, reading in zip(texts, self._reader.read(texts), strict=True):
             if len(reading.tokens) > window:
-                parts = torch.tensor(reading.tokens).split(window)
+                parts = torch.split(torch.tensor(reading.tokens), window)
                 # Weighed by length: a last window of a word or two says little.
                 weights = torch.tensor([len(part) for part in parts]) / len(reading.tokens)
                 found[text] = Windows(torch.stack([self._lay_out(part) for part in parts]), weights)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 BASE = frozenset(
     {
         *{"concepts", "config", "errors", "filters", "id_set", "plugins", "progress", "records"},
-        *{"reading", "redaction", "suggestions", "version"},
+        *{"model_folder", "reading", "redaction", "suggestions", "version"},
     }
 )
 """The modules at the core's root that all of it stands on; the others there are its face."""
