@@ -199,15 +199,18 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
             "Coupling is written for FLUX.1: name FLUX.1-dev, FLUX.1-schnell or one of their kind."
         )
     transformer, vae = configs["transformer/config.json"], configs["vae/config.json"]
-    tokenizer = configs["tokenizer_2/tokenizer_config.json"]
     try:
-        tokenizer_max_length = int(tokenizer["model_max_length"])
+        # CLIP's is read by the pipeline: without it a prompt would be padded without an end.
+        _, tokenizer_max_length = (
+            int(configs[f"{name}/tokenizer_config.json"]["model_max_length"])
+            for name in ("tokenizer", "tokenizer_2")
+        )
         vae_sample_size_px, num_vae_levels = int(vae["sample_size"]), len(vae["block_out_channels"])
     except (KeyError, TypeError, ValueError) as exc:
         raise ModelUnavailableError(
-            f"base model {base_model}: a value of vae/config.json or "
-            f"tokenizer_2/tokenizer_config.json is missing or of another kind: {exc}. Fetch the "
-            "files again."
+            f"base model {base_model}: a value of vae/config.json, tokenizer/tokenizer_config.json "
+            f"or tokenizer_2/tokenizer_config.json is missing or of another kind: {exc}. Fetch "
+            "these files again."
         ) from exc
     return ModelFiles(
         name=base_model,
@@ -274,6 +277,7 @@ _CONFIG_FILES = (
     "model_index.json",
     "transformer/config.json",
     "vae/config.json",
+    "tokenizer/tokenizer_config.json",
     "tokenizer_2/tokenizer_config.json",
 )
 _Configs = dict[str, dict[str, Any]]

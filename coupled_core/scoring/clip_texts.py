@@ -33,7 +33,8 @@ def load_tokenizer(spec: str) -> Tokenizer:
     except Exception as exc:  # tokenizers raise plain Exception where a file is damaged
         raise ModelUnavailableError(
             f"the tokenizer of CLIP model {spec!r} could not be loaded: "
-            f"{(str(exc) or type(exc).__name__).splitlines()[0]}"
+            f"{(str(exc) or type(exc).__name__).splitlines()[0]}: check the network, or in a "
+            "folder open_clip_config.json, tokenizer.json and tokenizer_config.json"
         ) from exc
     return tokenizer
 
