@@ -64,7 +64,8 @@ def describe_refused(report: TextReport) -> str:
     """Return how many groups will be refused, and why; empty: none."""
     reasons = ", ".join(f"{reason} {num:,}" for reason, num in report.num_refused.items())
     num_refused = sum(report.num_refused.values())
-    return f"{num_refused:,} groups will be refused: {reasons}" if num_refused else ""
+    groups = "group" if num_refused == 1 else "groups"
+    return f"{num_refused:,} {groups} will be refused: {reasons}" if num_refused else ""
 
 
 def _describe(count: TextCount) -> str:
