@@ -199,7 +199,9 @@ OTHER_REASONS: Mapping[str, str] = MappingProxyType(
         RejectReason.DIFFERENCE_BEYOND_WINDOW: (
             "Prompts differ only behind the last token that a model reads."
         ),
-        RejectReason.UNKNOWN_SCRIPT: "Most of a prompt is unknown to the base model's tokenizer.",
+        RejectReason.UNKNOWN_SCRIPT: (
+            "Most of a prompt, or all that tells prompts apart, is unknown to a model's tokenizer."
+        ),
         RejectReason.GENERATION_FAILED: "The model made no usable images.",
         RejectReason.INVALID_INPUT: "The row of the prompt set cannot be used.",
     }

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+from coupled_core.errors import ModelUnavailableError
 from coupled_core.records import Rejection, RejectReason
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -125,6 +126,30 @@ class TextReader:
         """Usual characters that the vocabulary holds, so that no text of them has unknown words."""
         alone = zip(_USUAL, self.read(_USUAL), strict=True)
         return frozenset(char for char, reading in alone if not reading.num_unknown)
+
+
+_PROBES = ("A red kite in a meadow at noon.", "A blue car on a beach at night.")
+
+
+def require_telling(reader: TextReader) -> TextReader:
+    """Return a reader, unless it splits no text or all texts alike: some of its files are missing.
+
+    Raises:
+        ModelUnavailableError: it does.
+    """
+    try:
+        one, other = reader.read(_PROBES)
+    except Exception as exc:  # tokenizers raises nothing more specific
+        raise ModelUnavailableError(
+            f"the tokenizer of {reader.name} splits no text ({exc}): its files are damaged or "
+            "another model's, fetch them again"
+        ) from exc
+    if one.tokens == other.tokens:
+        raise ModelUnavailableError(
+            f"the tokenizer of {reader.name} does not fit: it reads two different prompts alike, "
+            "so files of it (such as tokenizer.json) are missing; fetch them again"
+        )
+    return reader
 
 
 def make_reader(

@@ -65,23 +65,20 @@ def list_work(store: ObjectStore, run_id: str) -> Iterator[ShardObject]:
             yield ShardObject(found.shard_index, found.name)
 
 
-def find_kin(
-    store: ObjectStore, images_id: str, run_id: str, *, is_dry_run: bool
-) -> tuple[str, ...]:
-    """Return the other runs that begin with the same images, and let them find this one.
-
-    Args:
-        store: The dataset.
-        images_id: What such runs share.
-        run_id: This one.
-        is_dry_run: Write nothing.
-    """
-    folder = f"{WORK_FOLDER}images-{images_id}/"
+def find_kin(store: ObjectStore, images_id: str, run_id: str) -> tuple[str, ...]:
+    """Return the other runs that begin with the same images as a run, which `images_id` names."""
+    folder = _kin_folder(images_id)
     names = (info.key.removeprefix(folder) for info in store.list(folder))
-    kin = tuple(sorted(name for name in names if name != run_id))
-    if not is_dry_run:
-        store.write(folder + run_id, b"makes these images")
-    return kin
+    return tuple(sorted(name for name in names if name != run_id))
+
+
+def join_kin(store: ObjectStore, images_id: str, run_id: str) -> None:
+    """Let later runs find this one."""
+    store.write(_kin_folder(images_id) + run_id, b"makes these images")
+
+
+def _kin_folder(images_id: str) -> str:
+    return f"{WORK_FOLDER}images-{images_id}/"
 
 
 class WorkFolder:

@@ -16,6 +16,7 @@ from coupled_core.config import CouplingMode
 from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
+from coupled_core.model_folder import require_files
 from coupled_core.plugins import find_plugins
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import SHIPPED_FOLDER, load_shipped_schedule
@@ -175,13 +176,14 @@ class ModelFiles:
 
 
 class _Sizes(BaseModel):
-    """What is read from the configurations of autoencoder and T5 tokenizer."""
+    """What is read from the configurations of autoencoder and tokenizers."""
 
     model_config = ConfigDict(strict=True, protected_namespaces=())
 
     sample_size: int = Field(ge=1, le=2**16)
     block_out_channels: list[int] = Field(min_length=1, max_length=16)
-    model_max_length: float = Field(ge=1)
+    clip_max_length: float = Field(ge=1)
+    t5_max_length: float = Field(ge=1)
 
 
 def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
@@ -210,8 +212,16 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
             "Coupling is written for FLUX.1: name FLUX.1-dev, FLUX.1-schnell or one of their kind."
         )
     transformer, vae = configs["transformer/config.json"], configs["vae/config.json"]
+    length = "model_max_length"
     try:
-        sizes = _Sizes.model_validate({**configs["tokenizer_2/tokenizer_config.json"], **vae})
+        sizes = _Sizes.model_validate(
+            {
+                **vae,
+                # The pipeline reads CLIP's: without it a prompt would be padded without an end.
+                "clip_max_length": configs["tokenizer/tokenizer_config.json"].get(length),
+                "t5_max_length": configs["tokenizer_2/tokenizer_config.json"].get(length),
+            }
+        )
     except ValidationError as exc:
         problem = exc.errors()[0]
         raise ModelUnavailableError(
@@ -226,8 +236,35 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         guidance_embeds=bool(transformer.get("guidance_embeds")),
         vae_sample_size_px=sizes.sample_size,
         size_multiple_px=2 ** len(sizes.block_out_channels),
-        tokenizer_max_length=int(sizes.model_max_length),
+        tokenizer_max_length=int(sizes.t5_max_length),
     )
+
+
+_PARTS = ("text_encoder", "text_encoder_2", "transformer", "vae")
+
+
+def require_weights(base_model: str) -> None:
+    """Refuse a folder that lacks a file of the pipeline, or holds a damaged one.
+
+    Raises:
+        ModelUnavailableError: naming the file.
+    """
+    folder = find_folder(base_model)
+    if folder is None:
+        return  # what the hub has is whole
+    require_files(
+        folder, ("scheduler/scheduler_config.json", *(f"{part}/config.json" for part in _PARTS))
+    )
+    for part in _PARTS:
+        require_files(folder, (f"{part}/*{_weights_of(folder / part)}",))
+        for index in (folder / part).glob("*.safetensors.index.json"):
+            shards = set(parse_json(read_file(index)).get("weight_map", {}).values())
+            require_files(folder / part, sorted(shards))
+
+
+def _weights_of(part: Path) -> str:
+    """Return the ending of the files that hold a part's weights: diffusers takes either."""
+    return ".bin" if any(part.glob("*.bin")) else ".safetensors"
 
 
 def hash_folder(folder: Path) -> str:
@@ -256,6 +293,7 @@ _CONFIG_FILES = (
     "model_index.json",
     "transformer/config.json",
     "vae/config.json",
+    "tokenizer/tokenizer_config.json",
     "tokenizer_2/tokenizer_config.json",
 )
 _Configs = dict[str, dict[str, Any]]

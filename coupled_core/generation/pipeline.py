@@ -17,6 +17,7 @@ from coupled_core.generation.model_files import (
     ModelFiles,
     describe_unknown_model,
     list_known_models,
+    require_weights,
 )
 from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
 
@@ -32,6 +33,8 @@ def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
         ModelUnavailableError: the weights are missing or do not load.
     """
     files = resolved.files
+    if files.folder is not None:
+        require_weights(files.name)
     # A folder is taken as it is: nothing is fetched in place of a file that it lacks.
     location: dict[str, Any] = (
         {"pretrained_model_name_or_path": files.name, "revision": files.revision}
@@ -116,7 +119,13 @@ def _check_tokenizers(pipeline: FluxPipeline) -> None:
         tokenizer = getattr(pipeline, name)
         encoder = getattr(pipeline, name.replace("tokenizer", "text_encoder"))
         num_known = encoder.get_input_embeddings().num_embeddings
-        first, second = (tokenizer(text).input_ids for text in _PROBES)
+        try:
+            first, second = (tokenizer(text).input_ids for text in _PROBES)
+        except Exception as exc:  # tokenizers raises nothing more specific
+            raise ModelUnavailableError(
+                f"base model {pipeline.name_or_path}: its {name} splits no text ({exc}): files of "
+                f"{name}/ are another model's. Fetch the model again."
+            ) from exc
         if first == second or max(*first, *second) >= num_known:
             raise ModelUnavailableError(
                 f"base model {pipeline.name_or_path}: its {name} does not fit its text encoder: "

@@ -8,9 +8,10 @@ from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import LlmError
-from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
+from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.records import PromptGroup, Rejection
+from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import RunPlan, name_requests, plan_run
 from coupled_core.runs.planned import PlannedGroup
 from coupled_core.splitting.llm.answers import answered_id, list_answered
@@ -86,7 +87,7 @@ class SplitCounter:
     _failed: int = 0
 
     def count(self, planned: PlannedGroup, is_done: bool, is_refused: bool = False) -> None:
-        """Count a group; nobody splits one whose pairs the dataset holds, or one that is refused."""
+        """Count a group; nobody splits one that the dataset holds, or that is refused."""
         group = planned.group
         if is_done:
             self.groups_done += 1
@@ -224,7 +225,7 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
         CoupledError: what would stop the build, too, before it spends anything.
     """
     config = settle_split(config)
-    generation = resolve_generation(config.generation)
+    generation = generation_of(config.generation)
     counter = _open_counter(config, num_counted)
     run = plan_run(config, generation, is_dry_run=True, watch=counter.count)
     store = open_store(config.output.uri)

@@ -43,7 +43,7 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
 
 
 def images_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
-    """Return what all runs share that begin with the same images in the same batches, 16 hex digits.
+    """Return what runs share that begin with the same images in the same batches, 16 digits.
 
     They may differ in who judges the images and in what is kept.
 
@@ -52,7 +52,8 @@ def images_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
         inputs_sha256: As `run_id` takes it.
     """
     judged = {"scoring", "filter", "selection", "content_filter", "duplicates"}
-    settings = config.model_dump(mode="json", exclude={**_WITHOUT_EFFECT_ON_ROWS, **dict.fromkeys(judged, True)})  # fmt: skip
+    settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
+    settings = {name: values for name, values in settings.items() if name not in judged}
     del settings["output"]["store_dropped"]
     return fingerprint({"images of": settings, "inputs": list(inputs_sha256)})[:16]
 

@@ -7,8 +7,9 @@ from itertools import combinations, islice
 from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
-from coupled_core.dataset.work import DONE, find_kin, list_work
+from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
 from coupled_core.errors import PromptSetError
+from coupled_core.generation.model_files import require_weights
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
@@ -36,7 +37,7 @@ from coupled_core.runs.planned import (
     ShardInput,
 )
 from coupled_core.runs.refusals import TextSurvey
-from coupled_core.runs.text_report import TextReport
+from coupled_core.runs.text_report import NO_TEXTS, TextReport
 from coupled_core.scoring.model_files import require_fitting_judges, require_scorers
 from coupled_core.splitting.llm.request import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
@@ -87,7 +88,7 @@ class RunPlan:
     """Pairs of the whole prompt set."""
     num_pairs_done: int
     """Pairs that are in the dataset already."""
-    texts: TextReport = TextReport()
+    texts: TextReport = NO_TEXTS
     """How the prompts of groups in open shards will be read, and which are refused."""
 
     @property
@@ -202,7 +203,8 @@ def plan_run(
     resolved = [naming.generation_fingerprint, identity]
     facts = [*(file.etag for file in inputs), *resolved]
     name = run_id(config, facts)
-    kin = find_kin(store, images_id(config, facts), name, is_dry_run=is_dry_run)
+    same_images = images_id(config, facts)
+    kin = find_kin(store, same_images, name)
     files = PlanFiles(store, name, config.output.shard_size)
     finished = frozenset(_find_finished(store, name)) if files.is_complete else frozenset()
     survey = TextSurvey(config, generation)
@@ -220,6 +222,9 @@ def plan_run(
     run = found.to_plan(generation, inputs)
     if run.open_shards:
         require_scorers(config.scoring)
+        require_weights(config.generation.base_model)
+        if not is_dry_run:
+            join_kin(store, same_images, name)
     return run
 
 

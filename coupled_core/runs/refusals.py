@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from coupled_core.config import RunConfig
-from coupled_core.reading import TextReader
+from coupled_core.reading import TextReader, require_telling
 from coupled_core.records import GenerationProvenance, PromptGroup, Rejection
 from coupled_core.runs.text_report import TextCount, TextReport
 from coupled_core.scoring.model_files import require_scorers
@@ -67,7 +67,8 @@ def _load_readers(base_model: str, revision: str, num_tokens: int, clip_model: s
     from coupled_core.scoring.clip_texts import load_clip_reader
 
     t5, clip = load_text_readers(base_model, revision, num_tokens)
-    return Readers(t5, clip, load_clip_reader(clip_model))
+    found = map(require_telling, (t5, clip, load_clip_reader(clip_model)))
+    return Readers(*found)
 
 
 def _find_unreadable(

@@ -11,7 +11,7 @@ from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.errors import CoupledError
 from coupled_core.prompts.prompt_set import unknown_columns_of
 from coupled_core.records import RejectReason
-from coupled_core.runs.text_report import TextReport
+from coupled_core.runs.text_report import NO_TEXTS, TextReport
 from coupled_core.splitting.splitter import account_of, describe_splitter, spent_usd
 from coupled_core.storage.store import ObjectStore, open_store
 
@@ -61,7 +61,7 @@ class RunSummary:
     """Where a page about the snapshot lies."""
     unknown_columns: tuple[str, ...] = ()
     """Columns of the prompt set that are only carried through, with what was perhaps meant."""
-    texts: TextReport = TextReport()
+    texts: TextReport = NO_TEXTS
     """How the models read the prompts that were still to be made, and how many were refused."""
     survival: Mapping[str, Any] | None = None
     """Pairs kept as a function of each threshold, by its name."""

@@ -1,4 +1,4 @@
-"""How the models of a run read its prompts: what is cut, what is unknown, which groups are refused."""
+"""How the models of a run read its prompts: what is cut, what is unknown, what is refused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,6 +37,10 @@ class TextReport:
     """Of all groups, by reason."""
 
 
+NO_TEXTS = TextReport()
+"""Nothing is to be read any more."""
+
+
 def describe_readers(report: TextReport) -> list[str]:
     """Return a line a tokenizer, for people."""
     part = ""
@@ -60,7 +64,8 @@ def describe_refused(report: TextReport) -> str:
     """Return how many groups will be refused, and why; empty: none."""
     reasons = ", ".join(f"{reason} {num:,}" for reason, num in report.num_refused.items())
     num_refused = sum(report.num_refused.values())
-    return f"{num_refused:,} groups will be refused: {reasons}" if num_refused else ""
+    groups = "group" if num_refused == 1 else "groups"
+    return f"{num_refused:,} {groups} will be refused: {reasons}" if num_refused else ""
 
 
 def _describe(count: TextCount) -> str:

@@ -157,7 +157,13 @@ def load_clip(spec: str, device: str) -> ClipScorer:
 
 def _check_tokenizer(spec: str, model: nn.Module, tokenizer: Tokenizer) -> None:
     """Refuse a tokenizer that tells no prompts apart: without its files it still loads."""
-    ids = tokenizer(["A red kite in a meadow.", "A blue car on a beach."])
+    try:
+        ids = tokenizer(["A red kite in a meadow.", "A blue car on a beach."])
+    except Exception as exc:  # tokenizers raises nothing more specific
+        raise ModelUnavailableError(
+            f"CLIP model {spec!r}: its tokenizer splits no text ({exc}): its files are damaged or "
+            "another model's, fetch them again"
+        ) from exc
     text_model: Any = model if hasattr(model, "vocab_size") else model.text
     num_known = int(text_model.vocab_size)
     if torch.equal(ids[0], ids[1]) or int(ids.max()) >= num_known:

@@ -21,8 +21,8 @@ METRIC_VERSION = "3"
 """Goes up when a metric or the way an entity is found changes.
 
 Scores of two versions do not compare, with two exceptions. 1 and 2 are equal where images are
-square: 2 shows CLIP the whole of an image, 1 its central square. 2 and 3 are equal where prompts fit
-into CLIP's window: 3 reads longer ones whole, 2 their beginning.
+square: 2 shows CLIP the whole of an image, 1 its central square. 2 and 3 are equal where CLIP reads
+prompts at once: 3 reads longer ones whole, 2 their beginning.
 """
 
 SIMILARITY_WEIGHT = 0.03495

@@ -8,6 +8,7 @@ from pathlib import Path
 from coupled_core.config import RunConfig, ScoringConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
+from coupled_core.model_folder import require_files
 from coupled_core.suggestions import suggest
 
 PUBLISHED_SAM_TYPES = {"vit_h": 32, "vit_l": 24, "vit_b": 12}
@@ -44,12 +45,13 @@ def find_sam(spec: str) -> SamFiles:
             )
         return SamFiles(Path(path), kind)
     folder = miniature_folder("sam") if spec == "miniature" else Path(spec)
-    if not (folder / "model.safetensors").is_file():
+    if not folder.is_dir():
         raise ModelUnavailableError(
             f"no Segment Anything model at {spec!r}: expected 'miniature', a folder with "
             "config.json and model.safetensors, or TYPE:PATH (vit_h:sam_vit_h_4b8939.pth) of a "
             f"published checkpoint{suggest(kind, ['miniature', *PUBLISHED_SAM_TYPES], 3)}"
         )
+    require_files(folder, ("config.json", "model.safetensors"))
     return SamFiles(folder, None)
 
 
@@ -64,12 +66,15 @@ def find_clip(spec: str) -> tuple[str, str | None]:
         ModelUnavailableError: no weights are named, or the folder is not there.
     """
     if spec == "miniature":
-        return f"{_LOCAL_CLIP}{miniature_folder('clip')}", None
+        spec = f"{_LOCAL_CLIP}{miniature_folder('clip')}"
     if spec.startswith("hf-hub:"):
         return spec, None
     if spec.startswith(_LOCAL_CLIP):
-        if not Path(spec.removeprefix(_LOCAL_CLIP)).is_dir():
+        folder = Path(spec.removeprefix(_LOCAL_CLIP))
+        if not folder.is_dir():
             raise ModelUnavailableError(f"no CLIP model at {spec!r}: there is no such folder")
+        # The weights' name is open_clip's choice: safetensors, or PyTorch's own format.
+        require_files(folder, ("open_clip_config.json", "open_clip_*model.*"))
         return spec, None
     name, _, pretrained = spec.partition(":")
     if not pretrained:

@@ -25,7 +25,10 @@ def validate(
         option("Prompt set, as in `coupled build`; several add up.", "--prompts", metavar="<str>"),
     ] = None,
 ) -> None:
-    """Check a prompt set and say what is in it; unusable rows are named by file, row and value."""
+    """Check a prompt set and say what is in it; unusable rows are named by file, row and value.
+
+    What models would not read of it depends on their tokenizers: `coupled plan` counts that.
+    """
     from coupled_core.prompts.columns import describe_unknown
     from coupled_core.prompts.prompt_set import check_prompt_set, unknown_columns_of
 

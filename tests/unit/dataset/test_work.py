@@ -5,7 +5,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from coupled_core.dataset.work import DONE, WorkFolder, list_work, parse_work_key
+from coupled_core.dataset.work import (
+    DONE,
+    WorkFolder,
+    find_kin,
+    join_kin,
+    list_work,
+    parse_work_key,
+)
 from coupled_core.errors import StorageError
 from coupled_core.storage.local import LocalStore
 
@@ -75,3 +82,12 @@ def test_a_key_says_whose_work_an_object_is(
     key: str, found: tuple[str, int | None, str] | None
 ) -> None:
     assert parse_work_key(key) == found
+
+
+def test_runs_that_make_the_same_images_find_each_other(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    for run in ("b", "a"):
+        join_kin(store, "same", run)
+    join_kin(store, "other", "c")
+    assert find_kin(store, "same", "a") == ("b",)
+    assert find_kin(store, "same", "d") == ("a", "b")

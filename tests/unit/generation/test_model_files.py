@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.generation.model_files import KNOWN_MODELS, find_model_files, hash_folder
+from coupled_core.generation.model_files import (
+    KNOWN_MODELS,
+    find_model_files,
+    hash_folder,
+    require_weights,
+)
 
 
 @pytest.fixture
@@ -97,3 +102,43 @@ def test_the_files_of_published_tokenizers_will_do(
     for file in files:
         (copied / name / file).touch()
     assert find_model_files(str(copied), None).folder == copied
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder_2/model.safetensors",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    ],
+)
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_missing_or_damaged_file_of_the_pipeline_is_named(
+    copied: Path, name: str, is_there: bool
+) -> None:
+    require_weights(str(copied))
+    (copied / name).unlink()
+    if is_there:
+        (copied / name).write_bytes(b"")
+    said = "damaged" if is_there else "missing"
+    with pytest.raises(ModelUnavailableError, match=rf"{name.split('/')[0]}/.* is {said}"):
+        require_weights(str(copied))
+
+
+def test_a_lost_shard_of_the_weights_is_named(copied: Path) -> None:
+    part = copied / "transformer"
+    weights = {"weight_map": {"a": "diffusion_pytorch_model-00002-of-00002.safetensors"}}
+    (part / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(weights))
+    with pytest.raises(ModelUnavailableError, match=r"00002-of-00002\.safetensors is missing"):
+        require_weights(str(copied))
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "tokenizer_2"])
+def test_a_tokenizer_that_does_not_say_how_much_it_reads_is_refused(
+    copied: Path, name: str
+) -> None:
+    (copied / name / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelUnavailableError, match=r"is missing or of another kind"):
+        find_model_files(str(copied), None)

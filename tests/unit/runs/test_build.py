@@ -1,13 +1,17 @@
 """A dataset from groups in memory, in this process."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.dataset.opened import Dataset, open_dataset
 from coupled_core.errors import ConfigError, DatasetError, ModelUnavailableError, PromptSetError
+from coupled_core.generation.generator import GroupGenerator
+from coupled_core.miniature import miniature_folder
 from coupled_core.runs.build import build_dataset
 from coupled_core.scoring.pair_scorer import PairScorer
 
@@ -77,6 +81,28 @@ def test_a_build_that_died_goes_on_where_it_stopped(
     for name in ("image_0", "image_1"):
         first, second = (np.asarray(getattr(next(iter(d)), name)) for d in (built, finished))
         assert (first == second).all()
+
+
+def test_images_outlive_the_correction_of_the_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, output = tmp_path / "clip", tmp_path / "data"
+    shutil.copytree(miniature_folder("clip"), other)
+
+    def die(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(PairScorer, "score", die)
+        build_dataset(GROUPS[:1], output, clip_model=f"local-dir:{other}", **FAST)
+    [generated] = [pq.read_table(path) for path in output.rglob("generated/*")]
+    monkeypatch.setattr(GroupGenerator, "generate", die)
+    dataset = build_dataset(GROUPS[:1], output, **FAST)
+    [row] = dataset.manifest(kept_only=False).to_pylist()
+    assert (row["status"], row["clip_model"]) == ("ok", "miniature")
+    assert [row["image_0_sha256"], row["image_1_sha256"]] == [
+        image["sha256"] for image in generated.column("images")[0].as_py()
+    ]
 
 
 @pytest.mark.parametrize(

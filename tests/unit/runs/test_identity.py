@@ -7,6 +7,7 @@ import pytest
 from coupled_core.config import RunConfig
 from coupled_core.runs.identity import (
     generation_fingerprint,
+    images_id,
     pair_id,
     quarantined_id,
     run_id,
@@ -94,3 +95,22 @@ def test_a_group_seed_goes_before_the_derived_one() -> None:
     assert 0 <= derived < 2**31
     assert sample_seed(0, "g", None, 2) == derived + 2
     assert len({derived, sample_seed(1, "g", None, 0), sample_seed(0, "h", None, 0)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "are_same"),
+    [
+        ({"scoring": {"clip_model": "ViT-L-14:openai"}}, True),
+        ({"filter": {"min_combined": 2.0}}, True),
+        ({"selection": {"attempts": 3}, "output": {"store_dropped": True}}, True),
+        ({"generation": {"num_inference_steps": 3}}, False),
+        ({"output": {"image_format": "webp"}}, False),
+        ({"output": {"shard_size": 3}}, False),
+    ],
+)
+def test_runs_that_only_judge_otherwise_make_the_same_images(
+    change: dict[str, Any], are_same: bool
+) -> None:
+    changed = RunConfig.model_validate(change)
+    assert (images_id(changed, ["a"]) == images_id(RunConfig(), ["a"])) == are_same
+    assert images_id(changed, ["b"]) != images_id(changed, ["a"])

@@ -1,5 +1,6 @@
 """The stages of a shard over a real work folder: what is stored is not done again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,36 @@ def test_a_finished_shard_loads_no_model(tmp_path: Path) -> None:
         raise AssertionError("the model was loaded")
 
     assert generate_shard(split_work(tmp_path, 3), refuse, SilentProgress()) == 0
+
+
+def _with_kin(work: ShardWork, run_id: str) -> ShardWork:
+    """Return the same shard as another run plans it, whose judge was misspelt before."""
+    plan = replace(work.plan, run_id=run_id, kin=(work.plan.run_id,))
+    other = ShardWork(work.config, plan, work.generation)
+    other.__dict__["input"] = work.input
+    other.keep_outcomes(work.outcomes)
+    return other
+
+
+def test_images_of_a_run_with_another_judge_are_taken_over_and_stay_without_it(
+    tmp_path: Path,
+) -> None:
+    first = split_work(tmp_path, 5)
+    with pytest.raises(RuntimeError):
+        _generate(first, SquareGenerator(dies_at_batch=2))
+    second, generator = _with_kin(first, "f" * 16), SquareGenerator()
+    assert _generate(second, generator) == 1
+    assert generator.batches == [[4]]
+    first.store.delete(f"{first.folder.prefix}generated/batch-00000.parquet")
+    assert _score(second, SquareScorer()) == 3
+    assert count_decisions(second.decisions)["kept"] == 5
+
+
+def test_images_of_other_samples_are_not_taken_over(tmp_path: Path) -> None:
+    first = split_work(tmp_path, 4, done_samples=(0,))
+    _generate(first, SquareGenerator())
+    second = _with_kin(split_work(tmp_path, 4), "f" * 16)
+    assert _generate(second, SquareGenerator()) == 2
 
 
 def test_batches_of_other_samples_are_generated_again(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.miniature import miniature_folder
 from coupled_core.scoring.clip import ClipScorer, load_clip
+from coupled_core.scoring.clip_texts import WindowCutter, load_tokenizer
 from coupled_core.scoring.content_filter import cut_squares
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)
@@ -84,3 +85,36 @@ def test_a_folder_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ModelUnavailableError, match=r"tokenizer does not fit|could not be loaded"):
         load_clip(f"local-dir:{folder}", "cpu")
+
+
+LONG = "In a green meadow at noon under a wide blue sky with soft clouds and tall grass " * 2
+
+
+def test_a_text_longer_than_a_window_is_read_to_its_end(clip: ClipScorer) -> None:
+    kite, car = clip.embed_texts([f"{LONG} a red kite", f"{LONG} a blue car"])
+    assert kite @ car < 0.95
+    assert np.linalg.norm(kite) == pytest.approx(1.0, abs=1e-5)
+    ahead, behind = clip.embed_texts([f"a red kite. {LONG}", f"{LONG} a red kite."])
+    assert ahead @ behind > kite @ car
+
+
+def test_texts_that_fit_are_embedded_as_they_always_were(clip: ClipScorer) -> None:
+    texts = sorted(["a red kite", "a blue car in a meadow", "at noon"])
+    clip._texts.clear()
+    with torch.no_grad():
+        expected = clip._model.encode_text(clip._tokenizer(texts), normalize=True)
+    np.testing.assert_array_equal(clip.embed_texts(texts), expected.float().numpy())
+
+
+@pytest.mark.parametrize("name", ["miniature", "ViT-B-32:openai"])
+def test_windows_are_laid_out_as_the_tokenizer_lays_out_short_texts(name: str) -> None:
+    tokenizer = load_tokenizer(name)
+    windows = WindowCutter(tokenizer).cut([LONG * 3, "a red kite"])
+    assert list(windows) == [LONG * 3]
+    found = windows[LONG * 3]
+    assert torch.equal(found.tokens[0], tokenizer([LONG * 3])[0])
+    assert float(found.weights.sum()) == pytest.approx(1.0)
+    alone = WindowCutter(tokenizer)
+    (reading,) = alone._reader.read(["a red kite"])
+    laid_out = alone._lay_out(torch.tensor(reading.tokens))
+    assert torch.equal(laid_out, tokenizer(["a red kite"])[0])

@@ -1,6 +1,7 @@
 """Models that are not there are found out by a look at the disk."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from coupled_core.config import RunConfig, ScoringConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
+from coupled_core.miniature import miniature_folder
 from coupled_core.scoring.model_files import (
     PUBLISHED_SAM_TYPES,
     find_clip,
@@ -36,8 +38,8 @@ def test_what_is_not_there_is_named(settings: dict[str, str], said: str) -> None
 
 
 def test_a_published_checkpoint_is_told_from_a_folder(tmp_path: Path) -> None:
+    assert find_sam(str(miniature_folder("sam"))).published_type is None
     (tmp_path / "model.safetensors").touch()
-    assert find_sam(str(tmp_path)).published_type is None
     found = find_sam(f"vit_l:{tmp_path / 'model.safetensors'}")
     assert (found.published_type, found.path) == ("vit_l", tmp_path / "model.safetensors")
 
@@ -104,3 +106,25 @@ def test_the_miniature_judges_no_other_base_model_unless_asked_to() -> None:
     insisting = other | {"scoring": {"unfit_judges": True}}
     require_fitting_judges(RunConfig.model_validate(insisting))
     require_fitting_judges(RunConfig())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("clip", "open_clip_model.safetensors"),
+        ("clip", "open_clip_config.json"),
+        ("sam", "model.safetensors"),
+        ("sam", "config.json"),
+    ],
+)
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_missing_or_damaged_file_of_a_folder_is_named(
+    tmp_path: Path, kind: str, name: str, is_there: bool
+) -> None:
+    folder = shutil.copytree(miniature_folder(kind), tmp_path / "copy")
+    (folder / name).unlink()
+    if is_there:
+        (folder / name).write_bytes(b"")
+    spec = f"local-dir:{folder}" if kind == "clip" else str(folder)
+    with pytest.raises(ModelUnavailableError, match=f"{folder}/.*is (damaged|missing)"):
+        require_scorers(ScoringConfig.model_validate({f"{kind}_model": spec}))

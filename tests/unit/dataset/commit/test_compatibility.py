@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from coupled_core.config import RunConfig
-from coupled_core.dataset.commit.commit import commit_shards
+from coupled_core.dataset.commit.commit import (
+    check_comparable,
+    commit_shards,
+    what_must_agree,
+)
 from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import RunInfo
@@ -35,7 +39,7 @@ def store(tmp_path: Path) -> LocalStore:
             r"scoring\.clip_model is 'ViT-L-14:openai' here and 'miniature' there",
         ),
         (_run("b", scoring={"sam_model": "vit_b:x"}), r"scoring\.sam_model is 'vit_b:x' here"),
-        (_run("b", metric_version="3"), "metric_version is '3' here and '1' there"),
+        (_run("b", metric_version="4"), "metric_version is '4' here and '1' there"),
     ],
 )
 def test_scores_that_do_not_compare_are_refused_and_the_setting_is_named(
@@ -60,10 +64,22 @@ def test_what_every_row_states_for_itself_may_differ(store: LocalStore, other: R
     assert commit_shards(store, [publish(store, "b", 1)], other)
 
 
+@pytest.mark.parametrize("version", ["2", "3"])
 def test_scores_of_square_images_go_together_with_those_of_before_clip_saw_whole_images(
+    store: LocalStore, version: str
+) -> None:
+    assert commit_shards(store, [publish(store, "b", 1)], _run("b", metric_version=version))
+
+
+def test_scores_of_prompts_of_which_the_beginning_alone_was_read_are_refused(
     store: LocalStore,
 ) -> None:
-    assert commit_shards(store, [publish(store, "b", 1)], _run("b", metric_version="2"))
+    snapshot, run = current_snapshot(store), _run("b", metric_version="3")
+    assert snapshot is not None
+    facts = what_must_agree(run.config, run.metric_version, run.partition_rule)
+    check_comparable(store, snapshot, facts, lambda _: False)
+    with pytest.raises(DatasetError, match="metric_version is '3' here and '1' there"):
+        check_comparable(store, snapshot, facts, lambda prompts: bool(prompts))
 
 
 def test_scores_of_wide_images_from_before_clip_saw_them_whole_are_refused(tmp_path: Path) -> None:

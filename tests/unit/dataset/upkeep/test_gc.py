@@ -13,7 +13,7 @@ from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.gc import Garbage, GarbagePlan, Retention, collect_garbage, plan_gc
 from coupled_core.dataset.upkeep.history import list_snapshots, roll_back
-from coupled_core.dataset.work import WorkFolder
+from coupled_core.dataset.work import WorkFolder, join_kin
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import ObjectStore
@@ -175,6 +175,14 @@ def test_a_plan_of_an_unfinished_run_goes_only_when_asked_for(
     plan = _plan(store, Retention(abandoned_work=timedelta(days=2)))
     assert _kinds(plan) == {Garbage.ABANDONED_WORK}
     assert [removal.key for removal in plan.removals][:2] == PLAN
+
+
+def test_marks_of_runs_with_the_same_images_go_only_when_asked_for(store: LocalStore) -> None:
+    _commit(store, 0)
+    join_kin(store, "same", "run")
+    assert _plan(store).removals == ()
+    asked = _plan(store, Retention(abandoned_work=timedelta(days=2)))
+    assert _kinds(asked) == {Garbage.ABANDONED_WORK}
 
 
 def test_leftovers_of_killed_writers_go(store: LocalStore) -> None:

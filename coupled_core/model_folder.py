@@ -1,0 +1,48 @@
+"""Whether the files of a model in a folder are there and whole; no weights are read."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from coupled_core.errors import ModelUnavailableError
+
+
+def require_files(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder in which a file is missing, empty or cut off.
+
+    A library that finds no weights may begin with random ones, and says nothing.
+
+    Args:
+        folder: Of the model.
+        names: Of files below it; `*` stands for anything, and one file that matches will do.
+
+    Raises:
+        ModelUnavailableError: naming the first file that is not as it should be.
+    """
+    for name in names:
+        found = sorted(folder.glob(name))
+        if not found:
+            raise ModelUnavailableError(
+                f"{folder / name} is missing: fetch the model again, or copy the file from where "
+                "the folder was made"
+            )
+        for path in found:
+            _require_whole(path)
+
+
+def _require_whole(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".safetensors":
+            with safe_open(path, framework="np"):  # reads the header, and compares it with the size
+                pass
+        elif not path.stat().st_size:
+            raise ValueError("it is empty")
+    except (OSError, ValueError, SafetensorError) as exc:
+        raise ModelUnavailableError(
+            f"{path} is damaged ({exc}): fetch the model again, or copy the file from where the "
+            "folder was made"
+        ) from exc
