@@ -12,18 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 BASE = frozenset(
     {
-        *{
-            "concepts",
-            "config",
-            "documents",
-            "errors",
-            "filters",
-            "id_set",
-            "plugins",
-            "progress",
-            "records",
-        },
-        *{"redaction", "suggestions", "version"},
+        *{"concepts", "config", "documents", "errors", "filters", "id_set", "memory", "plugins"},
+        *{"progress", "records", "redaction", "suggestions", "version", "weights"},
     }
 )
 """The modules at the core's root that all of it stands on; the others there are its face."""
