@@ -1,4 +1,17 @@
-"""Tells a lack of memory from other failures, whichever library ran out of it."""
+"""Tells a lack of memory from other failures, and makes do with what there is.
+
+The libraries that compute have an error each for it, some of them only a text.
+"""
+
+import gc
+import logging
+import sys
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+_LOGGER = logging.getLogger(__name__)
 
 _SIGNS = (
     "can't allocate memory",  # torch on the CPU
@@ -18,3 +31,49 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | ImportError | OSError) and any(
         sign in text for sign in _SIGNS
     )
+
+
+class Room:
+    """How many things fit into memory together; learnt from failures, and remembered."""
+
+    def __init__(self) -> None:
+        self._most: dict[Hashable, int] = {}
+
+    def map(
+        self, act: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], kind: Hashable = None
+    ) -> list[R]:
+        """Return what `act` makes of all items, with half as many at a time where memory lacks.
+
+        Args:
+            act: Makes one result an item, and the same results whatever comes together.
+            items: Taken together as long as nothing has shown that they do not fit.
+            kind: What decides how much one item takes, such as its size.
+
+        Raises:
+            Exception: what `act` raises; a lack of memory only where one item alone does not fit.
+        """
+        made: list[R] = []
+        while len(made) < len(items):
+            some = items[len(made) : len(made) + self._most.get(kind, len(items))]
+            try:
+                made.extend(act(some))
+                continue
+            except Exception as error:
+                if len(some) == 1 or not is_out_of_memory(error):
+                    raise
+                cause = str(error).partition("\n")[0]
+            # Not before here: the error's traceback held on to what had been computed.
+            self._most[kind] = len(some) // 2
+            _free_unused()
+            _LOGGER.warning(
+                "%d at a time do not fit into memory (%s): %d from now on, with the same results",
+                len(some), cause, self._most[kind],
+            )  # fmt: skip
+        return made
+
+
+def _free_unused() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")  # whoever ran out of its memory has imported it
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,9 +1,9 @@
 """Whether the files of a model in a folder are there and whole; no weights are read."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from coupled_core.documents import parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
 
 
@@ -35,7 +35,7 @@ def _require_whole(path: Path) -> None:
 
     try:
         if path.suffix == ".json":
-            json.loads(path.read_text())
+            parse_json(read_file(path))
         elif path.suffix == ".safetensors":
             with safe_open(path, framework="np"):  # reads the header, and compares it with the size
                 pass

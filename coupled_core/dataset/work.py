@@ -94,7 +94,9 @@ class WorkFolder:
         if data is None:
             return None
         with self.named_damage(name):
-            return parse_json(data, MAX_STORED_BYTES)
+            if (value := parse_json(data, MAX_STORED_BYTES)) is None:
+                raise ValueError("nobody stores nothing")
+            return value
 
     def write_json(self, name: str, value: Any) -> None:
         """Store a JSON value."""

@@ -26,6 +26,7 @@ from coupled_core.generation.pipeline import (
 )
 from coupled_core.generation.provenance import GenerationProvenance, check_size, resolve
 from coupled_core.generation.sampler import OnStep, SamplerSettings, sample_groups
+from coupled_core.memory import Room, is_out_of_memory
 from coupled_core.reading import TextReader, make_reader
 from coupled_core.records import GeneratedSample, Rejection, RejectReason, Sample
 from coupled_core.schedules.schedule import Schedule
@@ -92,6 +93,17 @@ def reject_sample(sample: Sample, message: str) -> Rejection:
     return Rejection(RejectReason.GENERATION_FAILED, f"{name}: {message}")
 
 
+def _too_large(error: Exception, provenance: GenerationProvenance, what: str) -> ConfigError:
+    """Return what to do where a group alone does not fit: every other one would fail, too."""
+    first = str(error).partition("\n")[0]
+    return ConfigError(
+        f"one group of {what} does not fit into the memory of {provenance.device_name} ({first}): "
+        "on an accelerator keep idle parts of the model elsewhere (--offload model, or sequential, "
+        "which needs least), or choose a smaller --width and --height; --batch-size is of no more "
+        "help, one group at a time was tried"
+    )
+
+
 def load_generator(
     config: GenerationConfig, pipeline: FluxPipeline | None = None
 ) -> "GroupGenerator":
@@ -125,6 +137,7 @@ class GroupGenerator:
         self._pipeline = pipeline
         self._schedule = schedule
         self._encoder = PromptEncoder(pipeline, provenance.max_sequence_length)
+        self._room = Room()
         guided = pipeline.transformer.config.guidance_embeds
         self._settings = SamplerSettings(
             mode=provenance.coupling_mode,
@@ -156,6 +169,7 @@ class GroupGenerator:
         )
         other = GroupGenerator(self._pipeline, schedule, provenance)
         other._encoder = self._encoder  # texts do not depend on the schedule
+        other._room = self._room
         other._settings = replace(other._settings, ablation=ablation)
         return other
 
@@ -176,6 +190,10 @@ class GroupGenerator:
             For each sample, in order, its images, or a rejection where they are not finite, the
             size that its group asks for does not fit the model, or T5 cannot read its texts or not
             tell them apart.
+
+        Raises:
+            ConfigError: one group alone does not fit into memory. Of several, half as many are
+                denoised together, as often as it takes; the generator remembers what fits.
         """
         refusals = [self._find_unreadable(each) for each in samples]
         readable = [each for each, why in zip(samples, refusals, strict=True) if why is None]
@@ -205,8 +223,22 @@ class GroupGenerator:
         is_full = self.provenance.entity_text == "full_prompt"
         return sample.group.prompts if is_full else sample.split.entity_prompts
 
-    @torch.no_grad()
     def _generate_size(
+        self, samples: Sequence[Sample], width: int, height: int, on_step: OnStep | None
+    ) -> list[GeneratedSample | Rejection]:
+        try:
+            return self._room.map(
+                lambda some: self._generate_together(some, width, height, on_step),
+                samples,
+                (width, height),
+            )
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _too_large(error, self.provenance, f"{width} x {height} pixels") from error
+            raise
+
+    @torch.no_grad()
+    def _generate_together(
         self, samples: Sequence[Sample], width: int, height: int, on_step: OnStep | None
     ) -> list[GeneratedSample | Rejection]:
         started_at = time.perf_counter()

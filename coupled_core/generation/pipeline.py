@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from safetensors import SafetensorError
 from torch import Tensor
 
 from coupled_core.config import GenerationConfig
@@ -20,6 +21,8 @@ from coupled_core.generation.model_files import (
     require_weights,
 )
 from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
+from coupled_core.memory import is_out_of_memory
+from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 
 def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
@@ -44,15 +47,32 @@ def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
     dtype = getattr(torch, resolved.provenance.dtype)
     try:
         pipeline = FluxPipeline.from_pretrained(**location, dtype=dtype)
-    except (OSError, ValueError, RuntimeError) as exc:
+    except Exception as exc:
+        if is_out_of_memory(exc):
+            raise _no_room(files.name, "the main memory of this machine", exc) from exc
+        if not isinstance(exc, (SafetensorError, *WEIGHT_ERRORS)):
+            raise
         raise ModelUnavailableError(
-            f"base model {files.name} does not load: {exc}\nFor a hub model accept its licence "
-            "on its hub page and log in with `hf auth login` or HF_TOKEN; for a folder check "
-            "that every file of the pipeline is there."
+            f"base model {files.name} does not load: {describe_weights_error(exc)}\n"
+            "For a hub model accept its licence on its hub page and log in with `hf auth login` or "
+            "HF_TOKEN; for a folder check that every file of the pipeline is there."
         ) from exc
     check_pipeline(pipeline)
     pipeline.set_progress_bar_config(disable=True)
-    return _place(pipeline, resolved.device, offload)
+    try:
+        return _place(pipeline, resolved.device, offload)
+    except Exception as exc:
+        if is_out_of_memory(exc):
+            raise _no_room(files.name, f"the memory of {resolved.device}", exc) from exc
+        raise
+
+
+def _no_room(name: str, where: str, error: Exception) -> ConfigError:
+    first = str(error).partition("\n")[0]
+    return ConfigError(
+        f"base model {name} does not fit into {where} ({first}): end what else uses it, choose a "
+        "smaller --dtype, or, on an accelerator, --offload model or sequential"
+    )
 
 
 _SETTLED_BY_LOADING = ("revision", "dtype", "device", "offload")

@@ -19,8 +19,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from coupled_core.errors import ModelUnavailableError
+from coupled_core.memory import Room
 from coupled_core.scoring.clip_texts import Tokenizer, WindowCutter
 from coupled_core.scoring.model_files import find_clip
+from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 CODE_LENGTH = 64
 """Bytes of a code. Other codes do not compare: a change here raises `METRIC_VERSION`."""
@@ -77,6 +79,7 @@ class ClipScorer:
         self._cutter = WindowCutter(tokenizer)
         self._preprocess_whole, self._preprocess_centre = preprocess
         self._device, self._max_remembered = device, max_remembered
+        self._room = Room()
         self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
 
     @torch.no_grad()
@@ -91,11 +94,16 @@ class ClipScorer:
         """
         preprocess = self._preprocess_centre if centre_only else self._preprocess_whole
         pixels = torch.stack([preprocess(Image.fromarray(image)) for image in images])
-        parts = [
-            self._model.encode_image(chunk.to(self._device), normalize=True).float().cpu()  # type: ignore[operator]
-            for chunk in torch.split(pixels, _MAX_BATCH)
-        ]
-        return torch.cat(parts).numpy()
+        embeddings: list[NDArray[np.float32]] = []
+        for chunk in torch.split(pixels, _MAX_BATCH):
+            size = tuple(chunk.shape[1:])
+            embeddings += self._room.map(self._encode_pixels, list(chunk), size)
+        return np.stack(embeddings)
+
+    @torch.no_grad()
+    def _encode_pixels(self, pixels: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+        batch = torch.stack(list(pixels)).to(self._device)
+        return list(self._model.encode_image(batch, normalize=True).float().cpu().numpy())  # type: ignore[operator]
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -143,10 +151,11 @@ def load_clip(spec: str, device: str) -> ClipScorer:
     try:
         model, _, centre = open_clip.create_model_and_transforms(name, pretrained=pretrained)
         tokenizer = open_clip.get_tokenizer(name)
-    except (RuntimeError, OSError, ValueError) as exc:
+    except WEIGHT_ERRORS as exc:
         raise ModelUnavailableError(
-            f"CLIP model {spec!r} could not be loaded ({str(exc).splitlines()[0]}): check the name "
-            "against open_clip.list_pretrained(), or give a downloaded folder as local-dir:FOLDER"
+            f"CLIP model {spec!r} could not be loaded ({describe_weights_error(exc)}): check the "
+            "name against open_clip.list_pretrained(), or give a downloaded folder as "
+            "local-dir:FOLDER"
         ) from exc
     _check_tokenizer(spec, model, tokenizer)
     whole = image_transform_v2(

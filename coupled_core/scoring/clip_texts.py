@@ -19,6 +19,7 @@ from torch import Tensor
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.reading import TextReader, make_reader
 from coupled_core.scoring.model_files import find_clip
+from coupled_core.weights import describe_weights_error
 
 Tokenizer = Callable[[list[str]], Tensor]
 
@@ -37,7 +38,7 @@ def load_tokenizer(spec: str) -> Tokenizer:
     except Exception as exc:  # tokenizers raise plain Exception where a file is damaged
         raise ModelUnavailableError(
             f"the tokenizer of CLIP model {spec!r} could not be loaded: "
-            f"{(str(exc) or type(exc).__name__).splitlines()[0]}: check the network, or in a "
+            f"{describe_weights_error(exc)}: check the network, or in a "
             "folder open_clip_config.json, tokenizer.json and tokenizer_config.json"
         ) from exc
     return tokenizer

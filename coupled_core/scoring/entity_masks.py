@@ -16,6 +16,7 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
+from coupled_core.memory import Room
 from coupled_core.records import EntityMask
 from coupled_core.scoring.clip import ClipScorer
 
@@ -50,6 +51,7 @@ class EntityFinder:
     def __init__(self, sam: Sam, clip: ClipScorer, config: ProposalConfig | None = None) -> None:
         self._predictor, self._clip = SamPredictor(sam), clip
         self._config = config or ProposalConfig()
+        self._room = Room()
 
     def find(self, image: np.ndarray, entity_prompt: str, background_prompt: str) -> EntityMask:
         """Return the entity's mask; empty, with predicted_iou 0, where nothing looks like it.
@@ -86,15 +88,17 @@ class EntityFinder:
         points = _grid(self._config.points_per_side, width, height)
         found: list[_Proposal] = []
         for start in range(0, len(points), self._config.points_per_batch):
-            found += self._segment(
-                points[start : start + self._config.points_per_batch], (height, width)
-            )
+            some = points[start : start + self._config.points_per_batch]
+            for each in self._room.map(
+                lambda points: self._segment(np.stack(points), (height, width)), list(some)
+            ):
+                found += each
         found.sort(key=lambda proposal: proposal.predicted_iou, reverse=True)
         return _drop_overlapping(found, self._config.max_overlap)[: self._config.max_proposals]
 
     @torch.no_grad()
-    def _segment(self, points: np.ndarray, size: tuple[int, int]) -> list[_Proposal]:
-        """Return the confident masks of sensible size at these points (P, 2), x and y in pixels."""
+    def _segment(self, points: np.ndarray, size: tuple[int, int]) -> list[list[_Proposal]]:
+        """Return, for each point (P, 2) in pixels, its confident masks of sensible size."""
         device = self._predictor.device
         coords = self._predictor.transform.apply_coords(points, size)
         masks, ious, _ = self._predictor.predict_torch(
@@ -102,17 +106,18 @@ class EntityFinder:
             torch.ones(len(points), 1, device=device),
             multimask_output=True,
         )
-        masks, ious = masks.flatten(0, 1), ious.flatten()
-        areas = masks.float().mean(dim=(1, 2))
+        areas = masks.float().mean(dim=(2, 3))
         config = self._config
         good = (
             (ious >= config.min_predicted_iou)
             & (areas >= config.min_area)
             & (areas <= config.max_area)
         )
+        kept = [masks[i][good[i]].cpu().numpy() for i in range(len(points))]
+        confidence = [ious[i][good[i]].tolist() for i in range(len(points))]
         return [
-            _Proposal(mask, min(1.0, float(iou)))
-            for mask, iou in zip(masks[good].cpu().numpy(), ious[good].tolist(), strict=True)
+            [_Proposal(mask, min(1.0, float(iou))) for mask, iou in zip(*found, strict=True)]
+            for found in zip(kept, confidence, strict=True)
         ]
 
     def _cut_out(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Where the scorers' models lie; looked at before an image is made, while a wrong path is cheap."""
 
-import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
 from coupled_core.model_folder import require_files
 from coupled_core.suggestions import suggest
+from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 PUBLISHED_SAM_TYPES = {"vit_h": 32, "vit_l": 24, "vit_b": 12}
 """The published models, and how many blocks their image encoders have."""
@@ -157,9 +157,6 @@ def _read_tensor_names(path: Path, what: str) -> list[str]:
         content = torch.load(
             path, map_location="meta", mmap=zipfile.is_zipfile(path), weights_only=True
         )
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as exc:
-        raise ModelUnavailableError(
-            f"{path} is not {what}, or holds more than tensors, which could run code: "
-            f"{str(exc).splitlines()[0]}"
-        ) from exc
+    except WEIGHT_ERRORS as exc:
+        raise ModelUnavailableError(f"{path} is not {what}: {describe_weights_error(exc)}") from exc
     return list(content) if isinstance(content, dict) else []

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from coupled_core.config import ScoringConfig
+from coupled_core.errors import ConfigError
+from coupled_core.memory import is_out_of_memory
 from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
 from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.entity_masks import EntityFinder
@@ -37,7 +39,20 @@ class PairScorer:
             sample: What was asked for.
             generated: What was made.
             image_embeddings: As `embed_images` returns them, where they are known already.
+
+        Raises:
+            ConfigError: an image of this size does not fit into memory.
         """
+        try:
+            return self._score(sample, generated, image_embeddings)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _too_large(error, generated.images[0].shape) from error
+            raise
+
+    def _score(
+        self, sample: Sample, generated: GeneratedSample, image_embeddings: np.ndarray | None
+    ) -> tuple[list[EntityMask], dict[tuple[int, int], PairScores]]:
         split, images = sample.split, generated.images
         masks = [
             self._finder.find(image, entity, split.background_prompt)
@@ -56,6 +71,16 @@ class PairScorer:
             for i, j in sample.pairs
         }
         return masks, scores
+
+
+def _too_large(error: Exception, shape: tuple[int, ...]) -> ConfigError:
+    """Return what to do where one image is too much: every other one would be, too."""
+    first = str(error).partition("\n")[0]
+    return ConfigError(
+        f"Segment Anything or CLIP lacks memory for an image of {shape[1]} x {shape[0]} pixels "
+        f"({first}): keep idle parts of the base model off the accelerator (--offload model), or "
+        "choose a smaller --width and --height, or smaller --sam-model or --clip-model"
+    )
 
 
 def load_scorer(config: ScoringConfig, device: str) -> PairScorer:

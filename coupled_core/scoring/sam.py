@@ -1,13 +1,12 @@
 """Loads Segment Anything models: the published ViT-B/L/H checkpoints and folders of ours."""
 
 import json
-import pickle
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from segment_anything import sam_model_registry
@@ -19,9 +18,10 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 
-from coupled_core.documents import DAMAGE, DocumentError, parse_json, read_file
+from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.scoring.model_files import find_sam
+from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 _LARGEST_SIZE = 16384
 """Of anything in an architecture: beyond it a typing error would take all memory."""
@@ -93,16 +93,21 @@ def load_sam(spec: str, device: str) -> Sam:
         sam = build_sam(_read_architecture(folder / "config.json"))
         weights = load_file(folder / "model.safetensors")
         sam.load_state_dict({name: value.float() for name, value in weights.items()})
-    except (OSError, RuntimeError, SafetensorError, *DAMAGE, ArithmeticError) as exc:
+    except (SafetensorError, *WEIGHT_ERRORS) as exc:
         raise ModelUnavailableError(
-            f"the Segment Anything model in {folder} does not load: {str(exc).splitlines()[0]}: "
+            f"the Segment Anything model in {folder} does not load: {describe_weights_error(exc)}: "
             "expected config.json and model.safetensors as `save_sam` writes them"
         ) from exc
     return sam.to(device)
 
 
 def _read_architecture(path: Path) -> SamArchitecture:
-    sizes = TypeAdapter(SamArchitecture).validate_python(parse_json(read_file(path)), strict=True)
+    try:
+        sizes = TypeAdapter(SamArchitecture).validate_python(parse_json(read_file(path)))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"])) or "its content"
+        raise DocumentError(f"{path}: {place}: {problem['msg']}") from error
     if largest := [name for name, size in asdict(sizes).items() if not 1 <= size <= _LARGEST_SIZE]:
         raise DocumentError(f"{largest[0]} is not between 1 and {_LARGEST_SIZE}")
     return sizes
@@ -113,6 +118,8 @@ def _load_published(kind: str, path: Path) -> Sam:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         sam: Sam = sam_model_registry[kind]()
         sam.load_state_dict(weights)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as exc:
-        raise ModelUnavailableError(f"{path} is not a {kind} Segment Anything checkpoint") from exc
+    except WEIGHT_ERRORS as exc:
+        raise ModelUnavailableError(
+            f"{path} is not a {kind} Segment Anything checkpoint: {describe_weights_error(exc)}"
+        ) from exc
     return sam

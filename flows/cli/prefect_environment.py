@@ -1,6 +1,7 @@
 """Looks at what the environment says about Prefect, before Prefect fails in a way that hides it."""
 
 import os
+from typing import Any
 from urllib.parse import urlsplit
 
 from coupled_core.errors import ConfigError, CoupledError
@@ -89,7 +90,7 @@ def _check_url(url: str) -> None:
 
 
 def _describe_problem(error: ValueError) -> str:
-    problems = getattr(error, "errors", list)()
+    problems: list[dict[str, Any]] = getattr(error, "errors", list)()
     for problem in problems:
         field = "_".join(str(part) for part in problem["loc"]).upper()
         named = [

@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests.faults.collections_beside import collect_beside
 from tests.faults.disturbances import (
     Reader,
     Tally,
@@ -33,7 +34,7 @@ from tests.faults.operations import (
     Template,
     make_template,
 )
-from tests.faults.proxy import KILLS, NETWORK, Fault, Request, fail_from, fault_at
+from tests.faults.proxy import KILLS, NETWORK, REFUSALS, Fault, Request, fail_from, fault_at
 from tests.faults.races import race
 from tests.faults.servers import DisturbedS3, disturbed_s3
 from tests.faults.stored_damage import damage_parts, point_nowhere
@@ -73,15 +74,21 @@ def all_kinds(request: Request) -> list[Fault]:
     return [NETWORK[request.index % len(NETWORK)]] if request.method in _READS else list(NETWORK)
 
 
-def outages(template: Template, s3: DisturbedS3, watcher: Reader, every: int = 1) -> Tally:
+def outages(
+    template: Template,
+    s3: DisturbedS3,
+    watcher: Reader,
+    every: int = 1,
+    fault: Fault = Fault.INTERNAL_ERROR,
+) -> Tally:
     """Let the server fail for good from each request on; the operation must give up, and heal."""
     tally = Tally()
     for request in list_requests(template, s3)[::every]:
         uri = s3.new_uri()
         template.copy_to(open_undisturbed(uri))
         store = s3.open_disturbed(uri)
-        s3.proxy.reset(fail_from(request.index, Fault.INTERNAL_ERROR))
-        what = f"{template.operation.name}, outage from request {request.index}"
+        s3.proxy.reset(fail_from(request.index, fault))
+        what = f"{template.operation.name}, from request {request.index}: {fault}"
         tally += disturb_on_s3(template, uri, store, watcher, what)
     return tally
 
@@ -137,6 +144,11 @@ def _sections_on_disk(rounds: int) -> dict[str, _Section]:
             names = (f"{folder}/{number}" for number in count())
             return race(lambda: next(names), {}, rounds)[0]
 
+    def collect_on_disk(_s3: None, _watcher: Reader) -> Tally:
+        with tempfile.TemporaryDirectory() as folder:
+            names = (f"{folder}/{number}" for number in count())
+            return collect_beside(lambda: next(names), {}, rounds)
+
     def damage_on_disk(_s3: None, watcher: Reader) -> Tally:
         with tempfile.TemporaryDirectory() as folder:
             return _damage(f"{folder}/parts", f"{folder}/rows", watcher, _FLIPS["disk"])
@@ -145,6 +157,7 @@ def _sections_on_disk(rounds: int) -> dict[str, _Section]:
         **_by_operation("kill-disk", lambda template, s3, w: kills_on_disk(template, w)),
         "damage-disk": damage_on_disk,
         "race-disk": race_on_disk,
+        "gc-beside-disk": collect_on_disk,
         "disk-full": lambda s3, w: run_in_namespace() if can_mount() else Tally(),
     }
 
@@ -161,9 +174,19 @@ def _sections_on_s3(rounds: int) -> dict[str, _Section]:
         **_by_operation("kill-s3", lambda t, s3, w: kills_on_s3(t, s3, w, lambda request: True)),
         **_by_operation("network", lambda t, s3, w: network_faults(t, s3, w, all_kinds)),
         **_by_operation("outage", outages),
+        **{
+            name: section
+            for fault in REFUSALS
+            for name, section in _by_operation(fault.name.lower(), _refusals(fault)).items()
+        },
+        "gc-beside-s3": lambda s3, w: collect_beside(s3.new_uri, s3.direct, rounds),
         **_pieces_on_s3(),
         "race-s3": lambda s3, w: race(s3.new_uri, s3.direct, rounds)[0],
     }
+
+
+def _refusals(fault: Fault) -> Callable[[Template, Any, Reader], Tally]:
+    return lambda template, s3, watcher: outages(template, s3, watcher, every=2, fault=fault)
 
 
 def _pieces_on_s3() -> dict[str, _Section]:

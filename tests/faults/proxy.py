@@ -31,12 +31,22 @@ class Fault(StrEnum):
     TRUNCATED = "response truncated"
     WRONG_ETAG = "wrong ETag"
     SLOW_READ = "response in drops"
+    EXPIRED = "400 ExpiredToken, not executed"
+    SKEWED = "403 RequestTimeTooSkewed, not executed"
     KILL_BEFORE = "client killed, not executed"
     KILL_AFTER = "client killed, executed"
 
 
 KILLS = (Fault.KILL_BEFORE, Fault.KILL_AFTER)
-NETWORK = tuple(fault for fault in Fault if fault not in KILLS)
+REFUSALS = (Fault.EXPIRED, Fault.SKEWED, Fault.SLOW_DOWN)
+"""What a server that answers says from one moment on to everything."""
+NETWORK = tuple(f for f in Fault if f not in (*KILLS, Fault.EXPIRED, Fault.SKEWED))
+_REFUSED_WITH = {
+    Fault.INTERNAL_ERROR: (500, "InternalError"),
+    Fault.SLOW_DOWN: (503, "SlowDown"),
+    Fault.EXPIRED: (400, "ExpiredToken"),
+    Fault.SKEWED: (403, "RequestTimeTooSkewed"),
+}
 
 
 @dataclass(frozen=True)
@@ -159,10 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is Fault.TIMEOUT:
             time.sleep(SILENCE_SECONDS)
             self._reset()
-        elif fault is Fault.INTERNAL_ERROR:
-            self._send_error(500, "InternalError")
-        elif fault is Fault.SLOW_DOWN:
-            self._send_error(503, "SlowDown")
+        elif fault in _REFUSED_WITH:
+            self._send_error(*_REFUSED_WITH[fault])
         else:
             return False
         return True

@@ -13,6 +13,7 @@ from tests.faults.campaign import (
     outages,
     template_of,
 )
+from tests.faults.collections_beside import collect_beside
 from tests.faults.disturbances import Reader, Tally, reader
 from tests.faults.full_disk import can_mount, run_in_namespace
 from tests.faults.operations import operation_named
@@ -96,6 +97,24 @@ def test_an_outage_is_an_error_of_ours_and_the_dataset_heals(
     # One of the requests is for the page at the root, which comes after the commit: no error.
     assert tally.survived <= 1
     assert tally.refused == tally.injections - tally.survived > 0
+
+
+@pytest.mark.parametrize("fault", [Fault.EXPIRED, Fault.SKEWED])
+def test_credentials_or_a_clock_that_go_wrong_in_mid_run_are_an_error_and_the_dataset_heals(
+    s3: DisturbedS3, watcher: Reader, fault: Fault
+) -> None:
+    template = template_of(operation_named("commit"))
+    tally = outages(template, s3, watcher, every=8, fault=fault)
+    _assert_clean(tally)
+    assert tally.refused == tally.injections
+
+
+def test_collections_beside_a_writer_and_a_reader_take_nothing_that_either_needs(
+    tmp_path: Path,
+) -> None:
+    tally = collect_beside(lambda: str(tmp_path / "data"), {}, 12)
+    _assert_clean(tally)
+    assert tally.reads > 0
 
 
 def test_of_racing_processes_both_win_and_a_shard_of_both_counts_once(tmp_path: Path) -> None:

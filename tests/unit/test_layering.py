@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 BASE = frozenset(
     {
-        *{"concepts", "config", "documents", "errors", "filters", "id_set", "log_fields", "plugins"},
-        *{"model_folder", "progress", "reading", "records", "redaction", "suggestions", "version"},
+        *{"concepts", "config", "documents", "errors", "filters", "id_set", "log_fields", "memory"},
+        *{"model_folder", "plugins", "progress", "reading", "records", "redaction", "suggestions"},
+        *{"version", "weights"},
     }
 )
 """The modules at the core's root that all of it stands on; the others there are its face."""

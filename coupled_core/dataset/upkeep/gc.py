@@ -121,6 +121,7 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     retained, going = _choose_snapshots(store, pointer, retention, now)
     survey = _WorkSurvey(store, load_snapshot(store, pointer.snapshot_id))
     work = survey.removals(retention, now)
+    retained = [name for name in retained if not _is_withdrawn(store, pointer, name)]
     named = survey.waiting_parts.union(*(_named_by(store, name) for name in retained))
     until = now - retention.grace
     # Snapshots go before the parts that only they name: a killed collection leaves no snapshot
@@ -314,6 +315,12 @@ def _find_begun(
     if current is not None and current.modified_at is not None:
         until = min(until, current.modified_at)
     return {name for name in pointer.removing if name in found and _is_old(found[name], until)}
+
+
+def _is_withdrawn(store: ObjectStore, pointer: Pointer, name: str) -> bool:
+    """Say whether a writer that lost a race took its snapshot back since it was listed."""
+    is_needed = name in (pointer.snapshot_id, pointer.previous)
+    return not is_needed and not store.exists(snapshot_key(name))
 
 
 def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:

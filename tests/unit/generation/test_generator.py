@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,3 +217,51 @@ def test_prompts_that_t5_cannot_read_or_tell_apart_are_refused_and_the_others_ma
         RejectReason.UNKNOWN_SCRIPT,
         RejectReason.UNKNOWN_SCRIPT,
     ]
+
+
+@contextmanager
+def small_memory(pipeline: FluxPipeline, most_rows: int) -> Iterator[list[int]]:
+    """Let the transformer run out of memory beyond so many rows; yield how many each call had."""
+    calls: list[int] = []
+
+    def check(_module: torch.nn.Module, _args: object, kwargs: dict[str, torch.Tensor]) -> None:
+        calls.append(len(kwargs["hidden_states"]))
+        if calls[-1] > most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    hook = pipeline.transformer.register_forward_pre_hook(check, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        hook.remove()
+
+
+def test_what_does_not_fit_into_memory_is_made_in_halves_with_the_same_pixels(
+    model_folder: Path, pipeline: FluxPipeline
+) -> None:
+    config = GenerationConfig(num_inference_steps=3, coupling_mode="log_bias")
+    generator = load_generator(config, pipeline)
+    samples = [build_sample(seed) for seed in range(5)]
+    undisturbed = generator.generate(samples)
+    with small_memory(pipeline, most_rows=4) as calls:  # two pairs
+        halved = generator.generate(samples)
+        num_failed = sum(rows > 4 for rows in calls)
+        calls.clear()
+        generator.generate(samples)
+    assert num_failed == 1
+    assert max(calls) <= 4, "what fits was not remembered"
+    for one, other in zip(undisturbed, halved, strict=True):
+        difference = images_of(one).astype(int) - images_of(other).astype(int)
+        assert np.abs(difference).max() <= 1
+
+
+def test_a_group_that_does_not_fit_alone_names_the_settings_that_help(
+    pipeline: FluxPipeline,
+) -> None:
+    config = GenerationConfig(num_inference_steps=3, coupling_mode="log_bias")
+    generator = load_generator(config, pipeline)
+    with (
+        small_memory(pipeline, most_rows=0),
+        pytest.raises(ConfigError, match=r"--offload.*--width and --height.*--batch-size"),
+    ):
+        generator.generate([build_sample(seed) for seed in range(2)])

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from coupled_core.miniature.captions import write_caption
 from coupled_core.miniature.render import draw_scene
@@ -63,3 +64,24 @@ def test_of_two_overlapping_proposals_the_first_stays():
     other[7, 7] = True
     proposals = [_Proposal(mask, 0.9), _Proposal(almost, 0.8), _Proposal(other, 0.7)]
     assert [p.predicted_iou for p in _drop_overlapping(proposals, 0.7)] == [0.9, 0.7]
+
+
+def test_where_memory_lacks_fewer_points_are_tried_at_a_time_with_the_same_mask(finder):
+    rng = np.random.default_rng(5)
+    scene = sample_scene(rng, dependence=0.0)
+    image, _, _ = draw_scene(scene)
+    texts = (write_caption(rng, scene, "entity"), write_caption(rng, scene, "background"))
+    expected = finder.find(image, *texts)
+
+    def check(_module, args, kwargs):
+        if len(kwargs["sparse_prompt_embeddings"]) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    decoder = finder._predictor.model.mask_decoder
+    hook = decoder.register_forward_pre_hook(check, with_kwargs=True)
+    try:
+        found = EntityFinder(finder._predictor.model, finder._clip).find(image, *texts)
+    finally:
+        hook.remove()
+    assert np.array_equal(found.mask, expected.mask)
+    assert expected.mask.any()

@@ -1,5 +1,6 @@
 """What a collection of garbage removes, and what it never touches."""
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.gc import Garbage, GarbagePlan, Retention, collect_garbage, plan_gc
 from coupled_core.dataset.upkeep.history import list_snapshots, roll_back
 from coupled_core.dataset.work import WorkFolder, join_kin
-from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.errors import ConfigError, ConflictError, DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import describe_run, publish
@@ -266,3 +267,86 @@ def test_a_dangerous_retention_is_refused(store: LocalStore, dangerous: Retentio
     _commit(store, 0)
     with pytest.raises(ConfigError):
         _plan(store, dangerous)
+
+
+FOREIGN = (
+    "images/holiday.parquet",
+    "images/part-00000-0123abcd.parquet.bak",
+    "manifest/part-0-0123abcd.parquet",
+    "dropped/part-٠٠٠٠٠-0123abcd.parquet",  # digits, but none of ours
+    "snapshots/notes.json",
+    "work/run/00000/notes.txt",
+    "work/run/00000/generated/mine.parquet",
+    "work/probe-of-mine",
+)
+
+
+def test_what_no_writer_can_have_named_stays_and_is_reported(store: LocalStore) -> None:
+    first, *_ = _three_snapshots(store)
+    shard = publish(store, "run", 0)
+    WorkFolder(store, "run", 0).write_done(shard.model_dump(mode="json"))
+    mine = (*FOREIGN, f"reports/{first.snapshot_id}/my-notes.html")
+    for key in mine:
+        store.write(key, b"mine")
+    plan = _plan(store)
+    assert set(plan.foreign) == set(mine)
+    collect_garbage(store, plan)
+    assert all(store.exists(key) for key in mine)
+    assert not store.exists(first.key)
+
+
+def test_files_that_others_began_to_write_stay(store: LocalStore) -> None:
+    _commit(store, 0)
+    (store.root / ".writing-my-thesis").write_bytes(b"mine")
+    assert _plan(store).removals == ()
+
+
+def test_parts_of_shards_beyond_five_digits_are_seen(store: LocalStore) -> None:
+    _commit(store, 0)
+    lost = publish(store, "lost", 123_456)
+    keys = {part.key for part in lost.parts}
+    assert {removal.key for removal in _plan(store).removals} == keys
+
+
+def _mark(store: LocalStore, *names: str) -> None:
+    pointer = json.loads(store.read("current.json"))
+    store.write("current.json", json.dumps({**pointer, "removing": names}).encode())
+
+
+@pytest.mark.parametrize("which", [1, 2], ids=["previous", "current"])
+def test_marks_on_what_readers_need_are_refused_whatever_the_file_says(
+    store: LocalStore, which: int
+) -> None:
+    marked = _three_snapshots(store)[which]
+    _mark(store, marked.snapshot_id)
+    with pytest.raises(DatasetError, match=r"current\.json is damaged: its `removing` names"):
+        _plan(store, Retention())
+
+
+def test_a_mark_on_a_newer_snapshot_removes_nothing_by_itself(store: LocalStore) -> None:
+    first, second, third, newest = (_commit(store, index) for index in range(4))
+    roll_back(store, second.snapshot_id)
+    roll_back(store, first.snapshot_id)
+    _mark(store, third.snapshot_id, newest.snapshot_id)
+    plan = _plan(store, Retention())
+    assert plan.snapshots == ()
+    collect_garbage(store, plan)
+    assert all(store.exists(part.key) for part in newest.parts)
+    pointer = read_pointer(store)
+    assert pointer is not None and len(pointer.removing) == 2
+    old = _plan(store, Retention(older_than=timedelta(days=2)))  # when it is asked for they go
+    assert set(old.snapshots) == {third.snapshot_id, newest.snapshot_id}
+
+
+def test_a_young_snapshot_stays_although_it_is_marked(store: LocalStore) -> None:
+    first, *_ = _three_snapshots(store)
+    _mark(store, first.snapshot_id)
+    assert plan_gc(store, Retention(), datetime.now(UTC)).snapshots == ()
+
+
+@pytest.mark.parametrize("data", [b"[]", b'{"parts": 3}', b"null", b"[" * 100_000])
+def test_a_damaged_marker_of_finished_work_is_named(store: LocalStore, data: bytes) -> None:
+    _commit(store, 0)
+    store.write("work/run/00007/done.json", data)
+    with pytest.raises(StorageError, match=r"work/run/00007/done\.json is damaged: delete"):
+        _plan(store)
