@@ -35,7 +35,7 @@ from coupled_core.runs.planned import (
     ShardInput,
 )
 from coupled_core.scoring.model_files import require_fitting_judges, require_scorers
-from coupled_core.splitting.llm.request import request_sha256, splitter_identity
+from coupled_core.splitting.llm.question import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import (
     GivenFirstSplitter,
