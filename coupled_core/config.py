@@ -109,20 +109,28 @@ DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
 """List prices of November 2026 for prompts of ordinary length."""
 
 
-SPLITTERS = ("auto", "offline", "anthropic")
+Thinking = Literal["auto", "disabled", "between_tools", "adaptive"]
+THINKING: Mapping[str, tuple[Thinking, ...]] = MappingProxyType(
+    {
+        "claude-haiku-5-5": ("disabled", "adaptive"),
+        "claude-haiku-4-5": ("disabled",),
+        "claude-sonnet-5-5": ("between_tools", "adaptive"),
+        "claude-sonnet-5": ("disabled", "adaptive"),
+        "claude-opus-5-5": ("adaptive",),
+        "claude-opus-5": ("disabled", "adaptive"),
+    }
+)
+"""What models take for `thinking`, the least first; of other models it is not known."""
 
 
-class SplitConfig(Settings, title="Splitting prompts into background and entities"):
-    """How groups are split into background and entities. The API key is never a setting."""
+class LlmConfig(Settings):
+    """How a language model is asked, whatever about. The API key is never a setting."""
 
-    splitter: str = "auto"
-    """Who splits groups that are not split already: rules (offline), a language model (anthropic),
-    or a splitter that another package registered. auto: offline; a key in the environment asks
-    nobody."""
     model: str = "claude-haiku-5-5"
     """Model of the Anthropic API."""
-    thinking: Literal["disabled", "adaptive"] = "disabled"
-    """adaptive: for models that cannot answer without thinking; thoughts are paid as output."""
+    thinking: Thinking = "auto"
+    """How much the model thinks first; thoughts are paid as output. auto: as little as the model
+    takes."""
     transport: Literal["auto", "online", "batch"] = "auto"
     """online: seconds. batch: half the price, up to 24 hours. auto: batch from 1000 open groups
     on."""
@@ -146,13 +154,12 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
     """Prices by model, in USD per million tokens; models that are not named keep their list
     price."""
 
-    @field_validator("splitter")
-    @classmethod
-    def _check_splitter(cls, name: str) -> str:
-        if name not in SPLITTERS and name not in find_plugins("splitters"):
-            known = ", ".join((*SPLITTERS, *sorted(find_plugins("splitters"))))
-            raise ValueError(f"there is no such splitter: expected one of {known}")
-        return name
+    @property
+    def least_thinking(self) -> Thinking:
+        """What "auto" means: the least that the model takes; not checked where it is another."""
+        return (
+            THINKING.get(self.model, ("disabled",))[0] if self.thinking == "auto" else self.thinking
+        )
 
     @field_validator("cache_uri")
     @classmethod
@@ -166,6 +173,26 @@ class SplitConfig(Settings, title="Splitting prompts into background and entitie
 
     def __hash__(self) -> int:
         return hash(fingerprint(self))  # the price table is a dictionary
+
+
+SPLITTERS = ("auto", "offline", "anthropic")
+
+
+class SplitConfig(LlmConfig, title="Splitting prompts into background and entities"):
+    """How groups are split into background and entities, by a language model for one."""
+
+    splitter: str = "auto"
+    """Who splits groups that are not split already: rules (offline), a language model (anthropic),
+    or a splitter that another package registered. auto: offline; a key in the environment asks
+    nobody."""
+
+    @field_validator("splitter")
+    @classmethod
+    def _check_splitter(cls, name: str) -> str:
+        if name not in SPLITTERS and name not in find_plugins("splitters"):
+            known = ", ".join((*SPLITTERS, *sorted(find_plugins("splitters"))))
+            raise ValueError(f"there is no such splitter: expected one of {known}")
+        return name
 
 
 MAX_SIDE_PX = 4096

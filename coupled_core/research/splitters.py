@@ -194,8 +194,9 @@ def _open_splitters(options: argparse.Namespace) -> Iterator[Splitter]:
 
 def describe_price(config: SplitConfig) -> str:
     """Say what the model's answers about the checked groups will cost, those in the cache too."""
-    from coupled_core.splitting.llm.estimate import Tokens, estimate_split
-    from coupled_core.splitting.llm.spending import cost_usd, price_of
+    from coupled_core.llm.estimate import Tokens
+    from coupled_core.llm.spending import cost_usd, price_of
+    from coupled_core.splitting.llm.estimate import estimate_split
 
     groups = [checked.group for checked in read_checked_groups()]
     tokens = sum(map(estimate_split, groups), Tokens())

@@ -10,20 +10,15 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import LlmError
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
+from coupled_core.llm.answers import answered_id, list_answered
+from coupled_core.llm.client import Api, has_key
+from coupled_core.llm.estimate import Sample, Scale, Tokens
+from coupled_core.llm.spending import cost_usd, price_of
 from coupled_core.records import PromptGroup, Rejection
 from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import RunPlan, name_requests, plan_run
 from coupled_core.runs.planned import PlannedGroup
-from coupled_core.splitting.llm.answers import answered_id, list_answered
-from coupled_core.splitting.llm.client import has_key, open_client
-from coupled_core.splitting.llm.estimate import (
-    GroupSample,
-    Scale,
-    Tokens,
-    count_sample,
-    estimate_split,
-)
-from coupled_core.splitting.llm.spending import cost_usd, price_of
+from coupled_core.splitting.llm.estimate import count_sample, estimate_split
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import is_given, settle_split
 from coupled_core.storage.store import ObjectStore, open_store
@@ -72,7 +67,7 @@ class SplitCounter:
 
     config: SplitConfig
     cached: IdSet
-    sample: GroupSample
+    sample: Sample[PromptGroup]
     """Some of the groups to ask, for the API to count."""
     must_count: bool = False
     """An API that does not count is an error; else the plain estimate has to do."""
@@ -152,11 +147,11 @@ class SplitCounter:
 
     def _count_sample(self) -> tuple[Scale, str]:
         """Return what the API says of the sample, or why it says nothing."""
-        if not self.sample.groups or not self.sample.size:
+        if not self.sample.items or not self.sample.size:
             return Scale(), ""
         try:
-            with open_client() as client:
-                return count_sample(client, self.config, self.sample), ""
+            with Api() as api:
+                return count_sample(api, self.config, self.sample), ""
         except LlmError as error:
             if self.must_count:
                 raise
@@ -238,12 +233,12 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
 def _open_counter(config: RunConfig, num_counted: int | None) -> SplitCounter:
     split = config.split
     if split.splitter != "anthropic" or split.cache_uri is None:
-        return SplitCounter(split, IdSet(), GroupSample(0))
+        return SplitCounter(split, IdSet(), Sample(0))
     by_default = _COUNTED_BY_DEFAULT if has_key() else 0
     return SplitCounter(
         split,
         list_answered(open_store(split.cache_uri)) or IdSet(),
-        GroupSample(by_default if num_counted is None else num_counted),
+        Sample(by_default if num_counted is None else num_counted),
         must_count=num_counted is not None,
     )
 

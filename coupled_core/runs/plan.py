@@ -39,7 +39,7 @@ from coupled_core.runs.planned import (
 from coupled_core.runs.refusals import TextSurvey
 from coupled_core.runs.text_report import NO_TEXTS, TextReport
 from coupled_core.scoring.model_files import require_fitting_judges, require_scorers
-from coupled_core.splitting.llm.request import request_sha256, splitter_identity
+from coupled_core.splitting.llm.question import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import (
     GivenFirstSplitter,

@@ -181,7 +181,13 @@ def settle_split(config: RunConfig) -> RunConfig:
     """
     split = config.split
     uri = split.cache_uri or f"{config.output.uri.rstrip('/')}/{_FOLDER}"
-    settled = split.model_copy(update={"splitter": choose_splitter(split), "cache_uri": uri})
+    settled = split.model_copy(
+        update={
+            "splitter": choose_splitter(split),
+            "cache_uri": uri,
+            "thinking": split.least_thinking,
+        }
+    )
     return config.model_copy(update={"split": settled})
 
 
@@ -208,6 +214,6 @@ def spent_usd(settled: SplitConfig, account: str) -> float:
     """Return what an account has spent on answers at most, all attempts together, in USD."""
     if settled.splitter != "anthropic" or settled.cache_uri is None:
         return 0.0
-    from coupled_core.splitting.llm.spending import Ledger
+    from coupled_core.llm.spending import Ledger
 
     return Ledger(open_store(settled.cache_uri), account).total()

@@ -74,7 +74,7 @@ def _split(cache: Path, concurrency: int, num_groups: int) -> None:
         transport="online", max_concurrency=concurrency, cache_uri=str(cache), max_llm_usd=100.0
     )
     splitter = LlmSplitter(config)
-    assert splitter.session.client is not None  # imports the SDK
+    assert splitter.session.api is not None  # imports the SDK
     print("ready", flush=True)
     sys.stdin.readline()
     splitter.prepare(lambda: make_groups(num_groups), num_groups)

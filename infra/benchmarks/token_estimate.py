@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from coupled_core.llm.estimate import estimate_tokens
 from coupled_core.records import GroupSplit, PromptGroup
 from coupled_core.research.split_precision import read_wild_groups
 from coupled_core.research.splitters import read_checked_groups
-from coupled_core.splitting.llm.estimate import estimate_split, estimate_tokens
-from coupled_core.splitting.llm.request import INSTRUCTION, answer_schema, write_data
+from coupled_core.splitting.llm.estimate import estimate_split
+from coupled_core.splitting.llm.question import INSTRUCTION, answer_schema, write_data
 from coupled_core.splitting.offline import OfflineSplitter
 
 OTHER_LANGUAGES = frozenset(

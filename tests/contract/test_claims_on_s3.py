@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coupled_core.splitting.llm.claims import Claims, Lease
+from coupled_core.llm.claims import Claims, Lease
 from coupled_core.storage.store import ObjectStore, open_store
 
 QUESTION = "ab" * 32

@@ -12,6 +12,7 @@ from tests.messages_server.api_errors import ApiError, ConnectionLostError
 from tests.messages_server.batches import Batches
 from tests.messages_server.counters import Counters
 from tests.messages_server.messages import Model, RateLimit, check_request
+from tests.messages_server.raw import RawReplies, send_raw
 from tests.messages_server.settings import Settings
 from tests.messages_server.usage import count_input
 
@@ -41,6 +42,7 @@ class MessagesServer(ThreadingHTTPServer):
         self.model = Model(self.counters)
         self.batches = Batches(self.model, self.counters)
         self.rate_limit = RateLimit()
+        self.raw_replies = RawReplies()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent about clients that went away: tests kill them."""
@@ -96,6 +98,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, kind: str, batch_id: str, body: bytes, query: Mapping[str, str]) -> None:
         counters = self.server.counters
+        raw = self.server.raw_replies.take(kind, self.server.settings.raw)
+        if raw is not None:
+            counters.status("raw")
+            self.close_connection = True
+            send_raw(self.wfile, raw)
+            return
         try:
             self._check(kind, body)
             result = self._route(kind, batch_id, body, query)

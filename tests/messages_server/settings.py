@@ -28,6 +28,8 @@ class Settings:
     """How many of the next batches expire as a whole."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Share of requests, by fault name, that get the fault without a marker; drawn by hash."""
+    raw: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Responses to send as they are, by kind of request; see `raw.RawReplies`."""
     seed: int = 0
     """Seed of those draws, and of the order of results."""
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import combinations
 
 from coupled_core.records import EditInstruction
-from coupled_core.splitting.llm.request import RULES, Answer
+from coupled_core.splitting.llm.question import RULES, Answer
 from coupled_core.wording.comparison import content_words, is_among, missing_from, weigh_words
 from coupled_core.wording.instruction_checks import are_same_instruction, find_instruction_problem
 from coupled_core.wording.lexicon import ADJECTIVES, SCENE_WORDS

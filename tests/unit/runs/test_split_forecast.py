@@ -8,14 +8,14 @@ import pytest
 from coupled_core.config import ModelPrice, SplitConfig
 from coupled_core.errors import ConfigError, LlmError
 from coupled_core.id_set import IdSet
+from coupled_core.llm.answers import list_answered
+from coupled_core.llm.client import Api
+from coupled_core.llm.estimate import Sample
 from coupled_core.records import PromptGroup
 from coupled_core.runs.forecast import SplitCounter, SplitForecast
 from coupled_core.runs.plan import name_requests
 from coupled_core.runs.planned import PlannedGroup
-from coupled_core.splitting.llm.answers import list_answered
-from coupled_core.splitting.llm.client import open_client
-from coupled_core.splitting.llm.estimate import GroupSample
-from coupled_core.splitting.llm.request import build_request
+from coupled_core.splitting.llm.question import build_question
 from coupled_core.splitting.splitter import build_splitter
 from coupled_core.storage.local import LocalStore
 from tests.messages_server.fixture import messages_server, start_messages_server  # noqa: F401
@@ -30,7 +30,7 @@ GIVEN = replace(MEADOW, background_prompt="a meadow", entity_prompts=("a kite", 
 
 
 def _count(config: SplitConfig, *groups: PromptGroup, cached: IdSet | None = None) -> SplitForecast:
-    counter = SplitCounter(config, cached or IdSet(), GroupSample(0))
+    counter = SplitCounter(config, cached or IdSet(), Sample(0))
     for group in groups:
         counter.count(_planned(config, group), is_done=False)
     return counter.forecast()
@@ -107,15 +107,15 @@ def test_with_a_key_the_api_counts_a_sample_of_what_is_left_to_ask(
     messages_server: RunningServer,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), GroupSample(64))
+    counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), Sample(64))
     for group in (MEADOW, FOREST, GIVEN, HOPELESS):
         counter.count(_planned(PAID, group), is_done=False)
     found = counter.forecast()
     assert (found.tokens_counted_on_groups, found.input_tokens_margin) == (2, 0.0)
     billed = messages_server.counters()
     assert billed["requests"] == {"count_tokens": 2}
-    with open_client() as client:
-        params = [build_request(PAID, group).params for group in (MEADOW, HOPELESS)]
+    with Api() as client:
+        params = [build_question(PAID, group).params for group in (MEADOW, HOPELESS)]
         usages = [client.messages.create(**each).usage for each in params]
     assert found.input_tokens == sum(usage.input_tokens for usage in usages)
 
@@ -126,7 +126,7 @@ def test_an_api_that_does_not_count_leaves_the_estimate_unless_it_must(
     messages_server.stop()
     plain = _count(PAID, MEADOW)
     lax, strict = (
-        SplitCounter(PAID, IdSet(), GroupSample(64), must_count=must) for must in (False, True)
+        SplitCounter(PAID, IdSet(), Sample(64), must_count=must) for must in (False, True)
     )
     lax.count(_planned(PAID, MEADOW), is_done=False)
     strict.count(_planned(PAID, MEADOW), is_done=False)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.config import SplitConfig
+from coupled_core.llm.claims import Lease
+from coupled_core.llm.dialogue import Patience
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, SplitOutcome
-from coupled_core.splitting.llm.claims import Lease
-from coupled_core.splitting.llm.dialogue import Patience
 from coupled_core.splitting.llm.splitter import LlmSplitter
 from coupled_core.storage.local import LocalStore
 
 SOON = Patience(
+    first_backoff_seconds=0.02,
     first_poll_seconds=0.02,
     max_poll_seconds=0.1,
     look_after_seconds=(0.0, 0.1),

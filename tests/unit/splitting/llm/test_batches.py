@@ -13,10 +13,10 @@ import pytest
 
 from coupled_core.config import DEFAULT_PRICES
 from coupled_core.errors import LlmBudgetError, LlmError
+from coupled_core.llm.batches import BatchTransport
+from coupled_core.llm.spending import Ledger
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
-from coupled_core.splitting.llm.batches import BatchTransport
-from coupled_core.splitting.llm.request import build_request
-from coupled_core.splitting.llm.spending import Ledger
+from coupled_core.splitting.llm.question import build_question
 from coupled_core.storage.store import open_store
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import make_group, make_groups, make_splitter, split_all
@@ -153,7 +153,7 @@ def test_another_runs_open_batch_is_waited_for_instead_of_asking_again(
 ) -> None:
     server = start_messages_server(batch_seconds=0.5)
     first = make_splitter(tmp_path, "first", **BATCH)
-    requests = [build_request(first.session.config, group) for group in make_groups(5)]
+    requests = [build_question(first.session.config, group) for group in make_groups(5)]
     BatchTransport(first.session).submit(requests)
     splits = split_all(make_splitter(tmp_path, "second", **BATCH).split(make_groups(5)))
     assert {(split.source, split.llm_cost_usd) for split in splits} == {("cache", 0.0)}

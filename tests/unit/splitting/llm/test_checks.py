@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from coupled_core.splitting.llm.checks import find_problems
-from coupled_core.splitting.llm.request import INSTRUCTION, Answer
+from coupled_core.splitting.llm.question import INSTRUCTION, Answer
 
 FOX_AND_OWL = ("A red fox in a snowy forest at dusk", "A grey owl in a snowy forest at dusk")
 GOOD = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.errors import StorageError
-from coupled_core.splitting.llm.claims import Claims, Lease
+from coupled_core.llm.claims import Claims, Lease
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import ObjectStore, open_store
 

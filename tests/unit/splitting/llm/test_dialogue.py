@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from coupled_core.records import GroupSplit
-from coupled_core.splitting.llm import dialogue, splitter
-from coupled_core.splitting.llm.request import Answer
+from coupled_core.splitting.llm import splitter
+from coupled_core.splitting.llm.question import Answer
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import make_group, make_groups, make_splitter, split_all
 
@@ -20,13 +20,13 @@ TRANSPORTS = pytest.mark.parametrize("transport", ["online", "auto", "batch"])
 def judged(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Return how often answers about a prompt have been checked."""
     counts: Counter[str] = Counter()
-    find_problems = dialogue.find_problems
+    find_problems = splitter.find_problems
 
     def count(answer: Answer, prompts: Sequence[str], **how: bool) -> list[str]:
         counts[prompts[0]] += 1
         return find_problems(answer, prompts, **how)
 
-    monkeypatch.setattr(dialogue, "find_problems", count)
+    monkeypatch.setattr(splitter, "find_problems", count)
     return counts
 
 

@@ -1,22 +1,19 @@
 """Tokens before anybody is asked: against a real tokenizer's counts, and the API's own."""
 
 import json
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
-import anthropic
 import pytest
 
 from coupled_core.config import SplitConfig
 from coupled_core.errors import LlmError
+from coupled_core.llm.client import Api
+from coupled_core.llm.estimate import Sample, estimate_tokens
 from coupled_core.records import PromptGroup
 from coupled_core.research.splitters import read_checked_groups
-from coupled_core.splitting.llm.estimate import (
-    GroupSample,
-    count_sample,
-    estimate_split,
-    estimate_tokens,
-)
+from coupled_core.splitting.llm.estimate import count_sample, estimate_split
 from infra.benchmarks.token_estimate import compare, errors_of
 from tests.messages_server.process import RunningServer
 
@@ -26,8 +23,8 @@ COUNTS = json.loads((Path(__file__).parent / "token_counts.json").read_text())
 """By Anthropic's last published tokenizer; written by `infra.benchmarks.token_estimate --write`."""
 
 
-def sample_of(groups: list[PromptGroup], size: int) -> GroupSample:
-    sample = GroupSample(size)
+def sample_of(groups: list[PromptGroup], size: int) -> Sample[PromptGroup]:
+    sample: Sample[PromptGroup] = Sample(size)
     for group in groups:
         sample.add(group)
     return sample
@@ -78,17 +75,17 @@ def test_words_marks_and_other_scripts_have_their_own_weight(text: str, tokens: 
 
 def test_a_sample_is_drawn_from_the_whole_set_and_all_have_the_same_chance() -> None:
     numbered = [replace(GROUPS[0], group_id=str(n)) for n in range(2000)]
-    drawn = [int(group.group_id) for group in sample_of(numbered, 500).groups]
+    drawn = [int(group.group_id) for group in sample_of(numbered, 500).items]
     assert len(set(drawn)) == 500
     # The sum of 500 of 0..1999 without repetition has mean 999.5 and standard deviation 22.4.
     assert sum(drawn) / 500 == pytest.approx(999.5, abs=5 * 22.4)
-    assert sample_of(numbered[:3], 5).groups == numbered[:3]
+    assert sample_of(numbered[:3], 5).items == numbered[:3]
 
 
 def test_the_apis_count_of_a_sample_scales_the_estimate_with_an_interval(
     messages_server: RunningServer,
 ) -> None:
-    with anthropic.Anthropic(max_retries=0) as client:
+    with Api() as client:
         every = count_sample(client, CONFIG, sample_of(GROUPS, len(GROUPS)))
         part = count_sample(client, CONFIG, sample_of(GROUPS, 30))
     counters = messages_server.counters()
@@ -104,7 +101,7 @@ def test_the_apis_count_of_a_sample_scales_the_estimate_with_an_interval(
 def test_one_counted_group_says_nothing_about_how_groups_differ(
     messages_server: RunningServer,
 ) -> None:
-    with anthropic.Anthropic(max_retries=0) as client:
+    with Api() as client:
         assert count_sample(client, CONFIG, sample_of(GROUPS, 1)).half_width == 1.0
 
 
@@ -112,11 +109,13 @@ def test_an_api_that_refuses_to_count_is_an_error_without_the_key(
     messages_server: RunningServer,
 ) -> None:
     key = messages_server.environment["ANTHROPIC_API_KEY"]
-    with anthropic.Anthropic(max_retries=0, base_url=f"{messages_server.base_url}/no") as client:
+    with Api() as client:
+        client.sdk.base_url = f"{messages_server.base_url}/no"
         with pytest.raises(LlmError, match="404") as caught:
             count_sample(client, CONFIG, sample_of(GROUPS[:1], 1))
         assert key not in str(caught.value)
-        assert caught.value.__context__ is None
+        told = "".join(traceback.format_exception(caught.value))
+        assert key not in told
 
 
 def test_each_pair_is_counted_once_though_it_is_edited_both_ways() -> None:

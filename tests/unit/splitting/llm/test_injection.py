@@ -10,7 +10,7 @@ import pytest
 from coupled_core.config import SplitConfig
 from coupled_core.records import PromptGroup
 from coupled_core.splitting.llm.checks import find_problems
-from coupled_core.splitting.llm.request import INSTRUCTION, Answer, build_request
+from coupled_core.splitting.llm.question import INSTRUCTION, Answer, build_question
 from coupled_core.storage.store import open_store
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import make_group, make_splitter
@@ -39,7 +39,7 @@ def attacked(order: str) -> PromptGroup:
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 def test_an_order_reaches_the_model_inside_one_json_string_and_nowhere_else(order: str) -> None:
     group = attacked(order)
-    params = build_request(SplitConfig(), group).params
+    params = build_question(SplitConfig(), group).params
     (turn,) = params["messages"]
     assert json.loads(turn["content"]) == {"prompts": list(group.prompts)}
     assert turn["role"] == "user"

@@ -163,7 +163,7 @@ def test_a_request_that_the_api_never_takes_stops_the_run(
     messages_server: RunningServer, tmp_path: Path
 ) -> None:
     splitter = make_splitter(tmp_path, **ONLINE)
-    splitter.session.client.base_url = f"{messages_server.base_url}/nowhere/"
+    splitter.session.api.sdk.base_url = f"{messages_server.base_url}/nowhere/"
     with pytest.raises(LlmError, match="404"):
         splitter.split(make_groups(2))
 
@@ -174,7 +174,7 @@ def test_an_error_that_quotes_the_key_is_told_without_it(
     for number, transport in enumerate(("online", "batch")):
         splitter = make_splitter(tmp_path / transport, transport=transport)
         # The 404 quotes the address.
-        splitter.session.client.base_url = f"{messages_server.base_url}/{API_KEY}/"
+        splitter.session.api.sdk.base_url = f"{messages_server.base_url}/{API_KEY}/"
         with pytest.raises(LlmError, match=r"/\[redacted\]/") as caught:
             splitter.split([make_group(number)])
         told = "".join(traceback.format_exception(caught.value))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.errors import LlmBudgetError
-from coupled_core.splitting.llm.spending import Ledger, OnlineBudget
+from coupled_core.llm.spending import Ledger, OnlineBudget
 from coupled_core.storage.local import LocalStore
 
 UNEVEN = (0.1, 0.2, 0.3)

@@ -127,6 +127,6 @@ def test_what_a_twin_has_stored_between_our_look_and_our_claim_is_not_paid_again
     twin = make_splitter(tmp_path, "twin", transport=transport)
     ours = make_splitter(tmp_path, "ours", transport=transport, max_concurrency=1)
     store = InterruptedStore(tmp_path, prefix, lambda: twin.split(groups))
-    ours.session = replace(ours.session, store=store)
+    ours.asker.session = replace(ours.session, store=store)
     assert {split.source for split in split_all(ours.split(groups))} == {"cache"}
     assert server.counters()["paid"][transport] == 3

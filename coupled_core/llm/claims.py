@@ -6,6 +6,7 @@ beating is abandoned, and the first who notices takes it over by a conditional w
 apart by their content and timed by the clock of whoever waits, so no two clocks need to agree.
 """
 
+import re
 import threading
 import time
 import uuid
@@ -17,6 +18,7 @@ from coupled_core.errors import ConflictError, NotFoundError, StorageError
 from coupled_core.storage.store import ObjectStore
 
 _CLAIMS, _BEATS = "claims/", "askers/"
+_OWNER = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,12 @@ class Claims:
             data, etag = self._store.read_with_etag(key)
         except NotFoundError:
             return None
-        return data.decode(), etag
+        return data.decode(errors="replace"), etag
 
     def _is_alive(self, owner: str) -> bool:
         """Say whether a worker beats, as far as we have watched it."""
+        if not _OWNER.fullmatch(owner):  # nobody of ours has written this claim
+            return False
         try:
             beat = self._store.read(f"{_BEATS}{owner}")
         except NotFoundError:  # it has come to its end and left this claim behind

@@ -3,32 +3,45 @@
 What was paid for is stored whole, before anybody interprets it.
 """
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from coupled_core.config import ModelPrice
 from coupled_core.errors import ConflictError, NotFoundError, StorageError
 from coupled_core.id_set import IdSet
-from coupled_core.splitting.llm.request import INSTRUCTION_VERSION, RequestKey
-from coupled_core.splitting.llm.spending import cost_usd
+from coupled_core.llm.question import Bounds, RequestKey
+from coupled_core.llm.reading import read_message
+from coupled_core.llm.spending import cost_usd
 from coupled_core.storage.store import ObjectStore
 
-if TYPE_CHECKING:  # takes seconds to import
-    from anthropic.types import Message
-
 Transport = Literal["online", "batch"]
+_MAX_TOKENS, _MAX_USD = 10**9, 1e6
+"""More stands on no bill for one answer."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who asked which model, how, and in which words."""
+
+    account: str
+    """Who pays."""
+    transport: Transport
+    model: str
+    instruction_version: str
 
 
 class StoredAnswer(RequestKey):
     """The outcome of one paid request, or of one that the API will not take.
 
-    Whether it is a good split is not stored: checks run on every reading, so that stricter ones
-    also reach answers from before.
+    Whether it is a good answer is not stored: it is judged on every reading, so that stricter
+    checks also reach answers from before.
     """
 
-    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(extra="ignore", protected_namespaces=(), allow_inf_nan=False)
 
     account: str
     """Who paid."""
@@ -40,62 +53,62 @@ class StoredAnswer(RequestKey):
     stop_details: str = ""
     """What the API says about a refusal."""
     text: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float = 0.0
+    input_tokens: int = Field(default=0, ge=0, le=_MAX_TOKENS)
+    output_tokens: int = Field(default=0, ge=0, le=_MAX_TOKENS)
+    cost_usd: float = Field(default=0.0, ge=0.0, le=_MAX_USD)
     message_id: str | None = None
     error: str | None = None
     """Why the API did not take the request; nothing was paid."""
+    problem: str | None = None
+    """What was wrong with the answer's form; cost and tokens may then be the worst case."""
     created_at: datetime
 
     @classmethod
     def of_message(
         cls,
         key: RequestKey,
-        message: "Message",
+        asked: Asked,
+        document: object,
+        bounds: Bounds,
         price: ModelPrice,
-        account: str,
-        transport: Transport,
     ) -> Self:
-        """Keep what the API answered."""
-        usage, details = message.usage, message.stop_details
-        # All input is counted in full: no prompt caching is asked for.
-        cached = usage.cache_creation_input_tokens, usage.cache_read_input_tokens
-        input_tokens = usage.input_tokens + sum(tokens or 0 for tokens in cached)
-        is_batch = transport == "batch"
+        """Keep what the API answered, as far as it can be read.
+
+        Raises:
+            UnreadableError: it is no answer.
+        """
+        message = read_message(document, asked.model, bounds)
+        worst = bounds.max_input_tokens, bounds.max_output_tokens
+        input_tokens, output_tokens = message.tokens or worst
+        is_batch = asked.transport == "batch"
         return cls(
             **key.model_dump(),
-            account=account,
-            transport=transport,
-            model=message.model,
-            instruction_version=INSTRUCTION_VERSION,
+            **vars(asked) | {"model": message.model},
             stop_reason=message.stop_reason,
-            stop_details="" if details is None else f"{details.category}: {details.explanation}",
-            text="".join(block.text for block in message.content if block.type == "text"),
+            stop_details=message.stop_details,
+            text=message.text,
             input_tokens=input_tokens,
-            output_tokens=usage.output_tokens,
-            cost_usd=cost_usd(price, input_tokens, usage.output_tokens, is_batch=is_batch),
-            message_id=message.id,
+            output_tokens=output_tokens,
+            cost_usd=cost_usd(price, input_tokens, output_tokens, is_batch=is_batch),
+            message_id=message.message_id,
+            problem="; ".join(message.problems) or None,
             created_at=datetime.now(UTC),
         )
 
     @classmethod
-    def of_invalid(
-        cls, key: RequestKey, error: str, model: str, account: str, transport: Transport
-    ) -> Self:
+    def of_invalid(cls, key: RequestKey, asked: Asked, error: str) -> Self:
         """Keep that the API finds a request invalid, and what it said."""
-        return cls(
-            **key.model_dump(),
-            account=account,
-            transport=transport,
-            model=model,
-            instruction_version=INSTRUCTION_VERSION,
-            error=error,
-            created_at=datetime.now(UTC),
-        )
+        created_at = datetime.now(UTC)
+        return cls(**key.model_dump(), **vars(asked), error=error, created_at=created_at)
+
+    def to_json(self) -> bytes:
+        """Return the record of an answer; only one with a problem says so."""
+        usual = {"problem"} if self.problem is None else None
+        return self.model_dump_json(indent=1, exclude=usual).encode()
 
 
 _ANSWERS, _SUFFIX = "answers/", ".json"
+_FIRST_ANSWER = re.compile(rf"([0-9a-f]{{64}}){re.escape(_SUFFIX)}")
 
 
 class AnswerCache:
@@ -119,10 +132,12 @@ class AnswerCache:
             answer = StoredAnswer.model_validate_json(self._store.read(key))
         except NotFoundError:
             return None
-        except ValidationError as error:
+        except ValidationError:
+            answer = None
+        if answer is None or answer.custom_id != request.custom_id:
             raise StorageError(
-                f"{self._store.uri}/{key} is damaged: delete it to have its group asked again"
-            ) from error
+                f"{self._store.uri}/{key} is damaged: delete it to have its question asked again"
+            )
         if answer.account == self._account:
             return answer
         # Somebody else's invalid request cost nothing and may be valid by now.
@@ -130,7 +145,7 @@ class AnswerCache:
 
     def add(self, answer: StoredAnswer) -> StoredAnswer:
         """Store an answer durably and return the one that counts: the first that was stored."""
-        key, data = _store_key(answer), answer.model_dump_json(indent=1).encode()
+        key, data = _store_key(answer), answer.to_json()
         try:
             self._store.write_if_absent(key, data)
         except ConflictError:
@@ -155,10 +170,9 @@ def list_answered(store: ObjectStore, max_objects: int | None = None) -> IdSet |
     for number, info in enumerate(store.list(_ANSWERS)):
         if number == max_objects:
             return None
-        name = info.key.rpartition("/")[2]
-        sha256 = name.removesuffix(_SUFFIX)
-        if name != sha256 and "." not in sha256:  # the answer to a repair question adds nothing
-            answered.add(bytes.fromhex(answered_id(sha256)))
+        # The answer to a question that follows up adds nothing.
+        if named := _FIRST_ANSWER.fullmatch(info.key.rpartition("/")[2]):
+            answered.add(bytes.fromhex(answered_id(named[1])))
     return answered
 
 

@@ -10,11 +10,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coupled_core.config import fingerprint
 from coupled_core.errors import NotFoundError, StorageError
-from coupled_core.splitting.llm.dialogue import Patience, Session
-from coupled_core.splitting.llm.request import LlmRequest, RequestKey
+from coupled_core.llm.dialogue import Patience, Session
+from coupled_core.llm.question import Bounds, Question, RequestKey
 from coupled_core.storage.store import ObjectStore
 
 _OPEN, _FINISHED = "batches/", "finished-batches/"
+
+
+class BatchRow(RequestKey, Bounds):
+    """A question without its words, which follow from its subject, and what it can cost."""
+
+    def to_key(self) -> RequestKey:
+        """Return its name alone."""
+        return RequestKey(**self.model_dump(include=set(RequestKey.model_fields)))
 
 
 class BatchRecord(BaseModel):
@@ -29,22 +37,26 @@ class BatchRecord(BaseModel):
     model: str
     is_refresh: bool
     """Its answers replace those of other accounts."""
-    rows: tuple[RequestKey, ...]
-    """Its requests without their texts: those follow from the prompt set."""
+    instruction_version: str = "2"
+    """That of all batches from before it was noted here."""
+    rows: tuple[BatchRow, ...]
     written_at: datetime
     """A moment before the API was asked to create it."""
     batch_id: str | None = None
     """None: the API has not answered yet, or its answer was lost."""
 
     @classmethod
-    def of_requests(cls, session: Session, requests: Sequence[LlmRequest]) -> Self:
+    def of_questions(cls, session: Session, questions: Sequence[Question]) -> Self:
         """Return the record of a batch that does not exist yet."""
         return cls(
             account=session.account,
             purchase=f"batch-{uuid4().hex}",
             model=session.config.model,
             is_refresh=session.config.refresh,
-            rows=tuple(request.key for request in requests),
+            instruction_version=questions[0].version,
+            rows=tuple(
+                BatchRow(**each.key.model_dump(), **each.bounds.model_dump()) for each in questions
+            ),
             written_at=datetime.now(UTC),
         )
 
@@ -141,9 +153,9 @@ class BatchRegister:
         is_open = any(batch.batch_id == batch_id for batch in self)
         return is_open or self._store.exists(_finished_key(batch_id))
 
-    def find_asking(self, request: RequestKey) -> str | None:
-        """Return the key of an open batch that holds a request; None: there is none."""
-        name = _shorten(request.custom_id)
+    def find_asking(self, key: RequestKey) -> str | None:
+        """Return the key of an open batch that holds a question; None: there is none."""
+        name = _shorten(key.custom_id)
         return next((batch.key for batch in self if name in batch.row_names), None)
 
     def claim(self, record: BatchRecord, patience: Patience) -> bool:

@@ -1,14 +1,15 @@
-"""One request: what the model is told, the form of its answer, what goes over the wire."""
+"""The question how to split a group: what the model is told, and the form of its answer."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from coupled_core.config import SplitConfig, fingerprint
+from coupled_core.llm.question import Question, RequestKey, bound_text
+from coupled_core.llm.spending import thinking_of
 from coupled_core.records import PromptGroup
 
 INSTRUCTION_VERSION = "2"
@@ -110,60 +111,13 @@ def _without_remarks(value: Any) -> Any:
 
 
 _THINKING_TOKENS = 4096
-_BYTES_AROUND_A_ROW = 200
-"""The custom_id, braces and commas of a row in a batch."""
-_HIDDEN_TOKENS = 600
-"""What the API may add to a prompt to make the model keep to a schema; generous."""
-
-
-class RequestKey(BaseModel):
-    """Names a request: all that is written down about one whose answer is still to come."""
-
-    model_config = ConfigDict(frozen=True)
-
-    request_sha256: str
-    """Hash of the first question about a group; both attempts share it."""
-    attempt: int
-    """0, or 1 for the repair."""
-    group_id: str
-    """The group that it is asked for; others with the same prompts share the answer."""
-
-    @property
-    def custom_id(self) -> str:
-        """The name of the request in a batch: 64 hex digits, as many as the API allows."""
-        if self.attempt == 0:
-            return self.request_sha256
-        return fingerprint({"request": self.request_sha256, "attempt": self.attempt})
-
-
-@dataclass(frozen=True)
-class LlmRequest:
-    """A question to the model about one group: the first, or the repair of a bad answer."""
-
-    key: RequestKey
-    params: dict[str, Any]
-    """The body of POST /v1/messages, the same over both transports."""
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of its row in a batch, an upper bound."""
-        return len(json.dumps(self.params)) + _BYTES_AROUND_A_ROW
-
-    @property
-    def max_input_tokens(self) -> int:
-        """A bound of what is paid for input: no token is shorter than a byte of UTF-8."""
-        return len(json.dumps(self.params, ensure_ascii=False).encode()) + _HIDDEN_TOKENS
-
-    @property
-    def max_output_tokens(self) -> int:
-        """The bound of what is paid for output, thoughts included."""
-        return int(self.params["max_tokens"])
 
 
 def splitter_identity(config: SplitConfig) -> str:
     """Name the model and how it is asked."""
-    thinking = "" if config.thinking == "disabled" else f"/{config.thinking}-thinking"
-    return f"anthropic/{config.model}/instruction-{INSTRUCTION_VERSION}{thinking}"
+    thinking = thinking_of(config)
+    how = "" if thinking == "disabled" else f"/{thinking}-thinking"
+    return f"anthropic/{config.model}/instruction-{INSTRUCTION_VERSION}{how}"
 
 
 def request_sha256(config: SplitConfig, group: PromptGroup) -> str:
@@ -177,25 +131,24 @@ def request_sha256(config: SplitConfig, group: PromptGroup) -> str:
     )
 
 
-def build_request(config: SplitConfig, group: PromptGroup) -> LlmRequest:
+def build_question(config: SplitConfig, group: PromptGroup) -> Question:
     """Return the first question about a group."""
-    key = RequestKey(
-        request_sha256=request_sha256(config, group), attempt=0, group_id=group.group_id
-    )
+    sha256, thinking = request_sha256(config, group), thinking_of(config)
     params = {
         "model": config.model,
         # As low as a good answer allows: the worst case of each request is held against the cap.
         "max_tokens": _max_answer_tokens(group.prompts)
-        + _THINKING_TOKENS * (config.thinking == "adaptive"),
+        + _THINKING_TOKENS * (thinking == "adaptive"),
         "system": INSTRUCTION,
         "messages": [{"role": "user", "content": write_data(group.prompts, group.variation_kind)}],
-        "thinking": {"type": config.thinking},
+        "thinking": {"type": thinking},
         "output_config": {"format": {"type": "json_schema", "schema": answer_schema()}},
     }
-    return LlmRequest(key, params)
+    key = RequestKey(request_sha256=sha256, attempt=0, subject_id=group.group_id)
+    return Question(key, params, bound_text(params), INSTRUCTION_VERSION)
 
 
-def build_repair(first: LlmRequest, answer_text: str, problems: Sequence[str]) -> LlmRequest:
+def build_repair(first: Question, answer_text: str, problems: Sequence[str]) -> Question:
     """Return the second and last question: the first, the answer, and what was wrong with it."""
     listed = "\n".join(f"- {problem}" for problem in problems)
     reproach = (
@@ -207,8 +160,9 @@ def build_repair(first: LlmRequest, answer_text: str, problems: Sequence[str]) -
         {"role": "assistant", "content": answer_text.strip() or "(no text)"},
         {"role": "user", "content": reproach},
     ]
+    params = {**first.params, "messages": turns}
     key = first.key.model_copy(update={"attempt": first.key.attempt + 1})
-    return LlmRequest(key, {**first.params, "messages": turns})
+    return Question(key, params, bound_text(params), first.version)
 
 
 def _max_answer_tokens(prompts: Sequence[str]) -> int:

@@ -8,8 +8,11 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Annotated
 
-from coupled_core.config import ModelPrice, SplitConfig
+from pydantic import Field, TypeAdapter, ValidationError
+
+from coupled_core.config import THINKING, LlmConfig, ModelPrice, Thinking
 from coupled_core.errors import (
     ConfigError,
     ConflictError,
@@ -17,13 +20,13 @@ from coupled_core.errors import (
     NotFoundError,
     StorageError,
 )
-from coupled_core.splitting.llm.request import LlmRequest
+from coupled_core.llm.question import Bounds
 from coupled_core.storage.store import ObjectStore
 
 _MILLION = 1_000_000
 
 
-def check_cap(config: SplitConfig) -> None:
+def check_cap(config: LlmConfig) -> None:
     """Refuse to begin where nobody said how much may be spent.
 
     Raises:
@@ -40,7 +43,7 @@ def check_cap(config: SplitConfig) -> None:
         )
 
 
-def price_of(config: SplitConfig) -> ModelPrice:
+def price_of(config: LlmConfig) -> ModelPrice:
     """Return the price of the configured model.
 
     Raises:
@@ -55,17 +58,33 @@ def price_of(config: SplitConfig) -> ModelPrice:
     return config.prices[config.model]
 
 
+def thinking_of(config: LlmConfig) -> Thinking:
+    """Return how much the configured model is to think.
+
+    Raises:
+        ConfigError: it does not take that.
+    """
+    thinking, known = config.least_thinking, THINKING.get(config.model)
+    if known is not None and thinking not in known:
+        raise ConfigError(
+            f"{config.model} does not take thinking = {thinking}: expected auto, or one of "
+            f"{', '.join(known)}"
+        )
+    return thinking
+
+
 def cost_usd(price: ModelPrice, input_tokens: int, output_tokens: int, *, is_batch: bool) -> float:
     """Return the price of an answer's tokens in USD."""
     factor = price.batch_factor if is_batch else 1.0
     return factor * (input_tokens * price.input_usd + output_tokens * price.output_usd) / _MILLION
 
 
-def max_cost_usd(price: ModelPrice, request: LlmRequest, *, is_batch: bool) -> float:
-    """Return the most that the answer to a request can cost in USD."""
-    return cost_usd(price, request.max_input_tokens, request.max_output_tokens, is_batch=is_batch)
+def max_cost_usd(price: ModelPrice, bounds: Bounds, *, is_batch: bool) -> float:
+    """Return the most that the answer to a question can cost in USD."""
+    return cost_usd(price, bounds.max_input_tokens, bounds.max_output_tokens, is_batch=is_batch)
 
 
+_AMOUNTS = TypeAdapter(dict[str, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]])
 _MAX_WRITES = 50
 _MAX_PAUSE_SECONDS = 0.2
 
@@ -115,7 +134,13 @@ class Ledger:
             data, etag = self._store.read_with_etag(self._key)
         except NotFoundError:
             return {}, None
-        return json.loads(data), etag
+        try:
+            return _AMOUNTS.validate_json(data, strict=True), etag
+        except ValidationError as error:
+            raise StorageError(
+                f"{self._store.uri}/{self._key} is damaged, and with it what was spent: put an "
+                'object like {"lost": USD} in its place'
+            ) from error
 
     def _write(self, amounts: Mapping[str, float], etag: str | None) -> bool:
         data = json.dumps(amounts, sort_keys=True).encode()

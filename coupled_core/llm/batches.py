@@ -13,14 +13,14 @@ from itertools import accumulate
 
 from coupled_core.errors import LlmBudgetError, LlmError
 from coupled_core.id_set import IdSet
+from coupled_core.llm.answers import answered_id, list_answered
+from coupled_core.llm.batch_api import BatchApi, CreationLostError
+from coupled_core.llm.batch_record import BatchRecord, BatchRegister, OpenBatch
+from coupled_core.llm.dialogue import Dialogue, R, Session
+from coupled_core.llm.question import Question
+from coupled_core.llm.spending import Ledger, max_cost_usd
+from coupled_core.llm.threads import map_in_threads
 from coupled_core.progress import current_progress
-from coupled_core.splitting.llm.answers import answered_id, list_answered
-from coupled_core.splitting.llm.batch_api import BatchApi
-from coupled_core.splitting.llm.batch_record import BatchRecord, BatchRegister, OpenBatch
-from coupled_core.splitting.llm.dialogue import Dialogue, OnSettled, Session
-from coupled_core.splitting.llm.request import LlmRequest
-from coupled_core.splitting.llm.spending import Ledger, max_cost_usd
-from coupled_core.splitting.llm.threads import map_in_threads
 
 _MAX_OPEN = 20
 """Batches at a time; more would fill memory and not speed up the API."""
@@ -32,13 +32,13 @@ _MISSING_SECONDS = 600.0
 """How long after its creation the API may not know a batch yet."""
 _POLL_GROWTH = 1.5
 _READ_THREADS = 16
-_MAX_LISTED_A_GROUP = 100
+_MAX_LISTED_A_SUBJECT = 100
 """A cache of many sets is not listed for a small one: a listing of 1000 costs one request."""
 _logger = logging.getLogger(__name__)
 
 
 class BatchTransport:
-    """Creates, follows and harvests batches until every group has its outcome. One thread uses it.
+    """Creates, follows and harvests batches until all dialogues have outcomes. One thread uses it.
 
     It also waits for the batches of others that answer our questions, and for those of a process
     of ours that was killed.
@@ -51,7 +51,7 @@ class BatchTransport:
         self._ledger = Ledger(session.store, session.account)
         self._wanted = {batch.key for batch in self._register if batch.account == session.account}
         """Keys of open batches that hold something which we asked, or need."""
-        self._collected: dict[str, LlmRequest] = {}
+        self._collected: dict[str, Question] = {}
         self._collected_bytes = 0
         self._has_worked = False
         """The API has answered something: a row that it does not take is to blame itself."""
@@ -59,38 +59,38 @@ class BatchTransport:
         self._num_answers = 0
         self._budget_error: LlmBudgetError | None = None
 
-    def waits_for(self, requests: Iterable[LlmRequest]) -> bool:
+    def waits_for(self, questions: Iterable[Question]) -> bool:
         """Say whether a batch is under way that we have paid for, or that asks one of these.
 
         An earlier attempt was killed, or another run is at work: its answers cost us only patience.
         """
-        return bool(self._wanted) or any(map(self.is_asked, requests))
+        return bool(self._wanted) or any(map(self.is_asked, questions))
 
-    def is_asked(self, request: LlmRequest) -> bool:
+    def is_asked(self, question: Question) -> bool:
         """Say whether an open batch holds a request; from then on that batch is waited for."""
-        key = self._register.find_asking(request.key)
+        key = self._register.find_asking(question.key)
         if key is not None:
             self._wanted.add(key)
         return key is not None
 
     def settle(
         self,
-        read_open: Callable[[], Iterable[Dialogue]],
-        num_groups: int,
-        on_settled: OnSettled = lambda _: None,
+        read_open: Callable[[], Iterable[Dialogue[R]]],
+        num_subjects: int,
+        on_settled: Callable[[Dialogue[R]], None],
     ) -> None:
         """Ask in rounds: what is open, then again what failed or came out bad.
 
         Args:
             read_open: Yields the dialogues that have no outcome yet, once a round.
-            num_groups: How many that is at first, about.
+            num_subjects: How many that is at first, about.
             on_settled: Told of each dialogue that has got its outcome.
 
         Raises:
             LlmBudgetError: the cap is reached; what was asked is in the cache.
             LlmError: the API refuses us, or brings no answers.
         """
-        answered = list_answered(self._session.store, _MAX_LISTED_A_GROUP * num_groups)
+        answered = list_answered(self._session.store, _MAX_LISTED_A_SUBJECT * num_subjects)
         num_idle = 0
         while num_idle < _MAX_IDLE_ROUNDS:
             num_answers, self._has_submitted, self._budget_error = self._num_answers, False, None
@@ -107,18 +107,18 @@ class BatchTransport:
             "or failed; run the same command again later, what is answered is kept"
         )
 
-    def submit(self, requests: Sequence[LlmRequest]) -> None:
-        """See to it that requests are asked: in a batch of ours, unless others ask them already.
+    def submit(self, questions: Sequence[Question]) -> None:
+        """See to it that questions are asked: in a batch of ours, unless others ask them already.
 
         Raises:
             LlmBudgetError: not all fit under the cap; those that do are asked first.
             LlmError: the API refuses it.
         """
         self._drain(down_to=_MAX_OPEN - 1)
-        record, requests = self._claim(requests)
+        record, questions = self._claim(questions)
         if record is None:
             return
-        costs = [max_cost_usd(self._session.price, each, is_batch=True) for each in requests]
+        costs = [max_cost_usd(self._session.price, q.bounds, is_batch=True) for q in questions]
         cap_usd = self._session.config.max_llm_usd
         try:
             self._ledger.hold(record.purchase, math.fsum(costs), cap_usd)
@@ -127,82 +127,87 @@ class BatchTransport:
             # Half a batch is better than none: the rest is asked under a higher cap.
             room_usd = math.inf if cap_usd is None else cap_usd - self._ledger.total()
             if num_fitting := sum(total <= room_usd for total in accumulate(costs)):
-                self.submit(requests[:num_fitting])
+                self.submit(questions[:num_fitting])
             raise
         try:
-            batch_id = self._api.create(record, requests)
+            batch_id = self._api.create(record, questions)
+        except CreationLostError:
+            raise  # whoever comes next finds the batch, or that there is none
         except LlmError:
             self._withdraw(record)
             raise
         self._register.write(record.model_copy(update={"batch_id": batch_id}))
         self._wanted.add(record.key)
-        _logger.info("batch %s: %d requests", batch_id, len(requests))
+        _logger.info("batch %s: %d requests", batch_id, len(questions))
 
     @cached_property
     def _api(self) -> BatchApi:
         return BatchApi(self._session, self._register)
 
     def _ask_once(
-        self, dialogues: Iterable[Dialogue], answered: IdSet | None, on_settled: OnSettled
+        self,
+        dialogues: Iterable[Dialogue[R]],
+        answered: IdSet | None,
+        on_settled: Callable[[Dialogue[R]], None],
     ) -> None:
         """Read what is answered and ask the rest; None: which are answered is not known."""
 
-        def read(dialogue: Dialogue) -> Dialogue:
+        def read(dialogue: Dialogue[R]) -> Dialogue[R]:
             if answered is None or answered_id(dialogue.request_sha256) in answered:
                 dialogue.read()
             return dialogue
 
         for dialogue in map_in_threads(read, dialogues, _READ_THREADS):
             if dialogue.outcome is None:
-                self._collect(dialogue.request)
+                self._collect(dialogue.question)
             else:
                 self._has_worked = True
                 on_settled(dialogue)
         self._flush()
 
-    def _collect(self, request: LlmRequest) -> None:
+    def _collect(self, question: Question) -> None:
         """Have a request asked, sooner or later; at the cap, or where it is asked already, not."""
-        name = request.key.custom_id
-        if self._budget_error or name in self._collected or self.is_asked(request):
+        name = question.key.custom_id
+        if self._budget_error or name in self._collected or self.is_asked(question):
             return
-        size_bytes = request.size_bytes
+        size_bytes = question.size_bytes
         is_full = len(self._collected) >= self._session.config.batch_size
         if is_full or self._collected_bytes + size_bytes > _MAX_BATCH_BYTES:
             self._flush()
-        self._collected[name] = request
+        self._collected[name] = question
         self._collected_bytes += size_bytes
 
     def _flush(self) -> None:
         """Submit what was collected; at the cap only what fits under it."""
-        requests, self._collected, self._collected_bytes = list(self._collected.values()), {}, 0
-        if not requests or self._budget_error:
+        questions, self._collected, self._collected_bytes = list(self._collected.values()), {}, 0
+        if not questions or self._budget_error:
             return
         try:
-            self.submit(requests)
+            self.submit(questions)
         except LlmBudgetError as error:
             self._budget_error = error
         else:
             self._has_submitted = True
 
     def _claim(
-        self, requests: Sequence[LlmRequest]
-    ) -> tuple[BatchRecord | None, Sequence[LlmRequest]]:
+        self, questions: Sequence[Question]
+    ) -> tuple[BatchRecord | None, Sequence[Question]]:
         """Announce a batch of the requests that nobody else asks and nobody has answered."""
         cache = self._session.cache
         while True:
             self._register.look()
-            left = [request for request in requests if not self.is_asked(request)]
+            left = [question for question in questions if not self.is_asked(question)]
             if not left:
                 return None, left
-            record = BatchRecord.of_requests(self._session, left)
+            record = BatchRecord.of_questions(self._session, left)
             if not self._register.claim(record, self._session.patience):
                 continue
             # Nobody else can ask them now, but somebody may just have harvested some.
             answers = map_in_threads(lambda each: cache.read(each.key), left, _READ_THREADS)
-            requests = [each for each, answer in zip(left, answers, strict=True) if answer is None]
-            if len(requests) == len(left):
+            questions = [each for each, answer in zip(left, answers, strict=True) if answer is None]
+            if len(questions) == len(left):
                 return record, left
-            self._num_answers += len(left) - len(requests)
+            self._num_answers += len(left) - len(questions)
             self._forget(record)
 
     def _drain(self, down_to: int = 0) -> None:
@@ -218,7 +223,7 @@ class BatchTransport:
             elif len(self._wanted) > down_to:
                 self._api.pace.sleep(seconds)
                 seconds = min(seconds * _POLL_GROWTH, patience.max_poll_seconds)
-            current_progress().advance("split", 0)  # lets Ctrl-C through
+            current_progress().advance(self._session.stage, 0)  # lets Ctrl-C through
 
     def _has_ended(self, key: str) -> bool:
         """Say whether a batch can be harvested, after finding out its name if need be."""
@@ -233,10 +238,10 @@ class BatchTransport:
             if batch.age_seconds < _MISSING_SECONDS:
                 return False
             problem = f"the API does not know batch {batch_id}: use the key that created it, or"
-        elif found.processing_status == "ended" and found.results_url is None:
+        elif found["processing_status"] == "ended" and found.get("results_url") is None:
             problem = f"the API has put the results of batch {batch_id} away:"
         else:
-            return found.processing_status == "ended"
+            return bool(found["processing_status"] == "ended")
         raise LlmError(
             f"{problem} delete {self._session.store.uri}/{key} to have its requests made, and "
             "paid for, again"

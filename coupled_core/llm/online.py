@@ -10,35 +10,37 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 from coupled_core.errors import LlmBudgetError, LlmError, StorageError
-from coupled_core.splitting.llm.answers import StoredAnswer
-from coupled_core.splitting.llm.claims import Claims
-from coupled_core.splitting.llm.client import InvalidRequestError, Pace, may_have_arrived
-from coupled_core.splitting.llm.dialogue import Dialogue, Session
-from coupled_core.splitting.llm.request import LlmRequest
-from coupled_core.splitting.llm.spending import Ledger, OnlineBudget, max_cost_usd
-from coupled_core.splitting.llm.threads import map_in_threads
+from coupled_core.llm.answers import StoredAnswer
+from coupled_core.llm.claims import Claims
+from coupled_core.llm.client import ApiError
+from coupled_core.llm.dialogue import Dialogue, R, Session
+from coupled_core.llm.pace import Pace
+from coupled_core.llm.question import Question
+from coupled_core.llm.reading import UnreadableError
+from coupled_core.llm.spending import Ledger, OnlineBudget, max_cost_usd
+from coupled_core.llm.threads import map_in_threads
 
 _STORE_TRIES = 5
 
 
 class OnlineTransport:
-    """Asks about groups until each has an outcome; answers are in the cache before they are read.
+    """Asks until each dialogue has an outcome; answers are in the cache before they are judged.
 
     What a kill can cost twice are the answers on their way at that moment, `max_concurrency` at
     most: the API offers no way to ask for them again.
     """
 
     def __init__(self, session: Session) -> None:
-        config = session.config
+        config, patience = session.config, session.patience
         self._session = session
-        self._claims = Claims(session.store, session.patience.lease)
+        self._claims = Claims(session.store, patience.lease)
         self._budget = OnlineBudget(Ledger(session.store, session.account), config.max_llm_usd)
         self._slots = threading.BoundedSemaphore(config.max_concurrency)
-        self._pace = Pace(config.max_requests_per_minute)
+        self._pace = Pace(config.max_requests_per_minute, patience.first_backoff_seconds)
         self._has_worked = False
         self._failure: Exception | None = None
 
-    def settle(self, dialogues: Iterable[Dialogue]) -> Iterator[Dialogue]:
+    def settle(self, dialogues: Iterable[Dialogue[R]]) -> Iterator[Dialogue[R]]:
         """Yield the dialogues in order, each with its outcome.
 
         Raises:
@@ -65,8 +67,8 @@ class OnlineTransport:
             self._claims.close()
             self._budget.settle()
 
-    def _try(self, dialogue: Dialogue) -> Dialogue:
-        """Bring a dialogue to its end, unless another worker is asking about the group."""
+    def _try(self, dialogue: Dialogue[R]) -> Dialogue[R]:
+        """Bring a dialogue to its end, unless another worker is asking about its subject."""
         try:
             dialogue.read()
             if dialogue.outcome is None:
@@ -75,7 +77,7 @@ class OnlineTransport:
                         return dialogue
                     dialogue.read()  # whoever held the claim before may have stored an answer
                     while dialogue.outcome is None:
-                        dialogue.take(self._ask(dialogue.request))
+                        dialogue.take(self._ask(dialogue.question))
         except LlmBudgetError:
             raise  # the others may finish what they have begun
         except Exception as error:
@@ -85,35 +87,36 @@ class OnlineTransport:
         self._has_worked = True
         return dialogue
 
-    def _ask(self, request: LlmRequest) -> StoredAnswer:
-        """Return the stored answer to a request, after paying for it."""
-        session = self._session
+    def _ask(self, question: Question) -> StoredAnswer:
+        """Return the stored answer to a question, after paying for it."""
         try:
-            answer = self._pace.call(lambda: self._buy(request))
-        except InvalidRequestError as error:
+            answer = self._pace.call(lambda: self._buy(question))
+        except ApiError as error:
             if not self._has_worked:  # then the fault may be in every request, not in this one
                 raise LlmError(f"the API does not take our first request: {error}") from None
-            model, account = session.config.model, session.account
-            invalid = StoredAnswer.of_invalid(request.key, str(error), model, account, "online")
-            answer = session.cache.add(invalid)
+            asked = self._session.ask_by("online", question)
+            invalid = StoredAnswer.of_invalid(question.key, asked, str(error))
+            answer = self._session.cache.add(invalid)
         self._has_worked = True
         return answer
 
-    def _buy(self, request: LlmRequest) -> StoredAnswer:
+    def _buy(self, question: Question) -> StoredAnswer:
         """Make one request; its answer is durable when this returns."""
-        from anthropic import APIError
-
         session = self._session
-        worst_usd = max_cost_usd(session.price, request, is_batch=False)
+        worst_usd = max_cost_usd(session.price, question.bounds, is_batch=False)
         with self._slots, self._budget.reserve(worst_usd) as purchase:
+            purchase.cost_usd = worst_usd
             try:
-                message = session.client.messages.create(**request.params)
-            except APIError as error:
-                purchase.cost_usd = worst_usd if may_have_arrived(error) else 0.0
+                document = session.api.answer(question)
+                asked = session.ask_by("online", question)
+                answer = StoredAnswer.of_message(
+                    question.key, asked, document, question.bounds, session.price
+                )
+            except ApiError as error:
+                purchase.cost_usd = worst_usd if error.may_have_arrived else 0.0
                 raise
-            answer = StoredAnswer.of_message(
-                request.key, message, session.price, session.account, "online"
-            )
+            except UnreadableError as error:
+                raise ApiError.of_unreadable(str(error)) from None
             purchase.cost_usd = answer.cost_usd
             return self._store(answer)
 
