@@ -94,7 +94,7 @@ def test_requests_are_named_as_the_build_names_them(
 ) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     identity, request_of = name_requests(config)
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "made up")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "made-up")
     splitter = build_splitter(
         config.model_copy(update={"cache_uri": str(tmp_path), "no_cap": True})
     )
@@ -116,7 +116,7 @@ def test_with_a_key_the_api_counts_a_sample_of_what_is_left_to_ask(
     assert billed["requests"] == {"count_tokens": 2}
     with Api() as client:
         params = [build_question(PAID, group).params for group in (MEADOW, HOPELESS)]
-        usages = [client.messages.create(**each).usage for each in params]
+        usages = [client.sdk.messages.create(**each).usage for each in params]
     assert found.input_tokens == sum(usage.input_tokens for usage in usages)
 
 

@@ -33,7 +33,9 @@ def make_groups(count: int) -> list[PromptGroup]:
 
 def make_splitter(folder: Path, account: str = "run", **settings: Any) -> LlmSplitter:
     """Return a splitter whose answers lie in a folder, and without a cap where none is given."""
-    config = SplitConfig(cache_uri=str(folder), no_cap="max_llm_usd" not in settings, **settings)
+    config = SplitConfig(
+        cache_uri=str(folder), **{"no_cap": "max_llm_usd" not in settings, **settings}
+    )
     return LlmSplitter(config, account, SOON)
 
 
