@@ -112,7 +112,7 @@ def test_credentials_or_a_clock_that_go_wrong_in_mid_run_are_an_error_and_the_da
 def test_collections_beside_a_writer_and_a_reader_take_nothing_that_either_needs(
     tmp_path: Path,
 ) -> None:
-    tally = collect_beside(lambda: str(tmp_path / "data"), {}, 12)
+    tally = collect_beside(lambda: str(tmp_path / "data"), {}, 6)
     _assert_clean(tally)
     assert tally.reads > 0
 

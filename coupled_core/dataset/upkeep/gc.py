@@ -121,8 +121,7 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     retained, going = _choose_snapshots(store, pointer, retention, now)
     survey = _WorkSurvey(store, load_snapshot(store, pointer.snapshot_id))
     work = survey.removals(retention, now)
-    retained = [name for name in retained if not _is_withdrawn(store, pointer, name)]
-    named = survey.waiting_parts.union(*(_named_by(store, name) for name in retained))
+    named = survey.waiting_parts.union(*(_named_if_there(store, pointer, n) for n in retained))
     until = now - retention.grace
     # Snapshots go before the parts that only they name: a killed collection leaves no snapshot
     # that names a part which is gone.
@@ -317,10 +316,15 @@ def _find_begun(
     return {name for name in pointer.removing if name in found and _is_old(found[name], until)}
 
 
-def _is_withdrawn(store: ObjectStore, pointer: Pointer, name: str) -> bool:
-    """Say whether a writer that lost a race took its snapshot back since it was listed."""
-    is_needed = name in (pointer.snapshot_id, pointer.previous)
-    return not is_needed and not store.exists(snapshot_key(name))
+def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> set[str]:
+    """Return the parts of a snapshot that stays; none if its writer lost a race and withdrew it."""
+    try:
+        return _named_by(store, name)
+    except DatasetError:
+        is_needed = name in (pointer.snapshot_id, pointer.previous)
+        if is_needed or store.exists(snapshot_key(name)):
+            raise
+        return set()
 
 
 def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:

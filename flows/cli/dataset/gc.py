@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # what imports arrow waits until the command runs
     from coupled_core.dataset.upkeep.gc import GarbagePlan
 
 
+_MAX_NAMED = 5
+
+
 class Keep(Settings, title="What stays"):
     """What a collection leaves alone."""
 
@@ -63,6 +66,7 @@ def gc(
         "removed_snapshots": plan.snapshots,
         "size_bytes": plan.size_bytes,
         "objects": [asdict(removal) for removal in plan.removals],
+        "foreign": plan.foreign,
     }
     terminal.answer(_render(plan, keep.grace, is_real=apply), document)
 
@@ -83,5 +87,8 @@ def _render(plan: "GarbagePlan", grace_hours: float, *, is_real: bool) -> str:
         f"{len(plan.retained):,} snapshots stay, {len(plan.snapshots):,} go; "
         f"whatever is younger than {grace_hours:g} hours stays"
     )
+    foreign = [f"not ours, and left alone: {key}" for key in plan.foreign[:_MAX_NAMED]]
+    if len(plan.foreign) > _MAX_NAMED:
+        foreign.append(f"and {len(plan.foreign) - _MAX_NAMED:,} more, which --json lists")
     hint = [] if is_real or not plan.removals else ["nothing was removed yet: add --apply"]
-    return "\n".join([*lines, total, kept, *hint])
+    return "\n".join([*lines, total, kept, *foreign, *hint])
