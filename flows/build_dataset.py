@@ -8,6 +8,7 @@ from typing import Any
 from prefect import get_run_logger
 
 from coupled_core.config import ExecutionConfig, RunConfig, RunSettings
+from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import (
     ConfigError,
@@ -97,7 +98,7 @@ def build_dataset(
 def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> RunSummary:
     started_at, config = time.monotonic(), settle_split(asked)
     run = plan(config, shards)
-    name_flow_run(config.output.uri, run.run_id)
+    name_flow_run(config.output.uri, run.run_id, shards)
     try:
         prepare_splits(config, run)
     except LlmBudgetError as error:  # shards whose answers are there already can still be built
@@ -105,7 +106,8 @@ def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> 
     building = _Building(config, execution, run)
     building.build_all()
     snapshot = building.snapshot
-    not_made = {} if snapshot is None else _make_pictures(config, run, snapshot)
+    # Whoever builds only a range leaves the pictures to whoever has divided the run.
+    not_made = _make_pictures(config, run, snapshot) if snapshot and shards is None else {}
     summary = summarise_run(
         config,
         run,
@@ -128,6 +130,8 @@ class _Building:
     def __init__(self, config: RunConfig, execution: ExecutionConfig, run: RunPlan) -> None:
         self._config, self._execution, self._run = config, execution, run
         self._budget = FailureBudget(execution)
+        before = current_snapshot(open_store(config.output.uri))
+        self._before = before.snapshot_id if before else None
         self._finished = set(run.finished_shards)
         """Built, and not committed yet."""
         self.metrics = BuildMetrics(config.output.uri)
@@ -162,6 +166,12 @@ class _Building:
             self._keep(build.commit_run(self._config, run, self._finished))
             raise
         self._commit()
+        if self._execution.runner == "deployment":  # others have committed
+            self.snapshot = self._find_newer()
+
+    def _find_newer(self) -> Snapshot | None:
+        found = current_snapshot(open_store(self._config.output.uri))
+        return None if found is None or found.snapshot_id == self._before else found
 
     def _outcomes(self, shards: list[ShardPlan]) -> Generator[Outcome, None, None]:
         if self._execution.runner != "deployment":

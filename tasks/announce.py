@@ -35,7 +35,9 @@ _UPDATE_EVERY_SECONDS = 15.0
 COMMITTED = "coupled.snapshot.committed"
 
 
-def _courtesy(function: Callable[P, Any]) -> Callable[P, None]:
+def courtesy(function: Callable[P, Any]) -> Callable[P, None]:
+    """Let a function that shows something log its failures and never raise one."""
+
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         if not PREFECT_LOGGING_TO_API_ENABLED.value():
@@ -53,14 +55,15 @@ def name_of(dataset: str) -> str:
     return PurePosixPath(dataset.partition("://")[2] or dataset).name or dataset
 
 
-@_courtesy
-def name_flow_run(dataset: str, run_id: str) -> None:
+@courtesy
+def name_flow_run(dataset: str, run_id: str, shards: str | None) -> None:
     """Call the flow run by dataset and run id; the id is known only after planning."""
+    part = "" if shards is None else f" shards {shards}"
     with get_client(sync_client=True) as client:
-        client.update_flow_run(UUID(runtime.flow_run.id), name=f"{name_of(dataset)} {run_id}")
+        client.update_flow_run(UUID(runtime.flow_run.id), name=f"{name_of(dataset)} {run_id}{part}")
 
 
-@_courtesy
+@courtesy
 def announce_snapshot(dataset: str, snapshot: Snapshot, run_id: str) -> None:
     """Emit the event that automations can wait for."""
     emit_event(
@@ -80,17 +83,17 @@ def announce_snapshot(dataset: str, snapshot: Snapshot, run_id: str) -> None:
     )
 
 
-@_courtesy
+@courtesy
 def show_summary(summary: RunSummary, seconds: float) -> None:
     """Leave what came out as an artifact of the flow run."""
     create_markdown_artifact(
-        _describe(summary, seconds),
+        describe_summary(summary, seconds),
         key=_key(summary.dataset, "summary"),
         description=f"What run {summary.run_id} made of {name_of(summary.dataset)}",
     )
 
 
-@_courtesy
+@courtesy
 def show_table(title: str, rows: Mapping[str, object], dataset: str) -> None:
     """Leave names and values as an artifact of the flow run."""
     text = f"# {_plain(title)}\n\n{_table(('', ''), rows.items())}"
@@ -139,7 +142,7 @@ class ShownProgress:
         if self._artifact is not None:
             self.show()
 
-    @_courtesy
+    @courtesy
     def show(self) -> None:
         """Show it now."""
         self._updated_at = time.monotonic()
@@ -162,7 +165,8 @@ def _key(dataset: str, what: str) -> str:
     return "-".join(words)
 
 
-def _describe(summary: RunSummary, seconds: float) -> str:
+def describe_summary(summary: RunSummary, seconds: float) -> str:
+    """Return Markdown in which nothing is markup but ours."""
     funnel = summary.funnel
     made = int(funnel.get("pairs_scored", 0))
     reasons = {**funnel.get("dropped_by_reason", {}), **funnel.get("failed_by_reason", {})}
