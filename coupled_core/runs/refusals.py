@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from coupled_core.config import RunConfig
+from coupled_core.llm.estimate import Sample
 from coupled_core.reading import TextReader, require_telling
 from coupled_core.records import GenerationProvenance, PromptGroup, Rejection
 from coupled_core.runs.text_report import TextCount, TextReport
 from coupled_core.scoring.model_files import require_scorers
-from coupled_core.splitting.llm.estimate import GroupSample
 from coupled_core.splitting.refusal import Refuse, refusal_of
 
 NUM_COUNTED = 2000
@@ -87,7 +87,7 @@ class TextSurvey:
     def __init__(self, config: RunConfig, generation: GenerationProvenance) -> None:
         self._config, self._generation = config, generation
         self._refuse = refusal_for(config, generation)
-        self._sample = GroupSample(NUM_COUNTED)
+        self._sample = Sample[PromptGroup](NUM_COUNTED)
         self._num_refused: Counter[str] = Counter()
 
     def take(self, group: PromptGroup) -> Rejection | None:
@@ -101,13 +101,13 @@ class TextSurvey:
     def report(self) -> TextReport:
         """Return what was found so far."""
         sample = self._sample
-        if not sample.groups:
+        if not sample.items:
             return TextReport()
-        prompts = [prompt for group in sample.groups for prompt in group.prompts]
+        prompts = [prompt for group in sample.items for prompt in group.prompts]
         readers = readers_for(self._config, self._generation)
         return TextReport(
             num_groups=sample.num_seen,
-            num_groups_counted=len(sample.groups),
+            num_groups_counted=len(sample.items),
             counts=tuple(
                 _count(reader, prompts) for reader in (readers.t5, readers.clip, readers.judge)
             ),
