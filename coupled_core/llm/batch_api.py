@@ -65,14 +65,10 @@ class BatchApi:
                 if not error.is_transient:
                     raise LlmError(f"no batch was created: {error.to_final()}") from None
                 # Only a rate limit says for sure that there is none. A second one would be paid.
-                found = None if error.is_rate_limit else self.find(record)
-                if found is not None:
-                    return found
-                if error.is_costly:
-                    raise CreationLostError(
-                        f"the API answered the creation of a batch with {error}: run the same "
-                        "command again later; if there is one, it will be found"
-                    ) from None
+                if not error.is_rate_limit:
+                    found = self._find_lost(record, error)
+                    if found is not None:
+                        return found
                 self.pace.back_off(error, attempt)
                 self.pace.wait_for_turn()
         raise LlmError(
@@ -93,6 +89,20 @@ class BatchApi:
                 if not self._register.is_known(batch_id) and self._holds(batch_id, record):
                     return batch_id
         return None
+
+    def _find_lost(self, record: BatchRecord, error: ApiError) -> str | None:
+        """Return the batch whose creation failed so; None: there is surely none."""
+        problem = str(error)
+        try:
+            found = self.find(record)
+            if found is not None or not error.is_costly:
+                return found
+        except LlmError as other:
+            problem = f"{problem}, and cannot be searched: {other}"
+        raise CreationLostError(
+            f"nobody knows whether a batch was created ({problem}): run the same command again "
+            "later; if there is one, it will be found"
+        )
 
     def look_up(self, batch_id: str) -> Mapping[str, Any] | None:
         """Return a batch; None: the API does not know it, for a moment after creation at least."""
@@ -177,9 +187,10 @@ class BatchApi:
         """Return the answer of a line, or how else a row ended; a row that is told is taken out."""
         try:
             document = parse_object(line)
-            row = rows.get(str(document.get("custom_id")))
+            name = document.get("custom_id")
+            row = rows.get(name) if isinstance(name, str) else None
             if row is None:
-                return "foreign" if isinstance(document.get("custom_id"), str) else "unreadable"
+                return "foreign" if isinstance(name, str) else "unreadable"
             end = self._read_result(document.get("result"), row, record)
         except UnreadableError as error:
             _logger.warning("batch %s holds a line that is %s", record.batch_id, error)
@@ -191,7 +202,7 @@ class BatchApi:
         self, result: object, row: BatchRow, record: BatchRecord
     ) -> StoredAnswer | str:
         outcome: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
-        kind = outcome.get("type")
+        kind = str(outcome.get("type"))
         asked = Asked(record.account, "batch", record.model, record.instruction_version)
         if kind == "succeeded":
             price = self._session.price
@@ -204,8 +215,8 @@ class BatchApi:
                 problem = quote(str(error.get("message")))
                 return StoredAnswer.of_invalid(row.to_key(), asked, problem)
         if kind not in _NOTHING:
-            raise UnreadableError(quote(f"a row of the type {str(kind)[:100]}"))
-        return str(kind)
+            raise UnreadableError(quote(f"a row of the type {kind[:100]}"))
+        return kind
 
     def _list_candidates(self, record: BatchRecord) -> Iterator[str]:
         """Yield batches of the right time and size, newest first."""

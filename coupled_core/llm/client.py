@@ -317,6 +317,7 @@ def _read_batch(document: object) -> dict[str, Any]:
     """Return a batch whose id can stand in an address and whose status is one that we know."""
     batch: dict[str, Any] = document if isinstance(document, dict) else {}
     is_known = batch.get("processing_status") in ("in_progress", "canceling", "ended")
-    if not is_known or not _BATCH_ID.fullmatch(str(batch.get("id"))):
+    name = batch.get("id")
+    if not is_known or not isinstance(name, str) or not _BATCH_ID.fullmatch(name):
         raise ApiError.of_unreadable("a batch without a name or a status that we know")
     return batch

@@ -96,6 +96,34 @@ def test_a_build_stops_at_the_cap_and_goes_on_with_a_higher_one(
     assert 0 < num_paid < server.counters()["paid"]["online"] == 4
 
 
+def test_an_answer_that_repeats_the_key_and_an_address_with_a_password_leak_nothing(
+    coupled: Coupled,
+    start_messages_server: START,  # noqa: F811
+) -> None:
+    echo = {"type": "authentication_error", "message": f"bad key {API_KEY} in Bearer {API_KEY}"}
+    body = json.dumps({"type": "error", "error": echo})
+    server = start_messages_server(raw={"messages": {"status": 401, "body": body}})
+    command = with_server(coupled, server)
+    arguments = build_with_model("--no-cap", "--json", "--verbose", "--debug")
+    code, output, errors = command.run(*arguments)
+    assert code == 6, errors
+    assert "check ANTHROPIC_API_KEY" in output + errors
+
+    address = server.base_url.replace("http://", "http://user:secret-pass@")
+    changed = {**command.environment, "ANTHROPIC_BASE_URL": address}
+    code, more_output, more_errors = Coupled(coupled.folder, changed).run(*arguments)
+    assert code == 2, more_errors
+    assert "ANTHROPIC_BASE_URL holds a user or a password" in more_errors
+
+    told = output + errors + more_output + more_errors
+    known = read_prefect(command.environment["PREFECT_API_URL"])
+    assert "prompts.parquet" in known
+    written = [path for path in coupled.folder.rglob("*") if path.is_file()]
+    for secret in (API_KEY, "secret-pass"):
+        assert secret not in told + known
+        assert [path for path in written if secret.encode() in path.read_bytes()] == []
+
+
 def test_a_model_without_a_price_is_named_before_anything_is_asked(
     coupled: Coupled,
     start_messages_server: START,  # noqa: F811

@@ -23,7 +23,6 @@ from tests.unit.llm.hostile import (
     ON_THE_WIRE,
     PARTLY_WRONG,
     RETRY_AFTER,
-    Message,
     make_message,
 )
 from tests.unit.splitting.llm.groups import make_group, make_splitter
@@ -364,7 +363,7 @@ def test_a_wait_beyond_reason_is_clamped_and_said(
     with caplog.at_level(logging.WARNING):
         assert isinstance(split_or_name(splitter), GroupSplit)
     assert num_requests(server, "messages") == 2
-    assert f"the API says {header}: " in caplog.text and "waiting 0." in caplog.text
+    assert f"the API says {header}:" in caplog.text and "waiting 0." in caplog.text
 
 
 def test_a_rate_limit_that_asks_for_no_pause_is_no_hot_loop(
@@ -393,9 +392,7 @@ def test_an_answer_that_drips_is_cut_off_counted_as_paid_and_asked_for_three_tim
 
 
 def test_what_a_hostile_answer_says_is_data(server: RunningServer, tmp_path: Path) -> None:
-    """A message, for the type checker: its fields are read one by one."""
-    message: Message = make_message(GOOD)
-    body = json.dumps(PARTLY_WRONG["model markup"](message)).encode()
+    body = json.dumps(PARTLY_WRONG["model markup"](make_message(GOOD))).encode()
     server.set(raw={"messages": as_body(body)})
     outcome = split_or_name(make_splitter(tmp_path, transport="online", no_cap=True))
     assert isinstance(outcome, GroupSplit)
