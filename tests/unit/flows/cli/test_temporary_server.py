@@ -14,12 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.cli.temporary_server import (
-    ServerProcess,
-    ServerUnavailableError,
-    stop_server,
-    wait_for_server,
-)
+from flows.cli.prefect_environment import ServerUnavailableError
+from flows.cli.temporary_server import ServerProcess, stop_server, wait_for_server
 
 CODE = """
 from flows.cli.temporary_server import start_server, wait_for_server
