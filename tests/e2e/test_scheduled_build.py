@@ -184,7 +184,7 @@ def _read_form(sent: dict[str, Any]) -> RunConfig:
         "split.max_llm_usd": sent["max_llm_usd"],
         "filter.min_combined": sent["min_combined"],
     }
-    config = RunSettings.model_validate(sent["config"])
+    config = RunSettings.model_validate(sent["config"] or {})
     return layer_settings(sent["profile"], config, given)
 
 
