@@ -373,7 +373,7 @@ class ExecutionConfig(Settings, title="Carrying it out"):
     ray_address: str | None = None
     """Address of a Ray cluster. Default: one on this machine is started."""
     deployment: str | None = None
-    """Deployment whose runs build ranges of shards, as FLOW/NAME. Default: the one of this run."""
+    """Deployment whose runs build ranges of shards, as FLOW/NAME, for runner deployment."""
     shards_per_run: int = Field(default=100, ge=1)
     """Shards of a run of that deployment."""
     commit_every: int = Field(default=64, ge=1)

@@ -38,7 +38,6 @@ from tasks.metrics import BuildMetrics, exported_metrics
 from tasks.run import commit, draw_sheet, plan, prepare_splits, write_report
 
 _DEFAULTS = RunSettings()
-_HERE = ExecutionConfig()
 _HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)
 """What would fail every other shard, too."""
 
@@ -53,8 +52,8 @@ def build_dataset(
     max_llm_usd: float | None = _DEFAULTS.split.max_llm_usd,
     min_combined: float | None = None,
     shards: str | None = None,
-    execution: ExecutionConfig = _HERE,
-    config: RunSettings = _DEFAULTS,
+    execution: ExecutionConfig | None = None,
+    config: RunSettings | None = None,
 ) -> RunSummary:
     """Build what the dataset does not hold yet.
 
@@ -71,8 +70,10 @@ def build_dataset(
         min_combined: Least combined score of kept pairs. Empty: what fits the CLIP model.
         shards: Ranges such as 0-99 to build. Empty: all.
         execution: Where shards are built, how often they are committed, when the run gives up.
+            Empty: here, one after another.
         config: All settings, for experts; what differs from its default wins over the profile, and
-            what is given above wins over both. Secrets come from the environment alone.
+            what is given above wins over both. Secrets come from the environment alone. Empty: all
+            defaults.
 
     Raises:
         ShardsFailedError: some shards failed; the finished ones are committed.
@@ -86,11 +87,11 @@ def build_dataset(
         "split.max_llm_usd": max_llm_usd,
         "filter.min_combined": min_combined,
     }
-    asked = layer_settings(profile, config, given)
+    asked = layer_settings(profile, config or _DEFAULTS, given)
     shown = ShownProgress(current_progress(), asked.output.uri)
     with exported_metrics(), report_to(shown):
         try:
-            return _build(asked, execution, shards)
+            return _build(asked, execution or ExecutionConfig(), shards)
         finally:
             shown.end()
 
@@ -114,6 +115,7 @@ def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> 
         snapshot,
         building.failures,
         stopped=building.stopped,
+        is_over_budget=building.is_over_budget,
         asked=asked,
         not_made=not_made,
     )
@@ -139,6 +141,7 @@ class _Building:
         """What went wrong, by shard."""
         self.stopped: str | None = None
         """Why the remaining shards were not begun."""
+        self.is_over_budget = False
         self.snapshot: Snapshot | None = None
         """The newest of this run; None: it added nothing so far."""
 
@@ -209,7 +212,9 @@ class _Building:
             self.stopped = str(error)
         else:
             self._take_failure(outcome.shard, error)
-        self.stopped = self.stopped or self._budget.find_excess()
+        if self.stopped is None:
+            self.stopped = self._budget.find_excess()
+            self.is_over_budget = self.stopped is not None
 
     def _take_failure(self, shard: ShardPlan, error: BaseException) -> None:
         index, message = shard.shard_index, f"{type(error).__name__}: {error}"

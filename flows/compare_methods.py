@@ -22,7 +22,7 @@ def compare_methods(
     profile: Profile = "miniature",
     methods: list[str] | None = None,
     num_groups: int | None = _DEFAULTS.num_groups,
-    settings: CompareSettings = _DEFAULTS,
+    settings: CompareSettings | None = None,
 ) -> dict[str, str]:
     """Compare, and return the files that were written, by kind.
 
@@ -35,11 +35,13 @@ def compare_methods(
         profile: Models that go together: generator, Segment Anything and CLIP.
         methods: Methods to compare. Empty: all.
         num_groups: Groups of the prompt set to compare on, from the first. Empty: all.
-        settings: All settings, for experts; what is given above wins over them.
+        settings: All settings, for experts; what is given above wins over them. Empty: all
+            defaults.
 
     Raises:
         CoupledError: nothing could be done, and why.
     """
+    settings = settings or _DEFAULTS
     held_out = settings.run.prompts.uri if prompts == _TEST_SET else prompts
     given = {
         "run": layer_settings(profile, settings.run, {"prompts.uri": held_out}),

@@ -160,7 +160,7 @@ def optimize_schedule(
     profile: Profile = "miniature",
     budget: int = _DEFAULTS.budget,
     num_groups: int | None = _DEFAULTS.num_groups,
-    settings: OptimizeSettings = _DEFAULTS,
+    settings: OptimizeSettings | None = None,
 ) -> OptimizeSummary:
     """Fit a schedule to prompts; the same call continues a search that was killed.
 
@@ -170,11 +170,13 @@ def optimize_schedule(
         profile: Models that go together: generator, Segment Anything and CLIP.
         budget: Candidates in all; more continue a search that ended.
         num_groups: Groups of the prompt set to use, half of them for validation. Empty: all.
-        settings: All settings, for experts; what is given above wins over them.
+        settings: All settings, for experts; what is given above wins over them. Empty: all
+            defaults.
 
     Raises:
         CoupledError: prompts, model or settings are not usable.
     """
+    settings = settings or _DEFAULTS
     given = {
         "run": layer_settings(profile, settings.run, {"prompts.uri": prompts}),
         "output": settings.output if output == _DEFAULTS.output else output,

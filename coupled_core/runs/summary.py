@@ -40,7 +40,8 @@ class RunSummary:
     failed_shards: Mapping[int, str]
     """What went wrong, by shard."""
     stopped: str | None
-    """Why the remaining shards were not begun: the cap on spending, or the LLM's API."""
+    """Why the remaining shards were not begun: the cap on spending, the LLM's API, or the budget
+    for failures."""
     splitter: str
     """Who split what was not split already."""
     llm_cost_usd: float
@@ -53,6 +54,8 @@ class RunSummary:
     """All manifest parts of the snapshot."""
     attempts: Mapping[str, int]
     """Most seeds tried for each requested one, pairs tried again, pairs spared by early stops."""
+    is_over_budget: bool = False
+    """It stopped since too many pairs failed or were rejected."""
     not_made: Mapping[str, str] = field(default_factory=dict)
     """Contact sheet or report, and why the committed data go without it; empty: all is there."""
     contact_sheet: str | None = None
@@ -94,6 +97,7 @@ def summarise_run(
     failures: Mapping[int, str],
     *,
     stopped: str | None,
+    is_over_budget: bool,
     asked: RunConfig,
     not_made: Mapping[str, str],
 ) -> RunSummary:
@@ -105,6 +109,7 @@ def summarise_run(
         new: The snapshot of this run; None: it added nothing.
         failures: What went wrong, by shard.
         stopped: Why the remaining shards were not begun.
+        is_over_budget: It was for failed or rejected pairs.
         asked: Settings as they were given.
         not_made: Pictures that could not be made, and why.
     """
@@ -121,6 +126,7 @@ def summarise_run(
         num_shards=len(plan.shards),
         failed_shards=dict(failures),
         stopped=stopped,
+        is_over_budget=is_over_budget,
         splitter=describe_splitter(asked.split, config.split),
         llm_cost_usd=_cost_of_rows(store, current, plan.run_id),
         llm_spent_usd=spent_usd(config.split, account_of(config, plan.run_id)),

@@ -94,7 +94,7 @@ def _run(config: RunConfig, execution: ExecutionConfig) -> "RunSummary":
 
 
 def _tell_what_is_missing(summary: "RunSummary", terminal: Terminal) -> None:
-    """Note what was not made, and exit with 5 where shards failed, 6 where the LLM stopped it."""
+    """Note what was not made; exit with 5 for failures, with 6 where the LLM stopped the run."""
     for name, why in summary.not_made.items():
         terminal.note(
             f"warning: the data are committed, but their {name} could not be made: {why}; "
@@ -104,9 +104,11 @@ def _tell_what_is_missing(summary: "RunSummary", terminal: Terminal) -> None:
         for index, message in summary.failed_shards.items():
             terminal.complain(f"error: shard {index} failed: {message}")
         terminal.complain("run the same command again to build the failed shards")
-        raise SystemExit(ExitCode.SHARDS_FAILED)
     if summary.stopped:
         terminal.complain(f"error: {summary.stopped}")
+    if summary.failed_shards or summary.is_over_budget:
+        raise SystemExit(ExitCode.SHARDS_FAILED)
+    if summary.stopped:
         raise SystemExit(ExitCode.LLM)
 
 
@@ -163,6 +165,8 @@ def _headline(summary: "RunSummary") -> str:
         funnel = summary.funnel
         num_rows = int(funnel["pairs_planned"]) + int(funnel["groups_quarantined"])
         return f"built {summary.dataset}: {num_rows} new rows"
+    if summary.is_over_budget:
+        return f"nothing was added to {summary.dataset}: too many pairs failed or were rejected"
     if summary.stopped:
         return f"nothing was added to {summary.dataset}: no shard could be split as a whole"
     if summary.failed_shards:

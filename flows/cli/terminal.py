@@ -40,8 +40,8 @@ class ExitCode(IntEnum):
 
 EXIT_CODES = (
     "0 done, 1 unexpected, or memory or the Prefect server is missing, 2 wrong usage or bad input, "
-    "3 model unavailable, 4 storage, or a dataset that is damaged or forbids it, 5 some shards "
-    "failed (the others are committed), "
+    "3 model unavailable, 4 storage, or a dataset that is damaged or forbids it, 5 shards or too "
+    "many pairs failed (the others are committed), "
     "6 language model refused, unreachable or at its cap (what is finished is committed), "
     "130 interrupted (run it again)."
 )

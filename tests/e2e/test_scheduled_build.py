@@ -33,7 +33,7 @@ from flows.cli.settings import read_settings
 from tests.coupled_command import write_prompts
 from tests.prefect_server import ROOT, PrefectServer, prefect_server
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(500)
 POOL = "nights"
 SMALL = {
     "generation": {"num_inference_steps": 2, "batch_size": 1},
@@ -100,7 +100,7 @@ def night(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ni
 
 def _wait_for_run(server: PrefectServer, deployment_id: UUID) -> FlowRun:
     """Return the first scheduled run once it is over; take the schedule away when it has begun."""
-    deadline, first = time.monotonic() + 150.0, None
+    deadline, first = time.monotonic() + 300.0, None
     with server.client() as client:
         while time.monotonic() < deadline:
             if first is None:
@@ -184,7 +184,7 @@ def _read_form(sent: dict[str, Any]) -> RunConfig:
         "split.max_llm_usd": sent["max_llm_usd"],
         "filter.min_combined": sent["min_combined"],
     }
-    config = RunSettings.model_validate(sent["config"])
+    config = RunSettings.model_validate(sent["config"] or {})
     return layer_settings(sent["profile"], config, given)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from coupled_core.config import RunConfig
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.generation.sampler import OnStep
 from coupled_core.records import (
     EditInstruction,
     EntityMask,
@@ -105,7 +106,9 @@ class SquareGenerator:
         self.failing_seeds, self.dies_at_batch = failing_seeds, dies_at_batch
         self.batches: list[list[int]] = []
 
-    def generate(self, samples: Sequence[Sample]) -> list[GeneratedSample | Rejection]:
+    def generate(
+        self, samples: Sequence[Sample], _on_step: OnStep | None = None
+    ) -> list[GeneratedSample | Rejection]:
         if self.dies_at_batch == len(self.batches):
             raise RuntimeError("out of memory")
         self.batches.append([sample.seed for sample in samples])
