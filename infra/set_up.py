@@ -100,9 +100,7 @@ def set_up_pool(client: SyncPrefectClient, pool_type: str) -> Iterator[str]:
         yield f"changed the job template of work pool {POOL}"
 
 
-def set_up_queues(
-    client: SyncPrefectClient, gpu_runs: int, backfill_runs: int
-) -> Iterator[str]:
+def set_up_queues(client: SyncPrefectClient, gpu_runs: int, backfill_runs: int) -> Iterator[str]:
     """Create the queues with their priorities and limits.
 
     Limits stand on queues and not on the pool: a run that waits for runs of its shards would
