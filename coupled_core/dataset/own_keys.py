@@ -13,7 +13,7 @@ REPORT_FOLDER = "reports/"
 PROBE_PREFIX = f"{WORK_FOLDER}probe-"
 # The first version of the work folder also kept a shard's input and its decisions.
 _WORK = (
-    rf"plan\.json|plan/\d{{5,}}\.parquet|\d{{5,}}/(split|done|input|decisions)\.json|"
+    rf"plan\.json|plan/\d{{5,}}\.parquet|\d{{5,}}/(split|done|failures|input|decisions)\.json|"
     rf"\d{{5,}}/({GENERATED}|{SCORED})/batch-\d{{5,}}\.parquet"
 )
 _OURS = re.compile(
@@ -21,7 +21,8 @@ _OURS = re.compile(
     rf"{SNAPSHOT_FOLDER}{SNAPSHOT_ID}\.json|"
     rf"{REPORT_FOLDER}(?P<reported>{SNAPSHOT_ID})/"
     r"(report\.html|survival\.png|summary\.json|contact-sheet\.png)|"
-    rf"{PROBE_PREFIX}[0-9a-f]+|{WORK_FOLDER}[^/]+/({_WORK})",
+    rf"{PROBE_PREFIX}[0-9a-f]+|{WORK_FOLDER}images-[0-9a-f]+/[0-9a-f]+|"
+    rf"{WORK_FOLDER}[^/]+/({_WORK})",
     re.ASCII,
 )
 _STAGED = re.compile(r"(.*/)?\.writing-[0-9a-f]+", re.ASCII)

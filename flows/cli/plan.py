@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from coupled_core.config import PromptSetConfig, RunConfig
+from coupled_core.config import ExecutionConfig, PromptSetConfig, RunConfig
 from flows.cli.command import argument, command, option
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
@@ -55,6 +55,7 @@ def validate(
 def plan(
     terminal: Terminal,
     config: RunConfig,
+    execution: Annotated[ExecutionConfig, Offer(section="execution")],
     count_tokens: Annotated[
         int | None,
         option(
@@ -72,6 +73,8 @@ def plan(
     written and nothing is spent.
     """
     from coupled_core.runs.forecast import forecast_build
+
+    del execution  # where shards are built changes nothing here; a build's options are all taken
 
     with terminal.progress():
         forecast = forecast_build(config, count_tokens)

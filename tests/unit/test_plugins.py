@@ -11,6 +11,7 @@ _CONFIG_FILES = (
     "model_index.json",
     "transformer/config.json",
     "vae/config.json",
+    "tokenizer/tokenizer_config.json",
     "tokenizer_2/tokenizer_config.json",
 )
 

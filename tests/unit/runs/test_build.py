@@ -39,7 +39,7 @@ def test_every_group_has_its_rows(built: Dataset) -> None:
 
 def test_columns_without_a_meaning_are_named(tmp_path: Path) -> None:
     groups = [{"group_id": "moon", "prompts": ["A red kite", "Two boats"], "Seed": 3}]
-    with pytest.warns(UserWarning, match=r"`extra`: Seed \(did you mean seed\?\)"):
+    with pytest.warns(UserWarning, match=r"`extra`: Seed \(did you mean seed\?; 1 row\)"):
         build_dataset(groups, tmp_path, **FAST)
 
 

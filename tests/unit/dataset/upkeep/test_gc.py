@@ -180,7 +180,7 @@ def test_a_plan_of_an_unfinished_run_goes_only_when_asked_for(
 
 def test_marks_of_runs_with_the_same_images_go_only_when_asked_for(store: LocalStore) -> None:
     _commit(store, 0)
-    join_kin(store, "same", "run")
+    join_kin(store, "5a3e", "0f1e")
     assert _plan(store).removals == ()
     asked = _plan(store, Retention(abandoned_work=timedelta(days=2)))
     assert _kinds(asked) == {Garbage.ABANDONED_WORK}
