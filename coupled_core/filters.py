@@ -16,7 +16,13 @@ from typing import Any, Literal
 
 from coupled_core.errors import ConfigError
 from coupled_core.plugins import find_plugins, list_plugin_names
-from coupled_core.records import METRIC_NAMES, EntityMask, PairScores, RejectReason
+from coupled_core.records import (
+    METRIC_NAMES,
+    REQUIRED_METRICS,
+    EntityMask,
+    PairScores,
+    RejectReason,
+)
 
 NUMBERS = (
     *METRIC_NAMES,
@@ -134,7 +140,7 @@ MIN_COMBINED = Filter(
     setting="min_combined",
     default=1.0,
     columns=("combined",),
-    finite_columns=METRIC_NAMES,
+    finite_columns=REQUIRED_METRICS,
     is_minimum=True,
     title="Least combined score",
     measure="combined score J",

@@ -147,6 +147,12 @@ def pixel_mse(images: Sequence[np.ndarray]) -> float:
     return float(np.mean((images[0].astype(np.float64) - images[1].astype(np.float64)) ** 2))
 
 
+def equal_fraction(images: Sequence[np.ndarray]) -> float:
+    """Return the share of the frame in which a pair has the very same pixels, [0, 1]."""
+    _check_same_shape("image", images)
+    return float(np.mean((images[0] == images[1]).all(axis=-1)))
+
+
 ArrayPair = tuple[np.ndarray, np.ndarray]
 Score = Callable[[ArrayPair, ArrayPair, ArrayPair, ArrayPair], float]
 """A score of another package: what `score_pair` is given becomes a number."""
@@ -179,6 +185,7 @@ def score_pair(
         background_psnr=background_psnr(images, region),
         background_ssim=background_ssim(images, region),
         pixel_mse=pixel_mse(images),
+        equal_fraction=equal_fraction(images),
         extra_scores={
             name: float(score(images, masks, image_embeddings, text_embeddings))
             for name, score in find_scores().items()

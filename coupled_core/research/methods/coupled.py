@@ -25,7 +25,6 @@ REGION_KNOBS = (
     Knob("margin", 0.0, 0.2, _START.margin, meaning="rim around it, share of the shorter side"),
     Knob("feather", 0.0, 0.2, _START.feather, meaning="soft edge, share of the shorter side"),
     Knob("read_until", 0.3, 1.0, _START.read_until, meaning="least sigma at which it is read"),
-    Knob("release", 0.0, 0.3, _START.release, meaning="sigma below which images are not tied"),
 )
 
 
