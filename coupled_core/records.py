@@ -249,6 +249,13 @@ class PairScores:
     """Share of the frame in which both images have the very same pixels, [0, 1].
 
     None, like every number below: the pair was scored before it was measured."""
+    background_similarity_clear: float | None = None
+    """S with all left out that is near an entity mask, where masks err and entities have shadows.
+
+    -inf where nothing is left."""
+    rim_seam: float | None = None
+    """By how many levels a pixel brightness changes more steeply around an entity than at the same
+    place of the other image; 0 where there is nothing to compare."""
     extra_scores: Mapping[str, float] = field(default_factory=dict)
     """What other packages registered as scores, by name; empty where there are none."""
 

@@ -16,6 +16,7 @@ from coupled_core.errors import ConfigError
 from coupled_core.filters import NUMBERS
 from coupled_core.plugins import find_plugins
 from coupled_core.records import PairScores
+from coupled_core.scoring.rims import rim_seam, widen
 
 METRIC_VERSION = "2"
 """Goes up when a metric or the way an entity is found changes.
@@ -186,6 +187,8 @@ def score_pair(
         background_ssim=background_ssim(images, region),
         pixel_mse=pixel_mse(images),
         equal_fraction=equal_fraction(images),
+        background_similarity_clear=background_similarity(images, widen(region)),
+        rim_seam=rim_seam(images, masks),
         extra_scores={
             name: float(score(images, masks, image_embeddings, text_embeddings))
             for name, score in find_scores().items()

@@ -27,6 +27,7 @@ DECIDING_CODE = (
     "filters.py",
     "generation",
     "research/comparison/variants.py",
+    "research/evaluation/entity_judge.py",
     "research/evaluation/pairs.py",
     "research/methods",
     "schedules",

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
@@ -18,6 +18,7 @@ from coupled_core.records import (
     RejectReason,
     Sample,
 )
+from coupled_core.research.evaluation.entity_judge import EntityJudge
 from coupled_core.research.methods.method import Knobs, Method, MethodOutput
 from coupled_core.scoring.metrics import combined
 from coupled_core.scoring.pair_scorer import PairScorer
@@ -61,13 +62,23 @@ class EvaluatedPair:
     """The pair's share of the sample's wall time."""
     model_evaluations: float
     """The pair's share of the rows that went through the transformer."""
+    right_fraction: float | None = None
+    """Share of the two images that show their entity, by a judge apart from the scorers; None:
+    there is no such judge, or it cannot tell."""
 
 
 class Evaluator:
     """Runs methods on samples and scores what they make; holds no state between calls."""
 
-    def __init__(self, scorer: PairScorer, filter: FilterConfig, batch_size: int) -> None:
+    def __init__(
+        self,
+        scorer: PairScorer,
+        filter: FilterConfig,
+        batch_size: int,
+        judge: EntityJudge | None = None,
+    ) -> None:
         self._scorer, self._filter, self._batch_size = scorer, filter, batch_size
+        self._judge_entities = judge
 
     def evaluate(
         self,
@@ -112,11 +123,18 @@ class Evaluator:
         masks, scores = self._scorer.score(sample, generated)
         if on_images is not None:
             on_images(sample, output.images, masks)
-        return [
+        pairs = [
             _build_pair(
                 name, sample, (i, j), pair, self._find_guards(pair, (masks[i], masks[j])), output
             )
             for (i, j), pair in scores.items()
+        ]
+        if self._judge_entities is None:
+            return pairs
+        right = self._judge_entities.judge(output.images, sample.split.entity_prompts)
+        return [
+            replace(pair, right_fraction=_mean_of_known(right[pair.image_i], right[pair.image_j]))
+            for pair in pairs
         ]
 
     def _find_guards(
@@ -148,6 +166,11 @@ def mean_objective(pairs: Iterable[EvaluatedPair]) -> float:
     """Return the mean of the groups' mean objectives: what a search maximises (eq. 12)."""
     means = [sum(values) / len(values) for values in objectives_by_group(pairs).values()]
     return sum(means) / len(means)
+
+
+def _mean_of_known(*right: bool | None) -> float | None:
+    known = [float(one) for one in right if one is not None]
+    return sum(known) / len(known) if len(known) == len(right) else None
 
 
 def _build_pair(

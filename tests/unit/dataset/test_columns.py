@@ -92,6 +92,8 @@ background_psnr: double
 background_ssim: double
 pixel_mse: double
 equal_fraction: double
+background_similarity_clear: double
+rim_seam: double
 clip_model: string
 metric_version: string
 extra_scores: string
