@@ -41,8 +41,7 @@ def check_background(made: GeneratedSample) -> None:
         assert (image[~outside] != made.background[~outside]).any()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("num_steps", [1, 4, 20])
+@pytest.mark.parametrize(("dtype", "num_steps"), [("float32", 1), ("float32", 4), ("bfloat16", 4)])
 def test_outside_its_region_every_image_of_a_group_is_the_background(
     model_folder: Path, schedule_file: Path, dtype: str, num_steps: int
 ) -> None:
