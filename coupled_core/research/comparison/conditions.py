@@ -27,9 +27,9 @@ DECIDING_CODE = (
     "filters.py",
     "generation",
     "research/comparison/variants.py",
-    "research/evaluation/entity_judge.py",
     "research/evaluation/pairs.py",
     "research/methods",
+    "research/training/entity_judge.py",
     "schedules",
     "scoring",
 )

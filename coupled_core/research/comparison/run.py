@@ -33,11 +33,11 @@ from coupled_core.research.comparison.variants import (
     knob_of_ours,
     list_variants,
 )
-from coupled_core.research.evaluation.entity_judge import load_entity_judge
 from coupled_core.research.evaluation.pairs import Evaluator
 from coupled_core.research.evaluation.samples import build_samples, take_groups
 from coupled_core.research.methods.method import Method
 from coupled_core.research.methods.registry import load_methods
+from coupled_core.research.training.entity_judge import load_entity_judge
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.scoring.pair_scorer import load_scorer
 from coupled_core.storage.local import LocalStore

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Protocol
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from coupled_core.records import (
     RejectReason,
     Sample,
 )
-from coupled_core.research.evaluation.entity_judge import EntityJudge
 from coupled_core.research.methods.method import Knobs, Method, MethodOutput
 from coupled_core.scoring.metrics import combined
 from coupled_core.scoring.pair_scorer import PairScorer
@@ -41,6 +41,20 @@ OnProgress = Callable[[int, int], None]
 """Called after each batch with (samples done, samples in all)."""
 OnImages = Callable[[Sample, Sequence[np.ndarray], Sequence[EntityMask]], None]
 """Called with a sample, its images (uint8, (H, W, 3), RGB) and one mask an image."""
+
+
+class EntityJudge(Protocol):
+    """Looks at images without knowing what made them."""
+
+    def judge(
+        self, images: Sequence[np.ndarray], entity_prompts: Sequence[str]
+    ) -> tuple[bool | None, ...]:
+        """Say of each image whether it shows its entity; None: the judge cannot tell.
+
+        Args:
+            images: uint8, (H, W, 3), RGB.
+            entity_prompts: one an image.
+        """
 
 
 @dataclass(frozen=True)

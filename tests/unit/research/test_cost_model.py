@@ -101,4 +101,4 @@ def test_a_tied_step_costs_the_background_and_the_regions_tokens() -> None:
         predict_region_ratio(FLUX_DEV, 4, 16, num_images=n, num_inside=819) for n in (2, 4)
     )
     assert 0.93 < pair < 0.95
-    assert 0.69 < four < 0.72
+    assert 0.67 < four < 0.69

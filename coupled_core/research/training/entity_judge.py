@@ -5,29 +5,15 @@ models there is none yet; a vision-language model would stand behind the same pr
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from coupled_core.miniature import miniature_folder
 from coupled_core.miniature.world import COLOURS, ENTITIES
+from coupled_core.research.evaluation.pairs import EntityJudge
 from coupled_core.research.training.classifier import SceneClassifier, load_classifier
 
 _SIDE_PX = 64
-
-
-class EntityJudge(Protocol):
-    """Looks at images without knowing what made them."""
-
-    def judge(
-        self, images: Sequence[np.ndarray], entity_prompts: Sequence[str]
-    ) -> tuple[bool | None, ...]:
-        """Say of each image whether it shows its entity; None: the judge cannot tell.
-
-        Args:
-            images: uint8, (H, W, 3), RGB.
-            entity_prompts: one an image.
-        """
 
 
 class MiniatureJudge:

@@ -4,7 +4,7 @@ import numpy as np
 
 from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import Scene, sample_scene
-from coupled_core.research.evaluation.entity_judge import load_entity_judge
+from coupled_core.research.training.entity_judge import load_entity_judge
 
 
 def draw(entity: str, colour: str) -> np.ndarray:
