@@ -16,7 +16,13 @@ from typing import Any, Literal
 
 from coupled_core.errors import ConfigError
 from coupled_core.plugins import find_plugins, list_plugin_names
-from coupled_core.records import METRIC_NAMES, EntityMask, PairScores, RejectReason
+from coupled_core.records import (
+    METRIC_NAMES,
+    REQUIRED_METRICS,
+    EntityMask,
+    PairScores,
+    RejectReason,
+)
 
 NUMBERS = (
     *METRIC_NAMES,
@@ -141,7 +147,7 @@ MIN_COMBINED = Filter(
     default=1.0,
     miniature_default=4.4,
     columns=("combined",),
-    finite_columns=METRIC_NAMES,
+    finite_columns=REQUIRED_METRICS,
     is_minimum=True,
     title="Least combined score",
     measure="combined score J",
@@ -186,7 +192,31 @@ NEAR_IDENTICAL = Filter(
     note="All pixels count, on a scale of 0 to 255.",
     is_guard=True,
 )
-BUILT_IN = (MIN_COMBINED, EMPTY_MASK, MASK_TOO_LARGE, NEAR_IDENTICAL)
+BACKGROUND_CHANGED = Filter(
+    reason="background_changed",
+    words="The background differs, clear of the entities.",
+    setting="min_background_similarity",
+    default=-651.0,
+    limits={"le": 0.0},
+    columns=("background_similarity_clear",),
+    is_minimum=True,
+    title="Least background similarity",
+    measure="background similarity S clear of the masks",
+    note="No pair lies below the default.",
+)
+SEAM = Filter(
+    reason="seam",
+    words="A seam or a halo shows around an entity.",
+    setting="max_rim_seam",
+    default=255.0,
+    columns=("rim_seam",),
+    is_minimum=False,
+    title="Largest seam",
+    measure="excess of the gradient around the entities, in levels a pixel,",
+    note="No pair lies above the default.",
+)
+_FIRST = (MIN_COMBINED, EMPTY_MASK, MASK_TOO_LARGE, NEAR_IDENTICAL)
+BUILT_IN = (*_FIRST, BACKGROUND_CHANGED, SEAM)
 """The filters of this package. Reject reasons of a row stand in the order of this table."""
 
 OTHER_REASONS: Mapping[str, str] = MappingProxyType(
@@ -208,7 +238,7 @@ OTHER_REASONS: Mapping[str, str] = MappingProxyType(
 )
 """Reasons that no bound gives, in words; they follow those of filters."""
 _UNKNOWN = "A filter that is not installed here objected."
-_DEFAULTS = {each.setting: each.default for each in BUILT_IN}
+_DEFAULTS = {each.setting: each.default for each in _FIRST}
 
 
 @cache
@@ -249,9 +279,9 @@ def find_objections(
 
     Args:
         numbers: A manifest row, or what `name_numbers` returns.
-        thresholds: Bounds by setting. Filters of this package have their defaults where none is
-            named, or None; those of other packages are left out, since a run from before they were
-            installed was not decided by them.
+        thresholds: Bounds by setting. The first filters of this package have their defaults where
+            none is named, or None; later ones and those of other packages are left out, since a
+            run from before them was not decided by them.
     """
     named = {setting: bound for setting, bound in thresholds.items() if bound is not None}
     bounds = {**_DEFAULTS, **named}

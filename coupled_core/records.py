@@ -1,7 +1,7 @@
 """The records that pass between stages: what they mean, who fills them, when a field is None."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
@@ -167,6 +167,8 @@ class GenerationProvenance:
     use_restrictions: str
     entity_text: "EntityText"
     """full_prompt or entity_prompt: what the entity stream read."""
+    sampler_version: int = 1
+    """Which rule of the mode made the pixels; it goes up when equal settings give other images."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,11 @@ class GeneratedSample:
     generate_seconds: float
     """Wall time of the sample's share of its batch."""
     device_name: str
+    background: "np.ndarray | None" = None
+    """What the images share, like one of them; None: the mode makes none, or it was not kept."""
+    regions: "tuple[np.ndarray, ...] | None" = None
+    """M of each image, float32, (H, W) in [0, 1]: where it is 0 the image is the background, to the
+    last bit. None without a background."""
 
 
 @dataclass(frozen=True)
@@ -239,12 +246,27 @@ class PairScores:
 
     The near-identical guard reads it.
     """
+    equal_fraction: float | None = None
+    """Share of the frame in which both images have the very same pixels, [0, 1].
+
+    None, like every number below: the pair was scored before it was measured."""
+    background_similarity_clear: float | None = None
+    """S with all left out that is near an entity mask, where masks err and entities have shadows.
+
+    -inf where nothing is left."""
+    rim_seam: float | None = None
+    """By how many levels a pixel brightness changes more steeply around an entity than at the same
+    place of the other image; 0 where there is nothing to compare."""
     extra_scores: Mapping[str, float] = field(default_factory=dict)
     """What other packages registered as scores, by name; empty where there are none."""
 
 
 METRIC_NAMES = tuple(f.name for f in fields(PairScores) if f.name != "extra_scores")
 """The numbers of `PairScores` that are ours: each is a column of the manifest."""
+REQUIRED_METRICS = tuple(
+    f.name for f in fields(PairScores) if f.name in METRIC_NAMES and f.default is MISSING
+)
+"""Those that every scored pair has; pairs of early versions lack the others."""
 
 
 @dataclass(frozen=True)

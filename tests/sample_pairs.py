@@ -23,7 +23,9 @@ from tests.sample_shards import SampleProvenance, sample_run_facts
 
 SCHEDULE_FILE = Path(schedules.__file__).parent / "shipped" / "miniature-log-bias.json"
 FILTER = FilterConfig(min_combined=1.0)
-SCORES = PairScores(0.2, 0.8, -2.0, 0.3, 0.31, 30.5, 1.9, 0.8, 0.2, 30.0, 0.95, 812.0)
+SCORES = PairScores(
+    0.2, 0.8, -2.0, 0.3, 0.31, 30.5, 1.9, 0.8, 0.2, 30.0, 0.95, 812.0, 0.5, -0.2, 0.3
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class SamplePair:
     """Side of the entities' squares as a share of the image's."""
     pixel_mse: float = 812.0
     background_ssim: float = 0.95
+    background_similarity_clear: float = -0.2
+    rim_seam: float = 0.3
     extra_scores: Mapping[str, float] = field(default_factory=dict)
     llm_cost_usd: float = 0.001
     gpu_seconds: float = 2.0
@@ -125,6 +129,8 @@ def _row(
         combined=pair.combined,
         pixel_mse=pair.pixel_mse,
         background_ssim=pair.background_ssim,
+        background_similarity_clear=pair.background_similarity_clear,
+        rim_seam=pair.rim_seam,
         extra_scores=pair.extra_scores,
         joint_entity_fraction=mask.area_fraction,
         validity_ratio=1 - mask.area_fraction,

@@ -170,7 +170,9 @@ def _scored_row(
         prompt_version="1",
     )
     mask = EntityMask(np.eye(16, dtype=bool), predicted_iou=0.9, touches_border=True)
-    scores = PairScores(0.2, 0.8, -2.0, 0.3, 0.31, 30.5, 1.955, 0.8, 0.2, 30.0, 0.95, 812.0)
+    scores = PairScores(
+        0.2, 0.8, -2.0, 0.3, 0.31, 30.5, 1.955, 0.8, 0.2, 30.0, 0.95, 812.0, 0.5, -0.2, 0.3
+    )
     reasons = () if is_kept else ("below_min_combined", "mask_too_large")
     return rows.complete_row(
         rows.plan_columns(pair, facts),

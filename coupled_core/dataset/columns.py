@@ -72,6 +72,7 @@ COLUMNS = (
     Column("guidance_scale", _REAL, "generate", "Guidance that the model was given; 0 where it takes none."),
     Column("max_sequence_length", _INT, "generate", "T5 tokens of each text stream."),
     Column("entity_text", _TEXT, "generate", "What the entity stream read: full_prompt or entity_prompt."),
+    Column("sampler_version", _INT, "generate", "Version of the rule by which that mode makes images: two versions give other pixels from the same settings."),
     Column("width", _INT, "generate", "Pixels, of both images."),
     Column("height", _INT, "generate", "Pixels, of both images."),
     Column("dtype", _TEXT, "generate", "Number format of the model."),
@@ -114,6 +115,9 @@ COLUMNS = (
     Column("background_psnr", _REAL, "score", "Decibels outside the joint entity region, at most 100."),
     Column("background_ssim", _REAL, "score", "Mean structural similarity outside the joint entity region."),
     Column("pixel_mse", _REAL, "score", "Mean squared difference of the whole images, 0..255 scale."),
+    Column("equal_fraction", _REAL, "score", "Share of the frame in which both images have the very same pixels, [0, 1]; null in rows of schemas before 2.1."),
+    Column("background_similarity_clear", _REAL, "score", "background_similarity with 6 % of the shorter side around the masks left out as well; null before 2.1."),
+    Column("rim_seam", _REAL, "score", "Levels a pixel by which brightness changes more steeply around the entities than at the same places of the other image; null before 2.1."),
     Column("clip_model", _TEXT, "score", "CLIP model behind the CLIP columns."),
     Column("metric_version", _TEXT, "score", "Version of the metric definitions."),
     Column("extra_scores", _TEXT, "score", "Numbers of the scores that other packages registered, as a JSON object; null where there are none."),
@@ -136,7 +140,7 @@ COLUMNS = (
     Column("gpu_seconds", _REAL, "generate", "The pair's share of generate_seconds."),
 )  # fmt: skip
 
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "2.1"
 """major.minor: minor grows with each new column; a new major could not be read by old readers."""
 OLD_NAMES = {"split": "partition"}
 """Columns as major version 1 called them, and their present names."""

@@ -28,6 +28,19 @@ class Group:
 
 
 @dataclass(frozen=True)
+class DenoisedGroup:
+    """The clean packed latents of a group."""
+
+    images: Tensor
+    """(N, S_img, in_channels)."""
+    background: Tensor | None = None
+    """What the images share, (1, S_img, in_channels); None: the mode computes no such row."""
+    weights: Tensor | None = None
+    """m, by which each image's tokens are its own, in [0, 1], float32 on the CPU, (N, S_img); where
+    it is 0 the latents are the background's. None without a background."""
+
+
+@dataclass(frozen=True)
 class Conditioning:
     """What the transformer reads at one step beside the latents, one row an image."""
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -13,18 +13,26 @@ from torch import Tensor
 
 from coupled_core.config import EntityText, GenerationConfig
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
+from coupled_core.coupling.entity_region import token_grid
 from coupled_core.errors import ConfigError
-from coupled_core.generation.batch import Group
+from coupled_core.generation.batch import DenoisedGroup, Group
+from coupled_core.generation.composite import lay_over, upsample_weights
 from coupled_core.generation.pipeline import (
     PromptEncoder,
     compute_noise_levels,
-    decode_latents,
+    decode_pixels,
     draw_noise,
     image_ids,
     load_pipeline,
     resolve_pipeline,
+    round_pixels,
 )
-from coupled_core.generation.provenance import GenerationProvenance, check_size, resolve
+from coupled_core.generation.provenance import (
+    SAMPLER_VERSIONS,
+    GenerationProvenance,
+    check_size,
+    resolve,
+)
 from coupled_core.generation.sampler import OnStep, SamplerSettings, sample_groups
 from coupled_core.memory import Room, is_out_of_memory
 from coupled_core.reading import TextReader, make_reader
@@ -164,6 +172,7 @@ class GroupGenerator:
             self.provenance,
             schedule_id=schedule.id,
             coupling_mode=schedule.mode,
+            sampler_version=SAMPLER_VERSIONS[schedule.mode],
             entity_text=entity_text or self.provenance.entity_text,
             num_inference_steps=num_inference_steps or self.provenance.num_inference_steps,
         )
@@ -248,7 +257,7 @@ class GroupGenerator:
         levels = compute_noise_levels(
             pipeline.scheduler, self.provenance.num_inference_steps, ids.shape[0]
         )
-        latents = sample_groups(
+        denoised = sample_groups(
             pipeline.transformer,
             groups,
             levels,
@@ -258,16 +267,14 @@ class GroupGenerator:
             device=pipeline._execution_device,
             on_step=on_step,
         )
-        images = decode_latents(pipeline, torch.cat(latents), width, height)
+        shown = _show(pipeline, denoised, token_grid(ids), width, height)
         # With offloading the autoencoder would stay on the device while the next batch denoises.
         pipeline.maybe_free_model_hooks()
-        seconds_per_image = (time.perf_counter() - started_at) / len(images)
-        per_sample = iter(images)
+        num_images = sum(len(sample.group.prompts) for sample in samples)
+        seconds_per_image = (time.perf_counter() - started_at) / num_images
         return [
-            self._finish(
-                sample, [next(per_sample) for _ in sample.group.prompts], seconds_per_image
-            )
-            for sample in samples
+            self._finish(sample, group, seconds_per_image)
+            for sample, group in zip(samples, shown, strict=True)
         ]
 
     def _weigh(self, sigmas: Tensor) -> Tensor:
@@ -283,13 +290,55 @@ class GroupGenerator:
         return Group(noise, background, tuple(entities))
 
     def _finish(
-        self, sample: Sample, images: list[np.ndarray | None], seconds_per_image: float
+        self, sample: Sample, shown: "_ShownGroup", seconds_per_image: float
     ) -> GeneratedSample | Rejection:
-        finite = require_finite(sample, images, self.provenance.dtype)
+        finite = require_finite(sample, shown.images, self.provenance.dtype)
         if isinstance(finite, Rejection):
             return finite
         return GeneratedSample(
             images=finite,
             generate_seconds=seconds_per_image * len(finite),
             device_name=self.provenance.device_name,
+            background=shown.background,
+            regions=shown.regions,
         )
+
+
+@dataclass(frozen=True)
+class _ShownGroup:
+    """A group in pixels; an image is None where it is not finite."""
+
+    images: list[np.ndarray | None]
+    background: np.ndarray | None = None
+    regions: tuple[np.ndarray, ...] | None = None
+
+
+def _show(
+    pipeline: FluxPipeline,
+    groups: Sequence[DenoisedGroup],
+    grid: tuple[int, int],
+    width: int,
+    height: int,
+) -> list[_ShownGroup]:
+    """Decode groups, each background once, and lay images over backgrounds where there are some."""
+    rows = [row for group in groups for row in (group.images, group.background) if row is not None]
+    decoded = iter(decode_pixels(pipeline, torch.cat(rows), width, height))
+    shown = []
+    for group in groups:
+        images = [next(decoded) for _ in group.images]
+        if group.background is None or group.weights is None:
+            shown.append(_ShownGroup([_round(image) for image in images]))
+            continue
+        background = next(decoded)
+        regions = upsample_weights(group.weights, grid, width, height)
+        # Rounded once, at the end: what is rounded twice may end a level apart.
+        laid = [
+            None if image is None or background is None else lay_over(image, background, region)
+            for image, region in zip(images, regions, strict=True)
+        ]
+        shown.append(_ShownGroup([_round(image) for image in laid], _round(background), regions))
+    return shown
+
+
+def _round(pixels: np.ndarray | None) -> np.ndarray | None:
+    return None if pixels is None else round_pixels(pixels)

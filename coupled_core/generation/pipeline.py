@@ -273,8 +273,21 @@ _PIXELS_AT_ONCE = 2**22
 """Four images of 1024 x 1024; more would cost memory and gain nothing."""
 
 
-@torch.no_grad()
 def decode_latents(
+    pipeline: FluxPipeline, latents: Tensor, width: int, height: int
+) -> list[np.ndarray | None]:
+    """Do `decode_pixels` and round: uint8 (height, width, 3) RGB."""
+    decoded = decode_pixels(pipeline, latents, width, height)
+    return [None if pixels is None else round_pixels(pixels) for pixels in decoded]
+
+
+def round_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Return uint8 of float pixels in [0, 255]."""
+    return np.asarray(pixels.round().astype(np.uint8))
+
+
+@torch.no_grad()
+def decode_pixels(
     pipeline: FluxPipeline, latents: Tensor, width: int, height: int
 ) -> list[np.ndarray | None]:
     """Decode packed latents in batches.
@@ -286,8 +299,8 @@ def decode_latents(
         height: pixels.
 
     Returns:
-        For each row an image, uint8 (height, width, 3) RGB, or None where latents or pixels are not
-        finite.
+        For each row an image, float32 in [0, 255], (height, width, 3) RGB, or None where latents or
+        pixels are not finite.
     """
     vae = pipeline.vae
     unpacked = pipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
@@ -300,6 +313,6 @@ def decode_latents(
         ).tolist()
         # Not a number has no colour; those rows are dropped below.
         unit = pipeline.image_processor.postprocess(pixels.nan_to_num(), output_type="np")
-        levels = (unit * 255).round().astype(np.uint8)
+        levels = unit * 255
         images += [image if ok else None for image, ok in zip(levels, finite, strict=True)]
     return images

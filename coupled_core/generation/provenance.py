@@ -1,18 +1,24 @@
 """Everything that decides what the images look like, known before any weights are loaded."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from coupled_core.config import GenerationConfig
+from coupled_core.config import CouplingMode, GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.records import GenerationProvenance as GenerationProvenance
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule
 
+SAMPLER_VERSIONS: Mapping[CouplingMode, int] = {"log_bias": 1, "key_scale": 1, "region": 2}
+"""Goes up when a mode makes other pixels from the same settings: pairs get other ids with it.
+
+2 of mode region ties the last step, too, and lays images over the decoded background.
+"""
 MAX_SEQUENCE_LENGTH = 512
 """FLUX's limit of T5 tokens."""
 
@@ -74,6 +80,7 @@ def resolve_on(
         license=files.known.license,
         use_restrictions=files.known.use_restrictions,
         entity_text=config.entity_text,
+        sampler_version=SAMPLER_VERSIONS[schedule.mode],
     )
     return ResolvedGeneration(provenance, files, schedule, device)
 

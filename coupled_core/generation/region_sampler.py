@@ -1,6 +1,6 @@
 """The sampling loop of mode `region`: one background a group, the images free where entities stand.
 
-Each group has, beside its images, one row that reads the background text alone. Four kinds of step:
+Each group has, beside its images, one row that reads the background text alone. Kinds of step:
 
 * shared, beta exactly 0: only that row is computed, all images equal it.
 * reading: all rows are computed in full. Where an image's predicted clean latents differ most from
@@ -8,7 +8,6 @@ Each group has, beside its images, one row that reads the background text alone.
   region. Outside it the images take over the background's latents.
 * tied: the region is known. Outside it the images are the background, so only the region's tokens
   are computed; in every block they attend to the background's keys and values elsewhere.
-* free, at the very end: the images by themselves, so that the seam can close.
 
 Nothing here needs to know which words name the entity, and no attention map is ever formed.
 """
@@ -23,7 +22,13 @@ from torch import Tensor
 from coupled_core.coupling.background_memory import recall_background, remember_background
 from coupled_core.coupling.entity_region import choose_region, measure_evidence, token_grid
 from coupled_core.coupling.install import attention_of
-from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
+from coupled_core.generation.batch import (
+    DenoisedGroup,
+    Group,
+    GroupBatch,
+    Phase,
+    predict_velocity,
+)
 from coupled_core.generation.pipeline import NoiseLevels
 from coupled_core.schedules.schedule import RegionSettings
 
@@ -43,21 +48,18 @@ class RegionLoop:
     guidance_scale: float | None
     device: torch.device
 
-    def denoise(self, group: Group, on_step: Callable[[], None]) -> Tensor:
-        """Return the clean packed latents of a group's images, (N, S_img, in_channels)."""
+    def denoise(self, group: Group, on_step: Callable[[], None]) -> DenoisedGroup:
+        """Return the clean latents of a group's images and of its background."""
         state = _State.start(self, group)
         for i, phase in enumerate(self.phases):
-            sigma, after = (float(self.levels.sigmas[j]) for j in (i, i + 1))
             if phase == "prefix":
                 state.step_shared(i)
-            elif after < self.region.release:
-                state.step_free(i)
-            elif state.weight is None or sigma >= self.region.read_until:
+            elif state.weight is None or float(self.levels.sigmas[i]) >= self.region.read_until:
                 state.step_reading(i)
             else:
                 state.step_tied(i)
             on_step()
-        return state.images
+        return state.finish()
 
 
 @dataclass
@@ -114,8 +116,10 @@ class _State:
         images[:, inside] = _tie(moved, background[:, inside], self.weight[inside])
         self.background, self.images = background, images
 
-    def step_free(self, i: int) -> None:
-        self.images = self._advance(self.images, self._image_velocity(i), i)
+    def finish(self) -> DenoisedGroup:
+        free = torch.zeros(len(self.evidence[0]), 1) if self.weight is None else self.weight
+        weights = free[:, 0].float().cpu().expand(len(self.images), -1)
+        return DenoisedGroup(self.images, self.background, weights)
 
     def _image_velocity(self, i: int) -> Tensor:
         phase = self.loop.phases[i]

@@ -24,7 +24,13 @@ from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import attention_of
 from coupled_core.coupling.latent_pull import pull_together
-from coupled_core.generation.batch import Group, GroupBatch, Phase, predict_velocity
+from coupled_core.generation.batch import (
+    DenoisedGroup,
+    Group,
+    GroupBatch,
+    Phase,
+    predict_velocity,
+)
 from coupled_core.generation.pipeline import NoiseLevels
 from coupled_core.generation.region_sampler import RegionLoop
 from coupled_core.schedules.schedule import RegionSettings
@@ -57,7 +63,7 @@ def sample_groups(
     *,
     device: torch.device,
     on_step: OnStep | None = None,
-) -> list[Tensor]:
+) -> list[DenoisedGroup]:
     """Denoise several groups in one batch.
 
     In mode region each group is denoised by itself, see `generation.region_sampler`.
@@ -76,7 +82,7 @@ def sample_groups(
         on_step: progress.
 
     Returns:
-        Clean packed latents of each group, (N, S_img, in_channels).
+        Clean packed latents of each group; in mode region those of its background, too.
     """
     call = _Call(transformer, groups, levels, betas, image_ids, settings, device, on_step)
     return _sample_regions(call) if settings.mode == "region" else _sample_together(call)
@@ -100,7 +106,7 @@ class _Call:
             self.on_step(done, num_steps)
 
 
-def _sample_together(call: _Call) -> list[Tensor]:
+def _sample_together(call: _Call) -> list[DenoisedGroup]:
     transformer, settings, ablation = call.transformer, call.settings, call.settings.ablation
     batch = GroupBatch.stack(call.groups, call.device, transformer.dtype)
     latents = batch.noise.to(call.device, torch.promote_types(transformer.dtype, torch.float32))
@@ -132,10 +138,11 @@ def _sample_together(call: _Call) -> list[Tensor]:
                 call.report(i + 1, len(phases))
     if grouped:
         latents = latents[batch.group_of_row]
-    return list(torch.split(latents, [len(group.entities) for group in call.groups]))
+    sizes = [len(group.entities) for group in call.groups]
+    return [DenoisedGroup(images) for images in torch.split(latents, sizes)]
 
 
-def _sample_regions(call: _Call) -> list[Tensor]:
+def _sample_regions(call: _Call) -> list[DenoisedGroup]:
     if call.settings.region is None:
         raise ValueError("mode region expects region settings; got None")
     phases = choose_phases(call.betas, call.settings)

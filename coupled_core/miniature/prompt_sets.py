@@ -132,6 +132,18 @@ def build_comparison_tables() -> dict[str, pa.Table]:
     return {plan.file_name: _build_table(plan, taken) for plan in (TRAIN, TEST)}
 
 
+def build_fresh_table(seed: int, num_groups: int) -> pa.Table:
+    """Return a set like those of comparisons that shares no prompt with any that is shipped.
+
+    Args:
+        seed: of the scenes, and with three zeros of the first noise.
+        num_groups: a multiple of 24.
+    """
+    shipped = [build_example_table(), *build_comparison_tables().values()]
+    taken = {prompt for table in shipped for row in table["prompts"].to_pylist() for prompt in row}
+    return _build_table(PromptSetPlan("fresh.parquet", num_groups, seed, seed * 1000), taken)
+
+
 def _build_table(plan: PromptSetPlan, taken: set[str]) -> pa.Table:
     """Draw one set; its prompts are added to `taken`."""
     rng = np.random.default_rng(plan.scene_seed)

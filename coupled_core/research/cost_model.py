@@ -82,7 +82,6 @@ def predict_region_ratio(
     geometry: Geometry,
     num_reading: int,
     num_tied: int,
-    num_free: int,
     *,
     num_images: int,
     num_inside: int,
@@ -90,8 +89,8 @@ def predict_region_ratio(
     """Return the cost of a group in mode region over that of its images made singly."""
     stock = predict_step_flops(geometry, "stock")
     tied = predict_tied_step_flops(geometry, num_images, num_inside) / stock
-    group = num_reading * (1 + num_images) + num_tied * tied + num_free * num_images
-    return group / ((num_reading + num_tied + num_free) * num_images)
+    group = num_reading * (1 + num_images) + num_tied * tied
+    return group / ((num_reading + num_tied) * num_images)
 
 
 def _linear(geometry: Geometry, num_tokens: int) -> int:

@@ -64,7 +64,10 @@ def generation_fingerprint(facts: Mapping[str, Any]) -> str:
     Args:
         facts: Its provenance as a mapping; device name and licence do not count.
     """
-    return fingerprint({name: value for name, value in facts.items() if name not in _NOT_IN_PIXELS})
+    decisive = {name: value for name, value in facts.items() if name not in _NOT_IN_PIXELS}
+    if decisive.get("sampler_version") == 1:  # pairs from before there were versions keep their ids
+        del decisive["sampler_version"]
+    return fingerprint(decisive)
 
 
 def pair_id(

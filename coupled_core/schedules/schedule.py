@@ -86,8 +86,6 @@ class RegionSettings:
     """Width over which m falls from 1 to 0 outside the rim, >= 0."""
     read_until: float = 0.6
     """The region is read at every step whose sigma is at least this; then it stays, [0, 1]."""
-    release: float = 0.03
-    """Below this sigma the images are no longer tied to the common background, [0, 1)."""
 
     def find_error(self) -> str | None:
         """Return what is wrong with the settings, or None."""
@@ -99,8 +97,6 @@ class RegionSettings:
                 return f"{field.name} must lie in [0, 1]; got {value}"
         if self.size == 0:
             return "size must be above 0, or there would be no entity; got 0"
-        if self.release >= 1:
-            return f"release must be below 1, or no background would be shared; got {self.release}"
         return None
 
 

@@ -16,6 +16,7 @@ from coupled_core.errors import ConfigError
 from coupled_core.filters import NUMBERS
 from coupled_core.plugins import find_plugins
 from coupled_core.records import PairScores
+from coupled_core.scoring.rims import rim_seam, widen
 
 METRIC_VERSION = "3"
 """Goes up when a metric or the way an entity is found changes.
@@ -148,6 +149,12 @@ def pixel_mse(images: Sequence[np.ndarray]) -> float:
     return float(np.mean((images[0].astype(np.float64) - images[1].astype(np.float64)) ** 2))
 
 
+def equal_fraction(images: Sequence[np.ndarray]) -> float:
+    """Return the share of the frame in which a pair has the very same pixels, [0, 1]."""
+    _check_same_shape("image", images)
+    return float(np.mean((images[0] == images[1]).all(axis=-1)))
+
+
 ArrayPair = tuple[np.ndarray, np.ndarray]
 Score = Callable[[ArrayPair, ArrayPair, ArrayPair, ArrayPair], float]
 """A score of another package: what `score_pair` is given becomes a number."""
@@ -180,6 +187,9 @@ def score_pair(
         background_psnr=background_psnr(images, region),
         background_ssim=background_ssim(images, region),
         pixel_mse=pixel_mse(images),
+        equal_fraction=equal_fraction(images),
+        background_similarity_clear=background_similarity(images, widen(region)),
+        rim_seam=rim_seam(images, masks),
         extra_scores={
             name: float(score(images, masks, image_embeddings, text_embeddings))
             for name, score in find_scores().items()

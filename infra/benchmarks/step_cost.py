@@ -202,7 +202,7 @@ def report_regions(transformer: FluxTransformer2DModel, repeats: int) -> None:
     size = 0.15
     for num_images in (2, 4):
         groups = build_groups(num_images)[:1]
-        settings = RegionSettings(size=size, margin=0.0, feather=0.0, read_until=0.7, release=0.03)
+        settings = RegionSettings(size=size, margin=0.0, feather=0.0, read_until=0.7)
         inside: list[int] = []
 
         def coupled(groups: list[Group] = groups, settings: RegionSettings = settings) -> None:
@@ -220,13 +220,12 @@ def report_regions(transformer: FluxTransformer2DModel, repeats: int) -> None:
         coupled()
         hook.remove()
         tied = [tokens for tokens in inside if tokens < NUM_IMAGE]
-        num_free = 2 * 20 - len(inside)
-        num_reading = 20 - len(tied) - num_free
+        num_reading = 20 - len(tied)
         predicted = predict_region_ratio(
-            GEOMETRY, num_reading, len(tied), num_free, num_images=num_images, num_inside=tied[0]
+            GEOMETRY, num_reading, len(tied), num_images=num_images, num_inside=tied[0]
         )
         print(
-            f"{f'{num_reading} reading, {len(tied)} tied, {num_free} free':<39}{num_images:>3}"
+            f"{f'{num_reading} reading, {len(tied)} tied':<39}{num_images:>3}"
             f"{tied[0]:>8}{predicted:>11.3f}{count(coupled) / count(stock):>9.3f}"
             f"{time_ratio(coupled, stock, repeats):>6.2f}"
         )

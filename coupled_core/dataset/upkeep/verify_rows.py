@@ -17,7 +17,7 @@ from coupled_core.dataset.rows import Row
 from coupled_core.dataset.upkeep.damage import Check, DamageLog, Finding, read_batches
 from coupled_core.dataset.upkeep.partition import NearBackgrounds, find_near_backgrounds
 from coupled_core.filters import NUMBERS, find_objections
-from coupled_core.records import RejectReason, Status
+from coupled_core.records import METRIC_NAMES, REQUIRED_METRICS, RejectReason, Status
 
 _PARTITIONS = ("", *PARTITIONS)
 _FIELDS = np.dtype(
@@ -165,7 +165,8 @@ _COLUMNS = sorted(
         *("duplicate_of", "image_1_sha256", "extra_scores"),
     }
 )
-_MADE = ("image_0_sha256", "image_1_sha256", *NUMBERS)
+_LATER = frozenset(METRIC_NAMES).difference(REQUIRED_METRICS)
+_MADE = ("image_0_sha256", "image_1_sha256", *(name for name in NUMBERS if name not in _LATER))
 
 
 def verify_rows(

@@ -29,6 +29,7 @@ DECIDING_CODE = (
     "research/comparison/variants.py",
     "research/evaluation/pairs.py",
     "research/methods",
+    "research/training/entity_judge.py",
     "schedules",
     "scoring",
 )

@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("entity_prompt_1", pa.string()),
         *((name, pa.float64()) for name in METRIC_NAMES),  # null where there are no images
         ("guards", pa.list_(pa.string())),
+        ("right_fraction", pa.float64()),  # null without a judge of entities
         ("objective", pa.float64()),  # J, or the floor where a guard fired; never null
         ("seconds", pa.float64()),
         ("model_evaluations", pa.float64()),
@@ -132,6 +133,7 @@ def _describe(sample: Sample, pair: EvaluatedPair) -> dict[str, Any]:
         "entity_prompt_1": sample.split.entity_prompts[j],
         **scores,
         "guards": [str(guard) for guard in pair.guards],
+        "right_fraction": pair.right_fraction,
         "objective": pair.objective,
         "seconds": pair.seconds,
         "model_evaluations": pair.model_evaluations,

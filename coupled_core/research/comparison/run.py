@@ -37,6 +37,7 @@ from coupled_core.research.evaluation.pairs import Evaluator
 from coupled_core.research.evaluation.samples import build_samples, take_groups
 from coupled_core.research.methods.method import Method
 from coupled_core.research.methods.registry import load_methods
+from coupled_core.research.training.entity_judge import load_entity_judge
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.scoring.pair_scorer import load_scorer
 from coupled_core.storage.local import LocalStore
@@ -77,7 +78,8 @@ class ComparisonRun:
     @cached_property
     def methods(self) -> dict[str, Method]:
         """All methods on one loaded pipeline."""
-        return load_methods(self.settings.methods, self.settings.run.generation)
+        run = self.settings.run
+        return load_methods(self.settings.methods, run.generation, run.scoring)
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -92,7 +94,8 @@ class ComparisonRun:
         run = self.settings.run
         device = str(choose_device(run.generation.device))
         scorer = load_scorer(run.scoring, device)
-        return Evaluator(scorer, run.filter, run.generation.batch_size)
+        judge = load_entity_judge(run.generation.base_model)
+        return Evaluator(scorer, run.filter, run.generation.batch_size, judge)
 
     def tune(self, method: str, progress: Progress) -> Tuned:
         """Search the knobs of a method on the training prompts."""

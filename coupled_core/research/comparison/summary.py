@@ -28,6 +28,14 @@ class Summary:
     num_pairs: int
     background_similarity: Interval | None
     """S over the pairs where it is finite; None: there are none."""
+    background_similarity_clear: Interval | None
+    """The same clear of the masks."""
+    equal: Interval | None
+    """Share of the frame in which a pair has the very same pixels."""
+    rim_seam: Interval | None
+    right: Interval | None
+    """Share of the images that show their entity, by a judge apart from the scorers; None: there is
+    none."""
     alignment: Interval | None
     """T over the pairs that have images."""
     combined: Interval
@@ -102,6 +110,10 @@ def _summarise_cell(
         knobs=dict(rows[0]["knobs"]),
         num_pairs=len(rows),
         background_similarity=mean_of(rows, "background_similarity"),
+        background_similarity_clear=mean_of(rows, "background_similarity_clear"),
+        equal=mean_of(rows, "equal_fraction"),
+        rim_seam=mean_of(rows, "rim_seam"),
+        right=mean_of(rows, "right_fraction"),
         alignment=mean_of(rows, "alignment"),
         combined=bootstrap_mean(by_group(rows, combined_of)),
         difference=_difference(rows, reference, combined_of),

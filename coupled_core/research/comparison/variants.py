@@ -36,7 +36,6 @@ _REGION_VALUES: Mapping[str, tuple[float, ...]] = {
     "margin": (0.0, 0.03, 0.125),
     "feather": (0.0, 0.03, 0.125),
     "read_until": (0.98, 0.9, 0.8, 0.4, 0.2),
-    "release": (0.0, 0.1, 0.2),
 }
 _REGION_CENTERS = (0.02, 0.05, 0.1, 0.2)
 

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Protocol
 
 import numpy as np
 
@@ -42,6 +43,20 @@ OnImages = Callable[[Sample, Sequence[np.ndarray], Sequence[EntityMask]], None]
 """Called with a sample, its images (uint8, (H, W, 3), RGB) and one mask an image."""
 
 
+class EntityJudge(Protocol):
+    """Looks at images without knowing what made them."""
+
+    def judge(
+        self, images: Sequence[np.ndarray], entity_prompts: Sequence[str]
+    ) -> tuple[bool | None, ...]:
+        """Say of each image whether it shows its entity; None: the judge cannot tell.
+
+        Args:
+            images: uint8, (H, W, 3), RGB.
+            entity_prompts: one an image.
+        """
+
+
 @dataclass(frozen=True)
 class EvaluatedPair:
     """One pair that one method made."""
@@ -61,13 +76,23 @@ class EvaluatedPair:
     """The pair's share of the sample's wall time."""
     model_evaluations: float
     """The pair's share of the rows that went through the transformer."""
+    right_fraction: float | None = None
+    """Share of the two images that show their entity, by a judge apart from the scorers; None:
+    there is no such judge, or it cannot tell."""
 
 
 class Evaluator:
     """Runs methods on samples and scores what they make; holds no state between calls."""
 
-    def __init__(self, scorer: PairScorer, filter: FilterConfig, batch_size: int) -> None:
+    def __init__(
+        self,
+        scorer: PairScorer,
+        filter: FilterConfig,
+        batch_size: int,
+        judge: EntityJudge | None = None,
+    ) -> None:
         self._scorer, self._filter, self._batch_size = scorer, filter, batch_size
+        self._judge_entities = judge
 
     def evaluate(
         self,
@@ -112,11 +137,18 @@ class Evaluator:
         masks, scores = self._scorer.score(sample, generated)
         if on_images is not None:
             on_images(sample, output.images, masks)
-        return [
+        pairs = [
             _build_pair(
                 name, sample, (i, j), pair, self._find_guards(pair, (masks[i], masks[j])), output
             )
             for (i, j), pair in scores.items()
+        ]
+        if self._judge_entities is None:
+            return pairs
+        right = self._judge_entities.judge(output.images, sample.split.entity_prompts)
+        return [
+            replace(pair, right_fraction=_mean_of_known(right[pair.image_i], right[pair.image_j]))
+            for pair in pairs
         ]
 
     def _find_guards(
@@ -148,6 +180,11 @@ def mean_objective(pairs: Iterable[EvaluatedPair]) -> float:
     """Return the mean of the groups' mean objectives: what a search maximises (eq. 12)."""
     means = [sum(values) / len(values) for values in objectives_by_group(pairs).values()]
     return sum(means) / len(means)
+
+
+def _mean_of_known(*right: bool | None) -> float | None:
+    known = [float(one) for one in right if one is not None]
+    return sum(known) / len(known) if len(known) == len(right) else None
 
 
 def _build_pair(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers import FluxTransformer2DModel
 
-from coupled_core.config import CouplingMode
+from coupled_core.config import CouplingMode, EntityText
 from coupled_core.generation.generator import GroupGenerator, generate_alike
 from coupled_core.generation.sampler import OnStep
 from coupled_core.records import GeneratedSample, Rejection, Sample
@@ -25,7 +25,6 @@ REGION_KNOBS = (
     Knob("margin", 0.0, 0.2, _START.margin, meaning="rim around it, share of the shorter side"),
     Knob("feather", 0.0, 0.2, _START.feather, meaning="soft edge, share of the shorter side"),
     Knob("read_until", 0.3, 1.0, _START.read_until, meaning="least sigma at which it is read"),
-    Knob("release", 0.0, 0.3, _START.release, meaning="sigma below which images are not tied"),
 )
 
 
@@ -91,14 +90,26 @@ def build_default(model: StockModel) -> CoupledMethod:
     return CoupledMethod("coupled", model.generator, model.transformer, lambda same, _: same)
 
 
-def build_mode(model: StockModel, mode: CouplingMode) -> CoupledMethod:
-    """Return coupling by a sine schedule in one mode."""
+def build_mode(
+    model: StockModel,
+    mode: CouplingMode,
+    name: str | None = None,
+    entity_text: EntityText | None = None,
+) -> CoupledMethod:
+    """Return coupling by a sine schedule in one mode.
+
+    Args:
+        model: the loaded pipeline.
+        mode: of the schedule.
+        name: of the method; None: after its mode.
+        entity_text: what the entity stream reads; None: what the settings say.
+    """
 
     def retune(original: GroupGenerator, knobs: Knobs) -> GroupGenerator:
-        return original.with_schedule(_make_schedule(original, mode, knobs))
+        return original.with_schedule(_make_schedule(original, mode, knobs), entity_text)
 
     return CoupledMethod(
-        name=f"coupled-{mode.replace('_', '-')}",
+        name=name or f"coupled-{mode.replace('_', '-')}",
         generator=model.generator,
         transformer=model.transformer,
         retune=retune,
@@ -110,6 +121,10 @@ def build_mode(model: StockModel, mode: CouplingMode) -> CoupledMethod:
 build_log_bias = partial(build_mode, mode="log_bias")
 build_key_scale = partial(build_mode, mode="key_scale")
 build_region_mode = partial(build_mode, mode="region")
+build_published = partial(
+    build_mode, mode="key_scale", name="published-form", entity_text="entity_prompt"
+)
+"""The paper's: scaled keys, and the entity's prompt alone in the entity stream."""
 
 
 def _make_schedule(generator: GroupGenerator, mode: CouplingMode, knobs: Knobs) -> Schedule:

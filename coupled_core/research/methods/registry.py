@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from coupled_core.config import GenerationConfig
+from coupled_core.config import GenerationConfig, ScoringConfig
 from coupled_core.errors import ConfigError
 from coupled_core.plugins import find_plugins
 from coupled_core.research.methods.method import Method
@@ -20,6 +20,7 @@ _SHIPPED = {
     "coupled-log-bias": "coupled:build_log_bias",
     "coupled-key-scale": "coupled:build_key_scale",
     "coupled-region": "coupled:build_region_mode",
+    "published-form": "coupled:build_published",
     "random-seed": "controls:build_random_seed",
     "prompt-switch": "controls:build_prompt_switch",
     "p2p": "prompt_to_prompt:build_exact",
@@ -28,6 +29,7 @@ _SHIPPED = {
     "stable-flow": "stable_flow:build",
     "flowedit": "flow_edit:build",
     "latent-pull": "controls:build_latent_pull",
+    "cut-and-paste": "cut_and_paste:build",
 }
 """Module and builder by name, as text: reading the names loads no model code."""
 METHOD_NAMES: tuple[str, ...] = tuple(_SHIPPED)
@@ -48,8 +50,15 @@ def list_methods() -> tuple[str, ...]:
     return (*METHOD_NAMES, *registered)
 
 
-def load_methods(names: Sequence[str], config: GenerationConfig) -> dict[str, Method]:
+def load_methods(
+    names: Sequence[str], config: GenerationConfig, scoring: ScoringConfig | None = None
+) -> dict[str, Method]:
     """Load one pipeline and return the methods on it, in the order of `names`.
+
+    Args:
+        names: of methods.
+        config: the base model and how it is used.
+        scoring: what finds entities, for methods that need their masks; None: the defaults.
 
     Raises:
         ConfigError: an unknown name; or settings that do not work here.
@@ -68,7 +77,7 @@ def load_methods(names: Sequence[str], config: GenerationConfig) -> dict[str, Me
 
     resolved = resolve(config)
     pipeline = load_pipeline(resolved, config.offload)
-    model = StockModel(pipeline, resolved.provenance, resolved.schedule)
+    model = StockModel(pipeline, resolved.provenance, resolved.schedule, scoring)
     return {name: _find_builder(name)(model) for name in names}
 
 

@@ -13,6 +13,7 @@ import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
+from coupled_core.config import ScoringConfig
 from coupled_core.generation.batch import Conditioning, predict_velocity
 from coupled_core.generation.generator import (
     GroupGenerator,
@@ -32,6 +33,9 @@ from coupled_core.generation.sampler import OnStep
 from coupled_core.records import Rejection, Sample
 from coupled_core.research.methods.method import Knob, Knobs, MethodOutput, check_knobs
 from coupled_core.schedules.schedule import Schedule
+from coupled_core.scoring.clip import load_clip
+from coupled_core.scoring.entity_masks import EntityFinder
+from coupled_core.scoring.sam import load_sam
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,14 @@ class StockModel:
     """One loaded pipeline, shared by all methods."""
 
     def __init__(
-        self, pipeline: FluxPipeline, provenance: GenerationProvenance, schedule: Schedule
+        self,
+        pipeline: FluxPipeline,
+        provenance: GenerationProvenance,
+        schedule: Schedule,
+        scoring: ScoringConfig | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self._scoring = scoring or ScoringConfig()
         self.provenance = provenance
         self._schedule = schedule
         self._encoder = PromptEncoder(pipeline, provenance.max_sequence_length)
@@ -75,6 +84,13 @@ class StockModel:
     def generator(self) -> GroupGenerator:
         """What couples on the same pipeline, by the schedule of the settings."""
         return GroupGenerator(self.pipeline, self._schedule, self.provenance)
+
+    @cached_property
+    def finder(self) -> EntityFinder:
+        """What finds entities in finished images; Segment Anything and CLIP are loaded here."""
+        device = str(self.pipeline._execution_device)
+        clip = load_clip(self._scoring.clip_model, device)
+        return EntityFinder(load_sam(self._scoring.sam_model, device), clip)
 
     @property
     def transformer(self) -> FluxTransformer2DModel:

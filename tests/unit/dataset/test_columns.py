@@ -51,6 +51,7 @@ num_inference_steps: int32
 guidance_scale: double
 max_sequence_length: int32
 entity_text: string
+sampler_version: int32
 width: int32
 height: int32
 dtype: string
@@ -90,6 +91,9 @@ clip_sim_dir: double
 background_psnr: double
 background_ssim: double
 pixel_mse: double
+equal_fraction: double
+background_similarity_clear: double
+rim_seam: double
 clip_model: string
 metric_version: string
 extra_scores: string
@@ -135,5 +139,5 @@ def test_image_columns_are_hugging_face_images() -> None:
 def test_a_newer_major_version_is_refused_and_older_ones_are_read() -> None:
     for version in ("1.0", "1.7", SCHEMA_VERSION, "2.7"):
         check_schema_version(version, "snapshot x")
-    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.0"):
+    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.1"):
         check_schema_version("3.0", "snapshot x")

@@ -25,6 +25,9 @@ GOOD = PairScores(
     background_psnr=25.0,
     background_ssim=0.9,
     pixel_mse=300.0,
+    equal_fraction=0.5,
+    background_similarity_clear=-0.5,
+    rim_seam=0.2,
 )
 
 

@@ -12,7 +12,7 @@ from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator, load_generator
 from coupled_core.generation.pipeline import check_pipeline
-from coupled_core.generation.provenance import resolve_generation
+from coupled_core.generation.provenance import SAMPLER_VERSIONS, resolve_generation
 from coupled_core.records import GeneratedSample, Rejection, RejectReason, Sample
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import save_schedule
@@ -102,6 +102,13 @@ def test_each_distinct_prompt_is_encoded_once(model_folder: Path) -> None:
     generator.generate([build_sample(0, 2), build_sample(0, 3)])
     generator.generate([build_sample(0, 2)])
     assert generator._encoder.num_encoded == 4
+
+
+def test_the_provenance_names_the_version_of_the_modes_rule(generator: GroupGenerator) -> None:
+    assert generator.provenance.coupling_mode == "region"
+    assert generator.provenance.sampler_version == SAMPLER_VERSIONS["region"] > 1
+    over_time = Schedule("step", {"center": 0.1}, "log_bias", "tiny", None, False, "")
+    assert generator.with_schedule(over_time).provenance.sampler_version == 1
 
 
 def test_the_entity_stream_reads_what_the_settings_say(model_folder: Path) -> None:

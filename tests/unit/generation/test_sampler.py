@@ -53,7 +53,7 @@ def run(
 ) -> list[Tensor]:
     ids = image_ids(pipeline, SIZE_PX, SIZE_PX)
     weights = torch.as_tensor(betas, dtype=torch.float64)
-    return sample_groups(
+    made = sample_groups(
         pipeline.transformer,
         groups,
         compute_noise_levels(pipeline.scheduler, len(betas), ids.shape[0]),
@@ -62,6 +62,7 @@ def run(
         SamplerSettings(mode, guidance_scale, share, ablation=ablation),
         device=torch.device("cpu"),
     )
+    return [group.images for group in made]
 
 
 def largest_difference(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:

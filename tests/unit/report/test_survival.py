@@ -22,6 +22,8 @@ def _mixed_pairs(number: int = 40) -> list[SamplePair]:
             combined=float(random.uniform(0.5, 2)),
             mask_side=float(random.choice([0.0, 0.02, 0.3, 0.6, 0.8])),
             pixel_mse=float(10 ** random.uniform(0, 3.5)),
+            background_similarity_clear=float(random.uniform(-2, 0)),
+            rim_seam=float(random.uniform(0, 3)),
         )
         for _ in range(number)
     ]

@@ -98,7 +98,7 @@ def test_a_tied_step_costs_the_background_and_the_regions_tokens() -> None:
     assert quarter == pytest.approx(1 + 2 * (32 + 64) / (32 + 256))
     # FLUX.1-dev, a fifth of the image inside, four steps of twenty to find out which.
     pair, four = (
-        predict_region_ratio(FLUX_DEV, 4, 15, 1, num_images=n, num_inside=819) for n in (2, 4)
+        predict_region_ratio(FLUX_DEV, 4, 16, num_images=n, num_inside=819) for n in (2, 4)
     )
     assert 0.93 < pair < 0.95
-    assert 0.69 < four < 0.72
+    assert 0.67 < four < 0.69

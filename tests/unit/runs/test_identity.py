@@ -83,6 +83,15 @@ def test_hardware_and_licence_do_not_change_the_generation_fingerprint() -> None
     assert generation_fingerprint(facts) != generation_fingerprint(facts | {"base_model": "n"})
 
 
+def test_another_version_of_the_sampler_changes_it_and_the_first_is_as_from_before_versions() -> (
+    None
+):
+    facts = {"base_model": "m", "coupling_mode": "region"}
+    first, second = (generation_fingerprint(facts | {"sampler_version": n}) for n in (1, 2))
+    assert first == generation_fingerprint(facts)
+    assert second != first
+
+
 def test_an_unusable_row_has_an_id_of_the_same_form() -> None:
     first = quarantined_id(source_file="f", source_row=1, message="m")
     assert len(bytes.fromhex(first)) == 16

@@ -25,7 +25,9 @@ from tests.unit.runs.shard_samples import RUN, make_group, make_split, open_work
 COLOURS = ((250, 20, 20), (20, 20, 250), (20, 250, 20))
 CORNERS = ((0, 0), (0, 16), (16, 0))
 """Row and column of each entity's square; its side grows from image to image."""
-SCORES = PairScores(0.2, 0.8, -2.0, 0.3, 0.31, 30.5, 1.9, 0.8, 0.2, 30.0, 0.95, 812.0)
+SCORES = PairScores(
+    0.2, 0.8, -2.0, 0.3, 0.31, 30.5, 1.9, 0.8, 0.2, 30.0, 0.95, 812.0, 0.5, -0.2, 0.3
+)
 PAIRS = ((0, 1), (0, 2), (1, 2))
 
 

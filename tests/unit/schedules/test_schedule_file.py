@@ -93,10 +93,10 @@ def test_how_a_schedule_was_fitted_travels_along_and_changes_no_id(tmp_path: Pat
 
 
 def test_a_region_is_saved_and_read_with_the_schedule(tmp_path: Path) -> None:
-    schedule = build("step", mode="region", region=RegionSettings(size=0.12, release=0.2))
+    schedule = build("step", mode="region", region=RegionSettings(size=0.12, margin=0.2))
     save_schedule(schedule, tmp_path / "schedule.json")
     assert load_schedule(tmp_path / "schedule.json") == schedule
-    other = build("step", mode="region", region=RegionSettings(size=0.13, release=0.2))
+    other = build("step", mode="region", region=RegionSettings(size=0.13, margin=0.2))
     assert other.id != schedule.id
 
 

@@ -48,6 +48,7 @@ def build_row(
         "alignment": alignment,
         "combined": combined,
         "guards": list(guards),
+        "right_fraction": None,
         "objective": combined if objective is None else objective,
         "seconds": seconds,
         "model_evaluations": evaluations,

@@ -67,13 +67,18 @@ def test_a_comparison_without_ours_is_refused() -> None:
 def test_the_table_says_what_the_results_file_says() -> None:
     rows = rows_of(build_results(compare_two()), "comparison")
     lines = render_table(summarise(rows, OURS), "coupled").splitlines()
-    assert lines[0].startswith("| method | background similarity | alignment | combined J |")
+    assert lines[0].startswith(
+        "| method | background similarity | ... clear of the masks | equal pixels | rim seam "
+        "| images right | alignment | combined J |"
+    )
     assert lines[2] == (
-        "| **coupled** | -2.000 [-3.000, -1.000] | 22.00 [20.00, 24.00] | 1.500 [1.000, 2.000] "
+        "| **coupled** | -2.000 [-3.000, -1.000] | 0.000 [0.000, 0.000] | 0.0% "
+        "| 0.00 [0.00, 0.00] | – | 22.00 [20.00, 24.00] | 1.500 [1.000, 2.000] "
         "| – | – | 0.0% | 0.0% | 0.500 | 48.0 |"
     )
     assert lines[3] == (
-        "| prompt-switch | -6.000 [-8.000, -4.000] | 18.50 [18.00, 19.00] | 0.750 [0.500, 1.000] "
+        "| prompt-switch | -6.000 [-8.000, -4.000] | 0.000 [0.000, 0.000] | 0.0% "
+        "| 0.00 [0.00, 0.00] | – | 18.50 [18.00, 19.00] | 0.750 [0.500, 1.000] "
         "| **-0.750 [-1.000, -0.500]** | **-2.750 [-5.000, -0.500]** | 50.0% | 50.0% | 0.500 "
         "| 42.0 |"
     )

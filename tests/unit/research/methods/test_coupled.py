@@ -83,3 +83,23 @@ def test_the_region_mode_pays_for_the_tokens_it_computes(methods: Mapping[str, M
 def test_knobs_that_make_no_schedule_are_refused(methods: Mapping[str, Method]) -> None:
     with pytest.raises(ScheduleError, match="width must be above 0"):
         methods["coupled-log-bias"].generate([build_sample(0)], {"center": 0.1, "width": 0.0})
+
+
+def test_the_published_form_scales_keys_and_reads_the_entity_alone(
+    methods: Mapping[str, Method], method_model_folder: Path, tmp_path: Path
+) -> None:
+    parameters = {"center": 0.3, "width": 0.4}
+    sine = Schedule("sine", parameters, "key_scale", "tiny", None, False, "")
+    save_schedule(sine, tmp_path / "sine.json")
+    built = [
+        generate(
+            build_config(
+                method_model_folder, schedule=str(tmp_path / "sine.json"), entity_text=text
+            ),
+            2,
+            2,
+        )
+        for text in ("entity_prompt", "full_prompt")
+    ]
+    ours = run_sample(methods["published-form"], build_sample(2), **parameters)
+    assert [largest_difference(ours, other) == 0 for other in built] == [True, False]

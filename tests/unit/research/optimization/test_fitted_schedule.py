@@ -23,7 +23,9 @@ BEFORE = make_schedule("sine", {"center": 0.2, "width": 0.1}, FITTED_ON)
 
 
 def make_pair(group: int, combined: float, *guards: RejectReason) -> EvaluatedPair:
-    scores = PairScores(0.1, 0.9, -2.0, 0.9, 0.9, 90.0, combined, 0.5, 0.5, 30.0, 0.9, 100.0)
+    scores = PairScores(
+        0.1, 0.9, -2.0, 0.9, 0.9, 90.0, combined, 0.5, 0.5, 30.0, 0.9, 100.0, 0.5, -0.2, 0.3
+    )
     objective = objective_of(scores, guards)
     return EvaluatedPair(
         "schedule",

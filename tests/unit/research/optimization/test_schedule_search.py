@@ -102,7 +102,7 @@ def test_further_knobs_of_a_mode_are_searched_along_and_start_where_the_family_e
     assert family.build(defaults(family)).region == RegionSettings()
     point = {**defaults(family), "size": 0.2}
     knots = knot_space(family.build(point), point, 5, fitted_on, extension_of("region"))
-    assert len(knots.knobs) == 5 + 5
+    assert len(knots.knobs) == 5 + 4
     assert knots.build(defaults(knots)).region == RegionSettings(size=0.2)
 
 
