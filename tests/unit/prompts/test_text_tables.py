@@ -197,10 +197,10 @@ def test_a_list_in_a_cell_is_json_or_the_row_says_what_to_write(tmp_path: Path, 
         ("a.csv", '{"group_id": "a"}', "JSON Lines are files called .jsonl"),
         ("a.csv", HEADER.encode("utf-16"), "is text in UTF-16: save it in UTF-8"),
         ("a.csv", b"PAR1....", "holds Parquet: call it .parquet"),
-        ("a.csv", gzip.compress(b"x"), "is compressed by gzip"),
+        ("a.csv", gzip.compress(b"x", mtime=0), "is compressed by gzip"),
         ("a.csv", b"PK\x03\x04...", "an Excel workbook: save it as CSV in UTF-8"),
         ("a.csv.gz", HEADER, "is not a readable CSV file"),
-        ("a.csv.gz", gzip.compress(b"group_id,prompt\na,b\n" * 9)[:-9], "Truncated compressed"),
+        ("a.csv.gz", gzip.compress(b"group_id,prompt\na,b\n" * 9, mtime=0)[:-9], "Truncated compressed"),
         ("a.csv", b"x" * (1 << 24), "line 1: got more than 16,777,216 characters without an end"),
         ("a.jsonl", "", "is empty: expected a JSON object a line"),
         ("a.jsonl", HEADER, "line 1: got 'group_id,prompt': not JSON"),
@@ -267,7 +267,7 @@ def test_a_bad_line_of_json_is_one_bad_row(tmp_path: Path, line: str, message: s
 def test_formats_and_forms_mix_in_a_folder_and_folders_give_columns(tmp_path: Path) -> None:
     (tmp_path / "seed=7").mkdir()
     (tmp_path / "a.csv").write_text(f"{HEADER}a,one\n")
-    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(b"group_id\tprompt\na\ttwo\n"))
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(b"group_id\tprompt\na\ttwo\n", mtime=0))
     (tmp_path / "c.ndjson").write_text(object_with(group_id="c"))
     (tmp_path / "seed=7" / "d.JSONL").write_text(object_with(group_id="d"))
     for uri in (str(tmp_path), f"{tmp_path}/**/*"):
