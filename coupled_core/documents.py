@@ -8,7 +8,8 @@ thing once, and can be written as text again.
 import json
 import math
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,14 +63,8 @@ def parse_json(data: bytes | str, max_bytes: int = MAX_FILE_BYTES) -> Any:
     text = _decode(data, max_bytes)
     if not text.strip():
         raise DocumentError("it is empty")
-    try:
+    with _named(ValueError):
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise DocumentError("it is nested too deeply") from error
-    except DocumentError:
-        raise
-    except ValueError as error:
-        raise DocumentError(str(error)) from error
     check_value(value)
     return value
 
@@ -82,14 +77,8 @@ def parse_toml(data: bytes | str, max_bytes: int = MAX_FILE_BYTES) -> Any:
     """
     import tomllib
 
-    try:
+    with _named(ValueError):
         value = tomllib.loads(_decode(data, max_bytes))
-    except RecursionError as error:
-        raise DocumentError("it is nested too deeply") from error
-    except DocumentError:
-        raise
-    except ValueError as error:
-        raise DocumentError(str(error)) from error
     check_value(value, may_be_infinite=True)
     return value
 
@@ -112,17 +101,24 @@ def parse_yaml(data: bytes | str, max_bytes: int = MAX_FILE_BYTES) -> Any:
             made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
             return made
 
-    try:
+    with _named(yaml.YAMLError, *_YAML_SLIPS):
         value = yaml.load(_decode(data, max_bytes), Loader)
+    # A few lines of aliases can stand for millions of values.
+    check_value(value, max_values=max(1000, len(data)), may_be_infinite=True)
+    return value
+
+
+@contextmanager
+def _named(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn what a parser raises, errors of some kinds or Python's own limit, into ours."""
+    try:
+        yield
     except RecursionError as error:
         raise DocumentError("it is nested too deeply") from error
     except DocumentError:
         raise
-    except (yaml.YAMLError, *_YAML_SLIPS) as error:
+    except kinds as error:
         raise DocumentError(" ".join(str(error).split())) from error
-    # A few lines of aliases can stand for millions of values.
-    check_value(value, max_values=max(1000, len(data)), may_be_infinite=True)
-    return value
 
 
 def check_value(

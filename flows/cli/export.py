@@ -1,7 +1,7 @@
 """`coupled export`: the kept pairs of a snapshot in the format of a trainer or reader."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from coupled_core.export.format import describe_formats
 from coupled_core.storage.store import ObjectStore
@@ -75,16 +75,18 @@ def export(
     found = find_snapshot(store, snapshot)
     with terminal.progress():
         report = export_snapshot(store, found, export_format, selection, output)
-    document = {
+    terminal.answer(_describe(report, output), {"dataset": store.uri, **_to_json(report, output)})
+
+
+def _to_json(report: "ExportReport", output: Path) -> dict[str, Any]:
+    return {
         **report.marker,
-        "dataset": store.uri,
         "output": str(output),
         "was_complete": report.was_complete,
         "units_written": report.num_units_written,
         "units_reused": report.num_units_reused,
         "edits_checked": report.num_edits_checked,
     }
-    terminal.answer(_describe(report, output), document)
 
 
 def _describe(report: "ExportReport", output: Path) -> str:

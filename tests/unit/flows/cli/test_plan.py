@@ -117,3 +117,27 @@ def test_a_threshold_that_is_not_finite_is_refused(run_plan, bound: str) -> None
     result = run_plan("--min-combined", bound)
     assert result.exit_code != 0
     assert "finite" in result.output
+
+
+def test_validate_says_what_models_would_cut_or_not_know(tmp_path: Path) -> None:
+    long = " ".join(["in a vibrant meadow at noon"] * 12)
+    kites = [f"A {colour} kite {long}" for colour in ("red", "blue")]
+    script = ["\u4e00\u53ea\u7ea2\u8272\u98ce\u7b5d", "\u4e00\u4e2a\u84dd\u8272\u6c14\u7403"]
+    path = tmp_path / "set.jsonl"
+    rows = [{"group_id": "kites", "prompts": kites}, {"group_id": "script", "prompts": script}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = CliRunner().invoke(app, ["validate", str(path), "--json"])
+    assert result.exit_code == 0, result.output
+    texts = json.loads(result.stdout)["texts"]
+    assert [count["num_longer"] >= 2 for count in texts["counts"]] == [True, True, True]
+    assert texts["num_refused"] == {"unknown_script": 1}
+    shown = CliRunner().invoke(app, ["validate", str(path)]).output
+    assert "prompts" in shown and "are cut" in shown
+    assert "1 group will be refused: unknown_script 1" in shown
+
+
+def test_validate_goes_on_without_a_model_that_is_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["validate", "--base-model", str(tmp_path), "--json"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["texts"] is None and document["num_groups"] > 0
