@@ -24,7 +24,7 @@ from coupled_core.progress import current_progress, report_to
 from coupled_core.redaction import clean_error
 from coupled_core.runs import build
 from coupled_core.runs.failure_budget import FailureBudget
-from coupled_core.runs.plan import RunPlan, ShardPlan
+from coupled_core.runs.plan import RunPlan, ShardPlan, find_finished
 from coupled_core.runs.profiles import Profile, layer_settings
 from coupled_core.runs.set_aside import find_set_aside, note_failure
 from coupled_core.runs.summary import RunSummary, ShardsFailedError, summarise_run
@@ -136,6 +136,7 @@ class _Building:
         self._before = before.snapshot_id if before else None
         self._finished = set(run.finished_shards)
         """Built, and not committed yet."""
+        self._committed: set[int] = set()
         self.metrics = BuildMetrics(config.output.uri)
         self.failures: dict[int, str] = {}
         """What went wrong, by shard."""
@@ -165,8 +166,11 @@ class _Building:
                     if len(self._finished) >= self._execution.commit_every:
                         self._commit()
         except BaseException:  # cancelled, terminated, interrupted, or hopeless for all
-            # A task of its own would be refused in a run that is being cancelled.
-            self._keep(build.commit_run(self._config, run, self._finished))
+            # What stops the run may come between the moment in which a shard is marked as done
+            # and the one in which it is counted here: the markers tell. A task of its own would be
+            # refused in a run that is being cancelled.
+            done = find_finished(open_store(self._config.output.uri), run.run_id)
+            self._keep(build.commit_run(self._config, run, done - self._committed))
             raise
         self._commit()
         if self._execution.runner == "deployment":  # others have committed
@@ -231,6 +235,7 @@ class _Building:
         self._keep(commit(self._config, self._run, sorted(self._finished)))
 
     def _keep(self, snapshot: Snapshot | None) -> None:
+        self._committed |= self._finished
         self._finished.clear()
         self.snapshot = snapshot or self.snapshot
 

@@ -206,7 +206,7 @@ def plan_run(
     same_images = images_id(config, facts)
     kin = find_kin(store, same_images, name)
     files = PlanFiles(store, name, config.output.shard_size)
-    finished = frozenset(_find_finished(store, name)) if files.is_complete else frozenset()
+    finished = find_finished(store, name) if files.is_complete else frozenset()
     survey = TextSurvey(config, generation)
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
     if files.is_complete:
@@ -246,6 +246,12 @@ def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterat
             tuple(PlannedBadRow(_row_id(row), row) for row in rows),
         )
         shard_index += 1
+
+
+def find_finished(store: ObjectStore, run_id: str) -> frozenset[int]:
+    """Return the shards of a run that are marked done, from one listing."""
+    work = list_work(store, run_id)
+    return frozenset(found.shard_index for found in work if found.name == DONE)
 
 
 class _Tally:
@@ -338,7 +344,3 @@ def _row_id(row: QuarantinedRow) -> str:
         source_file=row.source_file, source_row=row.source_row, message=row.message
     )
 
-
-def _find_finished(store: ObjectStore, name: str) -> Iterator[int]:
-    """Yield the shards of a run that are marked done, from one listing."""
-    return (found.shard_index for found in list_work(store, name) if found.name == DONE)
