@@ -98,7 +98,7 @@ class LogProgress:
 
     def remark(self, stage: str, text: str) -> None:
         """Put it at the end of the stage's lines; long pauses between counts are filled by it."""
-        self._remarks[stage] = f", {text}"
+        self._remarks[stage] = f", {text}" if text else ""
         self._logged.setdefault(stage, time.monotonic())
         self._log(stage)
 

@@ -90,18 +90,22 @@ def divide(
                 begin(piece, _putter(ended, piece))
             else:
                 ended.put((piece, _reader(found)))
+        pause = max(look_at - time.monotonic(), 0.0) if held else None
+        if pause == 0.0:
+            waiting.extend(held)
+            held.clear()
+            continue
         if held and not num_begun:
             _tell_who_holds(held, stage, told)
         try:
-            pause = max(look_at - time.monotonic(), 0.0) if held else None
             piece, read = ended.get(timeout=pause)
         except queue.Empty:
-            waiting.extend(held)
-            held.clear()
             continue
         num_begun -= 1
         outcome = _read(piece, read)
         if isinstance(outcome, Outcome):
+            if told:
+                current_progress().remark(stage, "")
             yield outcome
         else:
             held[piece] = outcome
