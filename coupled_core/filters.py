@@ -307,7 +307,7 @@ def describe_reason(reason: str) -> str:
 
 
 def render_table() -> str:
-    """Return the README's table: a row for each filter of this package and each other reason."""
+    """Return the table of `filtering/README.md`: our filters, then all other reasons."""
     heads = ("reason", "means", "dropped unless", "default", "range", "re-cut")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for each in BUILT_IN:
