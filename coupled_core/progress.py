@@ -43,6 +43,32 @@ class SilentProgress:
         """Do nothing."""
 
 
+class ProgressWithin:
+    """Tells of one piece of a larger work by remarks: its counts begin anew with each piece."""
+
+    def __init__(self, listener: Progress, stage: str, piece: str) -> None:
+        self._listener, self._stage, self._piece = listener, stage, piece
+        self._totals: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+
+    def begin(self, stage: str, total: int) -> None:
+        """Remember the total."""
+        self._totals[stage] = total
+
+    def extend(self, stage: str, count: int) -> None:
+        """Raise the total."""
+        self._totals[stage] = self._totals.get(stage, 0) + count
+
+    def advance(self, stage: str, count: int = 1) -> None:
+        """Count, and say so."""
+        self._counts[stage] = self._counts.get(stage, 0) + count
+        self.remark(stage, f"{self._counts[stage]} of {self._totals.get(stage, '?')}")
+
+    def remark(self, stage: str, text: str) -> None:
+        """Pass it on with the names of the piece and of the stage."""
+        self._listener.remark(self._stage, f"{self._piece}: {stage} {text}")
+
+
 class LogProgress:
     """Plain lines, one in ten seconds a stage at most: for logs and terminals without cursor."""
 
@@ -72,7 +98,7 @@ class LogProgress:
 
     def remark(self, stage: str, text: str) -> None:
         """Put it at the end of the stage's lines; long pauses between counts are filled by it."""
-        self._remarks[stage] = f", {text}"
+        self._remarks[stage] = f", {text}" if text else ""
         self._logged.setdefault(stage, time.monotonic())
         self._log(stage)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.miniature import miniature_folder
 from coupled_core.storage.store import open_store
 from flows.cli.temporary_server import temporary_server
-from tests.warm_command import run_warm
+from tests.warm_command import run_warm, start_warm
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 280
@@ -56,6 +57,10 @@ class Coupled:
         output.unlink(missing_ok=True)
         code = run_warm(arguments, self.folder, self._all_variables, output, log, TIMEOUT_SECONDS)
         return code, output.read_text(), log.read_text()
+
+    def start_warm(self, *arguments: str, log: Path) -> BaseProcess:
+        """Start the command as `run` does and return at once; all that it says goes to `log`."""
+        return start_warm(arguments, self.folder, self._all_variables, log, log)
 
     @property
     def _all_variables(self) -> dict[str, str]:

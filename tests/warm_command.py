@@ -8,6 +8,7 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.forks import FORKS
@@ -34,9 +35,7 @@ def run_warm(
     Raises:
         TimeoutError: it was killed.
     """
-    where = (str(folder), str(output), str(errors))
-    process = FORKS.Process(target=_run, args=(list(arguments), dict(environment), where))
-    process.start()
+    process = start_warm(arguments, folder, environment, output, errors)
     try:
         process.join(timeout_seconds)
         code = process.exitcode
@@ -45,6 +44,20 @@ def run_warm(
     if code is None:
         raise TimeoutError(f"coupled {' '.join(arguments)} took longer than {timeout_seconds} s")
     return code
+
+
+def start_warm(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: Path,
+    errors: Path,
+) -> BaseProcess:
+    """Start a command and return at once; see `run_warm`."""
+    where = (str(folder), str(output), str(errors))
+    process = FORKS.Process(target=_run, args=(list(arguments), dict(environment), where))
+    process.start()
+    return process
 
 
 def _run(arguments: list[str], environment: dict[str, str], where: tuple[str, str, str]) -> None:

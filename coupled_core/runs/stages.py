@@ -1,6 +1,7 @@
 """Split, generate and score a shard: batch by batch, each stored before the next begins.
 
-What is stored already, by an earlier start or by a twin of this worker, is not done again.
+What is stored already, by an earlier start or by a twin of this worker, is not done again. Before
+anything is spent the lease on the shard is looked at: who was paused for long may have lost it.
 """
 
 import logging
@@ -44,6 +45,7 @@ def split_shard(work: ShardWork, splitter: Splitter, refuse: Refuse = accept_all
     """
     outcomes = work.find_outcomes()
     if outcomes is None:
+        work.require_lease()
         groups = [planned.group for planned in work.input.groups]
         refusals = [refuse(group) for group in groups]
         allowed = [group for group, why in zip(groups, refusals, strict=True) if why is None]
@@ -72,7 +74,9 @@ def generate_shard(
         is_there = work.folder.read_keys(GENERATED, batch.index) == list(batch.samples)
         if not is_there and not _take_over(work, batch):
             tell_step = _tell_step(progress, f"batch {number} of {len(batches)}")
-            _generate_batch(work, batch, load_generator(), tell_step)
+            generator = load_generator()  # may take minutes, so the look comes after it
+            work.require_lease()
+            _generate_batch(work, batch, generator, tell_step)
             num_generated += 1
         progress.advance("generate", batch.num_pairs)
     return num_generated
@@ -100,6 +104,7 @@ def score_shard(
     num_scored = 0
     for batch in work.attempt(attempt).batches:
         if work.folder.read_keys(SCORED, batch.index) != list(batch.samples):
+            work.require_lease()
             made = _read_generated(work, batch)
             is_needed = any(isinstance(sample, EncodedSample) for sample in made.values())
             scorer = load_scorer() if is_needed else None

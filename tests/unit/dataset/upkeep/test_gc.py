@@ -350,3 +350,32 @@ def test_a_damaged_marker_of_finished_work_is_named(store: LocalStore, data: byt
     store.write("work/run/00007/done.json", data)
     with pytest.raises(StorageError, match=r"work/run/00007/done\.json is damaged: delete"):
         _plan(store)
+
+
+OWNER = "ab" * 16
+
+
+def _lease(store: LocalStore, *, owner_age: timedelta) -> None:
+    """Leave an unfinished shard of old, with a lease whose owner has last beaten so long ago."""
+    WorkFolder(store, "divided", 0).write_json("split.json", {})
+    store.write("work/divided/leases/00000", b"lease")
+    store.write(f"work/divided/leases/beats/{OWNER}", b"beat")
+    beaten = (datetime.now(UTC) + LATER - owner_age).timestamp()
+    os.utime(store.root / f"work/divided/leases/beats/{OWNER}", (beaten, beaten))
+
+
+ABANDONED = Retention(abandoned_work=timedelta(days=2))
+
+
+def test_work_that_somebody_holds_a_lease_on_stays(store: LocalStore) -> None:
+    _commit(store, 0)
+    _lease(store, owner_age=timedelta(minutes=1))
+    assert not any("divided" in removal.key for removal in _plan(store, ABANDONED).removals)
+
+
+def test_leases_of_the_dead_go_after_the_grace(store: LocalStore) -> None:
+    _commit(store, 0)
+    _lease(store, owner_age=timedelta(days=2))
+    dead = {each.key for each in _plan(store).removals if each.why is Garbage.DEAD_LEASE}
+    assert dead == {"work/divided/leases/00000", f"work/divided/leases/beats/{OWNER}"}
+    assert Garbage.ABANDONED_WORK in _kinds(_plan(store, ABANDONED))
