@@ -15,6 +15,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from coupled_core.config import ExecutionConfig, RunConfig
 from coupled_core.errors import ConfigError
+from coupled_core.progress import current_progress
 from coupled_core.redaction import clean_error
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.steps import ShardResult
@@ -64,6 +65,7 @@ def _outcome_of(shard: ShardPlan, build: Callable[[], ShardResult]) -> Outcome:
     try:
         return Outcome(shard, build())
     except Exception as error:  # whatever it is, the flow decides what follows from it
+        current_progress().advance("shards", 0)  # where a signal came out as this, it is no failure
         return Outcome(shard, error=clean_error(error))
 
 
