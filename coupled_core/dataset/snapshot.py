@@ -155,7 +155,7 @@ class Snapshot(BaseModel):
         return snapshot_key(self.snapshot_id)
 
     @property
-    def keys(self) -> frozenset[str]:
+    def object_keys(self) -> frozenset[str]:
         """Every object that it names."""
         return frozenset(part.key for part in self.parts) | {file.key for file in self.index}
 
