@@ -20,7 +20,7 @@ from coupled_core.errors import (
     is_passing,
     stage_of,
 )
-from coupled_core.progress import current_progress, report_to
+from coupled_core.progress import SilentProgress, current_progress, report_to
 from coupled_core.redaction import clean_error
 from coupled_core.runs import build
 from coupled_core.runs.failure_budget import FailureBudget
@@ -180,7 +180,8 @@ class _Building:
             # refused in a run that is being cancelled.
             done = find_finished(open_store(self._config.output.uri), run.run_id)
             if self._commits:
-                self._keep(build.commit_run(self._config, run, done - self._committed))
+                with report_to(SilentProgress()):  # reporting it would stop the commit, too
+                    self._keep(build.commit_run(self._config, run, done - self._committed))
             raise
         self._commit()
         if self._execution.runner == "deployment":  # others have committed

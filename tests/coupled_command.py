@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -47,15 +47,18 @@ class Coupled:
                 preexec_fn=_hear_ctrl_c,
             )
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
+    def run(
+        self, *arguments: str, before: Callable[[], None] | None = None
+    ) -> tuple[int, str, str]:
         """Run the command to its end; return exit code, standard output, standard error.
 
-        It starts as a fork of a process that has imported its libraries already.
+        It starts as a fork of a process that has imported its libraries already, with `before`.
         """
         log, output = self.folder / "log", self.folder / "output"
         log.unlink(missing_ok=True)
         output.unlink(missing_ok=True)
-        code = run_warm(arguments, self.folder, self._all_variables, output, log, TIMEOUT_SECONDS)
+        variables = self._all_variables
+        code = run_warm(arguments, self.folder, variables, output, log, TIMEOUT_SECONDS, before)
         return code, output.read_text(), log.read_text()
 
     def start_warm(self, *arguments: str, log: Path) -> BaseProcess:

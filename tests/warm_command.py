@@ -7,7 +7,7 @@ environment, working directory, exit code.
 import atexit
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -21,6 +21,7 @@ def run_warm(
     output: Path,
     errors: Path,
     timeout_seconds: float,
+    before: Callable[[], None] | None = None,
 ) -> int:
     """Run a command to its end; return its exit code.
 
@@ -31,11 +32,12 @@ def run_warm(
         output: Takes the standard output.
         errors: Takes the standard error.
         timeout_seconds: Then it is killed.
+        before: Called in the process first, of a module's top level; None: nothing is.
 
     Raises:
         TimeoutError: it was killed.
     """
-    process = start_warm(arguments, folder, environment, output, errors)
+    process = start_warm(arguments, folder, environment, output, errors, before)
     try:
         process.join(timeout_seconds)
         code = process.exitcode
@@ -52,15 +54,21 @@ def start_warm(
     environment: Mapping[str, str],
     output: Path,
     errors: Path,
+    before: Callable[[], None] | None = None,
 ) -> BaseProcess:
     """Start a command and return at once; see `run_warm`."""
     where = (str(folder), str(output), str(errors))
-    process = FORKS.Process(target=_run, args=(list(arguments), dict(environment), where))
+    process = FORKS.Process(target=_run, args=(list(arguments), dict(environment), where, before))
     process.start()
     return process
 
 
-def _run(arguments: list[str], environment: dict[str, str], where: tuple[str, str, str]) -> None:
+def _run(
+    arguments: list[str],
+    environment: dict[str, str],
+    where: tuple[str, str, str],
+    before: Callable[[], None] | None,
+) -> None:
     folder, output, errors = where
     os.chdir(folder)
     os.environ.clear()
@@ -72,6 +80,8 @@ def _run(arguments: list[str], environment: dict[str, str], where: tuple[str, st
     sys.argv = ["coupled", *arguments]
     from flows.cli.main import main
 
+    if before is not None:
+        before()
     try:
         main()
     finally:

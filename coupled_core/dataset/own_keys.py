@@ -5,10 +5,10 @@ Indices have at least five digits, so that keys sort by them; from 100,000 on th
 
 import re
 
-from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, SNAPSHOT_ID
+from coupled_core.dataset.snapshot import INDEX_FOLDER, SNAPSHOT_FOLDER, SNAPSHOT_ID
 from coupled_core.dataset.work import GENERATED, LEASES, SCORED, WORK_FOLDER
 
-PART_FOLDERS = ("manifest/", "images/", "dropped/")
+PART_FOLDERS = ("manifest/", "images/", "dropped/", INDEX_FOLDER)
 REPORT_FOLDER = "reports/"
 PROBE_PREFIX = f"{WORK_FOLDER}probe-"
 # The first version of the work folder also kept a shard's input and its decisions.

@@ -76,7 +76,7 @@ def resolve_on(
         height=check_size("height", config.height or files.size_px, files.size_multiple_px),
         max_sequence_length=_check_length(config.max_sequence_length or files.max_sequence_length),
         dtype=dtype,
-        device_name=_name_device(device),
+        device_name=name_device(device),
         license=files.known.license,
         use_restrictions=files.known.use_restrictions,
         entity_text=config.entity_text,
@@ -140,7 +140,8 @@ def _choose_dtype(name: str, device: torch.device) -> str:
     return "bfloat16" if device.type == "cuda" else "float32"
 
 
-def _name_device(device: torch.device) -> str:
+def name_device(device: torch.device) -> str:
+    """Return what manifests call a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} {platform.machine()}"

@@ -102,7 +102,7 @@ def divide(
         except queue.Empty:
             continue
         num_begun -= 1
-        outcome = _read(piece, read)
+        outcome = _read(piece, read, stage)
         if isinstance(outcome, Outcome):
             if told:
                 current_progress().remark(stage, "")
@@ -120,13 +120,14 @@ def _reader(found: Elsewhere) -> Callable[[], Elsewhere]:
     return lambda: found
 
 
-def _read(piece: T, read: Read[R]) -> Outcome[T, R] | str:
+def _read(piece: T, read: Read[R], stage: str) -> Outcome[T, R] | str:
     """Return what became of a piece, or in words who holds it."""
     try:
         result = read()
     except LeaseLostError as error:
         return str(error)
     except Exception as error:  # whatever it is, the caller decides what follows from it
+        current_progress().advance(stage, 0)  # where a signal came out as this, it is no failure
         return Outcome(piece, error=clean_error(error))
     if not isinstance(result, Elsewhere):
         return Outcome(piece, result)

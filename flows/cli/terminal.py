@@ -19,8 +19,8 @@ from coupled_core.errors import CoupledError
 from coupled_core.memory import is_out_of_memory
 from coupled_core.progress import LogProgress, Progress, SilentProgress, report_to
 from coupled_core.redaction import clean_error, redact
-from flows.cli.interrupts import stop_at_ctrl_c
 from flows.cli.loopback import keep_loopback_direct
+from flows.interrupts import stopped_by_signals
 
 _COUNTED_IN_PAIRS = ("generate", "score")
 
@@ -114,7 +114,7 @@ class Terminal:
             shown = nullcontext(LogProgress())
         else:
             shown = _bars()
-        with shown as listener, stop_at_ctrl_c(listener) as progress, report_to(progress):
+        with shown as listener, stopped_by_signals(listener) as progress, report_to(progress):
             yield
 
 
@@ -146,8 +146,7 @@ def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
         yield terminal
     except CoupledError as error:
         _report(terminal, error, str(error))
-        codes = (code for kind, code in _CODES if isinstance(error, kind))
-        raise SystemExit(next(codes, ExitCode.UNEXPECTED)) from error
+        raise SystemExit(exit_code_of(error)) from error
     except KeyboardInterrupt as error:
         terminal.complain("interrupted")
         raise SystemExit(ExitCode.INTERRUPTED) from error
@@ -156,6 +155,12 @@ def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
         hint = "" if terminal.debug else "; run it again with --debug for the traceback"
         _report(terminal, error, text if code is not None else f"{text}{hint}")
         raise SystemExit(ExitCode.UNEXPECTED if code is None else code) from error
+
+
+def exit_code_of(error: CoupledError) -> ExitCode:
+    """Return the code with which a command ends for an error of ours."""
+    codes = (code for kind, code in _CODES if isinstance(error, kind))
+    return next(codes, ExitCode.UNEXPECTED)
 
 
 def _name_unexpected(error: Exception) -> tuple[ExitCode | None, str]:
@@ -193,6 +198,7 @@ def _configure_logging(terminal: Terminal) -> None:
     if is_calm:
         defaults |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
         defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+        defaults |= {"HF_HUB_VERBOSITY": "error"}  # it tells each of its retries twice
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     look = "%(asctime)s %(message)s"

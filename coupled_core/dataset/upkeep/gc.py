@@ -17,12 +17,8 @@ from coupled_core.dataset.own_keys import (
     snapshot_of_report,
 )
 from coupled_core.dataset.pointer import POINTER_KEY, Pointer, move_pointer, read_pointer
-from coupled_core.dataset.reader import (
-    committed_pair_ids,
-    list_snapshot_files,
-    load_snapshot,
-    part_pair_ids,
-)
+from coupled_core.dataset.reader import list_snapshot_files, load_snapshot, part_pair_ids
+from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, Snapshot, snapshot_key
 from coupled_core.dataset.work import DONE, LEASES, WORK_FOLDER, WorkFolder, parse_work_key
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
@@ -203,7 +199,7 @@ class _WorkSurvey:
         self.waiting_parts: set[str] = set()
         """Keys of parts that wait for a commit, once `removals` was called."""
         self._store, self._current = store, current
-        self._keys = {part.key for part in current.parts}
+        self._keys = current.object_keys
         self._committed: IdSet | None = None
 
     def removals(self, retention: Retention, now: datetime) -> list[Removal]:
@@ -326,7 +322,7 @@ def _find_begun(
     return {name for name in pointer.removing if name in found and _is_old(found[name], until)}
 
 
-def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> set[str]:
+def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> frozenset[str]:
     """Return the parts of a snapshot that stays; none if its writer lost a race and withdrew it."""
     try:
         return _named_by(store, name)
@@ -334,11 +330,11 @@ def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> set[str]
         is_needed = name in (pointer.snapshot_id, pointer.previous)
         if is_needed or store.exists(snapshot_key(name)):
             raise
-        return set()
+        return frozenset()
 
 
-def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:
-    return {part.key for part in load_snapshot(store, snapshot_id).parts}
+def _named_by(store: ObjectStore, snapshot_id: str) -> frozenset[str]:
+    return load_snapshot(store, snapshot_id).object_keys
 
 
 def _reports(store: ObjectStore, going: Iterable[str]) -> Iterator[Removal]:

@@ -10,10 +10,12 @@ import pytest
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.pointer import read_pointer
-from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.reader import current_snapshot
+from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.gc import Garbage, GarbagePlan, Retention, collect_garbage, plan_gc
 from coupled_core.dataset.upkeep.history import list_snapshots, roll_back
+from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.dataset.work import WorkFolder, join_kin
 from coupled_core.errors import ConfigError, ConflictError, DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
@@ -89,6 +91,16 @@ def test_parts_that_only_a_removed_snapshot_named_go_after_it(store: LocalStore)
     collect_garbage(store, plan)
     assert not any(store.exists(key) for key in gone)
     assert all(store.exists(part.key) for part in first.parts)
+
+
+def test_index_files_go_when_no_snapshot_names_them_any_more(store: LocalStore) -> None:
+    first, _, third = _three_snapshots(store)
+    removed = {removal.key for removal in _plan(store).removals}
+    assert {info.key for info in first.index} <= removed
+    collect_garbage(store, _plan(store))
+    assert not any(store.exists(info.key) for info in first.index)
+    assert all(store.exists(info.key) for info in third.index)
+    assert verify_snapshot(store, third).is_whole
 
 
 def test_what_is_younger_than_the_grace_period_stays(store: LocalStore) -> None:
