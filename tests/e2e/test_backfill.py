@@ -8,7 +8,7 @@ import pytest
 
 from tests.coupled_command import SMALL, Coupled, read_rows, write_prompts
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 ARGUMENTS = ("--prompts", "sets", "--output", "pairs", "--by", "date", *SMALL, "--json")
 
 
