@@ -181,7 +181,7 @@ def generate_sample(
 
 
 def _scorer(config: RunConfig, device: str) -> "PairScorer":
-    return scorer_for(config.scoring, str(choose_device(device)))
+    return scorer_for(config.scoring, choose_device(device))
 
 
 def _pixels(image: Image.Image | np.ndarray, number: int) -> np.ndarray:

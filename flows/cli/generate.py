@@ -49,7 +49,7 @@ def _score_pairs(
     from coupled_core.generation.provenance import choose_device
     from coupled_core.runs.models import scorer_for
 
-    scorer = scorer_for(config.scoring, str(choose_device(config.generation.device)))
+    scorer = scorer_for(config.scoring, choose_device(config.generation.device))
     masks, scores = scorer.score(sample, generated)
     found: list[dict[str, object]] = []
     for (i, j), pair in scores.items():
