@@ -70,11 +70,14 @@ def generate_shard(
     num_generated, batches = 0, work.attempt(attempt).batches
     for number, batch in enumerate(batches, 1):
         is_there = work.folder.read_keys(GENERATED, batch.index) == list(batch.samples)
-        if not is_there and not _take_over(work, batch):
-            tell_step = _tell_step(progress, f"batch {number} of {len(batches)}")
-            _generate_batch(work, batch, load_generator(), tell_step)
+        is_new = not is_there and not _take_over(work, batch)
+        if is_new:
+            generator = load_generator()
+            tell_step = _tell_step(progress, f"batch {number} of {len(batches)}", batch.num_pairs)
+            tell_step(0, 1)
+            _generate_batch(work, batch, generator, tell_step)
             num_generated += 1
-        progress.advance("generate", batch.num_pairs)
+        progress.advance("generate", batch.num_pairs, is_new=is_new)
     return num_generated
 
 
@@ -99,6 +102,7 @@ def score_shard(
     """
     num_scored = 0
     for batch in work.attempt(attempt).batches:
+        is_new = False
         if work.folder.read_keys(SCORED, batch.index) != list(batch.samples):
             made = _read_generated(work, batch)
             is_needed = any(isinstance(sample, EncodedSample) for sample in made.values())
@@ -112,7 +116,8 @@ def score_shard(
             }
             write_scored(work.folder, batch.index, scored)
             num_scored += 1
-        progress.advance("score", batch.num_pairs)
+            is_new = True
+        progress.advance("score", batch.num_pairs, is_new=is_new)
     return num_scored
 
 
@@ -131,9 +136,14 @@ def _take_over(work: ShardWork, batch: Batch) -> bool:
     return False
 
 
-def _tell_step(progress: Progress, batch: str) -> "OnStep":
+def _tell_step(progress: Progress, batch: str, num_pairs: int) -> "OnStep":
     """One batch of a large model takes minutes, in which nothing else is heard of it."""
-    return lambda step, of: progress.remark("generate", f"{batch}, step {step} of {of}")
+
+    def tell(step: int, of: int) -> None:
+        where = f"step {step} of {of}" if step else "reading prompts"
+        progress.within("generate", num_pairs * step / of, f"{batch}, {where}")
+
+    return tell
 
 
 def _generate_batch(

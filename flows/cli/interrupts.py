@@ -31,9 +31,14 @@ class InterruptibleProgress:
         self._listener.extend(stage, count)
         self._check()
 
-    def advance(self, stage: str, count: int = 1) -> None:
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
         """Pass it on, unless Ctrl-C was pressed."""
-        self._listener.advance(stage, count)
+        self._listener.advance(stage, count, is_new=is_new)
+        self._check()
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Pass it on, unless Ctrl-C was pressed."""
+        self._listener.within(stage, done, text)
         self._check()
 
     def remark(self, stage: str, text: str) -> None:
