@@ -100,13 +100,14 @@ def score_shard(
     Raises:
         StorageError: a generated batch is missing.
     """
-    num_scored = 0
-    for batch in work.attempt(attempt).batches:
+    num_scored, batches = 0, work.attempt(attempt).batches
+    for number, batch in enumerate(batches, 1):
         is_new = False
         if work.folder.read_keys(SCORED, batch.index) != list(batch.samples):
             made = _read_generated(work, batch)
             is_needed = any(isinstance(sample, EncodedSample) for sample in made.values())
             scorer = load_scorer() if is_needed else None
+            progress.within("score", 0.0, f"batch {number} of {len(batches)}")
             concepts = load_content_filter() if is_needed else None
             scored = {
                 key: _score(scorer, concepts, batch.samples[key], sample)
