@@ -212,7 +212,7 @@ SEAM = Filter(
     columns=("rim_seam",),
     is_minimum=False,
     title="Largest seam",
-    measure="excess of the gradient around the entities, in levels a pixel,",
+    measure="excess of the gradient around the entities (levels a pixel)",
     note="No pair lies above the default.",
 )
 _FIRST = (MIN_COMBINED, EMPTY_MASK, MASK_TOO_LARGE, NEAR_IDENTICAL)

@@ -18,9 +18,13 @@ class IdSet:
     A hash in it may carry 8 bytes of something else behind its own first 8: `find` returns both.
     """
 
-    def __init__(self, batches: Iterable[Sequence[str]] = ()) -> None:
-        """Take ids of 32 hex digits in batches, such as one a file."""
-        arrays = [_pack(batch) for batch in batches]
+    def __init__(
+        self,
+        batches: Iterable[Sequence[str]] = (),
+        packed: Iterable[NDArray[np.bytes_]] = (),
+    ) -> None:
+        """Take ids of 32 hex digits in batches, such as one a file, or arrays of their bytes."""
+        arrays = [*map(_pack, batches), *packed]
         self._sorted = np.concatenate(arrays) if arrays else np.empty(0, _ID)
         self._sorted.sort()
         self._recent: list[bytes] = []
@@ -31,10 +35,10 @@ class IdSet:
     def __contains__(self, hex_id: str) -> bool:
         return self.find(bytes.fromhex(hex_id)) is not None
 
-    def contains(self, hex_ids: Sequence[str]) -> NDArray[np.bool_]:
-        """Say for each of the ids whether it is in the set."""
+    def contains(self, ids: Sequence[str] | NDArray[np.bytes_]) -> NDArray[np.bool_]:
+        """Say for each of the ids, in hex digits or in bytes, whether it is in the set."""
         self._merge()
-        wanted = _pack(hex_ids)
+        wanted = ids if isinstance(ids, np.ndarray) else _pack(ids)
         places = np.searchsorted(self._sorted, wanted)
         found = places < len(self._sorted)
         found[found] = self._sorted[places[found]] == wanted[found]

@@ -112,6 +112,36 @@ def _describe_left(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h left"
 
 
+class ProgressWithin:
+    """Tells of one piece of a larger work by remarks: its counts begin anew with each piece."""
+
+    def __init__(self, listener: Progress, stage: str, piece: str) -> None:
+        self._listener, self._stage, self._piece = listener, stage, piece
+        self._totals: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+
+    def begin(self, stage: str, total: int) -> None:
+        """Remember the total."""
+        self._totals[stage] = total
+
+    def extend(self, stage: str, count: int) -> None:
+        """Raise the total."""
+        self._totals[stage] = self._totals.get(stage, 0) + count
+
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
+        """Count, and say so."""
+        self._counts[stage] = self._counts.get(stage, 0) + count
+        self.remark(stage, f"{self._counts[stage]} of {self._totals.get(stage, '?')}")
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Pass on where it is."""
+        self.remark(stage, text)
+
+    def remark(self, stage: str, text: str) -> None:
+        """Pass it on with the names of the piece and of the stage."""
+        self._listener.remark(self._stage, f"{self._piece}: {stage} {text}")
+
+
 class LogProgress:
     """Plain lines, one in ten seconds a stage at most: for logs and terminals without cursor."""
 

@@ -136,7 +136,7 @@ class ShownProgress:
     def remark(self, stage: str, text: str) -> None:
         """Show it beside the counts."""
         self._listener.remark(stage, text)
-        self._remark = f"; {stage}: {text}"
+        self._remark = f"; {stage}: {text}" if text else ""
         self._show_now_and_then()
 
     def _show_now_and_then(self) -> None:

@@ -6,7 +6,7 @@ from prefect import get_run_logger
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.partition import compare_backgrounds
+from coupled_core.dataset.upkeep.partition import compare_new_backgrounds
 from coupled_core.prompts.columns import describe_unknown
 from coupled_core.prompts.prompt_set import unknown_columns_of
 from coupled_core.report.contact_sheet import make_contact_sheet
@@ -59,11 +59,11 @@ def commit(config: RunConfig, plan: RunPlan, shards: Collection[int]) -> Snapsho
     get_run_logger().info("snapshot %s", snapshot.snapshot_id if snapshot else "unchanged")
     if snapshot is not None:
         announce_snapshot(store.uri, snapshot, plan.run_id)
-    near = compare_backgrounds(store, snapshot) if snapshot is not None else []
+    near = compare_new_backgrounds(store, snapshot) if snapshot is not None else []
     if near:
         first = near[0]
         get_run_logger().warning(
-            "%d backgrounds are in another partition than one that differs by a word or two, "
+            "%d new backgrounds are in another partition than one that differs by a word or two, "
             "such as %r (%s) and %r (%s): perhaps a leak; `coupled verify` names all",
             len(near), first.other, first.other_partition, first.background, first.partition,
         )  # fmt: skip

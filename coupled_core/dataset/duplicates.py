@@ -4,8 +4,8 @@ Looks are small enough that a million of them fit in 200 MB.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 from operator import itemgetter
 from typing import Any
 
@@ -51,8 +51,12 @@ class PairLooks:
 
     def best_first(self) -> "PairLooks":
         """Return the pairs by falling combined metric; among equals the smaller pair_id first."""
-        score = np.nan_to_num(self.combined, nan=-np.inf, neginf=-np.inf)
-        return self.take(np.lexsort((self.pair_ids, -score)))
+        return self.take(np.lexsort((self.pair_ids, -self.scores)))
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """(N,): the combined metric; where there is none, less than any."""
+        return np.nan_to_num(self.combined, nan=-np.inf, neginf=-np.inf)
 
     @staticmethod
     def concatenate(blocks: Iterable["PairLooks"]) -> "PairLooks":
@@ -102,11 +106,15 @@ def _both(batch: pa.RecordBatch, what: str, kind: str) -> NDArray[Any]:
 _Indices = NDArray[np.int64]
 _Edges = tuple[_Indices, _Indices]
 _HASH_BITS = 64
+_MAX_KEY_BITS = 10
+"""Of a chunk that go into a key: all of them by default."""
 _MAX_CANDIDATES = 1 << 17
 """Pairs of pairs that are compared at a time: 200 MB where all of them have near hashes."""
 
 
-def find_duplicates(settled: PairLooks, new: PairLooks, config: DuplicatesConfig) -> dict[str, str]:
+def find_duplicates(
+    settled: Iterable[PairLooks], new: PairLooks, config: DuplicatesConfig
+) -> dict[str, str]:
     """Return the pairs of `new` that duplicate another, by pair_id, and which one they duplicate.
 
     Settled pairs stay, and of new ones that duplicate each other the better: pairs are gone through
@@ -114,27 +122,27 @@ def find_duplicates(settled: PairLooks, new: PairLooks, config: DuplicatesConfig
     goes. So the outcome does not depend on the order in which pairs come.
 
     Args:
-        settled: Pairs that stay, whatever they duplicate.
+        settled: Pairs that stay, whatever they duplicate; one block is in memory at a time.
         new: Pairs with other ids.
     """
     if not len(new):
         return {}
-    ordered = PairLooks.concatenate([settled.best_first(), new.best_first()])
-    first_new, same_as = len(settled), _first_equal(ordered)
-    better, worse = _find_edges(ordered, first_new, same_as, config)
-    # The keeper of each pair; itself where it stays.
-    keeper = same_as.copy()
-    keeper[:first_new] = np.arange(first_new)
+    ordered = new.best_first()
+    same_as = _first_equal(ordered)
+    distinct = np.flatnonzero(same_as == np.arange(len(ordered)))
+    pairs = ordered.take(distinct)
+    keepers = _SettledSearch(pairs, config).find(settled)
+    better, worse = _find_edges(pairs, config)
     by_pair = np.lexsort((better, worse))
     for one, other in zip(better[by_pair].tolist(), worse[by_pair].tolist(), strict=True):
-        if keeper[other] == other and keeper[one] == one:
-            keeper[other] = one
-    keeper[first_new:] = keeper[same_as[first_new:]]
-    return {
-        ordered.pair_ids[index].decode(): ordered.pair_ids[keeper[index]].decode()
-        for index in range(first_new, len(ordered))
-        if keeper[index] != index
-    }
+        if one not in keepers and other not in keepers:
+            keepers[other] = pairs.pair_ids[one]
+    found = {}
+    for index, place in enumerate(np.searchsorted(distinct, same_as).tolist()):
+        first = None if distinct[place] == index else pairs.pair_ids[place]
+        if (keeper := keepers.get(place, first)) is not None:
+            found[ordered.pair_ids[index].decode()] = keeper.decode()
+    return found
 
 
 def _first_equal(pairs: PairLooks) -> _Indices:
@@ -147,70 +155,137 @@ def _first_equal(pairs: PairLooks) -> _Indices:
     return first.astype(np.int64)[group.reshape(-1)]
 
 
-def _find_edges(
-    pairs: PairLooks, first_new: int, same_as: _Indices, config: DuplicatesConfig
-) -> _Edges:
-    """Return the near pairs (better, worse) of which the worse one is new, each once."""
+class _SettledSearch:
+    """Finds the settled pair that each of some new ones duplicates, block by block."""
+
+    def __init__(self, pairs: PairLooks, config: DuplicatesConfig) -> None:
+        self._pairs, self._config = pairs, config
+        self._best: dict[int, tuple[bool, float, bytes]] = {}
+        """By place: differs in looks, minus the combined metric, pair_id. The least counts."""
+
+    def find(self, settled: Iterable[PairLooks]) -> dict[int, bytes]:
+        """Return the settled pairs that stay in the place of new ones, by the latter's place."""
+        blocks = (block for block in settled if len(block))
+        tables: list[_KeyTable] | None = None
+        for block in blocks:
+            tables = tables or list(_key_tables(self._pairs, self._config))
+            keys = _keys(block, self._config)
+            for table, asked in zip(tables, keys, strict=True):
+                for places, queries in table.matches(asked):
+                    self._compare(block, places, queries)
+        return {query: keeper for query, (_, _, keeper) in self._best.items()}
+
+    def _compare(self, block: PairLooks, places: _Indices, queries: _Indices) -> None:
+        near = _are_near(block, places, self._pairs, queries, self._config)
+        # Equal looks count even where codes are empty, and before looks that are only near.
+        same = (block.phashes[places] == self._pairs.phashes[queries]).all(axis=1)
+        codes = block.codes[places[same]] == self._pairs.codes[queries[same]]
+        same[same] = codes.all(axis=(1, 2))
+        chosen = near | same
+        places, queries = places[chosen], queries[chosen]
+        ranks = zip(
+            (~same[chosen]).tolist(),
+            (-block.scores[places]).tolist(),
+            block.pair_ids[places].tolist(),
+            strict=True,
+        )
+        for query, rank in zip(queries.tolist(), ranks, strict=True):
+            self._best[query] = min(rank, self._best.get(query, rank))
+
+
+@dataclass(frozen=True)
+class _KeyTable:
+    """Which of some pairs have a key."""
+
+    has_pair: NDArray[np.bool_]
+    """By key."""
+    keys: NDArray[np.uint32]
+    """Ascending."""
+    pairs: _Indices
+    """Whose they are."""
+
+    def matches(self, asked: NDArray[np.uint32]) -> Iterator[_Edges]:
+        """Yield (asking, found) where the keys are equal, some at a time."""
+        asking = np.flatnonzero(self.has_pair[asked])
+        first = np.searchsorted(self.keys, asked[asking], side="left")
+        counts = np.searchsorted(self.keys, asked[asking], side="right") - first
+        for repeated, places in _spread(first, counts):
+            yield asking[repeated], self.pairs[places]
+
+
+def _key_tables(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[_KeyTable]:
+    """Yield the pairs by each of their keys, also with their images swapped."""
+    swapped = replace(pairs, phashes=pairs.phashes[:, ::-1])
+    for straight, other in zip(_keys(pairs, config), _keys(swapped, config), strict=True):
+        keys = np.concatenate([straight, other])
+        has_pair = np.zeros(1 << 2 * _key_bits(config), bool)
+        has_pair[keys] = True
+        order = np.argsort(keys, kind="stable")
+        yield _KeyTable(has_pair, keys[order], order % len(pairs))
+
+
+def _keys(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[NDArray[np.uint32]]:
+    """Yield a key of each pair for each two chunks of its images; near pairs share one of them."""
+    chunks = _chunks(pairs.phashes, config.max_phash_distance)
+    bits = _key_bits(config)
+    parts = (chunks & np.uint64((1 << bits) - 1)).astype(np.uint32).transpose(1, 2, 0).copy()
+    for first, second in product(parts[0], parts[1]):
+        yield first << np.uint32(bits) | second
+
+
+def _key_bits(config: DuplicatesConfig) -> int:
+    return min(_MAX_KEY_BITS, -(-_HASH_BITS // (config.max_phash_distance + 1)))
+
+
+def _find_edges(pairs: PairLooks, config: DuplicatesConfig) -> _Edges:
+    """Return the near pairs (better, worse) of some that are sorted, each once."""
     num_pairs = len(pairs)
-    distinct = np.flatnonzero(same_as == np.arange(num_pairs))
     found = [np.empty(0, np.int64)]
-    for targets, queries in _iter_candidates(pairs, distinct, first_new, config):
-        near = _are_near(pairs, targets, queries, config)
-        found.append(np.unique(targets[near] * num_pairs + queries[near]))
+    for better, worse in _iter_candidates(pairs, config):
+        near = _are_near(pairs, better, pairs, worse, config)
+        found.append(np.unique(better[near] * num_pairs + worse[near]))
     edges = np.unique(np.concatenate(found))
-    return edges // max(num_pairs, 1), edges % max(num_pairs, 1)
+    return edges // num_pairs, edges % num_pairs
 
 
-def _iter_candidates(
-    pairs: PairLooks, distinct: _Indices, first_new: int, config: DuplicatesConfig
-) -> Iterator[_Edges]:
+def _iter_candidates(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[_Edges]:
     """Yield (better, worse) with equal chunks, block by block."""
-    chunks = _chunks(pairs.phashes[distinct], config.max_phash_distance)
-    num_chunks = chunks.shape[2]
-    is_query = distinct >= first_new
-    for i in range(num_chunks):
-        for j in range(num_chunks):
-            keys = _join(chunks[:, 0, i], chunks[:, 1, j])
-            order = np.argsort(keys, kind="stable")
-            for swapped in (False, True):
-                asked = _join(chunks[:, 1, i], chunks[:, 0, j]) if swapped else keys
-                for targets, queries in _matches(keys[order], order, asked, is_query):
-                    yield distinct[targets], distinct[queries]
+    chunks = _chunks(pairs.phashes, config.max_phash_distance)
+    for i, j in product(range(chunks.shape[2]), repeat=2):
+        keys = _join(chunks[:, 0, i], chunks[:, 1, j])
+        order = np.argsort(keys, kind="stable")
+        for asked in (keys, _join(chunks[:, 1, i], chunks[:, 0, j])):
+            first = np.searchsorted(keys[order], asked, side="left")
+            counts = np.searchsorted(keys[order], asked, side="right") - first
+            for worse, places in _spread(first, counts):
+                better = order[places]
+                is_before = better < worse
+                yield better[is_before], worse[is_before]
 
 
-def _matches(
-    sorted_keys: NDArray[np.uint64],
-    order: _Indices,
-    asked: NDArray[np.uint64],
-    is_query: NDArray[np.bool_],
-) -> Iterator[_Edges]:
-    """Yield (target, query) of equal keys whose target comes first, some at a time."""
-    queries = np.flatnonzero(is_query)
-    first = np.searchsorted(sorted_keys, asked[queries], side="left")
-    counts = np.searchsorted(sorted_keys, asked[queries], side="right") - first
+def _spread(first: _Indices, counts: _Indices) -> Iterator[_Edges]:
+    """Yield (index, place) for the places from `first` on of each index, some at a time."""
     at = 0
-    while at < len(queries):
+    while at < len(first):
         ends = np.cumsum(counts[at:])
         size = max(1, int(np.searchsorted(ends, _MAX_CANDIDATES, side="right")))
-        block = slice(at, at + size)
-        repeated = np.repeat(queries[block], counts[block])
-        starts = np.repeat(first[block] - (np.cumsum(counts[block]) - counts[block]), counts[block])
-        targets = order[starts + np.arange(len(repeated))]
-        is_before = targets < repeated
-        yield targets[is_before], repeated[is_before]
+        number, start = counts[at : at + size], first[at : at + size]
+        indices = np.repeat(np.arange(at, at + len(number)), number)
+        starts = np.repeat(start - (np.cumsum(number) - number), number)
+        yield indices, starts + np.arange(len(indices))
         at += size
 
 
 def _are_near(
-    pairs: PairLooks, one: _Indices, other: _Indices, config: DuplicatesConfig
+    these: PairLooks, one: _Indices, those: PairLooks, other: _Indices, config: DuplicatesConfig
 ) -> NDArray[np.bool_]:
-    """Say of each two pairs whether both images are near, in either order."""
+    """Say of pairs of these and of those whether both images are near, in either order."""
     near = np.zeros(len(one), bool)
     for swap in ((0, 1), (1, 0)):
         # Hashes first, since few pairs pass them and codes take longer to compare.
-        gap = np.bitwise_count(pairs.phashes[one] ^ pairs.phashes[other][:, swap])
+        gap = np.bitwise_count(these.phashes[one] ^ those.phashes[other][:, swap])
         alike = np.flatnonzero((gap <= config.max_phash_distance).all(axis=1) & ~near)
-        a, b = pairs.codes[one[alike]], pairs.codes[other[alike]][:, swap]
+        a, b = these.codes[one[alike]], those.codes[other[alike]][:, swap]
         near[alike] = (cosines(a, b) >= config.min_clip_similarity).all(axis=1)
     return near
 

@@ -27,7 +27,6 @@ from coupled_core.dataset.snapshot import (
     snapshot_key,
 )
 from coupled_core.errors import ConfigError, DatasetError, NotFoundError
-from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 _IMAGE_ROWS = 4
@@ -125,11 +124,31 @@ def iter_manifest(
         columns: Names to read; None: all.
     """
     names = list(columns or MANIFEST_SCHEMA.names)
-    schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
     for part in parts:
         if part.kind == "manifest":
             for batch in _iter_part(store, part, names, batch_rows):
-                yield _with_schema(batch, schema)
+                yield _in_present_schema(batch, names)
+
+
+def read_whole_part(
+    store: ObjectStore, part: PartInfo, columns: Sequence[str]
+) -> list[pa.RecordBatch]:
+    """Return the rows of one manifest part as `iter_manifest` yields them, its SHA-256 compared.
+
+    Raises:
+        DatasetError: it is missing or damaged.
+    """
+    where = f"{store.uri}/{part.key}"
+    with _named_damage(where):
+        data = store.read(part.key)
+        if (found := hashlib.sha256(data).hexdigest()) != part.sha256:
+            raise pa.ArrowInvalid(
+                f"expected {part.size_bytes} bytes with SHA-256 {part.sha256}, got {len(data)} "
+                f"with {found}"
+            )
+        with open_part(pa.BufferReader(data)) as file:
+            batches = iter_batches(file, part.num_rows or 1, columns)
+            return [_in_present_schema(batch, columns) for batch in batches]
 
 
 def iter_images(
@@ -236,12 +255,6 @@ def part_pair_ids(store: ObjectStore, part: PartInfo) -> list[str]:
     return [pair_id for batch in batches for pair_id in batch.column(0).to_pylist()]
 
 
-def committed_pair_ids(store: ObjectStore, snapshot: Snapshot | None) -> IdSet:
-    """Return every pair_id of a snapshot, whatever became of the pair."""
-    parts = snapshot.parts_of("manifest") if snapshot else ()
-    return IdSet(part_pair_ids(store, part) for part in parts)
-
-
 def _iter_part(
     store: ObjectStore, part: PartInfo, columns: list[str] | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
@@ -284,8 +297,9 @@ def _check_outside(where: str, part: PartInfo, size_bytes: int, file: pq.Parquet
         )
 
 
-def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def _in_present_schema(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     # Parts of earlier versions lack columns that came later.
+    schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
     columns: list[Any] = [
         batch.column(field.name).cast(field.type)
         if field.name in batch.schema.names

@@ -15,6 +15,7 @@ from coupled_core.documents import MAX_STORED_BYTES, parse_json
 from coupled_core.errors import DatasetError
 
 SNAPSHOT_FOLDER = "snapshots/"
+INDEX_FOLDER = "index/"
 SNAPSHOT_ID = r"\d{8}T\d{6}Z-[0-9a-f]{12}"
 """How ids look: time of making, then the beginning of the content's SHA-256."""
 _KEY = re.compile(rf"{SNAPSHOT_FOLDER}(?P<id>{SNAPSHOT_ID})\.json", re.ASCII)
@@ -64,6 +65,18 @@ class RunInfo(BaseModel):
         return {**self.config.get("filter", {}), **(self.recut or {})}
 
 
+class IndexInfo(BaseModel):
+    """A file with what commits need of many rows, so that they need not read every part again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    """`index/part-<number of manifest parts>-<first 8 digits of sha256>.parquet`."""
+    num_rows: int
+    size_bytes: int
+    sha256: str
+
+
 class Snapshot(BaseModel):
     """The state of a dataset. Its id holds a hash of its content, so damage shows."""
 
@@ -82,6 +95,8 @@ class Snapshot(BaseModel):
     """What a change of rows was asked to do; empty for "build"."""
     runs: tuple[RunInfo, ...]
     parts: tuple[PartInfo, ...]
+    index: tuple[IndexInfo, ...] = ()
+    """What is known of rows without reading their parts; parts that it lacks are read."""
 
     @classmethod
     def create(
@@ -90,6 +105,7 @@ class Snapshot(BaseModel):
         parent: str | None,
         runs: tuple[RunInfo, ...],
         parts: tuple[PartInfo, ...],
+        index: tuple[IndexInfo, ...] = (),
         action: str = "build",
         details: dict[str, Any] | None = None,
     ) -> Self:
@@ -104,6 +120,7 @@ class Snapshot(BaseModel):
             runs=runs,
             # Sorted, so that it does not matter which shard was finished first.
             parts=tuple(sorted(parts, key=lambda part: part.key)),
+            index=index,
         )
         digest = _content_sha256(draft.model_dump(mode="json"))
         name = f"{draft.created_at:%Y%m%dT%H%M%SZ}-{digest[:12]}"
@@ -136,6 +153,11 @@ class Snapshot(BaseModel):
     def key(self) -> str:
         """Where the snapshot file stands."""
         return snapshot_key(self.snapshot_id)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Every object that it names."""
+        return frozenset(part.key for part in self.parts) | {file.key for file in self.index}
 
     @property
     def run_ids(self) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ def told_fetching(
             found = _stored_bytes(base_model)
             if found > told:
                 told = found
-                # After Ctrl-C a listener raises; the main thread is told by the next report.
-                with suppress(KeyboardInterrupt):
+                # A listener may raise what a signal calls for; the main thread's does so, too.
+                with suppress(BaseException):
                     tell(f"fetched {format_bytes(found)}{total} of {base_model}")
 
     thread = threading.Thread(target=watch, daemon=True)

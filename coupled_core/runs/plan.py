@@ -6,7 +6,8 @@ from itertools import combinations, islice
 
 from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
-from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.reader import current_snapshot
+from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
 from coupled_core.errors import PromptSetError
 from coupled_core.generation.model_files import require_weights

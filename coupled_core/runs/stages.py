@@ -1,6 +1,7 @@
 """Split, generate and score a shard: batch by batch, each stored before the next begins.
 
-What is stored already, by an earlier start or by a twin of this worker, is not done again.
+What is stored already, by an earlier start or by a twin of this worker, is not done again. Before
+anything is spent the lease on the shard is looked at: who was paused for long may have lost it.
 """
 
 import logging
@@ -44,6 +45,7 @@ def split_shard(work: ShardWork, splitter: Splitter, refuse: Refuse = accept_all
     """
     outcomes = work.find_outcomes()
     if outcomes is None:
+        work.require_lease()
         groups = [planned.group for planned in work.input.groups]
         refusals = [refuse(group) for group in groups]
         allowed = [group for group, why in zip(groups, refusals, strict=True) if why is None]
@@ -72,7 +74,8 @@ def generate_shard(
         is_there = work.folder.read_keys(GENERATED, batch.index) == list(batch.samples)
         is_new = not is_there and not _take_over(work, batch)
         if is_new:
-            generator = load_generator()
+            generator = load_generator()  # may take minutes, so the look comes after it
+            work.require_lease()
             tell_step = _tell_step(progress, f"batch {number} of {len(batches)}", batch.num_pairs)
             tell_step(0, 1)
             _generate_batch(work, batch, generator, tell_step)
@@ -104,6 +107,7 @@ def score_shard(
     for number, batch in enumerate(batches, 1):
         is_new = False
         if work.folder.read_keys(SCORED, batch.index) != list(batch.samples):
+            work.require_lease()
             made = _read_generated(work, batch)
             is_needed = any(isinstance(sample, EncodedSample) for sample in made.values())
             scorer = load_scorer() if is_needed else None

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from coupled_core.errors import StorageError
+from flows.cli.backfill import backfill
 from flows.cli.build import build
 from flows.cli.command import SETTINGS, Command, option
 from flows.cli.dataset.gc import gc
@@ -28,7 +29,7 @@ from flows.cli.terminal import EXIT_CODES, ExitCode, Terminal, told_when_output_
 _LOOKS = (show, files, snapshots, diff, rollback, verify)
 _CHANGES = (recut, dedup, repartition, regen, gc)
 _COMMANDS: dict[str, tuple[Command, ...]] = {
-    "Make a dataset": (init, doctor, validate, plan, build, generate),
+    "Make a dataset": (init, doctor, validate, plan, build, backfill, generate),
     "Look after a dataset": (*_LOOKS, *_CHANGES),
     "Hand a dataset on": (report, review, export),
     "Research": (optimize, compare, check_scorers),

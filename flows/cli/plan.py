@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from coupled_core.config import ExecutionConfig, PromptSetConfig, RunConfig
+from flows.cli.build import SHARDS
 from flows.cli.command import argument, command, option
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
@@ -98,6 +99,7 @@ def plan(
     terminal: Terminal,
     config: RunConfig,
     execution: Annotated[ExecutionConfig, Offer(section="execution")],
+    shards: Annotated[str | None, option(SHARDS, "--shards", metavar="<RANGES>")] = None,
     count_tokens: Annotated[
         int | None,
         option(
@@ -121,7 +123,10 @@ def plan(
     """
     from coupled_core.runs.forecast import forecast_build
 
-    del execution  # where shards are built changes nothing here; a build's options are all taken
+    del (
+        execution,
+        shards,
+    )  # where shards are built changes nothing here; a build's options are all taken
 
     with terminal.progress():
         forecast = forecast_build(config, count_tokens)

@@ -20,8 +20,8 @@ from coupled_core.log_fields import AddFields, FieldFormatter
 from coupled_core.memory import is_out_of_memory
 from coupled_core.progress import LogProgress, Pace, Progress, SilentProgress, report_to
 from coupled_core.redaction import clean_error, redact
-from flows.cli.interrupts import stop_at_ctrl_c
 from flows.cli.loopback import keep_loopback_direct
+from flows.interrupts import stopped_by_signals
 
 
 class ExitCode(IntEnum):
@@ -113,7 +113,7 @@ class Terminal:
             shown = nullcontext(LogProgress())
         else:
             shown = _bars()
-        with shown as listener, stop_at_ctrl_c(listener) as progress, report_to(progress):
+        with shown as listener, stopped_by_signals(listener) as progress, report_to(progress):
             yield
 
 

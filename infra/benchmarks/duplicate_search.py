@@ -34,7 +34,7 @@ def main() -> None:
     new.phashes[:num_copies] = settled.phashes[:num_copies] ^ np.uint64(0b101)
     new.codes[:num_copies] = settled.codes[:num_copies]
     started_at = time.process_time()
-    found = find_duplicates(settled, new, DuplicatesConfig())
+    found = find_duplicates([settled], new, DuplicatesConfig())
     seconds = time.process_time() - started_at
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(

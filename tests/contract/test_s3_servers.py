@@ -14,7 +14,8 @@ import pytest
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.funnel import Funnel
-from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.reader import current_snapshot
+from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.work import WorkFolder, list_work
 from coupled_core.errors import (
     ConfigError,

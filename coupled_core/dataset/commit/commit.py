@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from coupled_core.dataset.commit.extend_index import extend_index
 from coupled_core.dataset.commit.new_duplicates import DuplicateDropper
 from coupled_core.dataset.commit.publish import publish_rebased
 from coupled_core.dataset.commit.upload import UploadedShard, read_shard, upload_shard, verify_part
 from coupled_core.dataset.funnel import Funnel
-from coupled_core.dataset.reader import iter_manifest, part_pair_ids
+from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.row_index import PartRows, RowIndex, open_index, pair_ids_of
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.id_set import IdSet
@@ -121,7 +123,8 @@ class _Commit:
 
     def __init__(self, store: ObjectStore, shards: tuple[UploadedShard, ...], run: RunInfo) -> None:
         self._store, self._shards, self._run = store, shards, run
-        self._dropper = DuplicateDropper(store, run.config)
+        self._rows = PartRows(store)
+        self._dropper = DuplicateDropper(store, run.config, self._rows)
         self._has_verified = False
         self._fresh = shards
         self._seen: frozenset[str] = frozenset()
@@ -134,16 +137,20 @@ class _Commit:
             facts = what_must_agree(run.config, run.metric_version, run.partition_rule)
             check_comparable(self._store, base, facts)
         self._check_parts()
-        self._take_out(base)
-        if not self._fresh:
-            return None
-        fresh = self._dropper.drop(self._fresh, base)
-        funnel = sum((shard.funnel for shard in fresh), Funnel())
-        return Snapshot.create(
-            parent=base.snapshot_id if base else None,
-            runs=_merge_run(base.runs if base else (), run, funnel),
-            parts=(base.parts if base else ()) + tuple(p for each in fresh for p in each.parts),
-        )
+        with open_index(self._store, base, self._rows) as index:
+            self._take_out(base, index)
+            if not self._fresh:
+                return None
+            fresh = self._dropper.drop(self._fresh, index)
+            parts = (base.parts if base else ()) + tuple(p for each in fresh for p in each.parts)
+            return Snapshot.create(
+                parent=base.snapshot_id if base else None,
+                runs=_merge_run(
+                    base.runs if base else (), run, sum((s.funnel for s in fresh), Funnel())
+                ),
+                parts=parts,
+                index=extend_index(self._store, index, self._rows, parts),
+            )
 
     def _check_parts(self) -> None:
         """Check what is about to become visible, after the pointer was read.
@@ -156,34 +163,31 @@ class _Commit:
                 verify_part(self._store, part)
         self._has_verified = True
 
-    def _take_out(self, base: Snapshot | None) -> None:
-        """Take out the pairs of `base`; of a base that only grew, only the new parts are read."""
-        parts = {part.key: part for part in base.parts_of("manifest")} if base else {}
-        if not self._seen <= parts.keys():  # somebody rolled back: nothing that we know still holds
-            self._fresh, self._seen = self._shards, frozenset()
-        unseen = [part for key, part in parts.items() if key not in self._seen]
-        committed = IdSet(part_pair_ids(self._store, part) for part in unseen)
-        trimmed = (_trim_shard(self._store, shard, committed) for shard in self._fresh)
+    def _take_out(self, base: Snapshot | None, index: RowIndex) -> None:
+        """Take out the pairs of `base`."""
+        parts = {part.key for part in base.parts_of("manifest")} if base else set()
+        if not self._seen <= parts:  # somebody rolled back: nothing that we know still holds
+            self._fresh = self._shards
+        committed = index.pair_ids()
+        trimmed = (self._trim(shard, committed) for shard in self._fresh)
         self._fresh = tuple(shard for shard in trimmed if shard is not None)
         self._seen = frozenset(parts)
 
+    def _trim(self, shard: UploadedShard, committed: IdSet) -> UploadedShard | None:
+        """Return the shard without committed pairs: itself, a smaller one, or None: none is left.
 
-def _trim_shard(store: ObjectStore, shard: UploadedShard, committed: IdSet) -> UploadedShard | None:
-    """Return the shard without committed pairs: itself, a smaller one, or None if nothing is left.
-
-    The common cases cost one read of a column: nothing overlaps, or everything does because a twin
-    of this worker was faster. Parts are written anew only when two different runs shared pairs.
-    """
-    manifest = [part for part in shard.parts if part.kind == "manifest"]
-    ids = [pair_id for part in manifest for pair_id in part_pair_ids(store, part)]
-    taken = committed.contains(ids)
-    if taken.all():
-        return None
-    if not taken.any():
-        return shard
-    fresh = {pair_id for pair_id, is_taken in zip(ids, taken, strict=True) if not is_taken}
-    pairs = (pair for pair in read_shard(store, shard) if pair[0]["pair_id"] in fresh)
-    return upload_shard(store, pairs, run_id=shard.run_id, shard_index=shard.shard_index)
+        In the common cases nothing overlaps, or everything does because a twin of this worker was
+        faster. Parts are written anew only when two different runs shared pairs.
+        """
+        ids = pair_ids_of(self._rows.read(shard.parts))
+        taken = committed.contains(ids)
+        if taken.all():
+            return None
+        if not taken.any():
+            return shard
+        left = IdSet(packed=[ids[~taken]])
+        pairs = (pair for pair in read_shard(self._store, shard) if pair[0]["pair_id"] in left)
+        return upload_shard(self._store, pairs, run_id=shard.run_id, shard_index=shard.shard_index)
 
 
 def _merge_run(runs: tuple[RunInfo, ...], run: RunInfo, added: Funnel) -> tuple[RunInfo, ...]:

@@ -15,17 +15,23 @@ from coupled_core.storage.store import ObjectStore
 
 _MAX_ATTEMPTS = 50
 _MAX_PAUSE_SECONDS = 0.5
+_PROVEN: set[tuple[str, bool]] = set()
+"""Stores that kept their promises to this process, and whether the conditional ones were asked."""
 
 
 def ensure_conditional_writes(store: ObjectStore, *, single_writer: bool) -> None:
     """Refuse a store that garbles objects, or lets two writers overwrite each other's commits.
 
-    Call it before anything is spent; it costs a dozen small requests.
+    Call it before anything is spent; it costs a dozen small requests, once in the life of a
+    process.
 
     Raises:
         StorageError: the store refuses what we write, or gives back something else.
         DatasetError: it ignores conditions and no single writer is declared.
     """
+    proof = (store.uri, single_writer)
+    if proof in _PROVEN:
+        return
     probe_round_trip(store)
     if not single_writer and not probe_conditional_writes(store):
         raise DatasetError(
@@ -33,6 +39,7 @@ def ensure_conditional_writes(store: ObjectStore, *, single_writer: bool) -> Non
             "could lose each other's rows: use a store that honours them, or declare with "
             "single_writer that nothing else writes there"
         )
+    _PROVEN.add(proof)
 
 
 def publish_rebased(

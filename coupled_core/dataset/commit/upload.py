@@ -17,6 +17,7 @@ from coupled_core.dataset.parts import (
 )
 from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
 from coupled_core.dataset.rows import Row
+from coupled_core.dataset.snapshot import IndexInfo
 from coupled_core.dataset.work import DONE, WorkFolder
 from coupled_core.errors import DatasetError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
@@ -122,15 +123,25 @@ def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:
         StorageError: the upload failed, or the store holds something else.
     """
     info = _find_fresh(store, file.key) or store.upload_file(file.key, file.path)
-    is_hash = info.etag == file.sha256  # on a local folder; else reading back is worth its price
-    found = file.sha256 if is_hash else sha256_of(store, file.key)
-    if found != file.sha256:
-        raise StorageError(
-            f"{store.uri}/{file.key} holds {info.size_bytes} bytes with SHA-256 {found}, expected "
-            f"{file.size_bytes} with {file.sha256}: check the store, delete the object, run again"
-        )
+    check_upload(store, info, file)
     facts = file.model_dump(exclude={"path"})
     return PartInfo(**facts, etag=info.etag or file.sha256, run_id=run_id)
+
+
+def check_upload(store: ObjectStore, info: ObjectInfo, wanted: PartFile | IndexInfo) -> None:
+    """Compare what has arrived with what was sent.
+
+    Raises:
+        StorageError: the store holds something else.
+    """
+    is_hash = info.etag == wanted.sha256  # on a local folder; else reading back is worth its price
+    found = wanted.sha256 if is_hash else sha256_of(store, wanted.key)
+    if found != wanted.sha256:
+        raise StorageError(
+            f"{store.uri}/{wanted.key} holds {info.size_bytes} bytes with SHA-256 {found}, "
+            f"expected {wanted.size_bytes} with {wanted.sha256}: check the store, delete the "
+            "object, run again"
+        )
 
 
 def verify_part(store: ObjectStore, part: PartInfo) -> None:

@@ -40,6 +40,8 @@ class Check(StrEnum):
     GROUP_PARTITION = "group in one partition"
     DUPLICATE_OF = "duplicate of a pair"
     FUNNEL = "funnel"
+    INDEX = "index"
+    """Nothing is lost: the next commit reads the parts instead, and writes another."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class _Search:
             read_looks(iter_manifest(self._store, base.parts, _COLUMNS), _rows_that(are))
             for are in (_is_settled, _is_open)
         )
-        self._duplicate_of = find_duplicates(settled, open_, self._config)
+        self._duplicate_of = find_duplicates([settled], open_, self._config)
         # What was decided about a part for an earlier base may be wrong for this one.
         return True
 

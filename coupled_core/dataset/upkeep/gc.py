@@ -17,14 +17,10 @@ from coupled_core.dataset.own_keys import (
     snapshot_of_report,
 )
 from coupled_core.dataset.pointer import POINTER_KEY, Pointer, move_pointer, read_pointer
-from coupled_core.dataset.reader import (
-    committed_pair_ids,
-    list_snapshot_files,
-    load_snapshot,
-    part_pair_ids,
-)
+from coupled_core.dataset.reader import list_snapshot_files, load_snapshot, part_pair_ids
+from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, Snapshot, snapshot_key
-from coupled_core.dataset.work import DONE, WORK_FOLDER, WorkFolder, parse_work_key
+from coupled_core.dataset.work import DONE, LEASES, WORK_FOLDER, WorkFolder, parse_work_key
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
@@ -43,6 +39,7 @@ class Garbage(StrEnum):
     PART = "part that nothing names"
     FINISHED_WORK = "finished work"
     ABANDONED_WORK = "abandoned work"
+    DEAD_LEASE = "lease of a process that is gone"
     PROBE = "probe"
     UNFINISHED_WRITE = "unfinished write"
 
@@ -202,7 +199,7 @@ class _WorkSurvey:
         self.waiting_parts: set[str] = set()
         """Keys of parts that wait for a commit, once `removals` was called."""
         self._store, self._current = store, current
-        self._keys = {part.key for part in current.parts}
+        self._keys = current.keys
         self._committed: IdSet | None = None
 
     def removals(self, retention: Retention, now: datetime) -> list[Removal]:
@@ -220,7 +217,8 @@ class _WorkSurvey:
                 runs[found.run_id][found.shard_index].append(info)
             elif info.key.startswith(PROBE_PREFIX):
                 probes.append(info)
-        until = {why: now - retention.grace for why in (Garbage.FINISHED_WORK, Garbage.PROBE)}
+        by_grace = (Garbage.FINISHED_WORK, Garbage.DEAD_LEASE, Garbage.PROBE)
+        until = {why: now - retention.grace for why in by_grace}
         abandoned = retention.abandoned_work
         if abandoned is not None:
             until[Garbage.ABANDONED_WORK] = min(now - retention.grace, now - abandoned)
@@ -233,6 +231,14 @@ class _WorkSurvey:
         work: Mapping[int | None, list[ObjectInfo]],
         until: Mapping[Garbage, datetime],
     ) -> Iterator[Removal]:
+        of_run = work.get(None, [])
+        leases = [info for info in of_run if info.key.startswith(f"{WORK_FOLDER}{run_id}/{LEASES}")]
+        plan_files = [info for info in of_run if info not in leases]
+        # Owners rewrite their beats all the time: where none is young, nobody is at work.
+        if all(_is_old(info, until[Garbage.DEAD_LEASE]) for info in leases):
+            yield from _select(leases, until[Garbage.DEAD_LEASE], Garbage.DEAD_LEASE)
+        else:
+            until = {why: when for why, when in until.items() if why is not Garbage.ABANDONED_WORK}
         shards: list[list[Removal]] = []
         # A plan that no shard has begun with may wait for the splitter's answers.
         has_begun = run_id in self._current.run_ids or any(index is not None for index in work)
@@ -245,7 +251,7 @@ class _WorkSurvey:
                 marker_last = sorted(objects, key=lambda info: info.key.endswith(f"/{DONE}"))
                 shards.append(_select_whole(marker_last, until.get(why), why))
         if all(shards):
-            yield from _select_whole(work.get(None, []), until.get(why_plan), why_plan)
+            yield from _select_whole(plan_files, until.get(why_plan), why_plan)
         yield from chain.from_iterable(shards)
 
     def _is_committed(self, run_id: str, shard_index: int) -> bool:
@@ -316,7 +322,7 @@ def _find_begun(
     return {name for name in pointer.removing if name in found and _is_old(found[name], until)}
 
 
-def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> set[str]:
+def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> frozenset[str]:
     """Return the parts of a snapshot that stays; none if its writer lost a race and withdrew it."""
     try:
         return _named_by(store, name)
@@ -324,11 +330,11 @@ def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> set[str]
         is_needed = name in (pointer.snapshot_id, pointer.previous)
         if is_needed or store.exists(snapshot_key(name)):
             raise
-        return set()
+        return frozenset()
 
 
-def _named_by(store: ObjectStore, snapshot_id: str) -> set[str]:
-    return {part.key for part in load_snapshot(store, snapshot_id).parts}
+def _named_by(store: ObjectStore, snapshot_id: str) -> frozenset[str]:
+    return load_snapshot(store, snapshot_id).keys
 
 
 def _reports(store: ObjectStore, going: Iterable[str]) -> Iterator[Removal]:

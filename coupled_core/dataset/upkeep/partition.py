@@ -1,7 +1,7 @@
 """Partitions of backgrounds: near ones that are apart, and the present rule over old rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from coupled_core.dataset.backgrounds import (
@@ -9,9 +9,10 @@ from coupled_core.dataset.backgrounds import (
     content_words,
     partition_of_background,
 )
-from coupled_core.dataset.reader import iter_manifest, iter_rows
+from coupled_core.dataset.reader import load_snapshot
+from coupled_core.dataset.row_index import open_index
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.snapshot import RunInfo, Snapshot
+from coupled_core.dataset.snapshot import RunInfo, Snapshot, snapshot_key
 from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
 from coupled_core.storage.store import ObjectStore
 
@@ -60,18 +61,24 @@ class NearBackgrounds:
     """Pairs with the one of the two that has fewer."""
 
 
-def compare_backgrounds(store: ObjectStore, snapshot: Snapshot) -> list[NearBackgrounds]:
-    """Return what `find_near_backgrounds` says about the kept pairs of a snapshot."""
-    columns = ("background_prompt", "partition", "kept")
-    counts = Counter(
-        (row["background_prompt"], row["partition"])
-        for row in iter_rows(iter_manifest(store, snapshot.parts, columns))
-        if row["kept"] and None not in row.values()
-    )
-    return find_near_backgrounds((*key, count) for key, count in counts.items())
+def compare_new_backgrounds(store: ObjectStore, snapshot: Snapshot) -> list[NearBackgrounds]:
+    """Return what `find_near_backgrounds` says about the kept pairs that a snapshot has added."""
+    name = snapshot.parent
+    is_kept = name is not None and store.exists(snapshot_key(name))
+    parent = load_snapshot(store, name) if name and is_kept else None
+    known = {part.sha256 for part in parent.parts} if parent else set()
+    added = {part.sha256 for part in snapshot.parts_of("manifest")} - known
+    with open_index(store, snapshot) as index:
+        new = index.count_backgrounds(added)
+        # A set of words that lacks all of these has too little in common with any new one.
+        words = {word for text, _ in new for word in _prefix(sorted(content_words(text)))}
+        counts = index.count_backgrounds(words=words)
+    return find_near_backgrounds(((*key, count) for key, count in counts.items()), new)
 
 
-def find_near_backgrounds(backgrounds: Iterable[tuple[str, str, int]]) -> list[NearBackgrounds]:
+def find_near_backgrounds(
+    backgrounds: Iterable[tuple[str, str, int]], new: Collection[tuple[str, str]] | None = None
+) -> list[NearBackgrounds]:
     """Return backgrounds of different partitions that differ by a word or two, most alike first.
 
     Two sets of words that overlap by 2/3 share one of the rarest words of each: of a set of n words
@@ -80,13 +87,16 @@ def find_near_backgrounds(backgrounds: Iterable[tuple[str, str, int]]) -> list[N
     Args:
         backgrounds: Wording, partition, number of pairs. Equal sets of words are not reported:
             those are in one partition, or `verify` finds damage.
+        new: Wording and partition of those of which one is in each pair that is looked for; None:
+            all pairs are.
     """
     wordings: dict[_Wording, tuple[str, int]] = {}
     for text, partition, count in sorted(backgrounds):
         wording = (content_words(text), partition)
         first, before = wordings.get(wording, (text, 0))
         wordings[wording] = (first, before + count)
-    found = [_report(one, other, wordings) for one, other in _iter_near(list(wordings))]
+    asked = None if new is None else {(content_words(text), name) for text, name in new}
+    found = [_report(one, other, wordings) for one, other in _iter_near(list(wordings), asked)]
     return sorted(found, key=lambda near: (-near.overlap, near.background, near.other))
 
 
@@ -94,19 +104,29 @@ _Wording = tuple[frozenset[str], str]
 """The content words of a background, and its partition."""
 
 
-def _iter_near(wordings: list[_Wording]) -> Iterator[tuple[_Wording, _Wording]]:
+def _iter_near(
+    wordings: list[_Wording], asked: Collection[_Wording] | None
+) -> Iterator[tuple[_Wording, _Wording]]:
     frequency = Counter(word for words, _ in wordings for word in words)
     holders: dict[str, list[int]] = defaultdict(list)
+    if asked is not None:
+        wordings = sorted(wordings, key=lambda wording: wording not in asked)
     for index, (words, partition) in enumerate(wordings):
         # Near sets share one of the rarest words of each, and few sets have a rare word.
-        rarest = sorted(words, key=lambda word: (frequency[word], word))
-        prefix = rarest[: len(words) - -(-2 * len(words) // 3) + 1]
+        prefix = _prefix(sorted(words, key=lambda word: (frequency[word], word)))
         for other in sorted({other for word in prefix for other in holders[word]}):
             other_words, other_partition = wordings[other]
             if other_partition != partition and MIN_OVERLAP <= _overlap(words, other_words) < 1:
                 yield wordings[other], wordings[index]
-        for word in prefix:
-            holders[word].append(index)
+        # Those that are asked about come first, and each pair has one of them.
+        if asked is None or wordings[index] in asked:
+            for word in prefix:
+                holders[word].append(index)
+
+
+def _prefix(words: list[str]) -> list[str]:
+    """Return so many words of a set that each near one has one of them."""
+    return words[: len(words) - -(-2 * len(words) // 3) + 1]
 
 
 def _report(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coupled_core.dataset.commit.extend_index import extend_index
 from coupled_core.dataset.commit.publish import publish_rebased
 from coupled_core.dataset.commit.upload import upload_part, verify_part
 from coupled_core.dataset.funnel import Funnel, count_rows
@@ -16,6 +17,7 @@ from coupled_core.dataset.parts import (
     write_manifest_file,
 )
 from coupled_core.dataset.reader import iter_manifest, iter_rows, iter_stored_images
+from coupled_core.dataset.row_index import PartRows, open_index
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
 from coupled_core.errors import DatasetError
@@ -60,8 +62,9 @@ def rewrite_rows(
 ) -> RewriteReport:
     """Change rows and commit the result on top of what is current, whoever else writes.
 
-    One manifest part is in memory at a time. A pair that is kept from now on and whose images are
-    among those of dropped pairs gets them copied into an image part, where readers expect them.
+    One manifest part is in memory at a time, and 200 bytes of each row of parts that change. A pair
+    that is kept from now on and whose images are among those of dropped pairs gets them copied into
+    an image part, where readers expect them.
 
     Raises:
         DatasetError: there is no dataset, a kept pair has no stored images, a part is damaged, the
@@ -91,6 +94,7 @@ class _Rewriting:
 
     def __init__(self, store: ObjectStore, rewrite: Rewrite) -> None:
         self._store, self._rewrite = store, rewrite
+        self._rows = PartRows(store)
         self._done: dict[str, _RewrittenPart] = {}
         """By key of the part as it was."""
         self.parts: list[_RewrittenPart] = []
@@ -110,15 +114,18 @@ class _Rewriting:
         # Images that came back may lie in a part that an earlier re-cut has made already.
         known = {part.key for part in others}
         new = tuple(p for each in self.parts for p in each.parts if p.key not in known)
-        runs = tuple(self._recount(run) for run in base.runs)
-        snapshot = Snapshot.create(
-            parent=base.snapshot_id,
-            runs=runs,
-            parts=others + new,
-            action=self._rewrite.action,
-            details=dict(self._rewrite.details),
-        )
-        return None if (snapshot.parts, runs) == (base.parts, base.runs) else snapshot
+        runs, parts = tuple(self._recount(run) for run in base.runs), others + new
+        if (set(parts), runs) == (set(base.parts), base.runs):
+            return None
+        with open_index(self._store, base, self._rows) as index:
+            return Snapshot.create(
+                parent=base.snapshot_id,
+                runs=runs,
+                parts=parts,
+                index=extend_index(self._store, index, self._rows, parts),
+                action=self._rewrite.action,
+                details=dict(self._rewrite.details),
+            )
 
     def _rewrite_parts(self, base: Snapshot) -> None:
         todo = [part for part in base.parts_of("manifest") if part.key not in self._done]

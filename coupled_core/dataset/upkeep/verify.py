@@ -25,6 +25,7 @@ from coupled_core.dataset.upkeep.damage import (
     read_batches,
 )
 from coupled_core.dataset.upkeep.partition import NearBackgrounds
+from coupled_core.dataset.upkeep.verify_index import verify_index
 from coupled_core.dataset.upkeep.verify_rows import RowLedger, verify_rows
 from coupled_core.errors import DatasetError
 from coupled_core.progress import current_progress
@@ -60,7 +61,7 @@ def verify_snapshot(
 ) -> VerifyReport:
     """Check a snapshot byte by byte; damage is reported, not raised.
 
-    Every part is read once and hashed, remote ones through a temporary copy. In memory are a few
+    Every part is read and hashed, remote ones through a temporary copy. In memory are a few
     images a thread, the rows of one manifest part, and some 60 bytes for each row.
 
     Args:
@@ -102,6 +103,7 @@ class _Verification:
     def __init__(self, store: ObjectStore, snapshot: Snapshot) -> None:
         self._store, self._snapshot = store, snapshot
         self._manifest = snapshot.parts_of("manifest")
+        self._by_key = {part.key: part for part in self._manifest}
         self._others = [part for part in snapshot.parts if part.kind != "manifest"]
         self._log = DamageLog()
         self._ledger = RowLedger()
@@ -118,6 +120,7 @@ class _Verification:
             self._verify_manifest(part)
         self._ledger.report(self._log)
         self._compare_funnels()
+        verify_index(self._store, self._snapshot, self._log)
         with ThreadPoolExecutor(num_threads) as pool:
             for part in self._others:
                 self._verify_images(part, pool)
@@ -163,7 +166,7 @@ class _Verification:
 
     def _verify_images(self, part: PartInfo, pool: Executor) -> None:
         holders = self._ledger.holders_of(part.key)
-        manifest = [each for each in self._manifest if each.key in holders]
+        manifest = [self._by_key[key] for key in holders]
         with hashed_part(self._store, part, self._log) as path:
             if path is None:
                 current_progress().advance("images", part.num_rows)

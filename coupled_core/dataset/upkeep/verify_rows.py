@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class RowLedger:
     def __init__(self) -> None:
         self._blocks: list[NDArray[Any]] = []
         self._parts: list[str] = []
-        self._holders: dict[str, set[str]] = defaultdict(set)
+        self._holders: dict[str, dict[str, None]] = defaultdict(dict)
         self._backgrounds: Counter[tuple[str, str]] = Counter()
         self._duplicates: list[tuple[int, int, str, str]] = []
         """Part, row, pair_id and the pair that it duplicates."""
@@ -68,12 +68,12 @@ class RowLedger:
             block[index] = (high, low, _hash(row["group_id"]), _hash(plain), partition, *place)
             # So that `verify` reads an image part's manifest parts again, and no others.
             if row["image_part"] is not None:
-                self._holders[row["image_part"]].add(part)
+                self._holders[row["image_part"]][part] = None
         self._blocks.append(block)
 
-    def holders_of(self, image_part: str) -> set[str]:
-        """Return the manifest parts with rows whose images stand in an image part."""
-        return self._holders[image_part]
+    def holders_of(self, image_part: str) -> Iterable[str]:
+        """Return the manifest parts with rows whose images stand in an image part, in order."""
+        return self._holders.get(image_part, ())
 
     def near_backgrounds(self) -> list[NearBackgrounds]:
         """Return backgrounds of kept pairs in different partitions that differ by a word or two."""

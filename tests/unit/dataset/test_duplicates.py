@@ -75,7 +75,7 @@ def test_exactly_those_are_found_that_comparing_all_with_all_finds(max_distance:
         ]
     )
     new = PairLooks.concatenate([new, _disturbed(random, new, 2, prefix=7)])
-    found = find_duplicates(settled, new, config)
+    found = find_duplicates([settled], new, config)
     assert found == _compare_all(settled, new, config)
     assert 40 < len(found) < len(new) - 40
 
@@ -84,10 +84,10 @@ def test_the_order_in_which_pairs_come_changes_nothing() -> None:
     random = np.random.default_rng(1)
     first = _looks(random, 60)
     new = PairLooks.concatenate([first, _disturbed(random, first, 4, prefix=1)])
-    found = find_duplicates(NONE, new, CONFIG)
+    found = find_duplicates([NONE], new, CONFIG)
     assert len(found) == 60
     shuffled = new.take(random.permutation(len(new)))
-    assert find_duplicates(NONE, shuffled, CONFIG) == found
+    assert find_duplicates([NONE], shuffled, CONFIG) == found
 
 
 def test_the_better_pair_stays_and_of_equal_ones_that_with_the_smaller_id() -> None:
@@ -96,7 +96,7 @@ def test_the_better_pair_stays_and_of_equal_ones_that_with_the_smaller_id() -> N
         same = replace(
             pairs.take(np.array([0, 0])), pair_ids=pairs.pair_ids, combined=np.array(scores)
         )
-        (gone,) = find_duplicates(NONE, same, CONFIG)
+        (gone,) = find_duplicates([NONE], same, CONFIG)
         assert gone == pairs.pair_ids[expected].decode()
 
 
@@ -104,7 +104,7 @@ def test_a_settled_pair_stays_however_good_the_new_one_is() -> None:
     random = np.random.default_rng(3)
     settled = replace(_looks(random, 1, 1), combined=np.array([-np.inf]))
     new = replace(_disturbed(random, settled, 2, prefix=2), combined=np.array([9.0]))
-    assert find_duplicates(settled, new, CONFIG) == {
+    assert find_duplicates([settled], new, CONFIG) == {
         new.pair_ids[0].decode(): settled.pair_ids[0].decode()
     }
 
@@ -122,7 +122,7 @@ def test_what_is_near_only_to_a_dropped_pair_stays() -> None:
                 phashes=chain[-1].phashes ^ flips,
             )
         )
-    found = find_duplicates(NONE, PairLooks.concatenate(chain), CONFIG)
+    found = find_duplicates([NONE], PairLooks.concatenate(chain), CONFIG)
     assert found == {chain[1].pair_ids[0].decode(): first.pair_ids[0].decode()}
 
 
@@ -134,7 +134,7 @@ def test_one_near_image_is_not_enough() -> None:
         phashes=np.stack([settled.phashes[:, 0], other.phashes[:, 1]], axis=1),
         codes=np.stack([settled.codes[:, 0], other.codes[:, 1]], axis=1),
     )
-    assert find_duplicates(settled, shared, CONFIG) == {}
+    assert find_duplicates([settled], shared, CONFIG) == {}
 
 
 def test_a_thousand_equal_pairs_are_dropped_but_one() -> None:
@@ -142,6 +142,6 @@ def test_a_thousand_equal_pairs_are_dropped_but_one() -> None:
     many = replace(
         one.take(np.zeros(1000, int)), pair_ids=_looks(np.random.default_rng(7), 1000).pair_ids
     )
-    found = find_duplicates(NONE, many, CONFIG)
+    found = find_duplicates([NONE], many, CONFIG)
     assert len(found) == 999
     assert set(found.values()) == {many.pair_ids[0].decode()}

@@ -11,7 +11,6 @@ import pytest
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import (
-    committed_pair_ids,
     current_snapshot,
     iter_history,
     iter_images,
@@ -243,4 +242,4 @@ def test_a_missing_part_of_a_snapshot_is_named_to_the_reader(store: LocalStore) 
     assert snapshot is not None
     store.delete(snapshot.parts_of("manifest")[0].key)
     with pytest.raises(DatasetError, match=r"manifest/part-.* is missing"):
-        committed_pair_ids(store, snapshot)
+        _pair_ids(store)

@@ -10,10 +10,12 @@ import pytest
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.pointer import read_pointer
-from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
+from coupled_core.dataset.reader import current_snapshot
+from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.gc import Garbage, GarbagePlan, Retention, collect_garbage, plan_gc
 from coupled_core.dataset.upkeep.history import list_snapshots, roll_back
+from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.dataset.work import WorkFolder, join_kin
 from coupled_core.errors import ConfigError, ConflictError, DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
@@ -89,6 +91,16 @@ def test_parts_that_only_a_removed_snapshot_named_go_after_it(store: LocalStore)
     collect_garbage(store, plan)
     assert not any(store.exists(key) for key in gone)
     assert all(store.exists(part.key) for part in first.parts)
+
+
+def test_index_files_go_when_no_snapshot_names_them_any_more(store: LocalStore) -> None:
+    first, _, third = _three_snapshots(store)
+    removed = {removal.key for removal in _plan(store).removals}
+    assert {info.key for info in first.index} <= removed
+    collect_garbage(store, _plan(store))
+    assert not any(store.exists(info.key) for info in first.index)
+    assert all(store.exists(info.key) for info in third.index)
+    assert verify_snapshot(store, third).is_whole
 
 
 def test_what_is_younger_than_the_grace_period_stays(store: LocalStore) -> None:
@@ -350,3 +362,32 @@ def test_a_damaged_marker_of_finished_work_is_named(store: LocalStore, data: byt
     store.write("work/run/00007/done.json", data)
     with pytest.raises(StorageError, match=r"work/run/00007/done\.json is damaged: delete"):
         _plan(store)
+
+
+OWNER = "ab" * 16
+
+
+def _lease(store: LocalStore, *, owner_age: timedelta) -> None:
+    """Leave an unfinished shard of old, with a lease whose owner has last beaten so long ago."""
+    WorkFolder(store, "divided", 0).write_json("split.json", {})
+    store.write("work/divided/leases/00000", b"lease")
+    store.write(f"work/divided/leases/beats/{OWNER}", b"beat")
+    beaten = (datetime.now(UTC) + LATER - owner_age).timestamp()
+    os.utime(store.root / f"work/divided/leases/beats/{OWNER}", (beaten, beaten))
+
+
+ABANDONED = Retention(abandoned_work=timedelta(days=2))
+
+
+def test_work_that_somebody_holds_a_lease_on_stays(store: LocalStore) -> None:
+    _commit(store, 0)
+    _lease(store, owner_age=timedelta(minutes=1))
+    assert not any("divided" in removal.key for removal in _plan(store, ABANDONED).removals)
+
+
+def test_leases_of_the_dead_go_after_the_grace(store: LocalStore) -> None:
+    _commit(store, 0)
+    _lease(store, owner_age=timedelta(days=2))
+    dead = {each.key for each in _plan(store).removals if each.why is Garbage.DEAD_LEASE}
+    assert dead == {"work/divided/leases/00000", f"work/divided/leases/beats/{OWNER}"}
+    assert Garbage.ABANDONED_WORK in _kinds(_plan(store, ABANDONED))

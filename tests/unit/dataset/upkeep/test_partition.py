@@ -19,6 +19,8 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.damage import Check
 from coupled_core.dataset.upkeep.partition import (
     MIN_OVERLAP,
+    NearBackgrounds,
+    compare_new_backgrounds,
     find_near_backgrounds,
     repartition,
 )
@@ -52,6 +54,45 @@ def test_near_backgrounds_are_those_that_comparing_all_with_all_finds() -> None:
     assert len(expected) > 100
 
 
+def test_pairs_with_one_of_some_backgrounds_are_those_of_all_that_have_one() -> None:
+    random = np.random.default_rng(4)
+    words = np.array([f"word{index}" for index in range(14)])
+    texts = sorted(
+        {" ".join(random.choice(words, random.integers(1, 6), replace=False)) for _ in range(200)}
+    )
+    rows = [(text, str(random.choice(["train", "val"])), 1) for text in texts]
+    new = {(text, partition) for text, partition, _ in rows[::9]}
+    found = find_near_backgrounds(rows, new)
+    every = find_near_backgrounds(rows)
+    sides = {(content_words(text), partition) for text, partition in new}
+
+    def has_new(near: NearBackgrounds) -> bool:
+        one, other = (near.background, near.partition), (near.other, near.other_partition)
+        return any((content_words(text), name) in sides for text, name in (one, other))
+
+    def names(near: NearBackgrounds) -> tuple[str, str]:
+        return near.background, near.other
+
+    assert sorted(map(names, found)) == sorted(names(near) for near in every if has_new(near))
+    assert 0 < len(found) < len(every)
+
+
+def test_a_commit_compares_what_it_adds_with_what_is_there_and_not_that_with_itself(
+    tmp_path: Path,
+) -> None:
+    store, place = LocalStore(tmp_path), "a vibrant meadow"
+    longer = _in_another_partition(place)
+    both = [partition_of_background(text) for text in (place, longer)]
+    first = _commit(store, [place], both[:1])
+    assert compare_new_backgrounds(store, first) == []
+    second = _commit(store, [longer], both[1:], shard_index=1)
+    (near,) = compare_new_backgrounds(store, second)
+    assert {near.background, near.other} == {place, longer}
+    third = _commit(store, ["a kitchen"], ["train"], shard_index=2)
+    assert compare_new_backgrounds(store, third) == []
+    assert len(_verify(store, third).near_backgrounds) == 1
+
+
 def _in_another_partition(background: str) -> str:
     """Return a background with one more word that the rule puts elsewhere."""
     longer = (f"{background} with word{index}" for index in range(1000))
@@ -59,12 +100,14 @@ def _in_another_partition(background: str) -> str:
     return next(text for text in longer if partition_of_background(text) != here)
 
 
-def _commit(store: LocalStore, backgrounds: list[str], partitions: list[str]) -> Snapshot:
-    made = make_rows("run", 0, num_kept=len(backgrounds), num_dropped=0)
+def _commit(
+    store: LocalStore, backgrounds: list[str], partitions: list[str], shard_index: int = 0
+) -> Snapshot:
+    made = make_rows("run", shard_index, num_kept=len(backgrounds), num_dropped=0)
     for row, background, partition in zip(made.rows, backgrounds, partitions, strict=False):
         row.update(background_prompt=background, partition=partition)
     shard = upload_shard(
-        store, with_images(made.rows, made.image_rows), run_id="run", shard_index=0
+        store, with_images(made.rows, made.image_rows), run_id="run", shard_index=shard_index
     )
     snapshot = commit_shards(store, [shard], describe_run("run"))
     assert snapshot is not None

@@ -1,8 +1,10 @@
 """`verify` passes what is whole, and names each kind of damage by part, row, expected and got."""
 
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -246,3 +248,31 @@ def test_every_run_is_held_to_its_own_thresholds(store: LocalStore) -> None:
     assert "expected a kept pair within the thresholds, got below_min_combined" in str(
         report.damage.listed[0]
     )
+
+
+def _count_lines(store: LocalStore, num_shards: int) -> int:
+    """Return how many lines of `verify.py` run for a dataset of so many shards."""
+    shards = [publish(store, "run", index, num_kept=1) for index in range(num_shards)]
+    snapshot = commit_shards(store, shards, describe_run("run"))
+    assert snapshot is not None
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal count
+        if frame.f_code.co_filename != verify_snapshot.__code__.co_filename:
+            return None
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        verify_snapshot(store, snapshot, num_threads=1)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_twice_as_many_shards_are_twice_the_work(tmp_path: Path) -> None:
+    once, twice = (_count_lines(LocalStore(tmp_path / str(n)), n) for n in (12, 24))
+    assert twice <= 2 * once
