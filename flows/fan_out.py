@@ -13,7 +13,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from coupled_core.config import ExecutionConfig, RunConfig
 from coupled_core.errors import ConfigError
-from coupled_core.runs.division import Elsewhere, Outcome, Read, divide, look_at_shard
+from coupled_core.runs.division import Elsewhere, Outcome, Read, divide, look_at_shards
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.steps import ShardResult
 from flows.build_shard import build_shard
@@ -54,7 +54,7 @@ def build_side_by_side(
         def begin(shard: ShardPlan, take: Callable[[Read[ShardResult]], None]) -> None:
             take(partial(build_shard, config, shard))
 
-        yield from divide(shards, partial(look_at_shard, config), begin, stage="shards")
+        yield from divide(shards, look_at_shards(config), begin, stage="shards")
 
 
 def submit_all(
@@ -100,7 +100,7 @@ def _submit_shards(
     options: AbstractContextManager[Any] | None = None,
 ) -> Generator[ShardOutcome, None, None]:
     pieces = {shard: {"config": config, "shard": shard} for shard in shards}
-    look = partial(look_at_shard, config)
+    look = look_at_shards(config)
     yield from submit_all(
         build_shard, pieces, look, runner, num_workers, stage="shards", options=options
     )

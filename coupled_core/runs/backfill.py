@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from coupled_core.config import BackfillSettings, RunConfig, fingerprint
 from coupled_core.dataset.reader import current_snapshot
+from coupled_core.documents import DAMAGE, MAX_STORED_BYTES, parse_json
 from coupled_core.errors import (
     ConfigError,
     LeaseLostError,
@@ -103,7 +104,7 @@ class Backfill:
         self._store.write(f"{self._prefix}plan.json", plan.model_dump_json().encode())
 
     def read_plan(self) -> BackfillPlan:
-        """Return what was asked for last.
+        """Return what was asked for last, about the dataset in which it was found.
 
         Raises:
             ConfigError: there is no backfill of this name.
@@ -114,7 +115,10 @@ class Backfill:
                 f"{self._store.uri} knows no backfill {self.name!r}: start it with "
                 f"`coupled backfill {self.name}`"
             )
-        return plan
+        # The folder may have been moved or copied since: what is written goes here alone.
+        output = plan.config.output.model_copy(update={"uri": self._store.uri})
+        config = plan.config.model_copy(update={"output": output})
+        return plan.model_copy(update={"config": config})
 
     @property
     def control(self) -> Control:
@@ -239,10 +243,12 @@ class Backfill:
 
     def _read(self, name: str, model: type[M]) -> M | None:
         try:
-            return model.model_validate_json(self._store.read(f"{self._prefix}{name}"))
+            data = self._store.read(f"{self._prefix}{name}")
         except NotFoundError:
             return None
-        except ValidationError as error:
+        try:
+            return model.model_validate(parse_json(data, MAX_STORED_BYTES))
+        except DAMAGE as error:
             raise self._name_damage(name) from error
 
     def _name_damage(self, name: str) -> StorageError:

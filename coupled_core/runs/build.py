@@ -19,7 +19,7 @@ from coupled_core.progress import current_progress
 from coupled_core.prompts.columns import describe_unknown
 from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
 from coupled_core.records import PromptGroup
-from coupled_core.runs.division import Elsewhere, Read, divide, hold_shard, look_at_shard
+from coupled_core.runs.division import Elsewhere, Read, divide, hold_shard, look_at_shards
 from coupled_core.runs.facts import describe_inputs
 from coupled_core.runs.keywords import config_from_keywords
 from coupled_core.runs.models import generation_of, splitter_for
@@ -65,8 +65,7 @@ def build_dataset(
     def begin(shard: ShardPlan, take: Callable[[Read[ShardResult]], None]) -> None:
         take(partial(_build_shard, ShardWork(config, shard, run.generation)))
 
-    look = partial(look_at_shard, config)
-    for outcome in divide(run.open_shards, look, begin, stage="shards"):
+    for outcome in divide(run.open_shards, look_at_shards(config), begin, stage="shards"):
         if outcome.error is not None:
             raise outcome.error
         progress.advance("shards")

@@ -156,17 +156,21 @@ def leases_below(store: ObjectStore, name: str) -> Leases:
         return _leases[store.uri, name]
 
 
-def look_at_shard(config: RunConfig, shard: ShardPlan) -> Elsewhere | None:
-    """Say whether another process builds a shard, or has built it since the run was planned."""
-    store = open_store(config.output.uri)
-    try:
-        if store.exists(f"{work_prefix(shard.run_id, shard.shard_index)}{DONE}"):
-            return Elsewhere(None)
-        if config.output.single_writer:
+def look_at_shards(config: RunConfig) -> Callable[[ShardPlan], Elsewhere | None]:
+    """Return what says whether another process builds a shard, or has since the run was planned."""
+    store = open_store(config.output.uri)  # once: a client of S3 takes long to make
+
+    def look(shard: ShardPlan) -> Elsewhere | None:
+        try:
+            if store.exists(f"{work_prefix(shard.run_id, shard.shard_index)}{DONE}"):
+                return Elsewhere(None)
+            if config.output.single_writer:
+                return None
+            return _describe_holder(leases_below(store, shard.run_id), shard.shard_index)
+        except StorageError:  # whoever begins the shard finds out, and tries more than once
             return None
-        return _describe_holder(leases_below(store, shard.run_id), shard.shard_index)
-    except StorageError:  # whoever begins the shard finds out, and tries more than once
-        return None
+
+    return look
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`coupled backfill`: many partitions of prompts into one dataset, and what became of them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
     from coupled_core.runs.backfill_forecast import PartitionForecast
 
 _ACTIONS = ("status", "pause", "resume", "cancel", "retry-failed")
+_NOTHING = "no partition fits: nothing to do"
 _FORESEEN = ("partition", "what", "groups", "pairs", "USD", "GPU hours", "disk", "why")
 
 
@@ -46,7 +48,8 @@ def backfill(
     Its state lies in the dataset: the same command goes on after a kill, and says why where nothing
     is to do. Given on several machines it divides the partitions among them. status, pause, resume,
     cancel and retry-failed work from any machine; a pause or cancellation takes effect after the
-    partition at hand, and a cancellation is for good. Caps such as --max-llm-usd hold a partition.
+    partition at hand, and a cancellation is for good. A cap such as --max-llm-usd holds for each
+    partition.
     """
     from coupled_core.runs.backfill import open_backfill, plan_backfill
 
@@ -122,10 +125,14 @@ def _run(
 
 def _render(rows: Iterable[Mapping[str, Any]]) -> str:
     lines = [(row["partition"], row["outcome"], row["why"]) for row in rows]
+    if not lines:
+        return _NOTHING
     return _align([("partition", "what", "why"), *lines], texts=3)
 
 
 def _render_forecast(rows: Sequence["PartitionForecast"]) -> str:
+    if not rows:
+        return _NOTHING
     lines = [_describe(row.partition, row.outcome, [row], row.why) for row in rows]
     to_build = [row for row in rows if row.outcome == "to build"]
     total = _describe("total", f"{len(to_build)} to build", to_build, "")
@@ -135,15 +142,16 @@ def _render_forecast(rows: Sequence["PartitionForecast"]) -> str:
 def _describe(
     name: str, outcome: str, rows: Sequence["PartitionForecast"], why: str
 ) -> tuple[str, ...]:
-    hours = [row.gpu_hours for row in rows]
-    known = [each for each in hours if each is not None]
+    known = [row.gpu_hours for row in rows if row.gpu_hours is not None]
+    total = math.fsum(known)
+    hours = "unknown" if len(known) < len(rows) else f"{total:,.2f}"
     return (
         name,
         outcome,
         f"{sum(row.groups for row in rows):,}",
         f"{sum(row.pairs for row in rows):,}",
         f"{sum(row.usd for row in rows):,.2f}",
-        f"{sum(known):,.2f}" if len(known) == len(hours) else "unknown",
+        "<0.01" if hours == "0.00" and total else hours,
         f"{sum(row.disk_bytes for row in rows) / 1e6:,.1f} MB",
         why,
     )
@@ -151,8 +159,6 @@ def _describe(
 
 def _align(lines: Sequence[Sequence[str]], *, texts: int) -> str:
     """Return a table whose first columns are texts, all but the last others numbers."""
-    if len(lines) == 1:
-        return "no partition fits: nothing to do"
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (
         [

@@ -46,6 +46,7 @@ _EXAMPLES = """[bold]Examples[/]
 coupled build
 coupled init prompts.csv
 coupled build --prompts prompts.csv --output pairs --min-combined 1.2
+coupled backfill autumn --prompts "sets/*.parquet" --output pairs --dry-run
 coupled verify pairs
 coupled export huggingface --dataset pairs --output pairs-hub"""
 

@@ -1,4 +1,4 @@
-"""`coupled backfill` on partitions of two groups: foreseen, built, done, failed, tried again."""
+"""`coupled backfill` on partitions of two groups: built, done, failed, tried again."""
 
 import json
 from pathlib import Path
@@ -28,16 +28,11 @@ def _partition(folder: Path, day: int) -> Path:
     return path
 
 
-def test_a_backfill_from_its_dry_run_to_the_retry_of_what_failed(coupled: Coupled) -> None:
+def test_partitions_are_built_side_by_side_and_then_only_what_failed(coupled: Coupled) -> None:
     first, second = (_partition(coupled.folder, day) for day in (1, 2))
     write_prompts(first, 2)
     second.write_bytes(b"no parquet")
     days = ("2026-11-01", "2026-11-02")
-
-    foreseen = _run(coupled, "autumn", *ARGUMENTS, "--dry-run")
-    assert _outcomes(foreseen) == dict(zip(days, ("to build", "would fail"), strict=True))
-    assert foreseen[days[0]]["groups"] == 2
-    assert not (coupled.folder / "pairs").exists()
 
     built = _run(coupled, "autumn", *ARGUMENTS, "--max-parallel", "2", expects=5)
     assert _outcomes(built) == dict(zip(days, ("built", "failed"), strict=True))
@@ -47,12 +42,8 @@ def test_a_backfill_from_its_dry_run_to_the_retry_of_what_failed(coupled: Couple
     assert set(_outcomes(again).values()) == {"skipped"}
     assert "same input and settings" in again[days[0]]["why"]
     assert "retry-failed" in again[days[1]]["why"]
-    assert read_rows(coupled.folder / "pairs") == rows
 
     write_prompts(second, 3)
-    place = ("--dataset", "pairs", "--json")
-    status = _run(coupled, "status", "autumn", *place)
-    assert _outcomes(status) == dict(zip(days, ("done", "failed"), strict=True))
-    retried = _run(coupled, "retry-failed", "autumn", *place)
+    retried = _run(coupled, "retry-failed", "autumn", "--dataset", "pairs", "--json")
     assert _outcomes(retried) == dict(zip(days, ("skipped", "built"), strict=True))
     assert len(read_rows(coupled.folder / "pairs")) > len(rows)

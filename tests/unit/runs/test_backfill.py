@@ -1,5 +1,6 @@
 """What a backfill does about each partition, and what it writes down."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,11 +189,26 @@ def test_a_plan_is_read_back_as_it_was_and_names_are_checked(
         found.read_plan()
     found.write_plan(plan)
     assert found.read_plan() == plan
-    store.write("backfills/autumn/control", b"\xff")
-    with pytest.raises(StorageError, match="control is damaged: delete it"):
-        _ = found.control
     with pytest.raises(ConfigError, match="cannot name a backfill"):
         Backfill(store, "../x")
+
+
+def test_a_plan_in_a_copied_dataset_is_about_the_copy(
+    found: Backfill, plan: BackfillPlan, store: LocalStore, tmp_path: Path
+) -> None:
+    found.write_plan(plan)
+    shutil.copytree(store.root, tmp_path / "copy")
+    copied = Backfill(LocalStore(tmp_path / "copy"), "autumn").read_plan()
+    assert copied.config.output.uri == str(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", ["control", "plan.json"])
+@pytest.mark.parametrize("content", [b"\xff", b"{}", b"[" * 1000])
+def test_damage_is_named(found: Backfill, store: LocalStore, name: str, content: bytes) -> None:
+    store.write(f"backfills/autumn/{name}", content)
+    with pytest.raises(StorageError, match=f"{name} is damaged: delete it"):
+        _ = found.control
+        found.read_plan()
 
 
 def test_a_forecast_counts_what_is_to_do_and_says_what_would_fail(

@@ -11,7 +11,7 @@ from coupled_core.config import OutputConfig, RunConfig
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import LeaseLostError, StorageError
 from coupled_core.runs import division
-from coupled_core.runs.division import Elsewhere, Outcome, Read, divide, hold_shard, look_at_shard
+from coupled_core.runs.division import Elsewhere, Outcome, Read, divide, hold_shard, look_at_shards
 from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.shard import ShardWork
@@ -121,7 +121,7 @@ def test_a_free_shard_is_ours_while_it_is_built_and_nothing_stays_of_the_lease(
 
 def test_a_shard_that_another_process_holds_is_left_to_it(work: ShardWork, other: Leases) -> None:
     assert other.take(NAME)
-    found = look_at_shard(work.config, SHARD)
+    found = look_at_shards(work.config)(SHARD)
     assert found is not None and "shard 00003 is worked on by" in str(found.holder)
     with hold_shard(work) as elsewhere:
         assert elsewhere == found
@@ -129,7 +129,7 @@ def test_a_shard_that_another_process_holds_is_left_to_it(work: ShardWork, other
 
 def test_a_shard_that_was_built_meanwhile_is_not_built_again(work: ShardWork) -> None:
     WorkFolder(work.store, "run", 3).write_done({"parts": []})
-    assert look_at_shard(work.config, SHARD) == Elsewhere(None)
+    assert look_at_shards(work.config)(SHARD) == Elsewhere(None)
     with hold_shard(work) as elsewhere:
         assert elsewhere == Elsewhere(None)
 
@@ -148,7 +148,7 @@ def test_the_shard_of_a_silent_process_is_free_in_the_end(work: ShardWork, tmp_p
     silent = Leases(open_store(tmp_path), LEASES, LeaseTimes(beat_seconds=3600.0))
     assert silent.take(NAME)
     deadline = time.monotonic() + 60
-    while look_at_shard(work.config, SHARD) is not None:
+    while look_at_shards(work.config)(SHARD) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     with hold_shard(work) as elsewhere:
@@ -170,4 +170,4 @@ def test_a_store_that_does_not_answer_is_left_to_the_tries_of_the_task(
         raise StorageError("no connection")
 
     monkeypatch.setattr(type(work.store), "exists", fail)
-    assert look_at_shard(work.config, SHARD) is None
+    assert look_at_shards(work.config)(SHARD) is None
