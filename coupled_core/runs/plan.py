@@ -343,4 +343,3 @@ def _row_id(row: QuarantinedRow) -> str:
     return quarantined_id(
         source_file=row.source_file, source_row=row.source_row, message=row.message
     )
-

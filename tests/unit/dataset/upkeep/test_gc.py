@@ -14,6 +14,7 @@ from coupled_core.dataset.reader import committed_pair_ids, current_snapshot
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.gc import Garbage, GarbagePlan, Retention, collect_garbage, plan_gc
 from coupled_core.dataset.upkeep.history import list_snapshots, roll_back
+from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.dataset.work import WorkFolder, join_kin
 from coupled_core.errors import ConfigError, ConflictError, DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
@@ -248,6 +249,31 @@ def test_a_part_that_was_committed_meanwhile_stays(store: LocalStore) -> None:
     commit_shards(store, [slow], describe_run("slow"))
     collect_garbage(store, plan)
     assert all(store.exists(part.key) for part in slow.parts)
+
+
+def test_a_part_that_a_writer_takes_up_while_its_removal_hangs_is_kept_under_another_name(
+    store: LocalStore,
+) -> None:
+    _commit(store, 0)
+    old = publish(store, "slow", 7)
+    then = (datetime.now(UTC) - LATER).timestamp()
+    for part in old.parts:
+        os.utime(store.root / part.key, (then, then))
+    hung: list[str] = []
+
+    class Hanging(LocalStore):
+        def delete(self, key: str) -> None:
+            """Let a writer do all that it has to do, after the last look and before the removal."""
+            hung.append(key)
+            commit_shards(store, [publish(store, "slow", 7)], describe_run("slow"))
+            super().delete(key)
+
+    collect_garbage(Hanging(store.root), _plan(store))
+    assert sorted(hung) == sorted(part.key for part in old.parts)
+    snapshot = current_snapshot(store)
+    assert snapshot is not None
+    assert verify_snapshot(store, snapshot).is_whole
+    assert not {part.key for part in old.parts} & {part.key for part in snapshot.parts}
 
 
 def test_nothing_is_removed_when_nobody_knows_what_is_garbage(store: LocalStore) -> None:
