@@ -451,6 +451,7 @@ class RunConfig(RunSettings):
 def fingerprint(value: BaseModel | dict[str, Any]) -> str:
     """Return the SHA-256 of a setting's canonical JSON, 64 hex digits."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    return hashlib.sha256(
-        json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(plain).encode()).hexdigest()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

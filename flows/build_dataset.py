@@ -162,6 +162,9 @@ class _Building:
             return
         shards = self._leave_out_hopeless_shards()
         progress.begin("shards", len(shards))
+        if run.finished_shards:
+            there = f"{len(run.finished_shards)} of {len(run.shards)} shards are there"
+            progress.within("shards", 0, there)
         num_pairs = sum(shard.num_pairs for shard in shards)
         progress.begin("generate", num_pairs)
         progress.begin("score", num_pairs)

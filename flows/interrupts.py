@@ -39,9 +39,14 @@ class InterruptibleProgress:
         self._listener.extend(stage, count)
         self.stop_if_told()
 
-    def advance(self, stage: str, count: int = 1) -> None:
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
         """Pass it on, unless this process was told to end."""
-        self._listener.advance(stage, count)
+        self._listener.advance(stage, count, is_new=is_new)
+        self.stop_if_told()
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Pass it on, unless this process was told to end."""
+        self._listener.within(stage, done, text)
         self.stop_if_told()
 
     def remark(self, stage: str, text: str) -> None:

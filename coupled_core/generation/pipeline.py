@@ -111,7 +111,7 @@ def resolve_pipeline(config: GenerationConfig, pipeline: FluxPipeline) -> Resolv
         tokenizer_max_length=int(pipeline.tokenizer_2.model_max_length),
     )
     dtype = str(pipeline.transformer.dtype).removeprefix("torch.")
-    return resolve_on(config, files, pipeline._execution_device, dtype)
+    return resolve_on(config, files, str(pipeline._execution_device), dtype)
 
 
 def check_pipeline(pipeline: FluxPipeline) -> None:
@@ -155,7 +155,7 @@ def _check_tokenizers(pipeline: FluxPipeline) -> None:
             )
 
 
-def _place(pipeline: FluxPipeline, device: torch.device, offload: str) -> FluxPipeline:
+def _place(pipeline: FluxPipeline, device: str, offload: str) -> FluxPipeline:
     if offload == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif offload == "sequential":

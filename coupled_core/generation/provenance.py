@@ -1,11 +1,11 @@
 """Everything that decides what the images look like, known before any weights are loaded."""
 
+import ctypes
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from coupled_core.config import CouplingMode, GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
@@ -30,7 +30,8 @@ class ResolvedGeneration:
     provenance: GenerationProvenance
     files: ModelFiles
     schedule: Schedule
-    device: torch.device
+    device: str
+    """As torch names it."""
 
 
 def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
@@ -48,7 +49,7 @@ def resolve(config: GenerationConfig) -> ResolvedGeneration:
     """Do `resolve_generation` and keep the files, the schedule and the device."""
     files = find_model_files(config.base_model, config.revision)
     device = choose_device(config.device)
-    if config.offload != "none" and device.type == "cpu":
+    if config.offload != "none" and device == "cpu":
         raise ConfigError(
             f"offload={config.offload} moves model parts between an accelerator and the CPU, but "
             "the device is cpu: use offload=none."
@@ -57,7 +58,7 @@ def resolve(config: GenerationConfig) -> ResolvedGeneration:
 
 
 def resolve_on(
-    config: GenerationConfig, files: ModelFiles, device: torch.device, dtype: str
+    config: GenerationConfig, files: ModelFiles, device: str, dtype: str
 ) -> ResolvedGeneration:
     """Fill in the defaults for a model whose files, device and dtype are settled."""
     schedule = choose_schedule(config, files)
@@ -99,12 +100,20 @@ def choose_schedule(config: GenerationConfig, files: ModelFiles) -> Schedule:
     return schedule
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of the settings; auto is cuda, else mps, else cpu."""
+def choose_device(name: str) -> str:
+    """Return the device of the settings as torch names it; auto is cuda, else mps, else cpu.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    if name == "cpu" or (name == "auto" and not may_have_accelerator()):
+        return "cpu"
+    import torch  # seconds and half a gigabyte, which who only plans on a CPU does without
+
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -113,7 +122,18 @@ def choose_device(name: str) -> torch.device:
             f"device {name!r} is not usable here: {str(exc).splitlines()[0]} "
             "Use auto, cuda, mps or cpu."
         ) from exc
-    return device
+    return str(device)
+
+
+def may_have_accelerator() -> bool:
+    """Say whether torch could find an accelerator; it finds none without the driver's library."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():  # the latter is AMD's
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def check_size(name: str, size_px: int, multiple_px: int) -> int:
@@ -134,14 +154,21 @@ def _check_length(tokens: int) -> int:
     return tokens
 
 
-def _choose_dtype(name: str, device: torch.device) -> str:
+def _choose_dtype(name: str, device: str) -> str:
     if name != "auto":
         return name
-    return "bfloat16" if device.type == "cuda" else "float32"
+    return "bfloat16" if _kind(device) == "cuda" else "float32"
 
 
-def name_device(device: torch.device) -> str:
+def name_device(device: str) -> str:
     """Return what manifests call a device."""
-    if device.type == "cuda":
+    if _kind(device) == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(device)
-    return f"{device.type} {platform.machine()}"
+    return f"{_kind(device)} {platform.machine()}"
+
+
+def _kind(device: str) -> str:
+    """Return a device without its number."""
+    return device.partition(":")[0]

@@ -1,6 +1,7 @@
 """Turn a raw row into a group, or say everything that is wrong with it."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from unicodedata import category
@@ -23,7 +24,8 @@ MAX_PROMPTS = 100
 MAX_NUM_SEEDS = 10_000
 MAX_PAIRS_A_GROUP = 100_000
 """Ids of all pairs of a group are in memory at once."""
-_LINE_BREAKS_AND_TABS = "\n\r\t"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Unicode's control characters but for tabs and line breaks."""
 _MAX_SEED = 2**63 - 1
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"}
 """Kinds of characters that show nothing where they stand alone."""
@@ -92,7 +94,7 @@ def _text_problem(column: str, value: Any, max_chars: int) -> Iterator[str]:
     if value is None:
         yield f"column {column}: got null, expected text"
         return
-    control = next((c for c in value if _is_control(c)), None)
+    control = _CONTROL.search(value)
     if not _has_visible(value):
         yield f"column {column}: got {shorten(value)}, expected text that is not blank"
     elif len(value) > max_chars:
@@ -103,7 +105,7 @@ def _text_problem(column: str, value: Any, max_chars: int) -> Iterator[str]:
     elif control is not None:
         yield (
             f"column {column}: got {shorten(value)} with the control character "
-            f"U+{ord(control):04X}, expected printable text"
+            f"U+{ord(control[0]):04X}, expected printable text"
         )
 
 
@@ -117,11 +119,9 @@ def _is_invisible(character: str) -> bool:
 
 def _read_by_eye(text: str) -> str:
     """Return a text without what makes no difference to a reader: blanks and hidden characters."""
-    return " ".join("".join(c for c in text if category(c) != "Cf").split())
-
-
-def _is_control(character: str) -> bool:
-    return category(character) == "Cc" and character not in _LINE_BREAKS_AND_TABS
+    if not text.isascii():  # no hidden character is ASCII, and most prompts are
+        text = "".join(c for c in text if category(c) != "Cf")
+    return " ".join(text.split())
 
 
 def _prompts_problems(prompts: list[Any] | None, max_chars: int) -> Iterator[str]:

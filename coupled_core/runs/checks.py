@@ -161,7 +161,7 @@ class _Machine:
     def check_device(self) -> str:
         """Compare the weights with the memory of the device, where both are known."""
         device = choose_device(self._config.generation.device)
-        memory = _memory_of(device.type, device.index)
+        memory = _memory_of(device)
         text = f"{name_device(device)} with {format_bytes(memory)}"
         if not isinstance(self._found, ModelFiles):
             return text
@@ -257,11 +257,11 @@ class _Machine:
         return f"a key for {self._config.split.model} is set; whether it is valid shows only in use"
 
 
-def _memory_of(kind: str, index: int | None) -> int:
-    if kind == "cuda":
+def _memory_of(device: str) -> int:
+    if device.startswith("cuda"):
         import torch
 
-        return int(torch.cuda.get_device_properties(index or 0).total_memory)
+        return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

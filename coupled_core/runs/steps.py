@@ -92,7 +92,7 @@ def generate(work: ShardWork, attempt: int = 1) -> bool:
 @_step
 def score(work: ShardWork, attempt: int = 1) -> None:
     """Score what is not scored yet of an attempt."""
-    config, device = work.config, str(choose_device(work.config.generation.device))
+    config, device = work.config, choose_device(work.config.generation.device)
     num_scored = score_shard(
         work,
         lambda: scorer_for(config.scoring, device),

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.memory import Room
-from coupled_core.scoring.clip_texts import Tokenizer, WindowCutter
+from coupled_core.scoring.clip_texts import Tokenizer
+from coupled_core.scoring.clip_windows import WindowCutter
 from coupled_core.scoring.model_files import find_clip
 from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 

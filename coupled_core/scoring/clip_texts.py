@@ -1,27 +1,21 @@
-"""How CLIP reads texts, by its tokenizer alone, and the windows of those that are too long for it.
+"""How CLIP reads texts, by its tokenizer alone."""
 
-CLIP reads some 77 tokens and drops the rest without a word. A longer text is cut into windows
-instead, and its embedding is the mean of theirs, each weighed by its tokens.
-On captions of 53 tokens for the miniature's window of 32, that finds the right one of 16 in 73 %
-[67, 79] of 240 renderings where the words that differ stand last, the beginning alone in 7 %
-[5, 12], which is chance; where they stand first, in 77 % [71, 82] against 79 % [74, 84]. The more
-of a text speaks of the background, the lower its cosine: .77 in place of .86 there.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import html
+import json
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
-
-import torch
-from torch import Tensor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.reading import TextReader, make_reader
-from coupled_core.scoring.model_files import find_clip
+from coupled_core.scoring.model_files import find_clip, find_clip_folder
 from coupled_core.weights import describe_weights_error
 
-Tokenizer = Callable[[list[str]], Tensor]
+if TYPE_CHECKING:  # seconds and half a gigabyte, which who only counts tokens does without
+    from torch import Tensor
+
+Tokenizer = Callable[[list[str]], "Tensor"]
 
 
 def load_tokenizer(spec: str) -> Tokenizer:
@@ -36,12 +30,16 @@ def load_tokenizer(spec: str) -> Tokenizer:
     try:
         tokenizer: Tokenizer = open_clip.get_tokenizer(name)
     except Exception as exc:  # tokenizers raise plain Exception where a file is damaged
-        raise ModelUnavailableError(
-            f"the tokenizer of CLIP model {spec!r} could not be loaded: "
-            f"{describe_weights_error(exc)}: check the network, or in a "
-            "folder open_clip_config.json, tokenizer.json and tokenizer_config.json"
-        ) from exc
+        raise _unloadable(spec, exc) from exc
     return tokenizer
+
+
+def _unloadable(spec: str, exc: Exception) -> ModelUnavailableError:
+    return ModelUnavailableError(
+        f"the tokenizer of CLIP model {spec!r} could not be loaded: "
+        f"{describe_weights_error(exc)}: check the network, or in a "
+        "folder open_clip_config.json, tokenizer.json and tokenizer_config.json"
+    )
 
 
 def make_clip_reader(tokenizer: Any, name: str) -> TextReader:
@@ -70,43 +68,33 @@ def load_clip_reader(spec: str) -> TextReader:
     Raises:
         ModelUnavailableError: as `load_tokenizer`.
     """
-    return make_clip_reader(load_tokenizer(spec), f"CLIP {spec} of the scores")
+    name, folder = f"CLIP {spec} of the scores", find_clip_folder(spec)
+    limit = None if folder is None else _find_plain_limit(folder)
+    if folder is None or limit is None:
+        return make_clip_reader(load_tokenizer(spec), name)
+    from transformers import CLIPTokenizer  # what open_clip would load, without torch
+
+    try:
+        inner = CLIPTokenizer.from_pretrained(folder)
+    except Exception as exc:  # tokenizers raise plain Exception where a file is damaged
+        raise _unloadable(spec, exc) from exc
+    return make_reader(inner, name, limit, _clean, in_windows=True)
 
 
-@dataclass(frozen=True)
-class Windows:
-    """A text that is longer than what CLIP reads at once."""
+def _find_plain_limit(folder: Path) -> int | None:
+    """Return how many tokens a model with CLIP's own tokenizer reads; None: it may have another."""
+    try:
+        texts = json.loads((folder / "open_clip_config.json").read_bytes())["model_cfg"]["text_cfg"]
+        kind = json.loads((folder / "tokenizer_config.json").read_bytes())["tokenizer_class"]
+        is_plain = texts.get("hf_tokenizer_name") and not texts.get("tokenizer_kwargs")
+        limit = texts["context_length"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None  # open_clip says what is wrong
+    return limit if is_plain and kind == "CLIPTokenizer" and isinstance(limit, int) else None
 
-    tokens: Tensor
-    """int64, (W, limit), each row laid out as the tokenizer lays out a short text."""
-    weights: Tensor
-    """float32, (W,), adding up to 1: the share of the text's tokens in each."""
 
+def _clean(text: str) -> str:
+    """Clean a text as open_clip's `HFTokenizer` does by default."""
+    import ftfy
 
-class WindowCutter:
-    """Cuts texts that are longer than what CLIP reads at once."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._reader = make_clip_reader(tokenizer, "CLIP")
-        self._empty = tokenizer([""])[0]
-
-    def cut(self, texts: Sequence[str]) -> dict[str, Windows]:
-        """Return the windows of those texts that do not fit into one."""
-        window = self._reader.window
-        found = {}
-        for text, reading in zip(texts, self._reader.read(texts), strict=True):
-            if len(reading.tokens) > window:
-                parts = torch.split(torch.tensor(reading.tokens), window)
-                # Weighed by length: a last window of a word or two says little.
-                weights = torch.tensor([len(part) for part in parts]) / len(reading.tokens)
-                found[text] = Windows(torch.stack([self._lay_out(part) for part in parts]), weights)
-        return found
-
-    def _lay_out(self, tokens: Tensor) -> Tensor:
-        num_marks = self._reader.num_marks
-        start = num_marks // 2  # CLIP marks beginning and end, T5 and its kind the end alone
-        end = start + len(tokens)
-        row = self._empty.clone()
-        row[start:end] = tokens
-        row[end : end + num_marks - start] = self._empty[start:num_marks]
-        return row
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())

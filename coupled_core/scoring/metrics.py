@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from coupled_core.errors import ConfigError
 from coupled_core.filters import NUMBERS
@@ -235,6 +234,8 @@ def _ssim_map(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _smooth(plane: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter  # a second, which who only plans does without
+
     return np.asarray(gaussian_filter(plane, sigma=SSIM_SIGMA_PX, truncate=SSIM_TRUNCATE))
 
 

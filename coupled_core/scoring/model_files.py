@@ -86,6 +86,17 @@ def find_clip(spec: str) -> tuple[str, str | None]:
     return name, pretrained
 
 
+def find_clip_folder(spec: str) -> Path | None:
+    """Return the folder of a CLIP model; None: it has a published name.
+
+    Raises:
+        ModelUnavailableError: as `find_clip`.
+    """
+    name, _ = find_clip(spec)
+    is_folder = name.startswith(_LOCAL_CLIP)
+    return Path(name.removeprefix(_LOCAL_CLIP)) if is_folder else None
+
+
 def find_missing_clip(spec: str) -> str | None:
     """Return the hub id of a CLIP model that is to be fetched first; None: it is here, or unknown.
 

@@ -6,7 +6,6 @@ Lengths are shares of the shorter side: 0.0625 of 64 pixels are 4.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 _CLEARANCE = 0.0625
 """How far off the masks the background counts as clear of them."""
@@ -18,6 +17,8 @@ def widen(region: np.ndarray, share: float = _CLEARANCE) -> np.ndarray:
     """Return a region, bool (H, W), with everything nearer to it than a share of the side."""
     if not region.any():
         return np.asarray(region, dtype=bool)
+    from scipy.ndimage import distance_transform_edt  # a second, as in `metrics`
+
     return np.asarray(
         distance_transform_edt(~np.asarray(region, dtype=bool)) <= share * min(region.shape)
     )

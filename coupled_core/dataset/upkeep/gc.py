@@ -27,7 +27,7 @@ from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 LEAST_GRACE = timedelta(hours=2)
-"""Writers refresh what they reuse when it is an hour old: see `upload.upload_part`."""
+"""Writers take up nothing that is an hour old: see `upload.settle_name`."""
 _OUR_FOLDERS = (*PART_FOLDERS, SNAPSHOT_FOLDER, REPORT_FOLDER, WORK_FOLDER)
 
 
@@ -143,7 +143,8 @@ def collect_garbage(store: ObjectStore, plan: GarbagePlan) -> None:
 
     Snapshots that go are marked in the pointer first, unless it has moved since the plan was made:
     from then on nobody can return to them. Before a part goes, the pointer is read again: what a
-    new snapshot names stays, and so does what a writer has written again meanwhile.
+    new snapshot names stays, and so does what a writer has written again meanwhile. A removal that
+    hangs after that harms nobody: a name as old as this is not taken up again.
 
     Raises:
         ConflictError: the pointer has moved; nothing was removed.

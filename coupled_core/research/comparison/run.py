@@ -92,7 +92,7 @@ class ComparisonRun:
     def evaluator(self) -> Evaluator:
         """Segment Anything, CLIP and the guards."""
         run = self.settings.run
-        device = str(choose_device(run.generation.device))
+        device = choose_device(run.generation.device)
         scorer = load_scorer(run.scoring, device)
         judge = load_entity_judge(run.generation.base_model)
         return Evaluator(scorer, run.filter, run.generation.batch_size, judge)

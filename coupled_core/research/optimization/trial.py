@@ -97,7 +97,7 @@ def load_trial_runner(settings: OptimizeSettings) -> TrialRunner:
     generation = run.generation.model_copy(update={"schedule": None, "coupling_mode": None})
     method = load_methods(["coupled"], generation)["coupled"]
     assert isinstance(method, CoupledMethod)
-    scorer = load_scorer(run.scoring, str(choose_device(generation.device)))
+    scorer = load_scorer(run.scoring, choose_device(generation.device))
     evaluator = Evaluator(scorer, run.filter, generation.batch_size)
     return TrialRunner(method, evaluator, tuple(train), tuple(validation))
 

@@ -71,7 +71,7 @@ def check_scorers(
     from coupled_core.generation.provenance import choose_device
     from coupled_core.research.evaluation.scorer_error import measure_scorers
 
-    scoring, device = config.scoring, str(choose_device(config.generation.device))
+    scoring, device = config.scoring, choose_device(config.generation.device)
     figures = measure_scorers(scoring, num_renders, scene_seed, device)
     lines = [f"Segment Anything {scoring.sam_model}, CLIP {scoring.clip_model}", ""]
     for figure in figures:

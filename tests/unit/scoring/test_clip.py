@@ -11,7 +11,8 @@ from PIL import Image
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.miniature import miniature_folder
 from coupled_core.scoring.clip import ClipScorer, load_clip
-from coupled_core.scoring.clip_texts import WindowCutter, load_tokenizer
+from coupled_core.scoring.clip_texts import load_tokenizer
+from coupled_core.scoring.clip_windows import WindowCutter
 from coupled_core.scoring.content_filter import cut_squares
 
 RED, BLUE = (220, 20, 20), (20, 20, 220)

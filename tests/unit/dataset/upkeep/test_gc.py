@@ -262,6 +262,31 @@ def test_a_part_that_was_committed_meanwhile_stays(store: LocalStore) -> None:
     assert all(store.exists(part.key) for part in slow.parts)
 
 
+def test_a_part_that_a_writer_takes_up_while_its_removal_hangs_is_kept_under_another_name(
+    store: LocalStore,
+) -> None:
+    _commit(store, 0)
+    old = publish(store, "slow", 7)
+    then = (datetime.now(UTC) - LATER).timestamp()
+    for part in old.parts:
+        os.utime(store.root / part.key, (then, then))
+    hung: list[str] = []
+
+    class Hanging(LocalStore):
+        def delete(self, key: str) -> None:
+            """Let a writer do all that it has to do, after the last look and before the removal."""
+            hung.append(key)
+            commit_shards(store, [publish(store, "slow", 7)], describe_run("slow"))
+            super().delete(key)
+
+    collect_garbage(Hanging(store.root), _plan(store))
+    assert sorted(hung) == sorted(part.key for part in old.parts)
+    snapshot = current_snapshot(store)
+    assert snapshot is not None
+    assert verify_snapshot(store, snapshot).is_whole
+    assert not {part.key for part in old.parts} & {part.key for part in snapshot.parts}
+
+
 def test_nothing_is_removed_when_nobody_knows_what_is_garbage(store: LocalStore) -> None:
     _, second, _ = _three_snapshots(store)
     store.write(second.key, b"damaged")

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from coupled_core.generation.provenance import may_have_accelerator
 from flows.cli.build import build
 from flows.cli.main import app
 from flows.cli.plan import plan
@@ -34,6 +37,24 @@ def test_it_prints_what_a_build_would_do(run_plan, tmp_path: Path) -> None:
     assert "shards          4 of up to 10 groups" in result.output
     assert "offline rules (a language model only with --splitter anthropic)" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+_WITHOUT_TORCH = """
+import sys
+from flows.cli.main import app
+app(["plan", "--json"], standalone_mode=False)
+print(sorted(sys.modules.keys() & {"torch", "open_clip", "diffusers", "scipy"}), file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(may_have_accelerator(), reason="torch is asked for the accelerator's name")
+def test_it_needs_neither_torch_nor_what_imports_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TORCH], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["texts"]["num_groups_counted"] == 40
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_a_key_in_the_environment_changes_nothing(
