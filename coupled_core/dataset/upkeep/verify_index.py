@@ -39,7 +39,7 @@ def verify_index(store: ObjectStore, snapshot: Snapshot, log: DamageLog) -> None
 def _iter_parts(file: IndexFile) -> Iterator[tuple[str, int, pa.Table]]:
     """Yield the rows of each part that counts: its SHA-256, its first of them, and all of them."""
     waiting, end = pa.table([]), 0
-    for table in file.iter_tables():
+    for table in filter(len, file.iter_tables()):
         waiting = pa.concat_tables([waiting, table]) if waiting.num_rows else table
         *whole, last = _split(waiting)
         for sha256, rows in whole:
