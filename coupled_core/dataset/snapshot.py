@@ -155,8 +155,8 @@ class Snapshot(BaseModel):
         return snapshot_key(self.snapshot_id)
 
     @property
-    def keys(self) -> frozenset[str]:
-        """Every object that it names."""
+    def named_keys(self) -> frozenset[str]:
+        """Every object that it names. An attribute `keys` would make Prefect take it for a dict."""
         return frozenset(part.key for part in self.parts) | {file.key for file in self.index}
 
     @property

@@ -198,7 +198,7 @@ class _WorkSurvey:
         self.waiting_parts: set[str] = set()
         """Keys of parts that wait for a commit, once `removals` was called."""
         self._store, self._current = store, current
-        self._keys = current.keys
+        self._keys = current.named_keys
         self._committed: IdSet | None = None
 
     def removals(self, retention: Retention, now: datetime) -> list[Removal]:
@@ -324,7 +324,7 @@ def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> frozense
 
 
 def _named_by(store: ObjectStore, snapshot_id: str) -> frozenset[str]:
-    return load_snapshot(store, snapshot_id).keys
+    return load_snapshot(store, snapshot_id).named_keys
 
 
 def _reports(store: ObjectStore, going: Iterable[str]) -> Iterator[Removal]:
