@@ -389,6 +389,26 @@ class ExecutionConfig(Settings, title="Carrying it out"):
     """Failed runs after which a shard is set aside: listed, and not tried again."""
 
 
+class BackfillSettings(Settings, title="Partitions"):
+    """Which partitions of the prompts a backfill builds, in which order, how many at a time."""
+
+    by: str = "file"
+    """What makes a partition: file, or the key of folders such as date=2026-11-01 (here: date)."""
+    first: str | None = None
+    """First date or number to build, as it stands in the partitions' names. Default: no bound."""
+    last: str | None = None
+    """Last date or number to build. Default: no bound."""
+    partition: tuple[str, ...] = ()
+    """Partitions to build, by name; several, separated by commas. Default: all."""
+    reprocess: Literal["missing", "failed", "all"] = "missing"
+    """missing: what is neither done nor failed, or has changed since. failed: what has failed. all:
+    every partition; pairs that the dataset holds are never made again."""
+    newest_first: bool = False
+    """Begin with the last date, number or name."""
+    max_parallel: int = Field(default=1, ge=1)
+    """Partitions that are built at a time, each in a process with models, and a GPU, of its own."""
+
+
 class RunSettings(Settings):
     """All settings of a run as they are given: what follows from others is "auto" or None."""
 

@@ -10,6 +10,7 @@
     ├── StorageError           an object could not be read or written
     │   ├── NotFoundError      it does not exist
     │   └── ConflictError      a conditional write lost against another writer
+    ├── LeaseLostError         another worker has taken over what this one was working on
     └── DatasetError           a dataset contradicts itself or the run that wants to write to it
 
 A rejected pair is not an error: it is a manifest row with a reason; `filters` explains them.
@@ -65,6 +66,10 @@ class NotFoundError(StorageError):
 
 class ConflictError(StorageError):
     """A conditional write lost against another writer."""
+
+
+class LeaseLostError(CoupledError):
+    """Another worker has taken over the work: this one was silent for too long, and stops."""
 
 
 class DatasetError(CoupledError):

@@ -212,7 +212,7 @@ SEAM = Filter(
     columns=("rim_seam",),
     is_minimum=False,
     title="Largest seam",
-    measure="excess of the gradient around the entities, in levels a pixel,",
+    measure="excess of the gradient around the entities (levels a pixel)",
     note="No pair lies above the default.",
 )
 _FIRST = (MIN_COMBINED, EMPTY_MASK, MASK_TOO_LARGE, NEAR_IDENTICAL)
@@ -307,7 +307,7 @@ def describe_reason(reason: str) -> str:
 
 
 def render_table() -> str:
-    """Return the README's table: a row for each filter of this package and each other reason."""
+    """Return the table of `filtering/README.md`: our filters, then all other reasons."""
     heads = ("reason", "means", "dropped unless", "default", "range", "re-cut")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for each in BUILT_IN:

@@ -20,8 +20,11 @@ class Progress(Protocol):
     def extend(self, stage: str, count: int) -> None:
         """Say that a stage will do so much more than it had begun with."""
 
-    def advance(self, stage: str, count: int = 1) -> None:
-        """Say that so much more of it is done."""
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
+        """Say that so much more of it is done; not new is what an earlier start has done."""
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Say how much of the piece under way is done, in the stage's units, and where it is."""
 
     def remark(self, stage: str, text: str) -> None:
         """Say something about a stage in a few words, such as the best result so far."""
@@ -36,61 +39,159 @@ class SilentProgress:
     def extend(self, stage: str, count: int) -> None:
         """Do nothing."""
 
-    def advance(self, stage: str, count: int = 1) -> None:
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
+        """Do nothing."""
+
+    def within(self, stage: str, done: float, text: str) -> None:
         """Do nothing."""
 
     def remark(self, stage: str, text: str) -> None:
         """Do nothing."""
+
+
+class Pace:
+    """How far a stage is, how fast, and for how long still.
+
+    The clock starts with the first piece of work, not with the loading before it, and what an
+    earlier start has done counts as done but not as fast.
+    """
+
+    def __init__(self) -> None:
+        self.total = self.done = 0
+        self._old = 0.0
+        """Done by an earlier start, or before the clock started."""
+        self._part = 0.0
+        """Of the piece under way."""
+        self._started_at = time.monotonic()
+        self._has_worked = False
+
+    def advance(self, count: int, *, is_new: bool = True) -> None:
+        """Count, and begin another piece."""
+        self.done += count
+        self._part = 0.0
+        self._old += 0 if is_new else count
+        self._has_worked |= is_new
+
+    def reach(self, done: float) -> None:
+        """Say how much of the piece under way is done, in the stage's units."""
+        self._part = done
+        if not self._has_worked:
+            self._started_at, self._old, self._has_worked = time.monotonic(), self.reached, True
+
+    @property
+    def reached(self) -> float:
+        """What is done, part of the piece under way included."""
+        return self.done + self._part
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second; None: nothing was done yet."""
+        worked = self.reached - self._old
+        return worked / max(time.monotonic() - self._started_at, 1e-3) if worked > 0 else None
+
+    def describe(self) -> list[str]:
+        """Return the rate and the time that is left, in words; nothing, where they are unknown."""
+        rate = self.rate
+        if rate is None:
+            return []
+        left = self.total - self.reached
+        return [_describe_rate(rate), *([_describe_left(left / rate)] if left > 0 else [])]
+
+
+def _describe_rate(rate: float) -> str:
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if rate * seconds >= 1:
+            return f"{rate * seconds:.1f}/{unit}"
+    return f"{rate * 3600:.1f}/h"
+
+
+def _describe_left(seconds: float) -> str:
+    for unit, length, most in (("s", 1, 100), ("min", 60, 6000)):
+        if seconds < most:
+            return f"{seconds / length:.0f} {unit} left"
+    return f"{seconds / 3600:.1f} h left"
+
+
+class ProgressWithin:
+    """Tells of one piece of a larger work by remarks: its counts begin anew with each piece."""
+
+    def __init__(self, listener: Progress, stage: str, piece: str) -> None:
+        self._listener, self._stage, self._piece = listener, stage, piece
+        self._totals: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+
+    def begin(self, stage: str, total: int) -> None:
+        """Remember the total."""
+        self._totals[stage] = total
+
+    def extend(self, stage: str, count: int) -> None:
+        """Raise the total."""
+        self._totals[stage] = self._totals.get(stage, 0) + count
+
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
+        """Count, and say so."""
+        self._counts[stage] = self._counts.get(stage, 0) + count
+        self.remark(stage, f"{self._counts[stage]} of {self._totals.get(stage, '?')}")
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Pass on where it is."""
+        self.remark(stage, text)
+
+    def remark(self, stage: str, text: str) -> None:
+        """Pass it on with the names of the piece and of the stage."""
+        self._listener.remark(self._stage, f"{self._piece}: {stage} {text}")
 
 
 class LogProgress:
     """Plain lines, one in ten seconds a stage at most: for logs and terminals without cursor."""
 
     def __init__(self) -> None:
-        self._totals: dict[str, int] = {}
-        self._counts: dict[str, int] = {}
-        self._started: dict[str, float] = {}
+        self._paces: dict[str, Pace] = {}
         self._logged: dict[str, float] = {}
         self._remarks: dict[str, str] = {}
 
     def begin(self, stage: str, total: int) -> None:
         """Remember the total, and when the stage began."""
-        self._totals[stage] = total
-        self._started.setdefault(stage, time.monotonic())
+        self._pace(stage).total = total
 
     def extend(self, stage: str, count: int) -> None:
         """Raise the total."""
-        if stage in self._totals:
-            self._totals[stage] += count
+        self._pace(stage).total += count
 
-    def advance(self, stage: str, count: int = 1) -> None:
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
         """Count, and log when it is time to or when all is done."""
         if count == 0:
             return
-        self._counts[stage] = self._counts.get(stage, 0) + count
-        self._log(stage, is_last=self._counts[stage] == self._totals.get(stage))
+        pace = self._pace(stage)
+        pace.advance(count, is_new=is_new)
+        self._log(stage, is_last=pace.done == pace.total)
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Log the part that is done when it is time to, and where the stage begins."""
+        self._pace(stage).reach(done)
+        self._remarks[stage] = text
+        self._log(stage)
 
     def remark(self, stage: str, text: str) -> None:
         """Put it at the end of the stage's lines; long pauses between counts are filled by it."""
-        self._remarks[stage] = f", {text}"
+        self._remarks[stage] = text
         self._logged.setdefault(stage, time.monotonic())
         self._log(stage)
+
+    def _pace(self, stage: str) -> Pace:
+        return self._paces.setdefault(stage, Pace())
 
     def _log(self, stage: str, *, is_last: bool = False) -> None:
         now = time.monotonic()
         if is_last or now - self._logged.get(stage, -_LOG_EVERY_SECONDS) >= _LOG_EVERY_SECONDS:
             self._logged[stage] = now
-            _logger.info("%s", self._describe(stage, now))
+            _logger.info("%s", self._describe(stage))
 
-    def _describe(self, stage: str, now: float) -> str:
-        done, total = self._counts.get(stage, 0), self._totals.get(stage)
-        if total is None:
-            return f"{stage}: {done}{self._remarks.get(stage, '')}"
-        counts = f"{stage}: {done} of {total}"
-        if done:
-            rate = done / max(now - self._started[stage], 1e-3)
-            counts += f", {rate:.2g}/s, {max(total - done, 0) / rate:.0f} s left"
-        return counts + self._remarks.get(stage, "")
+    def _describe(self, stage: str) -> str:
+        pace = self._pace(stage)
+        counts = f"{stage}: {pace.done}" + (f" of {pace.total}" if pace.total else "")
+        remark = self._remarks.get(stage)
+        return ", ".join([counts, *pace.describe(), *([remark] if remark else [])])
 
 
 _listener: ContextVar[Progress | None] = ContextVar("coupled_progress", default=None)

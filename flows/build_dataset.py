@@ -20,7 +20,7 @@ from coupled_core.errors import (
     is_passing,
     stage_of,
 )
-from coupled_core.progress import current_progress, report_to
+from coupled_core.progress import SilentProgress, current_progress, report_to
 from coupled_core.redaction import clean_error
 from coupled_core.runs import build
 from coupled_core.runs.failure_budget import FailureBudget
@@ -31,7 +31,7 @@ from coupled_core.runs.summary import RunSummary, ShardsFailedError, summarise_r
 from coupled_core.splitting.splitter import settle_split
 from coupled_core.storage.store import open_store
 from flows.build_ranges import build_in_ranges
-from flows.fan_out import Outcome, build_side_by_side
+from flows.fan_out import ShardOutcome, build_side_by_side
 from flows.policy import observed_flow
 from tasks.announce import ShownProgress, name_flow_run, show_summary
 from tasks.metrics import BuildMetrics, exported_metrics
@@ -58,7 +58,7 @@ def build_dataset(
     """Build what the dataset does not hold yet.
 
     A shard that fails does not stop the others. The same call continues an interrupted run, and
-    does nothing once the dataset holds every pair.
+    does nothing once the dataset holds every pair. Several at a time divide the shards.
 
     Args:
         prompts: Prompt set: a Parquet file, a folder, a pattern or an s3:// location, or several.
@@ -68,7 +68,8 @@ def build_dataset(
         splitter: Who splits prompts into background and entities: offline, anthropic, or auto.
         max_llm_usd: Most USD that a language model may cost this run, all its attempts together.
         min_combined: Least combined score of kept pairs. Empty: what fits the CLIP model.
-        shards: Ranges such as 0-99 to build. Empty: all.
+        shards: Ranges such as 0-99 to build, counted from 0. Empty: all that no other run builds.
+            On a store that one writer has to itself a run without ranges comes last and commits.
         execution: Where shards are built, how often they are committed, when the run gives up.
             Empty: here, one after another.
         config: All settings, for experts; what differs from its default wins over the profile, and
@@ -104,7 +105,9 @@ def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> 
         prepare_splits(config, run)
     except LlmBudgetError as error:  # shards whose answers are there already can still be built
         get_run_logger().warning("%s", error)
-    building = _Building(config, execution, run)
+    # Without conditional writes two that commit at the same time would lose each other's rows.
+    commits = shards is None or not config.output.single_writer
+    building = _Building(config, execution, run, commits=commits)
     building.build_all()
     snapshot = building.snapshot
     # Whoever builds only a range leaves the pictures to whoever has divided the run.
@@ -112,12 +115,13 @@ def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> 
     summary = summarise_run(
         config,
         run,
-        snapshot,
+        snapshot or (building.find_newer() if building.built_elsewhere else None),
         building.failures,
         stopped=building.stopped,
         is_over_budget=building.is_over_budget,
         asked=asked,
         not_made=not_made,
+        built_elsewhere=building.built_elsewhere,
     )
     building.metrics.add_spending(summary.llm_spent_usd)
     show_summary(summary, time.monotonic() - started_at)
@@ -129,8 +133,11 @@ def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> 
 class _Building:
     """The open shards of a run under way: what became of them, and which are committed."""
 
-    def __init__(self, config: RunConfig, execution: ExecutionConfig, run: RunPlan) -> None:
+    def __init__(
+        self, config: RunConfig, execution: ExecutionConfig, run: RunPlan, *, commits: bool
+    ) -> None:
         self._config, self._execution, self._run = config, execution, run
+        self._commits = commits
         self._budget = FailureBudget(execution)
         before = current_snapshot(open_store(config.output.uri))
         self._before = before.snapshot_id if before else None
@@ -140,6 +147,8 @@ class _Building:
         self.metrics = BuildMetrics(config.output.uri)
         self.failures: dict[int, str] = {}
         """What went wrong, by shard."""
+        self.built_elsewhere: list[int] = []
+        """Shards that other processes built meanwhile; committing them is no harm."""
         self.stopped: str | None = None
         """Why the remaining shards were not begun."""
         self.is_over_budget = False
@@ -153,6 +162,9 @@ class _Building:
             return
         shards = self._leave_out_hopeless_shards()
         progress.begin("shards", len(shards))
+        if run.finished_shards:
+            there = f"{len(run.finished_shards)} of {len(run.shards)} shards are there"
+            progress.within("shards", 0, there)
         num_pairs = sum(shard.num_pairs for shard in shards)
         progress.begin("generate", num_pairs)
         progress.begin("score", num_pairs)
@@ -170,17 +182,20 @@ class _Building:
             # and the one in which it is counted here: the markers tell. A task of its own would be
             # refused in a run that is being cancelled.
             done = find_finished(open_store(self._config.output.uri), run.run_id)
-            self._keep(build.commit_run(self._config, run, done - self._committed))
+            if self._commits:
+                with report_to(SilentProgress()):  # reporting it would stop the commit, too
+                    self._keep(build.commit_run(self._config, run, done - self._committed))
             raise
         self._commit()
         if self._execution.runner == "deployment":  # others have committed
-            self.snapshot = self._find_newer()
+            self.snapshot = self.find_newer()
 
-    def _find_newer(self) -> Snapshot | None:
+    def find_newer(self) -> Snapshot | None:
+        """Return the current snapshot if somebody has committed since this began; else None."""
         found = current_snapshot(open_store(self._config.output.uri))
         return None if found is None or found.snapshot_id == self._before else found
 
-    def _outcomes(self, shards: list[ShardPlan]) -> Generator[Outcome, None, None]:
+    def _outcomes(self, shards: list[ShardPlan]) -> Generator[ShardOutcome, None, None]:
         if self._execution.runner != "deployment":
             yield from build_side_by_side(self._config, self._execution, shards)
             return
@@ -203,19 +218,23 @@ class _Building:
         )
         return [shard for shard in shards if shard.shard_index not in aside]
 
-    def _take(self, outcome: Outcome) -> None:
-        index, error = outcome.shard.shard_index, outcome.error
+    def _take(self, outcome: ShardOutcome) -> None:
+        index, error = outcome.piece.shard_index, outcome.error
         if error is None:
             self._finished.add(index)
             if outcome.result is not None:
                 self.metrics.add_built(outcome.result)
                 self._budget.add_built(outcome.result.funnel)
+            else:
+                self.built_elsewhere.append(index)
+                for stage in ("generate", "score"):
+                    current_progress().advance(stage, outcome.piece.num_pairs)
         elif isinstance(error, _HOPELESS):
             raise error
         elif isinstance(error, LlmError):
             self.stopped = str(error)
         else:
-            self._take_failure(outcome.shard, error)
+            self._take_failure(outcome.piece, error)
         if self.stopped is None:
             self.stopped = self._budget.find_excess()
             self.is_over_budget = self.stopped is not None
@@ -232,6 +251,8 @@ class _Building:
             note_failure(store, self._run.run_id, index, message)
 
     def _commit(self) -> None:
+        if not self._commits:
+            return
         self._keep(commit(self._config, self._run, sorted(self._finished)))
 
     def _keep(self, snapshot: Snapshot | None) -> None:

@@ -19,10 +19,10 @@ from prefect.states import Cancelling
 from coupled_core.config import ExecutionConfig
 from coupled_core.dataset.work import DONE, list_work
 from coupled_core.errors import ConfigError, CoupledError
-from coupled_core.runs.division import cut_ranges
+from coupled_core.runs.division import Outcome, cut_ranges
 from coupled_core.runs.plan import RunPlan, ShardPlan
 from coupled_core.storage.store import ObjectStore
-from flows.fan_out import Outcome
+from flows.fan_out import ShardOutcome
 
 _ASK_EVERY_SECONDS = 5.0
 _MAX_TRIES = 5
@@ -37,7 +37,7 @@ class _Range:
 
 def build_in_ranges(
     store: ObjectStore, run: RunPlan, execution: ExecutionConfig, parameters: Mapping[str, Any]
-) -> Generator[Outcome, None, None]:
+) -> Generator[ShardOutcome, None, None]:
     """Yield what becomes of each open shard when the run of its range has ended.
 
     Args:
@@ -100,7 +100,7 @@ def _wait_for_some(client: SyncPrefectClient, started: Mapping[UUID, _Range]) ->
         time.sleep(_ASK_EVERY_SECONDS)
 
 
-def _tell(store: ObjectStore, run_id: str, part: _Range, ended: FlowRun) -> Iterator[Outcome]:
+def _tell(store: ObjectStore, run_id: str, part: _Range, ended: FlowRun) -> Iterator[ShardOutcome]:
     """Yield the shards of a range: what counts is which of them are marked finished."""
     done = {each.shard_index for each in list_work(store, run_id) if each.name == DONE}
     state = ended.state.type.value if ended.state else "unknown"

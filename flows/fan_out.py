@@ -2,47 +2,40 @@
 
 import multiprocessing
 import os
-import queue
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
+from prefect import Task
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from coupled_core.config import ExecutionConfig, RunConfig
 from coupled_core.errors import ConfigError
-from coupled_core.redaction import clean_error
+from coupled_core.runs.division import Elsewhere, Outcome, Read, divide, look_at_shards
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.steps import ShardResult
 from flows.build_shard import build_shard
 from flows.worker_process import take_device
 
 _QUEUED_PER_WORKER = 2
-"""Shards that are submitted for each worker: one at work, one that waits at its door.
+"""Pieces that are submitted for each worker: one at work, one that waits at its door.
 
 Whatever was submitted is in memory and in the server's database; a run may have thousands.
 """
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a shard."""
-
-    shard: ShardPlan
-    result: ShardResult | None = None
-    """None: it failed, or somebody else built it and keeps the numbers."""
-    error: BaseException | None = None
-    """None: it is built. Without secrets."""
+T = TypeVar("T")
+R = TypeVar("R")
+ShardOutcome = Outcome[ShardPlan, ShardResult]
 
 
 def build_side_by_side(
     config: RunConfig, execution: ExecutionConfig, shards: Sequence[ShardPlan]
-) -> Generator[Outcome, None, None]:
+) -> Generator[ShardOutcome, None, None]:
     """Yield what becomes of each shard, as soon as it is known; close it to stop the others.
+
+    Other processes may be given the same shards: what they build is looked at until it is built.
 
     Raises:
         ConfigError: Ray is asked for and not installed.
@@ -50,56 +43,76 @@ def build_side_by_side(
     if not shards:
         return
     if execution.runner == "processes":
-        devices = _list_devices(config)
+        devices = list_devices(config)
         num_workers = execution.workers or max(len(devices), 1)
-        yield from _submit_all(config, shards, _open_processes(num_workers, devices), num_workers)
+        runner = open_processes(num_workers, devices)
+        yield from _submit_shards(config, shards, runner, num_workers)
     elif execution.runner == "ray":
         yield from _build_on_ray(config, execution, shards)
     else:
-        for shard in shards:
-            yield _outcome_of(shard, partial(build_shard, config, shard))
+
+        def begin(shard: ShardPlan, take: Callable[[Read[ShardResult]], None]) -> None:
+            take(partial(build_shard, config, shard))
+
+        yield from divide(shards, look_at_shards(config), begin, stage="shards")
 
 
-def _outcome_of(shard: ShardPlan, build: Callable[[], ShardResult]) -> Outcome:
-    try:
-        return Outcome(shard, build())
-    except Exception as error:  # whatever it is, the flow decides what follows from it
-        return Outcome(shard, error=clean_error(error))
-
-
-def _submit_all(
-    config: RunConfig,
-    shards: Sequence[ShardPlan],
+def submit_all(
+    task: Task[..., R | Elsewhere],
+    pieces: Mapping[T, Mapping[str, Any]],
+    look: Callable[[T], Elsewhere | None],
     runner: TaskRunner[Any],
     num_workers: int,
+    *,
+    stage: str,
     options: AbstractContextManager[Any] | None = None,
-) -> Generator[Outcome, None, None]:
-    """Keep the workers busy, and no more than that in flight."""
-    rest = iter(shards)
-    pending: dict[PrefectFuture[Any], ShardPlan] = {}
-    finished: queue.SimpleQueue[PrefectFuture[Any]] = queue.SimpleQueue()
+) -> Generator[Outcome[T, R], None, None]:
+    """Keep the workers of a runner busy, and no more than that in flight.
+
+    Args:
+        task: Does a piece of work.
+        pieces: Its parameters, by piece.
+        look: As `divide` takes it.
+        runner: Not opened yet.
+        num_workers: How many pieces it works on at a time.
+        stage: As `divide` takes it.
+        options: Is opened around all submissions.
+    """
+
+    def begin(piece: T, take: Callable[[Read[R]], None]) -> None:
+        future: PrefectFuture[Any] = runner.submit(task, dict(pieces[piece]))
+        future.add_done_callback(lambda ended: take(ended.result))
+
     with runner, options or nullcontext():
         try:
-            while True:
-                for shard in islice(rest, _QUEUED_PER_WORKER * num_workers - len(pending)):
-                    future = runner.submit(build_shard, {"config": config, "shard": shard})
-                    pending[future] = shard
-                    future.add_done_callback(finished.put)
-                if not pending:
-                    return
-                future = finished.get()
-                yield _outcome_of(pending.pop(future), future.result)
+            at_once = _QUEUED_PER_WORKER * num_workers
+            yield from divide(pieces, look, begin, stage=stage, at_once=at_once)
         except BaseException:  # leaving the runner waits for what is at work, which may take long
             _end_children()
             raise
 
 
-def _open_processes(num_workers: int, devices: Sequence[str]) -> ProcessPoolTaskRunner:
+def _submit_shards(
+    config: RunConfig,
+    shards: Sequence[ShardPlan],
+    runner: TaskRunner[Any],
+    num_workers: int,
+    options: AbstractContextManager[Any] | None = None,
+) -> Generator[ShardOutcome, None, None]:
+    pieces = {shard: {"config": config, "shard": shard} for shard in shards}
+    look = look_at_shards(config)
+    yield from submit_all(
+        build_shard, pieces, look, runner, num_workers, stage="shards", options=options
+    )
+
+
+def open_processes(num_workers: int, devices: Sequence[str]) -> ProcessPoolTaskRunner:
+    """Return a runner whose processes share out the devices among them."""
     taken = multiprocessing.get_context("spawn").Value("i", 0)
     return ProcessPoolTaskRunner(num_workers, initializer=take_device, initargs=(taken, devices))
 
 
-def _list_devices(config: RunConfig) -> list[str]:
+def list_devices(config: RunConfig) -> list[str]:
     """Return the CUDA devices of this machine that the settings let us use, as torch counts."""
     if config.generation.device not in ("auto", "cuda"):
         return []
@@ -116,7 +129,7 @@ def _end_children() -> None:
 
 def _build_on_ray(
     config: RunConfig, execution: ExecutionConfig, shards: Sequence[ShardPlan]
-) -> Generator[Outcome, None, None]:
+) -> Generator[ShardOutcome, None, None]:
     try:
         import ray
         from prefect_ray import RayTaskRunner
@@ -134,6 +147,6 @@ def _build_on_ray(
         num_gpus = int(resources.get("GPU", 0))
         num_workers = execution.workers or num_gpus or int(resources.get("CPU", 1))
         options = remote_options(num_gpus=1) if num_gpus else remote_options(num_cpus=1)
-        yield from _submit_all(config, shards, RayTaskRunner(), num_workers, options)
+        yield from _submit_shards(config, shards, RayTaskRunner(), num_workers, options)
     finally:
         ray.shutdown()

@@ -1,10 +1,11 @@
-"""What a worker process of a pool does before its first task: take a device, end with its parent.
+"""What a worker process of a pool does before its first task: take a device, obey its parent alone.
 
 Nothing heavy is imported here: the device must be taken before torch looks for one.
 """
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,18 @@ def end_with_parent() -> None:
     threading.Thread(target=wait_and_end, name="end-with-parent", daemon=True).start()
 
 
+def leave_quietly() -> None:
+    """Let Ctrl-C, which reaches every process of a terminal, be the parent's, which terminates us.
+
+    A terminated process cannot give back what it holds, so it holds nothing that Python would warn
+    of: progress bars of libraries lock among threads only.
+    """
+    from tqdm import tqdm
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())
+
+
 def take_device(taken: Any, devices: Sequence[str]) -> None:
     """Let this process see one device of several, and end with its parent.
 
@@ -40,3 +53,4 @@ def take_device(taken: Any, devices: Sequence[str]) -> None:
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
     end_with_parent()
+    leave_quietly()

@@ -121,16 +121,22 @@ class ShownProgress:
         self._listener.extend(stage, count)
         self._totals[stage] = self._totals.get(stage, 0) + count
 
-    def advance(self, stage: str, count: int = 1) -> None:
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
         """Count, and show it when it is time to."""
-        self._listener.advance(stage, count)
+        self._listener.advance(stage, count, is_new=is_new)
         self._counts[stage] = self._counts.get(stage, 0) + count
+        self._show_now_and_then()
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Show where it is beside the counts."""
+        self._listener.within(stage, done, text)
+        self._remark = f"; {stage}: {text}"
         self._show_now_and_then()
 
     def remark(self, stage: str, text: str) -> None:
         """Show it beside the counts."""
         self._listener.remark(stage, text)
-        self._remark = f"; {stage}: {text}"
+        self._remark = f"; {stage}: {text}" if text else ""
         self._show_now_and_then()
 
     def _show_now_and_then(self) -> None:

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.miniature import miniature_folder
 from coupled_core.storage.store import open_store
 from flows.cli.temporary_server import temporary_server
-from tests.warm_command import run_warm
+from tests.warm_command import run_warm, start_warm
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 280
@@ -46,16 +47,23 @@ class Coupled:
                 preexec_fn=_hear_ctrl_c,
             )
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
+    def run(
+        self, *arguments: str, before: Callable[[], None] | None = None
+    ) -> tuple[int, str, str]:
         """Run the command to its end; return exit code, standard output, standard error.
 
-        It starts as a fork of a process that has imported its libraries already.
+        It starts as a fork of a process that has imported its libraries already, with `before`.
         """
         log, output = self.folder / "log", self.folder / "output"
         log.unlink(missing_ok=True)
         output.unlink(missing_ok=True)
-        code = run_warm(arguments, self.folder, self._all_variables, output, log, TIMEOUT_SECONDS)
+        variables = self._all_variables
+        code = run_warm(arguments, self.folder, variables, output, log, TIMEOUT_SECONDS, before)
         return code, output.read_text(), log.read_text()
+
+    def start_warm(self, *arguments: str, log: Path) -> BaseProcess:
+        """Start the command as `run` does and return at once; all that it says goes to `log`."""
+        return start_warm(arguments, self.folder, self._all_variables, log, log)
 
     @property
     def _all_variables(self) -> dict[str, str]:

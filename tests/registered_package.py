@@ -1,4 +1,4 @@
-"""Packages as users write them by the README: a module, and an entry point that names it."""
+"""Packages as users write them by the library's README: a module, and an entry point to it."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+RECIPES = ROOT / "coupled_core" / "README.md"
 _RECIPE = re.compile(
     r"```python\n"
     r" *# (?P<module>\w+)\.py: (?P<entry>\S+ = \"[\w.]+:\w+\")"
@@ -22,7 +23,7 @@ def follow_recipe(kind: str, folder: Path) -> None:
     """Install, into a folder, the package that the README's recipe for a kind describes."""
     (found,) = (
         match
-        for match in _RECIPE.finditer((ROOT / "README.md").read_text())
+        for match in _RECIPE.finditer(RECIPES.read_text(encoding="utf-8"))
         if match["group"] == f"coupled_images.{kind}"
     )
     indent = len(found["code"]) - len(found["code"].lstrip())

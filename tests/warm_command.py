@@ -7,7 +7,8 @@ environment, working directory, exit code.
 import atexit
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.forks import FORKS
@@ -20,6 +21,7 @@ def run_warm(
     output: Path,
     errors: Path,
     timeout_seconds: float,
+    before: Callable[[], None] | None = None,
 ) -> int:
     """Run a command to its end; return its exit code.
 
@@ -30,13 +32,12 @@ def run_warm(
         output: Takes the standard output.
         errors: Takes the standard error.
         timeout_seconds: Then it is killed.
+        before: Called in the process first, of a module's top level; None: nothing is.
 
     Raises:
         TimeoutError: it was killed.
     """
-    where = (str(folder), str(output), str(errors))
-    process = FORKS.Process(target=_run, args=(list(arguments), dict(environment), where))
-    process.start()
+    process = start_warm(arguments, folder, environment, output, errors, before)
     try:
         process.join(timeout_seconds)
         code = process.exitcode
@@ -47,7 +48,27 @@ def run_warm(
     return code
 
 
-def _run(arguments: list[str], environment: dict[str, str], where: tuple[str, str, str]) -> None:
+def start_warm(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: Path,
+    errors: Path,
+    before: Callable[[], None] | None = None,
+) -> BaseProcess:
+    """Start a command and return at once; see `run_warm`."""
+    where = (str(folder), str(output), str(errors))
+    process = FORKS.Process(target=_run, args=(list(arguments), dict(environment), where, before))
+    process.start()
+    return process
+
+
+def _run(
+    arguments: list[str],
+    environment: dict[str, str],
+    where: tuple[str, str, str],
+    before: Callable[[], None] | None,
+) -> None:
     folder, output, errors = where
     os.chdir(folder)
     os.environ.clear()
@@ -59,6 +80,8 @@ def _run(arguments: list[str], environment: dict[str, str], where: tuple[str, st
     sys.argv = ["coupled", *arguments]
     from flows.cli.main import main
 
+    if before is not None:
+        before()
     try:
         main()
     finally:

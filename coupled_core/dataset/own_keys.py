@@ -6,7 +6,7 @@ Indices have at least five digits, so that keys sort by them; from 100,000 on th
 import re
 
 from coupled_core.dataset.snapshot import INDEX_FOLDER, SNAPSHOT_FOLDER, SNAPSHOT_ID
-from coupled_core.dataset.work import GENERATED, SCORED, WORK_FOLDER
+from coupled_core.dataset.work import GENERATED, LEASES, SCORED, WORK_FOLDER
 
 PART_FOLDERS = ("manifest/", "images/", "dropped/", INDEX_FOLDER)
 REPORT_FOLDER = "reports/"
@@ -14,7 +14,8 @@ PROBE_PREFIX = f"{WORK_FOLDER}probe-"
 # The first version of the work folder also kept a shard's input and its decisions.
 _WORK = (
     rf"plan\.json|plan/\d{{5,}}\.parquet|\d{{5,}}/(split|done|failures|input|decisions)\.json|"
-    rf"\d{{5,}}/({GENERATED}|{SCORED})/batch-\d{{5,}}\.parquet"
+    rf"\d{{5,}}/({GENERATED}|{SCORED})/batch-\d{{5,}}\.parquet|"
+    rf"{LEASES}(\d{{5,}}|[0-9a-f]{{32}}|beats/[0-9a-f]{{32}})"
 )
 _OURS = re.compile(
     rf"({'|'.join(PART_FOLDERS)})part-\d{{5,}}-[0-9a-f]{{8}}\.parquet|"

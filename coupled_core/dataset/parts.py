@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +41,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     key: str
-    """`<kind>/part-<shard>-<first 8 digits of sha256>.parquet`."""
+    """`<kind>/part-<shard>-<8 digits of sha256>.parquet`: the first, unless that is an old name."""
     kind: PartKind
     num_rows: int
     size_bytes: int
@@ -54,6 +54,11 @@ class PartFile(_Part):
 
     path: Path
 
+    def possible_keys(self) -> list[str]:
+        """Return the names that this content can have, the usual one first."""
+        digits = [self.sha256[start : start + 8] for start in range(0, len(self.sha256), 8)]
+        return [_name_part(self.kind, self.shard_index, each) for each in digits]
+
 
 class PartInfo(_Part):
     """One part of a dataset, as a snapshot names it."""
@@ -61,6 +66,11 @@ class PartInfo(_Part):
     etag: str
     """The store's tag when `sha256` was last compared; while it stays, so does the content."""
     run_id: str
+
+
+def _name_part(kind: PartKind, shard_index: int, digits: str) -> str:
+    # At least five digits: shards from 100,000 on have more.
+    return f"{kind}/part-{shard_index:05d}-{digits}.parquet"
 
 
 @contextmanager
@@ -107,6 +117,7 @@ class ImageFiles:
         kind: PartKind = "images",
         row_group_bytes: int = _IMAGE_ROW_GROUP_BYTES,
         part_bytes: int = _IMAGE_PART_BYTES,
+        settle: Callable[[PartFile], PartFile] = lambda file: file,
     ) -> None:
         """Begin.
 
@@ -116,11 +127,13 @@ class ImageFiles:
             kind: Images of kept or of dropped pairs.
             row_group_bytes: Most image bytes of a row group, if it has two rows or more.
             part_bytes: Image bytes at which a file is closed.
+            settle: Decides under which of its names a file will go into the store.
         """
         self.places: dict[str, Place] = {}
         """Where each pair's images stand, by its pair_id; complete once `finish` has returned."""
         self._folder, self._shard_index, self._kind = folder, shard_index, kind
         self._row_group_bytes, self._part_bytes = row_group_bytes, part_bytes
+        self._settle = settle
         self._files: list[PartFile] = []
         self._writer: pq.ParquetWriter | None = None
         self._group: list[Mapping[str, Any]] = []
@@ -159,7 +172,8 @@ class ImageFiles:
         if self._writer is None:
             return
         self._writer.close()
-        file = _describe(self._path, self._kind, self._shard_index, len(self._pair_ids))
+        num_rows = len(self._pair_ids)
+        file = self._settle(_describe(self._path, self._kind, self._shard_index, num_rows))
         self.places |= {name: (file.key, row) for row, name in enumerate(self._pair_ids)}
         self._files.append(file)
         self._writer, self._file_bytes, self._pair_ids = None, 0, []
@@ -186,8 +200,7 @@ def _describe(path: Path, kind: PartKind, shard_index: int, num_rows: int) -> Pa
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return PartFile(
         path=path,
-        # At least five digits: shards from 100,000 on have more.
-        key=f"{kind}/part-{shard_index:05d}-{digest[:8]}.parquet",
+        key=_name_part(kind, shard_index, digest[:8]),
         kind=kind,
         num_rows=num_rows,
         size_bytes=path.stat().st_size,

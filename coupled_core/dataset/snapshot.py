@@ -155,7 +155,7 @@ class Snapshot(BaseModel):
         return snapshot_key(self.snapshot_id)
 
     @property
-    def named_keys(self) -> frozenset[str]:
+    def object_keys(self) -> frozenset[str]:
         """Every object that it names. An attribute `keys` would make Prefect take it for a dict."""
         return frozenset(part.key for part in self.parts) | {file.key for file in self.index}
 

@@ -19,6 +19,8 @@ GENERATED, SCORED = "generated", "scored"
 """The stages that keep batches, and the folders of their work."""
 DONE = "done.json"
 """The marker of a finished shard; the last thing that it writes and the last that is removed."""
+LEASES = "leases/"
+"""The folder of the leases on a run's shards, or on a backfill's partitions."""
 _KEY = re.compile(rf"{WORK_FOLDER}(?P<run>[^/]+)/((?P<shard>\d{{5,}})/)?(?P<name>.+)", re.ASCII)
 _BATCH = re.compile(r"/batch-(\d{5,})\.parquet$", re.ASCII)
 

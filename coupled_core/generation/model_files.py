@@ -6,8 +6,9 @@ No weights are loaded here. Other packages register a model by an entry point of
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,6 +45,8 @@ class KnownModel:
     folder: Path | None = None
     """Where its files lie; None: on the hub."""
     schedule_folder: Path = SHIPPED_FOLDER
+    num_parameters: Mapping[str, int] = field(default_factory=dict)
+    """By part of the pipeline, of a model on the hub; empty: not known before it is fetched."""
 
     def load_schedule(self, mode: CouplingMode) -> Schedule:
         """Return the schedule that is meant for the model in a mode.
@@ -54,6 +57,14 @@ class KnownModel:
         return load_shipped_schedule(self.schedule_name, mode, self.schedule_folder)
 
 
+_FLUX_PARAMETERS = MappingProxyType(
+    {
+        "transformer": 11_901_408_320,
+        "text_encoder_2": 4_762_310_656,
+        "text_encoder": 123_060_480,
+        "vae": 83_819_683,
+    }
+)
 _BLACK_FOREST_DEV = KnownModel(
     id="black-forest-labs/FLUX.1-dev",
     license="FLUX.1 [dev] Non-Commercial License",
@@ -69,6 +80,7 @@ _BLACK_FOREST_DEV = KnownModel(
     guidance_scale=3.5,
     max_sequence_length=512,
     size_px=1024,
+    num_parameters=_FLUX_PARAMETERS,
 )
 _BLACK_FOREST_SCHNELL = KnownModel(
     id="black-forest-labs/FLUX.1-schnell",
@@ -83,6 +95,7 @@ _BLACK_FOREST_SCHNELL = KnownModel(
     guidance_scale=0.0,
     max_sequence_length=256,
     size_px=1024,
+    num_parameters=_FLUX_PARAMETERS,
 )
 _MINIATURE = KnownModel(
     id="miniature",
@@ -146,6 +159,17 @@ _NUM_SAMPLES = 64
 _HASHED_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}
 
 
+class TransformerShape(BaseModel):
+    """What a transformer's configuration says of its size; left out is what FLUX.1 has."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    num_layers: int = Field(default=19, ge=1, le=2**16)
+    num_single_layers: int = Field(default=38, ge=0, le=2**16)
+    num_attention_heads: int = Field(default=24, ge=1, le=2**16)
+    attention_head_dim: int = Field(default=128, ge=1, le=2**16)
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """A FLUX pipeline on disk or on the hub, and what its configuration says."""
@@ -163,6 +187,8 @@ class ModelFiles:
     """Width and height must be multiples of this: autoencoder's scale times 2 x 2 packing."""
     tokenizer_max_length: int
     """T5 tokens."""
+    transformer: TransformerShape = field(default_factory=TransformerShape)
+    """Its geometry."""
 
     @property
     def size_px(self) -> int:
@@ -222,6 +248,7 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
                 "t5_max_length": configs["tokenizer_2/tokenizer_config.json"].get(length),
             }
         )
+        shape = TransformerShape.model_validate(transformer)
     except ValidationError as exc:
         problem = exc.errors()[0]
         raise ModelUnavailableError(
@@ -237,6 +264,7 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         vae_sample_size_px=sizes.sample_size,
         size_multiple_px=2 ** len(sizes.block_out_channels),
         tokenizer_max_length=int(sizes.t5_max_length),
+        transformer=shape,
     )
 
 
@@ -260,6 +288,11 @@ def require_weights(base_model: str) -> None:
         for index in (folder / part).glob("*.safetensors.index.json"):
             shards = set(parse_json(read_file(index)).get("weight_map", {}).values())
             require_files(folder / part, sorted(shards))
+
+
+def list_weights(folder: Path) -> list[Path]:
+    """Return the safetensors files of a pipeline's parts."""
+    return sorted(path for part in _PARTS for path in (folder / part).glob("*.safetensors"))
 
 
 def _weights_of(part: Path) -> str:

@@ -77,7 +77,7 @@ def resolve_on(
         height=check_size("height", config.height or files.size_px, files.size_multiple_px),
         max_sequence_length=_check_length(config.max_sequence_length or files.max_sequence_length),
         dtype=dtype,
-        device_name=_name_device(device),
+        device_name=name_device(device),
         license=files.known.license,
         use_restrictions=files.known.use_restrictions,
         entity_text=config.entity_text,
@@ -160,7 +160,8 @@ def _choose_dtype(name: str, device: str) -> str:
     return "bfloat16" if _kind(device) == "cuda" else "float32"
 
 
-def _name_device(device: str) -> str:
+def name_device(device: str) -> str:
+    """Return what manifests call a device."""
     if _kind(device) == "cuda":
         import torch
 

@@ -7,9 +7,9 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from coupled_core.config import LlmConfig, ModelPrice
 from coupled_core.llm.answers import AnswerCache, Asked, StoredAnswer, Transport
-from coupled_core.llm.claims import Lease
 from coupled_core.llm.client import Api
 from coupled_core.llm.question import Question
+from coupled_core.storage.leases import LeaseTimes
 from coupled_core.storage.store import ObjectStore
 
 
@@ -26,8 +26,8 @@ class Patience:
     """Pauses before each look for a batch whose creation was not answered: lists may lag."""
     twin_seconds: float = 600.0
     """How long another process may need between announcing a batch and naming it."""
-    lease: Lease = field(default_factory=Lease)
-    """How questions that are asked online are claimed."""
+    lease: LeaseTimes = field(default_factory=LeaseTimes)
+    """How questions that are asked online are leased."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Dialogue(Generic[R]):
 
     @property
     def request_sha256(self) -> str:
-        """Hash of the first question, by which it is claimed and its answers are found."""
+        """Hash of the first question, by which it is leased and its answers are found."""
         return self.question.key.request_sha256
 
     @property

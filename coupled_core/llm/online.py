@@ -1,6 +1,6 @@
 """The online transport: one POST a question, a bounded number of them at a time.
 
-A question is claimed before it is asked. Where another worker asks it already, the next one is
+A question is leased before it is asked. Where another worker asks it already, the next one is
 taken up meanwhile: workers on the same set share the work, and none pays for what another pays for.
 """
 
@@ -9,9 +9,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-from coupled_core.errors import LlmBudgetError, LlmError, StorageError
+from coupled_core.errors import LeaseLostError, LlmBudgetError, LlmError, StorageError
 from coupled_core.llm.answers import StoredAnswer
-from coupled_core.llm.claims import Claims
 from coupled_core.llm.client import ApiError
 from coupled_core.llm.dialogue import Dialogue, R, Session
 from coupled_core.llm.pace import Pace
@@ -19,6 +18,7 @@ from coupled_core.llm.question import Question
 from coupled_core.llm.reading import UnreadableError
 from coupled_core.llm.spending import Ledger, OnlineBudget, max_cost_usd
 from coupled_core.llm.threads import map_in_threads
+from coupled_core.storage.leases import Leases
 
 _STORE_TRIES = 5
 
@@ -33,7 +33,7 @@ class OnlineTransport:
     def __init__(self, session: Session) -> None:
         config, patience = session.config, session.patience
         self._session = session
-        self._claims = Claims(session.store, patience.lease)
+        self._leases = Leases(session.store, "claims/", patience.lease)
         self._budget = OnlineBudget(Ledger(session.store, session.account), config.max_llm_usd)
         self._slots = threading.BoundedSemaphore(config.max_concurrency)
         self._pace = Pace(config.max_requests_per_minute, patience.first_backoff_seconds)
@@ -56,7 +56,7 @@ class OnlineTransport:
             with closing(tries):
                 for dialogue in tries:
                     while dialogue.outcome is None:  # another worker was asking
-                        self._claims.wait_until_free(dialogue.request_sha256)
+                        self._leases.wait_until_free(dialogue.request_sha256)
                         self._try(dialogue)
                     yield dialogue
         except LlmError:
@@ -64,7 +64,7 @@ class OnlineTransport:
                 raise self._failure from None
             raise
         finally:
-            self._claims.close()
+            self._leases.close()
             self._budget.settle()
 
     def _try(self, dialogue: Dialogue[R]) -> Dialogue[R]:
@@ -72,12 +72,14 @@ class OnlineTransport:
         try:
             dialogue.read()
             if dialogue.outcome is None:
-                with self._claims.holding(dialogue.request_sha256) as is_mine:
+                with self._leases.holding(dialogue.request_sha256) as is_mine:
                     if not is_mine:
                         return dialogue
-                    dialogue.read()  # whoever held the claim before may have stored an answer
+                    dialogue.read()  # whoever held the lease before may have stored an answer
                     while dialogue.outcome is None:
                         dialogue.take(self._ask(dialogue.question))
+        except LeaseLostError:  # we were paused: whoever has it now pays for it
+            return dialogue
         except LlmBudgetError:
             raise  # the others may finish what they have begun
         except Exception as error:
@@ -105,6 +107,7 @@ class OnlineTransport:
         session = self._session
         worst_usd = max_cost_usd(session.price, question.bounds, is_batch=False)
         with self._slots, self._budget.reserve(worst_usd) as purchase:
+            self._leases.renew(question.key.request_sha256)  # waiting for all this may take long
             purchase.cost_usd = worst_usd
             try:
                 document = session.api.answer(question)

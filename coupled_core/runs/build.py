@@ -4,7 +4,8 @@ The Prefect flow does the same with a task for each step; both share what stands
 """
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from coupled_core.progress import current_progress
 from coupled_core.prompts.columns import describe_unknown
 from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
 from coupled_core.records import PromptGroup
+from coupled_core.runs.division import Elsewhere, Read, divide, hold_shard, look_at_shards
 from coupled_core.runs.facts import describe_inputs
 from coupled_core.runs.keywords import config_from_keywords
 from coupled_core.runs.models import generation_of, splitter_for
-from coupled_core.runs.plan import RunPlan, plan_run
+from coupled_core.runs.plan import RunPlan, ShardPlan, plan_run
 from coupled_core.runs.planned import PlanFiles
 from coupled_core.runs.refusals import refusal_for
 from coupled_core.runs.shard import ShardWork, shards_to_split
-from coupled_core.runs.steps import generate, score, split, write
+from coupled_core.runs.steps import ShardResult, generate, score, split, write
 from coupled_core.runs.text_report import describe_losses
 from coupled_core.splitting.splitter import account_of, settle_split
 from coupled_core.storage.store import open_store
@@ -59,8 +61,13 @@ def build_dataset(
     prepare_splits(config, run)
     progress = current_progress()
     progress.begin("shards", len(run.open_shards))
-    for shard in run.open_shards:
-        _build_shard(ShardWork(config, shard, run.generation))
+
+    def begin(shard: ShardPlan, take: Callable[[Read[ShardResult]], None]) -> None:
+        take(partial(_build_shard, ShardWork(config, shard, run.generation)))
+
+    for outcome in divide(run.open_shards, look_at_shards(config), begin, stage="shards"):
+        if outcome.error is not None:
+            raise outcome.error
         progress.advance("shards")
     if run.shards:
         commit_run(config, run)
@@ -120,10 +127,13 @@ def _settle(config: RunConfig, output: str) -> RunConfig:
     return settle_split(config.model_copy(update=places))
 
 
-def _build_shard(work: ShardWork) -> None:
-    split(work)
-    for attempt in range(1, work.config.selection.attempts + 1):
-        if not generate(work, attempt):
-            break
-        score(work, attempt)
-    write(work)
+def _build_shard(work: ShardWork) -> ShardResult | Elsewhere:
+    with hold_shard(work) as elsewhere:
+        if elsewhere is not None:
+            return elsewhere
+        split(work)
+        for attempt in range(1, work.config.selection.attempts + 1):
+            if not generate(work, attempt):
+                break
+            score(work, attempt)
+        return write(work)

@@ -1,11 +1,210 @@
-"""Which shards of a run somebody builds: ranges in words, and a run cut into them."""
+"""Several processes on one run: whoever comes first does a piece of work, the others do the rest.
 
+Each piece is leased before its work begins. So machines that are given the same command divide it,
+and two that were started by mistake do not make an image twice. The commit stays the only truth:
+should a lease fail, as in a process that is paused between its last look and its work, a batch is
+made twice and counted once. Where leases are not to be had, ranges of shards divide a run in words.
+"""
+
+import logging
+import queue
 import re
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from coupled_core.errors import ConfigError
+from coupled_core.config import RunConfig
+from coupled_core.dataset.work import DONE, LEASES, WORK_FOLDER, work_prefix
+from coupled_core.errors import ConfigError, LeaseLostError, StorageError
+from coupled_core.progress import current_progress
+from coupled_core.redaction import clean_error
+from coupled_core.runs.plan import ShardPlan
+from coupled_core.runs.shard import ShardWork
+from coupled_core.storage.leases import Leases, LeaseTimes
+from coupled_core.storage.store import ObjectStore, open_store
 
+_TIMES = LeaseTimes(poll_seconds=2.0)
+_LOOKS_A_SECOND = 10
+"""At what others hold: many who wait for many must not be what the store is busy with."""
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A piece of work is another process's."""
+
+    holder: str | None
+    """Who works on which piece, in words; None: it is done."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T, R]):
+    """What became of a piece of work."""
+
+    piece: T
+    result: R | None = None
+    """None: it failed, or somebody else did it and keeps the numbers."""
+    error: BaseException | None = None
+    """None: it is done. Without secrets."""
+
+
+Read = Callable[[], R | Elsewhere]
+"""Returns what a piece of work came to, or raises what ended it."""
+
+
+def divide(
+    pieces: Iterable[T],
+    look: Callable[[T], Elsewhere | None],
+    begin: Callable[[T, Callable[[Read[R]], None]], None],
+    *,
+    stage: str,
+    at_once: int = 1,
+) -> Iterator[Outcome[T, R]]:
+    """Yield what becomes of each piece, here or elsewhere; ends when all are done or have failed.
+
+    What others hold is looked at again until they have done it, have failed, or are dead.
+
+    Args:
+        pieces: What is to be done, in order.
+        look: Says whether a piece is another process's before it is begun; None: it is free.
+        begin: Begins a piece, and hands over how to read its result when there is one.
+        stage: Under which name waiting is told.
+        at_once: Most pieces that are begun and not ended.
+    """
+    waiting, held, num_begun, look_at = deque(pieces), dict[T, str](), 0, 0.0
+    ended: queue.SimpleQueue[tuple[T, Read[R]]] = queue.SimpleQueue()
+    told = set[str]()
+    while waiting or held or num_begun:
+        while waiting and num_begun < at_once:
+            piece, num_begun = waiting.popleft(), num_begun + 1
+            found = look(piece)
+            if found is None:
+                begin(piece, _putter(ended, piece))
+            else:
+                ended.put((piece, _reader(found)))
+        pause = max(look_at - time.monotonic(), 0.0) if held else None
+        if pause == 0.0:
+            waiting.extend(held)
+            held.clear()
+            continue
+        if held and not num_begun:
+            _tell_who_holds(held, stage, told)
+        try:
+            piece, read = ended.get(timeout=pause)
+        except queue.Empty:
+            continue
+        num_begun -= 1
+        outcome = _read(piece, read, stage)
+        if isinstance(outcome, Outcome):
+            if told:
+                current_progress().remark(stage, "")
+            yield outcome
+        else:
+            held[piece] = outcome
+            look_at = time.monotonic() + max(_TIMES.poll_seconds, len(held) / _LOOKS_A_SECOND)
+
+
+def _putter(ended: "queue.SimpleQueue[tuple[T, Read[R]]]", piece: T) -> Callable[[Read[R]], None]:
+    return lambda read: ended.put((piece, read))
+
+
+def _reader(found: Elsewhere) -> Callable[[], Elsewhere]:
+    return lambda: found
+
+
+def _read(piece: T, read: Read[R], stage: str) -> Outcome[T, R] | str:
+    """Return what became of a piece, or in words who holds it."""
+    try:
+        result = read()
+    except LeaseLostError as error:
+        return str(error)
+    except Exception as error:  # whatever it is, the caller decides what follows from it
+        current_progress().advance(stage, 0)  # where a signal came out as this, it is no failure
+        return Outcome(piece, error=clean_error(error))
+    if not isinstance(result, Elsewhere):
+        return Outcome(piece, result)
+    return Outcome(piece) if result.holder is None else result.holder
+
+
+def _tell_who_holds(held: dict[T, str], stage: str, told: set[str]) -> None:
+    """Say of each holder once why this process waits, and show for how many pieces it does."""
+    current_progress().remark(stage, f"waiting for {len(held)} that others work on")
+    for holder in held.values():
+        if holder not in told:
+            told.add(holder)
+            _logger.info("waiting: %s", holder)
+
+
+_lock = threading.Lock()
+_leases: dict[tuple[str, str], Leases] = {}
+"""By dataset and run: what this process has seen of the others' beats lasts as long as it does."""
+
+
+def leases_below(store: ObjectStore, name: str) -> Leases:
+    """Return this process's leases on the work of a run, or of whatever else has that name."""
+    with _lock:
+        if (store.uri, name) not in _leases:
+            _leases[store.uri, name] = Leases(store, f"{WORK_FOLDER}{name}/{LEASES}", _TIMES)
+        return _leases[store.uri, name]
+
+
+def look_at_shards(config: RunConfig) -> Callable[[ShardPlan], Elsewhere | None]:
+    """Return what says whether another process builds a shard, or has since the run was planned."""
+    store = open_store(config.output.uri)  # once: a client of S3 takes long to make
+
+    def look(shard: ShardPlan) -> Elsewhere | None:
+        try:
+            if store.exists(f"{work_prefix(shard.run_id, shard.shard_index)}{DONE}"):
+                return Elsewhere(None)
+            if config.output.single_writer:
+                return None
+            return _describe_holder(leases_below(store, shard.run_id), shard.shard_index)
+        except StorageError:  # whoever begins the shard finds out, and tries more than once
+            return None
+
+    return look
+
+
+@contextmanager
+def hold_shard(work: ShardWork) -> Iterator[Elsewhere | None]:
+    """Hold the lease of a shard while it is built; None: it is ours to build.
+
+    Where the settings promise a single writer there is nobody to share with, and no lease.
+    """
+    if work.config.output.single_writer:
+        yield None
+        return
+    leases, name = leases_below(work.store, work.plan.run_id), _name(work.plan.shard_index)
+    try:
+        with leases.holding(name) as is_ours:
+            if not is_ours:
+                found = _describe_holder(leases, work.plan.shard_index)
+                yield found or Elsewhere(f"shard {name} was given up just now")
+            elif work.folder.read_done() is not None:  # since it was looked at
+                yield Elsewhere(None)
+            else:
+                work.require_lease = lambda: leases.renew(name)
+                yield None
+    finally:
+        leases.close()
+
+
+def _describe_holder(leases: Leases, shard_index: int) -> Elsewhere | None:
+    name = _name(shard_index)
+    holder = leases.find_holder(name)
+    return Elsewhere(f"shard {name} is worked on by {holder}") if holder else None
+
+
+def _name(shard_index: int) -> str:
+    return f"{shard_index:05d}"
 
 
 def parse_ranges(text: str) -> list[range]:

@@ -8,6 +8,7 @@ from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import LlmError
+from coupled_core.generation.model_files import find_model_files
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.llm.answers import answered_id, list_answered
@@ -16,6 +17,7 @@ from coupled_core.llm.estimate import Sample, Scale, Tokens
 from coupled_core.llm.spending import cost_usd, price_of
 from coupled_core.records import PromptGroup, Rejection
 from coupled_core.runs.models import generation_of
+from coupled_core.runs.needs import ImageTime, Needs, find_needs
 from coupled_core.runs.plan import RunPlan, name_requests, plan_run
 from coupled_core.runs.planned import PlannedGroup
 from coupled_core.splitting.llm.estimate import count_sample, estimate_split
@@ -73,6 +75,8 @@ class SplitCounter:
     """An API that does not count is an error; else the plain estimate has to do."""
     groups_done: int = 0
     """Groups whose pairs are all in the dataset."""
+    images_to_make: int = 0
+    """Of groups that the dataset lacks, first attempts alone."""
     _given: int = 0
     _cached: int = 0
     _asked: int = 0
@@ -86,9 +90,10 @@ class SplitCounter:
         group = planned.group
         if is_done:
             self.groups_done += 1
-        elif is_refused:
+        if is_done or is_refused:
             return
-        elif is_given(group):
+        self.images_to_make += len(group.prompts) * len(planned.samples)
+        if is_given(group):
             self._given += 1
         elif self.config.splitter != "anthropic":
             self._count_unpaid(group)
@@ -190,6 +195,10 @@ class Forecast:
     """Most seeds to try in the place of each requested one: a pair costs up to so many times."""
     seconds_a_pair: float | None
     """What generation took for pairs of the dataset with these settings; None: there are none."""
+    images_to_make: int
+    """Of groups that the dataset lacks; each is drawn once, whatever number of pairs it is in."""
+    needs: Needs
+    """What all this takes of the machine."""
 
     @property
     def pairs_to_make(self) -> int:
@@ -201,6 +210,21 @@ class Forecast:
         """What first attempts in shards that still need work will take; None: unknown."""
         num_pairs = sum(shard.num_pairs for shard in self.run.open_shards)
         return None if self.seconds_a_pair is None else num_pairs * self.seconds_a_pair
+
+    @property
+    def time(self) -> ImageTime | None:
+        """What first attempts will take, from and to, and where that is known from; None: nowhere.
+
+        What pairs of this dataset took counts more than what was computed.
+        """
+        if self.gpu_seconds is not None:
+            source = f"{self.seconds_a_pair:.2f} s a pair, as measured"
+            return ImageTime((self.gpu_seconds, self.gpu_seconds), source)
+        an_image = self.needs.image_time
+        if an_image is None:
+            return None
+        least, most = an_image.seconds
+        return ImageTime((least * self.images_to_make, most * self.images_to_make), an_image.source)
 
     @property
     def gpu_seconds_at_most(self) -> float | None:
@@ -225,8 +249,15 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
     run = plan_run(config, generation, is_dry_run=True, watch=counter.count)
     store = open_store(config.output.uri)
     seconds = _measure_pair(store, current_snapshot(store), generation)
+    files = find_model_files(config.generation.base_model, generation.base_model_revision)
     return Forecast(
-        run, counter.forecast(), counter.groups_done, config.selection.attempts, seconds
+        run,
+        counter.forecast(),
+        counter.groups_done,
+        config.selection.attempts,
+        seconds,
+        counter.images_to_make,
+        find_needs(config, generation, files),
     )
 
 

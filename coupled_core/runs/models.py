@@ -4,6 +4,7 @@ The libraries behind them take some twenty seconds to import. That waits for the
 is refused is refused without it.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -16,6 +17,8 @@ from coupled_core.config import (
     SplitConfig,
 )
 from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
+from coupled_core.progress import current_progress
+from coupled_core.runs.fetching import told_fetching
 from coupled_core.scoring.content_filter import ContentFilter, load_content_filter
 from coupled_core.splitting.splitter import Splitter, build_splitter
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from coupled_core.generation.generator import GroupGenerator
     from coupled_core.scoring.pair_scorer import PairScorer
 
+_logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 _loading = threading.Lock()
@@ -48,11 +52,17 @@ class _Latest(Generic[P, R]):
 
 
 def generator_for(config: GenerationConfig) -> "GroupGenerator":
-    """Return the image model."""
+    """Return the image model; what the current listener of progress hears meanwhile is bytes."""
     # Neither is part of what is loaded: samples bring their seeds, and stages cut the batches.
     same_model = config.model_copy(update={"seed": 0, "batch_size": 1})
     with _loading:
         return _generator(same_model)
+
+
+def _say(stage: str, text: str) -> None:
+    """Tell whoever watches: a large model takes minutes to load, and longer to fetch."""
+    _logger.info("%s", text)
+    current_progress().remark(stage, text)
 
 
 def scorer_for(config: ScoringConfig, device: str) -> "PairScorer":
@@ -84,13 +94,17 @@ def content_filter_for(
 
 @_Latest
 def _generator(config: GenerationConfig) -> "GroupGenerator":
+    _say("generate", f"loading {config.base_model}")
     from coupled_core.generation.generator import load_generator
 
-    return load_generator(config)
+    progress = current_progress()  # which a thread would not find
+    with told_fetching(config.base_model, lambda text: progress.remark("generate", text)):
+        return load_generator(config)
 
 
 @_Latest
 def _scorer(config: ScoringConfig, device: str) -> "PairScorer":
+    _say("score", f"loading Segment Anything {config.sam_model} and CLIP {config.clip_model}")
     from coupled_core.scoring.pair_scorer import load_scorer
 
     return load_scorer(config, device)

@@ -1,7 +1,7 @@
 """One group of prompts from words to scored images, without a dataset: `coupled_core.make_pair`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from coupled_core.splitting.splitter import build_splitter
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
 
+    from coupled_core.generation.sampler import OnStep
     from coupled_core.scoring.pair_scorer import PairScorer
 
 _GROUP_ID = "command-line"
@@ -160,8 +161,17 @@ def split_prompts(
     return Sample(group, sample_seed(config.generation.seed, group.group_id, None, 0), split)
 
 
+def draw_again(sample: Sample, config: RunConfig, number: int) -> Sample:
+    """Return a sample of the same prompts with another seed; number 0 is the sample itself."""
+    seed = sample_seed(config.generation.seed, sample.group.group_id, None, number)
+    return replace(sample, seed=seed)
+
+
 def generate_sample(
-    sample: Sample, config: RunConfig, pipeline: "FluxPipeline | None" = None
+    sample: Sample,
+    config: RunConfig,
+    pipeline: "FluxPipeline | None" = None,
+    on_step: "OnStep | None" = None,
 ) -> GeneratedSample:
     """Return the images of a sample.
 
@@ -174,7 +184,7 @@ def generate_sample(
         from coupled_core.generation.generator import load_generator
 
         generator = load_generator(config.generation, pipeline)
-    generated = generator.generate([sample])[0]
+    generated = generator.generate([sample], on_step)[0]
     if isinstance(generated, Rejection):
         raise CoupledError(generated.message)
     return generated

@@ -1,7 +1,7 @@
 """One shard of a run at work: what was planned for it, and what its stages have found so far."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -76,6 +76,8 @@ class ShardWork:
         self.folder = WorkFolder(self.store, plan.run_id, plan.shard_index)
         self.seconds: defaultdict[str, float] = defaultdict(float)
         """What each step has taken, by name."""
+        self.require_lease: Callable[[], None] = lambda: None
+        """Raises `LeaseLostError` when another process has taken the shard over."""
         self._attempts: dict[int, Attempt] = {}
         self._judgements: dict[int, Judgement] = {}
 

@@ -1,6 +1,7 @@
 """Split, generate and score a shard: batch by batch, each stored before the next begins.
 
-What is stored already, by an earlier start or by a twin of this worker, is not done again.
+What is stored already, by an earlier start or by a twin of this worker, is not done again. Before
+anything is spent the lease on the shard is looked at: who was paused for long may have lost it.
 """
 
 import logging
@@ -44,6 +45,7 @@ def split_shard(work: ShardWork, splitter: Splitter, refuse: Refuse = accept_all
     """
     outcomes = work.find_outcomes()
     if outcomes is None:
+        work.require_lease()
         groups = [planned.group for planned in work.input.groups]
         refusals = [refuse(group) for group in groups]
         allowed = [group for group, why in zip(groups, refusals, strict=True) if why is None]
@@ -70,11 +72,15 @@ def generate_shard(
     num_generated, batches = 0, work.attempt(attempt).batches
     for number, batch in enumerate(batches, 1):
         is_there = work.folder.read_keys(GENERATED, batch.index) == list(batch.samples)
-        if not is_there and not _take_over(work, batch):
-            tell_step = _tell_step(progress, f"batch {number} of {len(batches)}")
-            _generate_batch(work, batch, load_generator(), tell_step)
+        is_new = not is_there and not _take_over(work, batch)
+        if is_new:
+            generator = load_generator()  # may take minutes, so the look comes after it
+            work.require_lease()
+            tell_step = _tell_step(progress, f"batch {number} of {len(batches)}", batch.num_pairs)
+            tell_step(0, 1)
+            _generate_batch(work, batch, generator, tell_step)
             num_generated += 1
-        progress.advance("generate", batch.num_pairs)
+        progress.advance("generate", batch.num_pairs, is_new=is_new)
     return num_generated
 
 
@@ -97,12 +103,15 @@ def score_shard(
     Raises:
         StorageError: a generated batch is missing.
     """
-    num_scored = 0
-    for batch in work.attempt(attempt).batches:
+    num_scored, batches = 0, work.attempt(attempt).batches
+    for number, batch in enumerate(batches, 1):
+        is_new = False
         if work.folder.read_keys(SCORED, batch.index) != list(batch.samples):
+            work.require_lease()
             made = _read_generated(work, batch)
             is_needed = any(isinstance(sample, EncodedSample) for sample in made.values())
             scorer = load_scorer() if is_needed else None
+            progress.within("score", 0.0, f"batch {number} of {len(batches)}")
             concepts = load_content_filter() if is_needed else None
             scored = {
                 key: _score(scorer, concepts, batch.samples[key], sample)
@@ -112,7 +121,8 @@ def score_shard(
             }
             write_scored(work.folder, batch.index, scored)
             num_scored += 1
-        progress.advance("score", batch.num_pairs)
+            is_new = True
+        progress.advance("score", batch.num_pairs, is_new=is_new)
     return num_scored
 
 
@@ -131,9 +141,14 @@ def _take_over(work: ShardWork, batch: Batch) -> bool:
     return False
 
 
-def _tell_step(progress: Progress, batch: str) -> "OnStep":
+def _tell_step(progress: Progress, batch: str, num_pairs: int) -> "OnStep":
     """One batch of a large model takes minutes, in which nothing else is heard of it."""
-    return lambda step, of: progress.remark("generate", f"{batch}, step {step} of {of}")
+
+    def tell(step: int, of: int) -> None:
+        where = f"step {step} of {of}" if step else "reading prompts"
+        progress.within("generate", num_pairs * step / of, f"{batch}, {where}")
+
+    return tell
 
 
 def _generate_batch(

@@ -1,7 +1,7 @@
 """What a run says when it is over, to people and to programs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,8 @@ class RunSummary:
     """Columns of the prompt set that are only carried through, with what was perhaps meant."""
     texts: TextReport = NO_TEXTS
     """How the models read the prompts that were still to be made, and how many were refused."""
+    built_elsewhere: tuple[int, ...] = ()
+    """Shards that other processes built while this run went on."""
     survival: Mapping[str, Any] | None = None
     """Pairs kept as a function of each threshold, by its name."""
 
@@ -100,6 +102,7 @@ def summarise_run(
     is_over_budget: bool,
     asked: RunConfig,
     not_made: Mapping[str, str],
+    built_elsewhere: Sequence[int] = (),
 ) -> RunSummary:
     """Return what a run did, as the dataset now stands.
 
@@ -112,6 +115,7 @@ def summarise_run(
         is_over_budget: It was for failed or rejected pairs.
         asked: Settings as they were given.
         not_made: Pictures that could not be made, and why.
+        built_elsewhere: Shards that other processes built meanwhile.
     """
     store = open_store(config.output.uri)
     current = new or current_snapshot(store)
@@ -136,6 +140,7 @@ def summarise_run(
         not_made=not_made,
         unknown_columns=tuple(map(str, unknown_columns_of(plan.inputs))),
         texts=plan.texts,
+        built_elsewhere=tuple(built_elsewhere),
     )
 
 

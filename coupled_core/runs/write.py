@@ -45,7 +45,9 @@ def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
 
     Raises:
         StorageError: a batch is missing, or an upload failed.
+        LeaseLostError: another process has taken the shard over.
     """
+    work.require_lease()
     pairs = chain(_made_rows(work, run), ((row, None) for row in _refused_rows(work, run)))
     uploaded = upload_shard(work.store, pairs, run_id=run.run_id, shard_index=work.plan.shard_index)
     work.folder.write_done(uploaded.model_dump(mode="json"))

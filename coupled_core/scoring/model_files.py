@@ -97,6 +97,40 @@ def find_clip_folder(spec: str) -> Path | None:
     return Path(name.removeprefix(_LOCAL_CLIP)) if is_folder else None
 
 
+def find_missing_clip(spec: str) -> str | None:
+    """Return the hub id of a CLIP model that is to be fetched first; None: it is here, or unknown.
+
+    Args:
+        spec: as in `find_clip`.
+    """
+    name, pretrained = find_clip(spec)
+    if pretrained is None or Path(pretrained).is_file():
+        return None
+    import open_clip
+    from huggingface_hub import try_to_load_from_cache
+
+    known = open_clip.pretrained.get_pretrained_cfg(name, pretrained).get("hf_hub", "")
+    hub_id = known.strip("/")
+    names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    if not hub_id or any(isinstance(try_to_load_from_cache(hub_id, n), str) for n in names):
+        return None
+    return str(hub_id)
+
+
+_KNOWN_CLIP_BYTES = {"ViT-L-14:openai": 1_710_466_052}
+
+
+def scorer_bytes(config: ScoringConfig) -> int:
+    """Return what the scorers' weights take, as far as that is known before they are fetched."""
+    clip_bytes = _KNOWN_CLIP_BYTES.get(config.clip_model, 0)
+    try:
+        sam = find_sam(config.sam_model)
+    except ModelUnavailableError:  # told where it is needed
+        return clip_bytes
+    path = sam.path if sam.published_type else sam.path / "model.safetensors"
+    return path.stat().st_size + clip_bytes
+
+
 def require_scorers(config: ScoringConfig) -> None:
     """Refuse what cannot score, as far as a look at the disk and at the lists of names can tell.
 

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 from coupled_core.config import ExecutionConfig, RunConfig
 from coupled_core.errors import StorageError
 from coupled_core.storage.store import open_store
-from flows.cli.command import command
+from flows.cli.command import command, option
 from flows.cli.setting import Offer
 from flows.cli.temporary_server import flow_session
 from flows.cli.terminal import ExitCode, Terminal
 
 if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
     from coupled_core.runs.summary import RunSummary
+
+SHARDS = (
+    "Shards to build, such as 0-9,12, counted from 0: for arrays of jobs, and for stores that "
+    "ignore conditional writes. There, with --single-writer, nothing is committed until a run "
+    "without it does that. Default: all that no other process builds."
+)
 
 
 @command(
@@ -31,17 +37,18 @@ def build(
     terminal: Terminal,
     config: RunConfig,
     execution: Annotated[ExecutionConfig, Offer(section="execution")],
+    shards: Annotated[str | None, option(SHARDS, "--shards", metavar="<RANGES>")] = None,
 ) -> None:
     """Build a dataset of pairs from a prompt set, or what is missing of it.
 
     Without options: the example prompts and the small models of the package, into
     ./coupled-dataset. The same command continues a run that was interrupted, and does nothing when
-    nothing is missing.
+    nothing is missing. Given at the same time on several machines it divides the shards among them.
     """
     started_at = time.monotonic()
     kept = f"finished batches are kept under {config.output.uri}/work"
     with flow_session(terminal, "flows.build_dataset", kept):
-        summary = _place_pictures(config.output.uri, _run(config, execution))
+        summary = _place_pictures(config.output.uri, _run(config, execution, shards))
     seconds = time.monotonic() - started_at
     document = {**summary.to_dict(), "wall_seconds": round(seconds, 1)}
     terminal.answer(render(summary, seconds), document)
@@ -67,6 +74,8 @@ def render(summary: "RunSummary", wall_seconds: float) -> str:
         lines += [f"only carried   {names}: columns without a meaning here"]
     if losses := describe_losses(summary.texts):
         lines += [f"texts          {losses}"]
+    if summary.built_elsewhere:
+        lines += [f"divided        {len(summary.built_elsewhere)} shards built by other processes"]
     lines += _describe_attempts(summary.attempts)
     lines += [f"split by       {summary.splitter}"]
     if summary.llm_spent_usd:
@@ -77,7 +86,7 @@ def render(summary: "RunSummary", wall_seconds: float) -> str:
     return "\n".join([*lines, f"wall time      {wall_seconds:.0f} s"])
 
 
-def _run(config: RunConfig, execution: ExecutionConfig) -> "RunSummary":
+def _run(config: RunConfig, execution: ExecutionConfig, shards: str | None) -> "RunSummary":
     from coupled_core.runs.summary import ShardsFailedError
     from flows.build_dataset import build_dataset
 
@@ -86,6 +95,7 @@ def _run(config: RunConfig, execution: ExecutionConfig) -> "RunSummary":
         return build_dataset(
             prompts=list(config.prompts.uris),
             output=config.output.uri,
+            shards=shards,
             execution=execution,
             config=config,
         )

@@ -14,13 +14,13 @@ from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import BaseModel
-from typer.core import TyperCommand
 from typer.models import ArgumentInfo
 
 from coupled_core.config import OutputConfig, RunConfig
 from coupled_core.errors import ConfigError
 from coupled_core.storage.store import ObjectStore, open_store
 from coupled_core.suggestions import suggest
+from flows.cli.man_page import ManPageCommand
 from flows.cli.setting import Offer, Setting, list_settings
 from flows.cli.settings import read_settings
 from flows.cli.terminal import EXIT_CODES, Terminal, reported_errors
@@ -73,7 +73,7 @@ class Command:
         add(self.callback)
 
 
-class _Hinting(TyperCommand):
+class _Hinting(ManPageCommand):
     """Answers an option that does not exist with the one that was perhaps meant."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -42,7 +42,11 @@ def export(
     ] = False,
     max_shard_bytes: Annotated[
         int | None,
-        option("Image bytes a shard, or a step of a folder. Default: the format's.", min=1),
+        option(
+            "Image bytes a shard, or a step of a folder. Default: the format's.",
+            min=1,
+            metavar="<bytes>",
+        ),
     ] = None,
     absolute_paths: Annotated[
         bool,

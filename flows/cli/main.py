@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from coupled_core.errors import StorageError
+from flows.cli.backfill import backfill
 from flows.cli.build import build
 from flows.cli.command import SETTINGS, Command, option
 from flows.cli.dataset.gc import gc
@@ -15,6 +16,7 @@ from flows.cli.dataset.history import diff, files, rollback, show, snapshots
 from flows.cli.dataset.recut import dedup, recut, repartition
 from flows.cli.dataset.regen import regen
 from flows.cli.dataset.verify import verify
+from flows.cli.doctor import doctor
 from flows.cli.export import export
 from flows.cli.generate import generate
 from flows.cli.init import init
@@ -27,7 +29,7 @@ from flows.cli.terminal import EXIT_CODES, ExitCode, Terminal, told_when_output_
 _LOOKS = (show, files, snapshots, diff, rollback, verify)
 _CHANGES = (recut, dedup, repartition, regen, gc)
 _COMMANDS: dict[str, tuple[Command, ...]] = {
-    "Make a dataset": (init, validate, plan, build, generate),
+    "Make a dataset": (init, doctor, validate, plan, build, backfill, generate),
     "Look after a dataset": (*_LOOKS, *_CHANGES),
     "Hand a dataset on": (report, review, export),
     "Research": (optimize, compare, check_scorers),
@@ -44,6 +46,7 @@ _EXAMPLES = """[bold]Examples[/]
 coupled build
 coupled init prompts.csv
 coupled build --prompts prompts.csv --output pairs --min-combined 1.2
+coupled backfill autumn --prompts "sets/*.parquet" --output pairs --dry-run
 coupled verify pairs
 coupled export huggingface --dataset pairs --output pairs-hub"""
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from coupled_core.config import ExecutionConfig, PromptSetConfig, RunConfig
+from flows.cli.build import SHARDS
 from flows.cli.command import argument, command, option
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
@@ -98,6 +99,7 @@ def plan(
     terminal: Terminal,
     config: RunConfig,
     execution: Annotated[ExecutionConfig, Offer(section="execution")],
+    shards: Annotated[str | None, option(SHARDS, "--shards", metavar="<RANGES>")] = None,
     count_tokens: Annotated[
         int | None,
         option(
@@ -107,23 +109,32 @@ def plan(
             max=1000,
         ),
     ] = None,
+    gpu_usd_per_hour: Annotated[
+        float | None,
+        option("What an hour of the device costs: the time is told in USD, too.", min=0),
+    ] = None,
 ) -> None:
     """Say what `coupled build` would do with the same options, and what it would cost.
 
     Groups, pairs, shards, how much of it the dataset and the answer cache hold already, tokens and
-    price of splitting online and batched, and generation time where it is known. Nothing is
+    price of splitting online and batched, time, memory, download and disk. Times are those of
+    pairs of the dataset made in the same way, else computed for cards that are known. Nothing is
     written and nothing is spent.
     """
     from coupled_core.runs.forecast import forecast_build
 
-    del execution  # where shards are built changes nothing here; a build's options are all taken
+    del (
+        execution,
+        shards,
+    )  # where shards are built changes nothing here; a build's options are all taken
 
     with terminal.progress():
         forecast = forecast_build(config, count_tokens)
-    terminal.answer(render(config, forecast), to_json(config, forecast))
+    document = {**to_json(config, forecast), "usd_gpu": _price_time(forecast, gpu_usd_per_hour)}
+    terminal.answer(render(config, forecast, gpu_usd_per_hour), document)
 
 
-def render(config: RunConfig, forecast: "Forecast") -> str:
+def render(config: RunConfig, forecast: "Forecast", gpu_usd_per_hour: float | None = None) -> str:
     """Return a forecast as text."""
     from coupled_core.prompts.columns import describe_unknown
     from coupled_core.prompts.prompt_set import unknown_columns_of
@@ -146,7 +157,7 @@ def render(config: RunConfig, forecast: "Forecast") -> str:
         *_describe_splits(config, splits),
         ("images", f"{run.generation.base_model}, {run.generation.num_inference_steps} steps, "
                    f"{run.generation.width} x {run.generation.height} pixels"),
-        ("generation", _describe_time(forecast)),
+        *_describe_needs(config, forecast, gpu_usd_per_hour),
         ("scores", f"Segment Anything {config.scoring.sam_model}, "
                    f"CLIP {config.scoring.clip_model}"),
         ("kept", f"from J {config.filter.min_combined:g} on; content filter "
@@ -198,6 +209,10 @@ def to_json(config: RunConfig, forecast: "Forecast") -> dict[str, Any]:
         "attempts": forecast.attempts,
         "pairs_to_make_at_most": forecast.pairs_to_make * forecast.attempts,
         "gpu_seconds_at_most": forecast.gpu_seconds_at_most,
+        "images_to_make": forecast.images_to_make,
+        "time": asdict(forecast.time) if forecast.time else None,
+        "needs": asdict(forecast.needs),
+        "disk_bytes": _disk_bytes(forecast),
     }
 
 
@@ -248,15 +263,58 @@ def _describe_cap(cap: float, config: RunConfig, splits: "SplitForecast") -> str
     return f"{_write_usd(cap)}: {verdict}"
 
 
+def _describe_needs(
+    config: RunConfig, forecast: "Forecast", gpu_usd_per_hour: float | None
+) -> Iterator[tuple[str, str]]:
+    """Say what a build takes of time, money for the device, memory, network and disk."""
+    from coupled_core.report.numbers import format_bytes
+
+    needs, device = forecast.needs, forecast.run.generation.device_name
+    yield "generation", _describe_time(forecast)
+    usd = _price_time(forecast, gpu_usd_per_hour)
+    if usd is not None:
+        yield (
+            "device price",
+            f"{_write_range(*map(_write_usd, usd))} at ${gpu_usd_per_hour:g} an hour",
+        )
+    if needs.device_bytes is not None:
+        held = "largest part's weights" if config.generation.offload == "model" else "weights"
+        text = f"{format_bytes(needs.device_bytes)} of {held} on {device}, and what a step needs"
+        yield "memory", text
+    if needs.download_bytes:
+        yield "download", f"{format_bytes(needs.download_bytes)} of weights, once"
+    least, most = map(format_bytes, _disk_bytes(forecast))
+    yield "disk", f"{_write_range(least, most)} if all pairs are kept; twice that while it builds"
+
+
 def _describe_time(forecast: "Forecast") -> str:
-    if forecast.gpu_seconds is None:
-        return "time unknown: the dataset has no pairs with these settings yet"
-    at_most = forecast.gpu_seconds_at_most
-    worst = f", {at_most:,.0f} s if every attempt is made" if forecast.attempts > 1 else ""
-    return (
-        f"about {forecast.gpu_seconds:,.0f} s{worst} on one {forecast.run.generation.device_name} "
-        f"({forecast.seconds_a_pair:.2f} s a pair, as measured)"
-    )
+    from coupled_core.report.numbers import format_duration
+
+    if forecast.time is None:
+        return "time unknown: the dataset has no such pairs, and this device is not in the table"
+    device = forecast.run.generation.device_name
+    least, most = forecast.time.seconds
+    worst = ""
+    if forecast.attempts > 1:
+        worst = f", {format_duration(most * forecast.attempts)} if every attempt is made"
+    shown = _write_range(format_duration(least), format_duration(most))
+    return f"about {shown}{worst} on one {device} ({forecast.time.source})"
+
+
+def _price_time(forecast: "Forecast", usd_per_hour: float | None) -> tuple[float, float] | None:
+    if usd_per_hour is None or forecast.time is None:
+        return None
+    least, most = (seconds / 3600 * usd_per_hour for seconds in forecast.time.seconds)
+    return least, most * forecast.attempts
+
+
+def _disk_bytes(forecast: "Forecast") -> tuple[int, int]:
+    least, most = forecast.needs.pair_bytes
+    return least * forecast.pairs_to_make, most * forecast.pairs_to_make
+
+
+def _write_range(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
 
 
 def _write_usd(amount: float) -> str:

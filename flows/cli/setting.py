@@ -97,7 +97,7 @@ class Setting:
 
     @property
     def value_name(self) -> str:
-        """What stands for the value in a help text: the choices, or the type and its range."""
+        """What stands for the value in a help text: the choices, or the type."""
         kind = strip_none(self.field.annotation)
         if get_origin(kind) is Literal:
             return f"<{'|'.join(map(str, get_args(kind)))}>"
@@ -105,15 +105,20 @@ class Setting:
             return "<value,...>"
         if issubclass(kind, BaseModel):
             return "<FILE|off>"
-        return f"<{kind.__name__}{_describe_range(self.field)}>"
+        return f"<{kind.__name__}>"
 
     def describe(self, *, shows_default: bool) -> str:
-        """Return the help text; a default that the docstring puts into words is said in these."""
+        """Return the help text; a default that the docstring puts into words is said in these.
+
+        The range stands here and not beside the option: at 80 columns that would cut long names.
+        """
         text = " ".join((self.field.description or "").split())
         if not shows_default:
-            return text.partition(" Default:")[0]
-        if "Default:" in text or self.default in (None, ()):
-            return text
+            return text.partition(" Default:")[0] + _describe_range(self.field)
+        text, _, default = text.partition(" Default:")
+        text += _describe_range(self.field)
+        if default or self.default in (None, ()):
+            return f"{text} Default:{default}" if default else text
         if self.is_flag:
             return f"{text} Default: {f'yes; {self.off_name} for no' if self.default else 'no'}."
         return f"{text} Default: {_write(self.default)}."
@@ -163,9 +168,11 @@ def _describe_range(field: FieldInfo) -> str:
     names = ("ge", "gt", "le", "lt")
     bounds = {n: getattr(m, n) for m in field.metadata for n in names if hasattr(m, n)}
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
-    if high is None:
-        return "" if low is None else f" {'from' if 'ge' in bounds else 'above'} {low:g}"
-    return f" up to {high:g}" if low is None else f" {low:g} to {high:g}"
+    if low is not None and high is not None:
+        return f" From {low:g} to {high:g}."
+    if low is not None:
+        return f" {'From' if 'ge' in bounds else 'Above'} {low:g}."
+    return "" if high is None else f" Up to {high:g}."
 
 
 def _write(value: object) -> str:

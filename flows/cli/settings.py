@@ -18,8 +18,8 @@ from coupled_core.suggestions import suggest
 from flows.cli.setting import Offer, find_model, list_settings, strip_none
 
 _PREFIX = "COUPLED_"
-_OF_ONE_COMMAND = ("optimize", "compare", "execution")
-"""Sections that only one command reads, a build that on execution; the others pass over them."""
+_OF_ONE_COMMAND = ("optimize", "compare", "execution", "backfill")
+"""Sections that few commands read, builds that on execution; the others pass over them."""
 
 _MAX_FILE_BYTES = 1 << 20
 """A thousand times what all settings take; YAML is parsed slowly."""

@@ -6,6 +6,7 @@ SIGKILL; its database is its own, so two builds on one machine never wait for ea
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,20 +14,17 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from coupled_core.storage.scratch import scratch_folder
 from flows.cli.loopback import keep_loopback_direct
 from flows.cli.prefect_environment import ServerUnavailableError, read_api_url, require_server
 from flows.cli.terminal import ExitCode, Terminal
-
-if TYPE_CHECKING:
-    import uvicorn
 
 _STARTUP_TIMEOUT = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 _DEFAULT_TIMEOUT_SECONDS = 180.0  # ten are usual; two busy cores have been seen to take thirty
@@ -96,8 +94,29 @@ def _prefect_session(flow_module: str) -> Iterator[None]:
             settings.PREFECT_LOGGING_TO_API_ENABLED: False,  # gone with the server
             settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # nobody watches; a second a flow
         }
-        with settings.temporary_settings(ours):
+        inherited = {"PREFECT_API_URL": url, "PREFECT_LOGGING_TO_API_ENABLED": "false"}
+        with settings.temporary_settings(ours), _everywhere(inherited):
             yield
+
+
+@contextmanager
+def _everywhere(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for threads and worker processes, too.
+
+    They do not know what holds in this context, and without an address each of Prefect's own
+    threads would start another server.
+    """
+    from prefect.context import refresh_global_settings_context
+
+    before = dict(os.environ)
+    os.environ.update(variables)
+    refresh_global_settings_context()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        refresh_global_settings_context()
 
 
 @contextmanager
@@ -177,8 +196,17 @@ def stop_server(server: ServerProcess) -> None:
 def serve_until_parent_ends() -> None:
     """Serve on a free port, told on stdout, until standard input closes with the parent."""
     with scratch_folder("prefect") as home:
+        threading.Thread(target=_end_with_parent, args=(home,), daemon=True).start()
         os.environ["PREFECT_HOME"] = str(home)
         _serve()
+
+
+def _end_with_parent(home: Path) -> None:
+    """End at once, in mid-import or not: in good order Prefect takes seconds, for nobody."""
+    sys.stdin.buffer.read()
+    while home.exists():  # the server may still be writing into it
+        shutil.rmtree(home, ignore_errors=True)
+    os._exit(0)
 
 
 def _serve() -> None:
@@ -194,14 +222,7 @@ def _serve() -> None:
     )
     listener = config.bind_socket()
     print(listener.getsockname()[1], flush=True)
-    server = uvicorn.Server(config)
-    threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
-    server.run(sockets=[listener])
-
-
-def _end_with_parent(server: "uvicorn.Server") -> None:
-    sys.stdin.buffer.read()
-    server.should_exit = True
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _answers(url: str) -> bool:

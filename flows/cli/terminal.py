@@ -16,13 +16,12 @@ import typer
 
 from coupled_core import errors
 from coupled_core.errors import CoupledError
+from coupled_core.log_fields import AddFields, FieldFormatter
 from coupled_core.memory import is_out_of_memory
-from coupled_core.progress import LogProgress, Progress, SilentProgress, report_to
+from coupled_core.progress import LogProgress, Pace, Progress, SilentProgress, report_to
 from coupled_core.redaction import clean_error, redact
-from flows.cli.interrupts import stop_at_ctrl_c
 from flows.cli.loopback import keep_loopback_direct
-
-_COUNTED_IN_PAIRS = ("generate", "score")
+from flows.interrupts import stopped_by_signals
 
 
 class ExitCode(IntEnum):
@@ -114,7 +113,7 @@ class Terminal:
             shown = nullcontext(LogProgress())
         else:
             shown = _bars()
-        with shown as listener, stop_at_ctrl_c(listener) as progress, report_to(progress):
+        with shown as listener, stopped_by_signals(listener) as progress, report_to(progress):
             yield
 
 
@@ -146,8 +145,7 @@ def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
         yield terminal
     except CoupledError as error:
         _report(terminal, error, str(error))
-        codes = (code for kind, code in _CODES if isinstance(error, kind))
-        raise SystemExit(next(codes, ExitCode.UNEXPECTED)) from error
+        raise SystemExit(exit_code_of(error)) from error
     except KeyboardInterrupt as error:
         terminal.complain("interrupted")
         raise SystemExit(ExitCode.INTERRUPTED) from error
@@ -156,6 +154,12 @@ def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
         hint = "" if terminal.debug else "; run it again with --debug for the traceback"
         _report(terminal, error, text if code is not None else f"{text}{hint}")
         raise SystemExit(ExitCode.UNEXPECTED if code is None else code) from error
+
+
+def exit_code_of(error: CoupledError) -> ExitCode:
+    """Return the code with which a command ends for an error of ours."""
+    codes = (code for kind, code in _CODES if isinstance(error, kind))
+    return next(codes, ExitCode.UNEXPECTED)
 
 
 def _name_unexpected(error: Exception) -> tuple[ExitCode | None, str]:
@@ -193,10 +197,15 @@ def _configure_logging(terminal: Terminal) -> None:
     if is_calm:
         defaults |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
         defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+        defaults |= {"HF_HUB_VERBOSITY": "error"}  # it tells each of its retries twice
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    look = "%(asctime)s %(message)s"
-    logging.basicConfig(stream=sys.stderr, level="WARNING", format=look, datefmt="%H:%M:%S")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        FieldFormatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+    )
+    handler.addFilter(AddFields())
+    logging.basicConfig(level="WARNING", handlers=[handler])
     level = logging.ERROR if terminal.quiet else logging.INFO
     logging.getLogger("coupled_core").setLevel(level)
 
@@ -205,53 +214,63 @@ def _configure_logging(terminal: Terminal) -> None:
 def _bars() -> Iterator[Progress]:
     from rich import progress as rich
     from rich.console import Console
+    from rich.table import Column
 
     columns = (
-        rich.TextColumn("{task.description:<16}"),
-        rich.BarColumn(),
+        rich.TextColumn("{task.description:<8}"),
+        rich.BarColumn(bar_width=12),
         rich.MofNCompleteColumn(),
-        rich.TextColumn("{task.fields[rate]:>9}"),
-        rich.TimeElapsedColumn(),
-        rich.TextColumn("left"),
-        rich.TimeRemainingColumn(),
-        rich.TextColumn("{task.fields[remark]}"),
+        rich.TextColumn("{task.fields[pace]}"),
+        # Last, and cut where the terminal ends: a line that wraps would be drawn over the next.
+        rich.TextColumn(
+            "{task.fields[remark]}", markup=False, table_column=Column(no_wrap=True, ratio=1)
+        ),
     )
     for handler in logging.getLogger().handlers:  # the bars say it; a server still hears it
         handler.setLevel(logging.WARNING)
-    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
+    with rich.Progress(*columns, console=Console(stderr=True), expand=True) as bars:
         yield _RichProgress(bars)
 
 
 class _RichProgress:
-    """Bars by stage, with a rate in units a second."""
+    """Bars by stage, with rate and time left."""
 
     def __init__(self, bars: Any) -> None:
         self._bars = bars
+        self._paces: dict[str, Pace] = {}
         self._tasks: dict[str, Any] = {}
 
     def begin(self, stage: str, total: int) -> None:
         """Show a bar, or change its total."""
         if stage not in self._tasks:
-            name = f"pairs: {stage}" if stage in _COUNTED_IN_PAIRS else stage
-            self._tasks[stage] = self._bars.add_task(name, total=total, rate="", remark="")
+            self._paces[stage] = Pace()
+            self._tasks[stage] = self._bars.add_task(stage, total=total, pace="", remark="")
+        self._paces[stage].total = total
         self._bars.update(self._tasks[stage], total=total)
 
     def extend(self, stage: str, count: int) -> None:
         """Let the bar's end move away."""
         if stage in self._tasks:
-            task = self._tasks[stage]
-            self._bars.update(task, total=self._bars.tasks[task].total + count)
+            self.begin(stage, self._paces[stage].total + count)
 
-    def advance(self, stage: str, count: int = 1) -> None:
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
         """Move a bar on; stages that nobody began have none."""
-        if stage not in self._tasks:
-            return
-        task = self._tasks[stage]
-        self._bars.advance(task, count)
-        speed = self._bars.tasks[task].speed
-        self._bars.update(task, rate=f"{speed:.2f}/s" if speed else "")
+        if stage in self._tasks:
+            self._paces[stage].advance(count, is_new=is_new)
+            self._show(stage, remark="")
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Move a bar on by a part of the piece under way."""
+        if stage in self._tasks:
+            self._paces[stage].reach(done)
+            self._show(stage, remark=text)
 
     def remark(self, stage: str, text: str) -> None:
         """Show it at the end of the bar."""
         if stage in self._tasks:
-            self._bars.update(self._tasks[stage], remark=text)
+            self._show(stage, remark=text)
+
+    def _show(self, stage: str, remark: str) -> None:
+        pace = self._paces[stage]
+        fields = {"pace": "  ".join(pace.describe()), "remark": remark}
+        self._bars.update(self._tasks[stage], completed=pace.reached, **fields)

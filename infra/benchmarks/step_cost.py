@@ -17,18 +17,18 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
+from coupled_core.coupling.cost_model import (
+    Geometry,
+    predict_group_ratio,
+    predict_region_ratio,
+    predict_step_flops,
+)
 from coupled_core.coupling.install import coupling_kwargs
 from coupled_core.coupling.processors import LogBiasDoubleProcessor, TwoBranchSingleProcessor
 from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.generation.batch import Group
 from coupled_core.generation.pipeline import TextEmbedding, compute_noise_levels
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
-from coupled_core.research.cost_model import (
-    Geometry,
-    predict_group_ratio,
-    predict_region_ratio,
-    predict_step_flops,
-)
 from coupled_core.schedules.schedule import RegionSettings
 
 NUM_TEXT, NUM_IMAGE, NUM_GROUPS = 32, 256, 2

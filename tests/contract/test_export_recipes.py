@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 import pytest
+from PIL import Image
 
 from coupled_core.storage.local import LocalStore
 from tests.coupled_command import ROOT
@@ -68,13 +69,25 @@ def test_datasets_decodes_the_images_of_kept_pairs() -> None:
     assert len(names["with_pictures"]) == 10 and names["first_picture"].size == (16, 16)
 
 
-def test_the_block_of_the_first_page_counts_rows_and_opens_an_image(
+def _run_block(path: Path) -> dict[str, Any]:
+    """Run the only Python of a page."""
+    [block] = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, str(path), "exec"), names)
+    return names
+
+
+def test_the_block_of_the_first_page_saves_the_images_of_kept_pairs() -> None:
+    _run_block(ROOT / "README.md")
+    saved = list(Path().glob("*.png"))
+    assert len(saved) == 10
+    assert {Image.open(path).size for path in saved} == {(16, 16)}
+
+
+def test_the_block_of_the_datasets_page_counts_rows_and_opens_an_image(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## The dataset\n", 1)[1]
-    [block] = re.findall(r"```python\n(.*?)```", section.split("\n## ", 1)[0], re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(compile(block, "README.md, The dataset", "exec"), names)
+    names = _run_block(ROOT / "coupled_core" / "dataset" / "README.md")
     assert "true" in capsys.readouterr().out
     assert names["pairs"][0]["image_0"].size == (16, 16)
 

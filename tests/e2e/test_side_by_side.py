@@ -1,9 +1,11 @@
 """Shards built by several processes, and what a build leaves that is told to end."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,24 @@ from tests.coupled_command import Coupled, build_arguments, read_rows, write_pro
 
 pytestmark = pytest.mark.timeout(300)
 SIDE_BY_SIDE = ("--runner", "processes", "--workers", "2", "--commit-every", "1")
+
+
+def _end_between_shards() -> None:
+    """Let SIGTERM come while Prefect makes the run of the second shard's task.
+
+    What it raises there is swallowed: `ValueError: Task run is not set` comes in its place.
+    """
+    from prefect import task_engine
+
+    make_run: Any = task_engine._create_task_run_locally
+
+    def tell(**arguments: Any) -> Any:
+        if list(Path("pairs").glob("work/*/*/done.json")):
+            task_engine._create_task_run_locally = make_run  # it comes once
+            os.kill(os.getpid(), signal.SIGTERM)
+        return make_run(**arguments)
+
+    task_engine._create_task_run_locally = tell
 
 
 def test_two_processes_make_the_rows_of_one_and_commit_as_they_go(
@@ -36,11 +56,24 @@ def test_a_build_that_is_told_to_end_commits_its_finished_shards(coupled: Couple
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode != 0
+    assert process.returncode == -signal.SIGTERM
+    _check_what_is_left(pairs)
+
+
+def test_a_build_that_is_told_to_end_in_prefects_bookkeeping_ends_and_blames_no_shard(
+    coupled: Coupled,
+) -> None:
+    write_prompts(coupled.folder / "prompts.parquet")
+    code, _, errors = coupled.run(*build_arguments("--shard-size", "1"), before=_end_between_shards)
+    assert code == -signal.SIGTERM, errors
+    _check_what_is_left(coupled.folder / "pairs")
+    assert not list(coupled.folder.glob("pairs/work/*/*/failures.json"))
+
+
+def _check_what_is_left(pairs: Path) -> None:
     finished = {path.parent.name for path in pairs.glob("work/*/*/done.json")}
-    committed = {f"{row['shard_index']:05d}" for row in read_rows(pairs)}
-    assert committed == finished
-    assert len(finished) < 4
+    assert {f"{row['shard_index']:05d}" for row in read_rows(pairs)} == finished
+    assert 0 < len(finished) < 4
 
 
 def test_a_shard_that_has_failed_too_often_is_set_aside_and_named(coupled: Coupled) -> None:

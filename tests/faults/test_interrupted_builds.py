@@ -1,4 +1,4 @@
-"""Builds that are killed at random moments, interrupted, or started twice at the same time."""
+"""Builds that are killed at random moments, or interrupted."""
 
 import random
 import re
@@ -83,16 +83,6 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(history: History) -> None:
     assert history.stop_codes == [-signal.SIGKILL, 130, -signal.SIGKILL]
     assert "run the same command again" in history.interrupt_message
     assert "Traceback" not in history.interrupt_message
-
-
-def test_a_twin_of_a_build_doubles_nothing(coupled: Coupled, undisturbed: Path) -> None:
-    write_prompts(coupled.folder / "prompts.parquet")
-    twins = [coupled.start(*build_arguments(), log=coupled.folder / f"log-{n}") for n in range(2)]
-    for twin in twins:
-        twin.communicate(timeout=TIMEOUT_SECONDS)
-    logs = [(coupled.folder / f"log-{n}").read_text() for n in range(2)]
-    assert [twin.returncode for twin in twins] == [0, 0], logs
-    assert read_rows(coupled.folder / "pairs") == read_rows(undisturbed / "pairs")
 
 
 def _wait_for_objects(folder: Path, count: int, process: "subprocess.Popen[str]") -> None:

@@ -38,7 +38,8 @@ from coupled_core.storage.store import ObjectStore, open_store
 from tests.sample_pairs import FILTER, SamplePair, commit_pairs
 
 ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "coupled_core/filtering/README.md").read_text(encoding="utf-8")
+RECIPES = (ROOT / "coupled_core/README.md").read_text(encoding="utf-8")
 OF_EACH_FILTER = pytest.mark.parametrize("each", list_filters(), ids=lambda each: each.reason)
 GOOD_ROW = dict.fromkeys(NUMBERS, 0.2) | {"combined": 1.5, "pixel_mse": 300.0}
 
@@ -199,7 +200,7 @@ def test_reasons_stand_in_the_order_of_the_table_and_unknown_ones_last() -> None
 
 
 def test_the_readme_has_the_table_as_it_is() -> None:
-    assert render_table() in README, "put what `filters.render_table` returns into README.md"
+    assert render_table() in TABLE, "put what `filters.render_table` returns there"
 
 
 def test_a_filter_can_look_at_every_real_number_that_is_measured() -> None:
@@ -242,7 +243,7 @@ def _observe(environment: dict[str, str], folder: Path) -> dict[str, Any]:
 
 def _recipe() -> tuple[str, str]:
     """Return the module of the README's recipe, and its entry point as an installer writes it."""
-    recipe = README.split("* **A filter**", 1)[1].split("\n* **", 1)[0]
+    recipe = RECIPES.split("* **A filter**", 1)[1].split("\n* **", 1)[0]
     blocks = re.findall(r"```\w+\n(.*?)```", recipe, re.DOTALL)
     module, project = (re.sub(r"^  ", "", block, flags=re.MULTILINE) for block in blocks)
     group, entry = re.search(r'\[project\.entry-points\."(.*)"\]\n(.*) = "', project).groups()  # type: ignore[union-attr]

@@ -18,16 +18,17 @@ from coupled_core.miniature.render import draw_scene
 from coupled_core.miniature.world import Scene
 
 ROOT = Path(__file__).parent.parent.parent
+README = ROOT / "coupled_core" / "README.md"
 
 
 def _blocks() -> list[str]:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## From Python\n", 1)[1]
+    section = README.read_text(encoding="utf-8").split("\n## From Python\n", 1)[1]
     return re.findall(r"```python\n(.*?)```", section.split("\n## ", 1)[0], re.DOTALL)
 
 
 def _run(block: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
-    exec(compile(block, "README.md, From Python", "exec"), names)
+    exec(compile(block, f"{README}, From Python", "exec"), names)
     return names
 
 

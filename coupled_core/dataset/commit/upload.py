@@ -1,7 +1,8 @@
 """The first step of a commit: parts in the store, verified there, that no reader sees yet."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
@@ -24,7 +25,9 @@ from coupled_core.storage.checksum import sha256_of
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 _REUSABLE_FOR = timedelta(hours=1)
-"""Well below the least grace period of `gc.py`: what is reused must not be garbage to it."""
+"""Well below the least grace period of `gc.py`: what is reused must not be garbage to it.
+
+Clocks may differ by half of what lies between, and S3 refuses those that differ by a quarter."""
 
 
 class UploadedShard(BaseModel):
@@ -70,9 +73,10 @@ def upload_shard(
         StorageError: an upload failed, or the temporary folder is full.
     """
     rows: list[Row] = []
+    settle = partial(settle_name, store)
     with temporary_folder() as folder:
-        kept = ImageFiles(folder, shard_index)
-        dropped = ImageFiles(folder, shard_index, kind="dropped")
+        kept = ImageFiles(folder, shard_index, settle=settle)
+        dropped = ImageFiles(folder, shard_index, kind="dropped", settle=settle)
         for row, images in pairs:
             rows.append(row)
             if images is not None:
@@ -88,7 +92,7 @@ def upload_shard(
         ]
         _check_pairs(placed, shard_index)
         if placed:
-            files.insert(0, write_manifest_file(placed, folder, shard_index))
+            files.insert(0, settle(write_manifest_file(placed, folder, shard_index)))
         parts = tuple(upload_part(store, file, run_id) for file in files)
     funnel = count_rows(placed).check()
     return UploadedShard(run_id=run_id, shard_index=shard_index, parts=parts, funnel=funnel)
@@ -116,13 +120,43 @@ def _images_in_order(store: ObjectStore, rows: Sequence[Row], kind: str) -> Iter
         yield from (found for _, found in iter_stored_images(store, inside))
 
 
+def settle_name(
+    store: ObjectStore, file: PartFile, named: Collection[str] = frozenset()
+) -> PartFile:
+    """Return a part under a name that no collection of garbage can be about to remove.
+
+    A collection may have found the usual name to be garbage and delete it only now, however often
+    it had looked before. So what lies in the store for longer than a twin could have put it there
+    is never taken up again: the same content gets another name.
+
+    Args:
+        store: Where it shall go.
+        file: The part under its usual name.
+        named: Keys that the current snapshot names: these cannot be garbage.
+
+    Raises:
+        StorageError: all names are old.
+    """
+    for key in file.possible_keys():
+        if key in named or not _is_old(store, key):
+            return file.model_copy(update={"key": key})
+    raise StorageError(
+        f"{store.uri} holds {file.key} under all names that it can have, all of them old: run "
+        "`coupled gc` and the same command again"
+    )
+
+
 def upload_part(store: ObjectStore, file: PartFile, run_id: str) -> PartInfo:
     """Put a part file into the store, unless a twin just did, and check what arrived.
+
+    Its name is one that `settle_name` has chosen.
 
     Raises:
         StorageError: the upload failed, or the store holds something else.
     """
-    info = _find_fresh(store, file.key) or store.upload_file(file.key, file.path)
+    # Parts are named by their content, so a twin's upload will do.
+    there = store.exists(file.key)
+    info = store.stat(file.key) if there else store.upload_file(file.key, file.path)
     check_upload(store, info, file)
     facts = file.model_dump(exclude={"path"})
     return PartInfo(**facts, etag=info.etag or file.sha256, run_id=run_id)
@@ -166,13 +200,9 @@ def verify_part(store: ObjectStore, part: PartInfo) -> None:
         raise DatasetError(f"{where} is damaged: SHA-256 {found}, expected {part.sha256}")
 
 
-def _find_fresh(store: ObjectStore, key: str) -> ObjectInfo | None:
-    """Return an object that is there and recent; an old one may be about to be collected."""
-    info = store.stat(key) if store.exists(key) else None
-    # Parts are named by their content, so a twin's upload will do if it is sure to stay.
-    if info is None or info.modified_at is None:
-        return None
-    return info if datetime.now(UTC) - info.modified_at < _REUSABLE_FOR else None
+def _is_old(store: ObjectStore, key: str) -> bool:
+    modified_at = store.stat(key).modified_at if store.exists(key) else None
+    return modified_at is not None and datetime.now(UTC) - modified_at >= _REUSABLE_FOR
 
 
 def _check_pairs(rows: list[Row], shard_index: int) -> None:

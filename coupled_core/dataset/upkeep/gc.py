@@ -20,14 +20,14 @@ from coupled_core.dataset.pointer import POINTER_KEY, Pointer, move_pointer, rea
 from coupled_core.dataset.reader import list_snapshot_files, load_snapshot, part_pair_ids
 from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, Snapshot, snapshot_key
-from coupled_core.dataset.work import DONE, WORK_FOLDER, WorkFolder, parse_work_key
+from coupled_core.dataset.work import DONE, LEASES, WORK_FOLDER, WorkFolder, parse_work_key
 from coupled_core.errors import ConfigError, ConflictError, DatasetError
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 LEAST_GRACE = timedelta(hours=2)
-"""Writers refresh what they reuse when it is an hour old: see `upload.upload_part`."""
+"""Writers take up nothing that is an hour old: see `upload.settle_name`."""
 _OUR_FOLDERS = (*PART_FOLDERS, SNAPSHOT_FOLDER, REPORT_FOLDER, WORK_FOLDER)
 
 
@@ -39,6 +39,7 @@ class Garbage(StrEnum):
     PART = "part that nothing names"
     FINISHED_WORK = "finished work"
     ABANDONED_WORK = "abandoned work"
+    DEAD_LEASE = "lease of a process that is gone"
     PROBE = "probe"
     UNFINISHED_WRITE = "unfinished write"
 
@@ -142,7 +143,8 @@ def collect_garbage(store: ObjectStore, plan: GarbagePlan) -> None:
 
     Snapshots that go are marked in the pointer first, unless it has moved since the plan was made:
     from then on nobody can return to them. Before a part goes, the pointer is read again: what a
-    new snapshot names stays, and so does what a writer has written again meanwhile.
+    new snapshot names stays, and so does what a writer has written again meanwhile. A removal that
+    hangs after that harms nobody: a name as old as this is not taken up again.
 
     Raises:
         ConflictError: the pointer has moved; nothing was removed.
@@ -198,7 +200,7 @@ class _WorkSurvey:
         self.waiting_parts: set[str] = set()
         """Keys of parts that wait for a commit, once `removals` was called."""
         self._store, self._current = store, current
-        self._keys = current.named_keys
+        self._keys = current.object_keys
         self._committed: IdSet | None = None
 
     def removals(self, retention: Retention, now: datetime) -> list[Removal]:
@@ -216,7 +218,8 @@ class _WorkSurvey:
                 runs[found.run_id][found.shard_index].append(info)
             elif info.key.startswith(PROBE_PREFIX):
                 probes.append(info)
-        until = {why: now - retention.grace for why in (Garbage.FINISHED_WORK, Garbage.PROBE)}
+        by_grace = (Garbage.FINISHED_WORK, Garbage.DEAD_LEASE, Garbage.PROBE)
+        until = {why: now - retention.grace for why in by_grace}
         abandoned = retention.abandoned_work
         if abandoned is not None:
             until[Garbage.ABANDONED_WORK] = min(now - retention.grace, now - abandoned)
@@ -229,6 +232,14 @@ class _WorkSurvey:
         work: Mapping[int | None, list[ObjectInfo]],
         until: Mapping[Garbage, datetime],
     ) -> Iterator[Removal]:
+        of_run = work.get(None, [])
+        leases = [info for info in of_run if info.key.startswith(f"{WORK_FOLDER}{run_id}/{LEASES}")]
+        plan_files = [info for info in of_run if info not in leases]
+        # Owners rewrite their beats all the time: where none is young, nobody is at work.
+        if all(_is_old(info, until[Garbage.DEAD_LEASE]) for info in leases):
+            yield from _select(leases, until[Garbage.DEAD_LEASE], Garbage.DEAD_LEASE)
+        else:
+            until = {why: when for why, when in until.items() if why is not Garbage.ABANDONED_WORK}
         shards: list[list[Removal]] = []
         # A plan that no shard has begun with may wait for the splitter's answers.
         has_begun = run_id in self._current.run_ids or any(index is not None for index in work)
@@ -241,7 +252,7 @@ class _WorkSurvey:
                 marker_last = sorted(objects, key=lambda info: info.key.endswith(f"/{DONE}"))
                 shards.append(_select_whole(marker_last, until.get(why), why))
         if all(shards):
-            yield from _select_whole(work.get(None, []), until.get(why_plan), why_plan)
+            yield from _select_whole(plan_files, until.get(why_plan), why_plan)
         yield from chain.from_iterable(shards)
 
     def _is_committed(self, run_id: str, shard_index: int) -> bool:
@@ -324,7 +335,7 @@ def _named_if_there(store: ObjectStore, pointer: Pointer, name: str) -> frozense
 
 
 def _named_by(store: ObjectStore, snapshot_id: str) -> frozenset[str]:
-    return load_snapshot(store, snapshot_id).named_keys
+    return load_snapshot(store, snapshot_id).object_keys
 
 
 def _reports(store: ObjectStore, going: Iterable[str]) -> Iterator[Removal]:

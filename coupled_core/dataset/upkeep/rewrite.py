@@ -8,10 +8,11 @@ from typing import Any
 
 from coupled_core.dataset.commit.extend_index import extend_index
 from coupled_core.dataset.commit.publish import publish_rebased
-from coupled_core.dataset.commit.upload import upload_part, verify_part
+from coupled_core.dataset.commit.upload import settle_name, upload_part, verify_part
 from coupled_core.dataset.funnel import Funnel, count_rows
 from coupled_core.dataset.parts import (
     ImageFiles,
+    PartFile,
     PartInfo,
     temporary_folder,
     write_manifest_file,
@@ -97,6 +98,8 @@ class _Rewriting:
         self._rows = PartRows(store)
         self._done: dict[str, _RewrittenPart] = {}
         """By key of the part as it was."""
+        self._named: frozenset[str] = frozenset()
+        """Keys of all parts of the snapshot that is followed."""
         self.parts: list[_RewrittenPart] = []
         """The manifest parts of the last snapshot that was followed."""
 
@@ -108,6 +111,7 @@ class _Rewriting:
             )
         if self._rewrite.prepare(base):
             self._done.clear()
+        self._named = frozenset(part.key for part in base.parts)
         self._rewrite_parts(base)
         self.parts = [self._done[part.key] for part in base.parts_of("manifest")]
         others = tuple(part for part in base.parts if part.kind != "manifest")
@@ -151,7 +155,7 @@ class _Rewriting:
         _refuse_without_images(after, self._rewrite.action)
         with temporary_folder() as folder:
             images = self._bring_back(part, after, folder)
-            file = write_manifest_file(after, folder, part.shard_index)
+            file = self._settle(write_manifest_file(after, folder, part.shard_index))
             parts = (upload_part(self._store, file, part.run_id), *images)
         return _RewrittenPart(part.run_id, parts, count_rows(after).check(), changes)
 
@@ -160,13 +164,16 @@ class _Rewriting:
     ) -> tuple[PartInfo, ...]:
         """Copy images of kept rows out of the dropped parts; let the rows name their new place."""
         returning = [row for row in rows if row["kept"] and _is_among_dropped(row)]
-        images = ImageFiles(folder, part.shard_index)
+        images = ImageFiles(folder, part.shard_index, settle=self._settle)
         for _, found in iter_stored_images(self._store, returning):
             images.add(found)
         files = images.finish()
         for row in returning:
             row["image_part"], row["image_row"] = images.places[row["pair_id"]]
         return tuple(upload_part(self._store, file, part.run_id) for file in files)
+
+    def _settle(self, file: PartFile) -> PartFile:
+        return settle_name(self._store, file, self._named)
 
     def _recount(self, run: RunInfo) -> RunInfo:
         funnels = (part.funnel for part in self.parts if part.run_id == run.run_id)

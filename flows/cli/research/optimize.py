@@ -42,6 +42,22 @@ def optimize(
     seconds = time.monotonic() - started_at
     document = {**summary.to_dict(), "wall_seconds": round(seconds, 1)}
     terminal.answer(render(summary, seconds), document)
+    if (warning := warn_if_worse(summary)) is not None:
+        terminal.complain(warning)
+
+
+def warn_if_worse(summary: "OptimizeSummary") -> str | None:
+    """Return what to say where the found schedule is worse than the one before; else None."""
+    against = summary.report.against
+    if against is None or against.difference.mean >= 0:
+        return None
+    is_clear = against.difference.high < 0
+    return (
+        f"warning: WORSE THAN BEFORE: on the validation prompts the found schedule's J is "
+        f"{-against.difference.mean:.3f} lower than that of the schedule before"
+        f"{'' if is_clear else ' (by chance, perhaps: the interval holds 0)'}. Nothing uses it: "
+        f"builds go on with the one before unless --schedule {summary.schedule} is named"
+    )
 
 
 def render(summary: "OptimizeSummary", wall_seconds: float) -> str:

@@ -1,5 +1,7 @@
 """A shard's parts are named by their content, and checked after the upload."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.commit.upload import upload_shard, verify_part
 from coupled_core.dataset.images import decode_image
+from coupled_core.dataset.own_keys import is_own_key
 from coupled_core.errors import DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import make_rows, publish, with_images
@@ -26,6 +29,28 @@ def test_parts_are_named_by_shard_and_content(store: LocalStore) -> None:
         assert part.key == f"{part.kind}/part-00012-{part.sha256[:8]}.parquet"
         assert store.stat(part.key).size_bytes == part.size_bytes
     assert [part.num_rows for part in shard.parts] == [5, 2]
+
+
+def test_twins_share_their_parts(store: LocalStore) -> None:
+    assert publish(store, "run", 12) == publish(store, "run", 12)
+    assert len(list(store.list(""))) == 2
+
+
+def test_parts_that_lie_there_for_long_are_not_taken_up_but_stored_under_another_name(
+    store: LocalStore,
+) -> None:
+    old = publish(store, "run", 12)
+    then = time.time() - 3600
+    for part in old.parts:
+        os.utime(store.root / part.key, (then, then))
+    new = publish(store, "run", 12)
+    assert len(list(store.list(""))) == 4
+    image_part = new.parts[1]
+    assert image_part.key == f"images/part-00012-{old.parts[1].sha256[8:16]}.parquet"
+    assert image_part.sha256 == old.parts[1].sha256
+    rows = pq.read_table(store.root / new.parts[0].key).to_pylist()
+    assert {row["image_part"] for row in rows if row["kept"]} == {image_part.key}
+    assert all(is_own_key(part.key) for part in new.parts)
 
 
 def test_a_manifest_row_points_to_its_images(store: LocalStore) -> None:

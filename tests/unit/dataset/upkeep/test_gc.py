@@ -262,6 +262,31 @@ def test_a_part_that_was_committed_meanwhile_stays(store: LocalStore) -> None:
     assert all(store.exists(part.key) for part in slow.parts)
 
 
+def test_a_part_that_a_writer_takes_up_while_its_removal_hangs_is_kept_under_another_name(
+    store: LocalStore,
+) -> None:
+    _commit(store, 0)
+    old = publish(store, "slow", 7)
+    then = (datetime.now(UTC) - LATER).timestamp()
+    for part in old.parts:
+        os.utime(store.root / part.key, (then, then))
+    hung: list[str] = []
+
+    class Hanging(LocalStore):
+        def delete(self, key: str) -> None:
+            """Let a writer do all that it has to do, after the last look and before the removal."""
+            hung.append(key)
+            commit_shards(store, [publish(store, "slow", 7)], describe_run("slow"))
+            super().delete(key)
+
+    collect_garbage(Hanging(store.root), _plan(store))
+    assert sorted(hung) == sorted(part.key for part in old.parts)
+    snapshot = current_snapshot(store)
+    assert snapshot is not None
+    assert verify_snapshot(store, snapshot).is_whole
+    assert not {part.key for part in old.parts} & {part.key for part in snapshot.parts}
+
+
 def test_nothing_is_removed_when_nobody_knows_what_is_garbage(store: LocalStore) -> None:
     _, second, _ = _three_snapshots(store)
     store.write(second.key, b"damaged")
@@ -362,3 +387,32 @@ def test_a_damaged_marker_of_finished_work_is_named(store: LocalStore, data: byt
     store.write("work/run/00007/done.json", data)
     with pytest.raises(StorageError, match=r"work/run/00007/done\.json is damaged: delete"):
         _plan(store)
+
+
+OWNER = "ab" * 16
+
+
+def _lease(store: LocalStore, *, owner_age: timedelta) -> None:
+    """Leave an unfinished shard of old, with a lease whose owner has last beaten so long ago."""
+    WorkFolder(store, "divided", 0).write_json("split.json", {})
+    store.write("work/divided/leases/00000", b"lease")
+    store.write(f"work/divided/leases/beats/{OWNER}", b"beat")
+    beaten = (datetime.now(UTC) + LATER - owner_age).timestamp()
+    os.utime(store.root / f"work/divided/leases/beats/{OWNER}", (beaten, beaten))
+
+
+ABANDONED = Retention(abandoned_work=timedelta(days=2))
+
+
+def test_work_that_somebody_holds_a_lease_on_stays(store: LocalStore) -> None:
+    _commit(store, 0)
+    _lease(store, owner_age=timedelta(minutes=1))
+    assert not any("divided" in removal.key for removal in _plan(store, ABANDONED).removals)
+
+
+def test_leases_of_the_dead_go_after_the_grace(store: LocalStore) -> None:
+    _commit(store, 0)
+    _lease(store, owner_age=timedelta(days=2))
+    dead = {each.key for each in _plan(store).removals if each.why is Garbage.DEAD_LEASE}
+    assert dead == {"work/divided/leases/00000", f"work/divided/leases/beats/{OWNER}"}
+    assert Garbage.ABANDONED_WORK in _kinds(_plan(store, ABANDONED))

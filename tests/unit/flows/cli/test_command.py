@@ -110,7 +110,8 @@ def test_a_flag_of_the_environment_can_be_switched_off(monkeypatch: pytest.Monke
 
 def _documented() -> Iterator[tuple[str, str]]:
     """Yield every option of a command line that a README, or an example of a help page, names."""
-    readmes = [ROOT / "README.md", *(ROOT / "coupled_core").rglob("README.md")]
+    readmes = [ROOT / "README.md"]
+    readmes += [p for top in ("coupled_core", "flows", "infra") for p in (ROOT / top).rglob("*.md")]
     texts = [path.read_text().replace("\\\n", " ") for path in readmes]
     texts += [str(command.epilog).replace("\n--", " --") for command in app.registered_commands]
     for text in texts:

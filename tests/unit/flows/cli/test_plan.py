@@ -27,7 +27,7 @@ def run_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
 def test_it_takes_every_option_of_build() -> None:
     build_options = set(inspect.signature(build.callback).parameters)
     plan_options = set(inspect.signature(plan.callback).parameters)
-    assert plan_options == {*build_options, "count_tokens"}
+    assert plan_options == {*build_options, "count_tokens", "gpu_usd_per_hour"}
 
 
 def test_it_prints_what_a_build_would_do(run_plan, tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.config import SplitConfig
-from coupled_core.llm.claims import Lease
 from coupled_core.llm.dialogue import Patience
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, SplitOutcome
 from coupled_core.splitting.llm.splitter import LlmSplitter
+from coupled_core.storage.leases import LeaseTimes
 from coupled_core.storage.local import LocalStore
 
 SOON = Patience(
@@ -17,7 +17,7 @@ SOON = Patience(
     max_poll_seconds=0.1,
     look_after_seconds=(0.0, 0.1),
     twin_seconds=0.5,
-    lease=Lease(beat_seconds=0.2, lost_after_seconds=4.0, poll_seconds=0.05),
+    lease=LeaseTimes(beat_seconds=0.2, lost_after_seconds=4.0, poll_seconds=0.05),
 )
 
 

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from coupled_core.config import SplitConfig
 from coupled_core.splitting.llm.splitter import LlmSplitter
+from coupled_core.storage.leases import Leases
+from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import open_store
 from tests.messages_server.faults import prompts_key
 from tests.messages_server.process import RunningServer
@@ -130,3 +133,36 @@ def test_what_a_twin_has_stored_between_our_look_and_our_claim_is_not_paid_again
     ours.asker.session = replace(ours.session, store=store)
     assert {split.source for split in split_all(ours.split(groups))} == {"cache"}
     assert server.counters()["paid"][transport] == 3
+
+
+def test_a_paused_worker_leaves_its_question_to_whoever_took_it_over(
+    messages_server: RunningServer, tmp_path: Path
+) -> None:
+    other = Leases(LocalStore(tmp_path), "claims/", SOON.lease)
+    asked_meanwhile: list[object] = []
+    is_armed: list[bool] = []
+
+    def give_up(name: str) -> None:
+        asked_meanwhile.append(messages_server.counters()["requests"])
+        other.give_up(name)
+
+    class TakenOverStore(LocalStore):
+        """A folder in which a lease is taken over between its creation and the next look at it."""
+
+        def write_if_absent(self, key: str, data: bytes) -> str:
+            etag, name = super().write_if_absent(key, data), key.rpartition("/")[2]
+            if is_armed and key == f"claims/{name}" and not asked_meanwhile:
+                self.delete(key)
+                assert other.take(name)
+                Timer(1.0, give_up, [name]).start()
+            return etag
+
+    splitter = make_splitter(tmp_path, transport="online")
+    splitter.asker.session = replace(splitter.session, store=TakenOverStore(tmp_path))
+    first, second = make_groups(2)
+    split_all(splitter.split([first]))  # from here on a request takes no time
+    is_armed.append(True)
+    split_all(splitter.split([second]))
+    other.close()
+    assert asked_meanwhile == [{"messages": 1}]
+    assert messages_server.counters()["requests"] == {"messages": 2}

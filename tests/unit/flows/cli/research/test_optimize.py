@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from coupled_core.research.evaluation.intervals import Interval
+from coupled_core.research.optimization.judgement import (
+    FitReport,
+    ScheduleComparison,
+    ScheduleScores,
+)
 from coupled_core.research.optimization.settings import OptimizeSettings
+from flows.cli.research.optimize import warn_if_worse
 from flows.cli.setting import Offer
 from flows.cli.settings import read_settings
+from flows.optimize_schedule import OptimizeSummary
 from tests.unit.flows.cli.invoke import run
 
 ROOT = Path(__file__).parents[5]
@@ -96,3 +104,24 @@ def _is_running(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [((0.1, -0.2, 0.4), None), ((-0.1, -0.2, 0.1), "by chance, perhaps"),
+     ((-0.3, -0.4, -0.2), "J is 0.300 lower than")],
+)  # fmt: skip
+def test_a_schedule_that_is_worse_than_the_one_before_is_said_loudly(
+    difference: tuple[float, float, float], said: str | None
+) -> None:
+    scores = ScheduleScores(Interval(4.0, 3.9, 4.1, 8), 0.0, None, None, 40.0, 8)
+    against = ScheduleComparison("id", "sine", "", scores, Interval(*difference, 8))
+    summary = OptimizeSummary(
+        "mine.json", "id", "sine", {}, 3, "mine.png", "mine.state", (),
+        FitReport(scores, scores, against, ()),
+    )  # fmt: skip
+    warning = warn_if_worse(summary)
+    assert (warning is None) == (said is None)
+    if warning is not None and said is not None:
+        assert "WORSE THAN BEFORE" in warning and said in warning
+        assert "unless --schedule mine.json is named" in warning

@@ -1,4 +1,4 @@
-"""Claims on questions in two real S3 servers: one heeds conditional writes, the other does not."""
+"""Leases on questions in two real S3 servers: one heeds conditional writes, the other does not."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from coupled_core.llm.claims import Claims, Lease
+from coupled_core.storage.leases import Leases, LeaseTimes
 from coupled_core.storage.store import ObjectStore, open_store
 
 QUESTION = "ab" * 32
-LEASE = Lease(beat_seconds=0.5, lost_after_seconds=60.0, poll_seconds=0.05)
+LEASE = LeaseTimes(beat_seconds=0.5, lost_after_seconds=60.0, poll_seconds=0.05)
 
 
 @pytest.fixture(params=["moto_server", "rclone_server"])
@@ -19,15 +19,15 @@ def store(request: pytest.FixtureRequest, new_bucket: Callable[[Any], str]) -> O
 
 
 @pytest.fixture
-def workers(store: ObjectStore) -> Iterator[list[Claims]]:
-    workers = [Claims(store, LEASE) for _ in range(6)]
+def workers(store: ObjectStore) -> Iterator[list[Leases]]:
+    workers = [Leases(store, "claims/", LEASE) for _ in range(6)]
     yield workers
     for worker in workers:
         worker.close()
 
 
-def test_a_claim_keeps_everybody_else_off_until_it_is_given_up(
-    store: ObjectStore, workers: list[Claims]
+def test_a_lease_keeps_everybody_else_off_until_it_is_given_up(
+    store: ObjectStore, workers: list[Leases]
 ) -> None:
     first, *others = workers
     assert first.take(QUESTION)
@@ -40,11 +40,11 @@ def test_a_claim_keeps_everybody_else_off_until_it_is_given_up(
     assert [info.key for info in store.list("")] == []
 
 
-def test_of_those_who_claim_at_the_same_moment_one_succeeds_where_conditions_hold(
+def test_of_those_who_lease_at_the_same_moment_one_succeeds_where_conditions_hold(
     moto_server: Any, new_bucket: Callable[[Any], str]
 ) -> None:
     store = open_store(new_bucket(moto_server))
-    workers = [Claims(store, LEASE) for _ in range(6)]
+    workers = [Leases(store, "claims/", LEASE) for _ in range(6)]
     with ThreadPoolExecutor(len(workers)) as pool:
         assert sum(pool.map(lambda worker: worker.take(QUESTION), workers)) == 1
     for worker in workers:

@@ -5,14 +5,14 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from coupled_core.coupling.install import coupled_attention, coupling_kwargs
-from coupled_core.research.cost_model import (
+from coupled_core.coupling.cost_model import (
     Geometry,
     predict_group_ratio,
     predict_region_ratio,
     predict_step_flops,
     predict_tied_step_flops,
 )
+from coupled_core.coupling.install import coupled_attention, coupling_kwargs
 
 MINIATURE = Geometry(
     width=128, num_double_blocks=2, num_single_blocks=4, num_image_tokens=256, num_text_tokens=32

@@ -1,0 +1,84 @@
+"""How large a base model is: what is still to be fetched, and what it takes on a device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from coupled_core.coupling.cost_model import Geometry
+from coupled_core.generation.model_files import KnownModel, ModelFiles, list_weights
+
+_STORED_BYTES = 2
+"""A parameter of FLUX.1 on the hub, in bfloat16."""
+_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The size of a base model; computed, no weights are read."""
+
+    num_parameters: Mapping[str, int]
+    """By part of the pipeline; empty: unknown."""
+    missing_bytes: int
+    """What a build would fetch from the hub first."""
+
+    def device_bytes(self, dtype: str, offload: str) -> int | None:
+        """Return what the weights take on the device, without a step's own needs.
+
+        None: unknown, as for `offload=sequential`, where it is a layer at a time.
+        """
+        if not self.num_parameters or offload == "sequential":
+            return None
+        take = max if offload == "model" else sum
+        return take(self.num_parameters.values()) * _DTYPE_BYTES[dtype]
+
+
+def find_footprint(files: ModelFiles) -> Footprint:
+    """Return the size of a base model, from a folder's files or, on the hub, from what is known."""
+    if files.folder is not None:
+        return Footprint(_count_parameters(files.folder), 0)
+    wanted = hub_bytes(files.known)
+    missing = max(0, wanted - _cached_bytes(files)) if wanted else 0
+    return Footprint(files.known.num_parameters, missing)
+
+
+def hub_bytes(known: KnownModel) -> int:
+    """Return what a model's weights take on the hub; 0: unknown."""
+    return sum(known.num_parameters.values()) * _STORED_BYTES
+
+
+def _count_parameters(folder: Path) -> dict[str, int]:
+    """Read the headers of a folder's weights; other formats than safetensors are not counted."""
+    from safetensors import SafetensorError, safe_open
+
+    counts: dict[str, int] = {}
+    try:
+        for path in list_weights(folder):
+            with safe_open(path, framework="np") as file:
+                shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+            counts[path.parent.name] = counts.get(path.parent.name, 0) + sum(map(prod, shapes))
+    except (OSError, SafetensorError):  # what is wrong with them is told where they are needed
+        return {}
+    return counts
+
+
+def _cached_bytes(files: ModelFiles) -> int:
+    """Return what of a hub model's weights lies in the local cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repository = Path(HF_HUB_CACHE) / f"models--{files.name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / files.revision
+    # Fetched whole, a file has its name here; what is half way has none.
+    return sum(path.stat().st_size for path in list_weights(snapshot))
+
+
+def geometry_of(files: ModelFiles, width: int, height: int, num_text_tokens: int) -> Geometry:
+    """Return the transformer's shape and the rows that images of a size give it."""
+    shape = files.transformer
+    return Geometry(
+        width=shape.num_attention_heads * shape.attention_head_dim,
+        num_double_blocks=shape.num_layers,
+        num_single_blocks=shape.num_single_layers,
+        num_image_tokens=width * height // files.size_multiple_px**2,
+        num_text_tokens=num_text_tokens,
+    )

@@ -1,0 +1,293 @@
+"""Many prompt sets into one dataset, partition by partition, with a state that lies in the store.
+
+Each partition is one ordinary build, so ids, duplicates and commits are as ever. That it is done is
+written down only after its snapshot; so a backfill that is killed goes on with the same command,
+here or on another machine, and a second one has nothing to do.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from coupled_core.config import BackfillSettings, RunConfig, fingerprint
+from coupled_core.dataset.reader import current_snapshot
+from coupled_core.documents import DAMAGE, MAX_STORED_BYTES, parse_json
+from coupled_core.errors import (
+    ConfigError,
+    LeaseLostError,
+    ModelUnavailableError,
+    NotFoundError,
+    ScheduleError,
+    StorageError,
+)
+from coupled_core.prompts.files import list_input_files
+from coupled_core.redaction import clean_error
+from coupled_core.runs.division import Elsewhere, leases_below
+from coupled_core.runs.identity import run_id
+from coupled_core.runs.models import generation_of
+from coupled_core.runs.partitions import Partition, config_of, list_partitions
+from coupled_core.runs.plan import fingerprint_of, name_requests
+from coupled_core.runs.summary import RunSummary
+from coupled_core.splitting.splitter import settle_split
+from coupled_core.storage.store import ObjectStore, open_store
+
+Reprocess = Literal["missing", "failed", "all"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_HOPELESS = (ConfigError, ModelUnavailableError, ScheduleError)
+"""What would fail every other partition, too: it ends the backfill and is no partition's fault."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class PartitionState(BaseModel):
+    """What is known of a partition that was tried; the stored form."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    status: Literal["done", "failed"]
+    input_etags: tuple[str, ...]
+    config_sha256: str
+    """Of all that the rows depend on beside the input."""
+    snapshot_id: str | None = None
+    """The dataset as it was after the build: the proof that it is done."""
+    run_id: str | None = None
+    """The run that has rows in that snapshot; None: the dataset held all of its pairs before."""
+    error: str | None = None
+
+
+class BackfillPlan(BaseModel):
+    """What a backfill was asked for, so that another machine can go on with it."""
+
+    model_config = ConfigDict(frozen=True)
+    partitions: tuple[Partition, ...]
+    """Those that were found, in order."""
+    settings: BackfillSettings
+    """How they were found."""
+    config: RunConfig
+    """Of each build; the prompts are those of all partitions."""
+
+
+class Control(StrEnum):
+    """What somebody wants of a backfill, from whichever machine."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of one partition, or why nothing is done about it."""
+
+    partition: str
+    outcome: Literal["built", "done", "failed", "skipped", "open"]
+    why: str
+
+
+class Backfill:
+    """One backfill by name, as it stands in the store of its dataset."""
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"{name!r} cannot name a backfill: expected up to 64 letters, digits, . _ -"
+            )
+        self.name, self._store, self._prefix = name, store, f"backfills/{name}/"
+        self._leases = leases_below(store, f"backfill-{name}")
+
+    def write_plan(self, plan: BackfillPlan) -> None:
+        """Keep what was asked for."""
+        self._store.write(f"{self._prefix}plan.json", plan.model_dump_json().encode())
+
+    def read_plan(self) -> BackfillPlan:
+        """Return what was asked for last, about the dataset in which it was found.
+
+        Raises:
+            ConfigError: there is no backfill of this name.
+        """
+        plan = self._read("plan.json", BackfillPlan)
+        if plan is None:
+            raise ConfigError(
+                f"{self._store.uri} knows no backfill {self.name!r}: start it with "
+                f"`coupled backfill {self.name}`"
+            )
+        # The folder may have been moved or copied since: what is written goes here alone.
+        output = plan.config.output.model_copy(update={"uri": self._store.uri})
+        config = plan.config.model_copy(update={"output": output})
+        return plan.model_copy(update={"config": config})
+
+    @property
+    def control(self) -> Control:
+        """What somebody wants of it; looked at before each partition."""
+        try:
+            return Control(self._store.read(f"{self._prefix}control").decode(errors="replace"))
+        except NotFoundError:
+            return Control.RUNNING
+        except ValueError as error:
+            raise self._name_damage("control") from error
+
+    @control.setter
+    def control(self, wanted: Control) -> None:
+        self._store.write(f"{self._prefix}control", wanted.value.encode())
+
+    def resume(self) -> None:
+        """Let it go on after a pause.
+
+        Raises:
+            ConfigError: it was cancelled, which is for good.
+        """
+        if self.control is Control.CANCELLED:
+            raise ConfigError(
+                f"backfill {self.name!r} was cancelled: start another name, what is built is kept"
+            )
+        self.control = Control.RUNNING
+
+    def read_state(self, partition: Partition) -> PartitionState | None:
+        """Return what is known of a partition; None: it was never brought to an end."""
+        return self._read(_key(partition), PartitionState)
+
+    def describe(self, partition: Partition) -> Report:
+        """Return what is known of a partition, without a look at its input."""
+        state = self.read_state(partition)
+        if state is not None:
+            return Report(partition.name, state.status, state.error or _name_proof(state))
+        holder = self._leases.find_holder(_hash(partition))
+        return Report(partition.name, "open", f"{holder} works on it" if holder else "not begun")
+
+    def find_reason_to_skip(
+        self, partition: Partition, config: RunConfig, reprocess: Reprocess
+    ) -> str | None:
+        """Return why nothing is to be done about a partition; None: it is to be built."""
+        state = self.read_state(partition)
+        is_failed = state is not None and state.status == "failed"
+        if reprocess == "all":
+            return None
+        if reprocess == "failed":
+            return None if is_failed else "it has not failed"
+        if state is None or (state.input_etags, state.config_sha256) != _proof(partition, config):
+            return None  # also where the input or the settings have changed since
+        if is_failed:
+            return f"it has failed ({state.error}); `coupled backfill retry-failed {self.name}`"
+        current = current_snapshot(self._store)
+        if current is None or (state.run_id and state.run_id not in current.run_ids):
+            return None  # somebody has gone back to a snapshot of before
+        return f"it is done: {_name_proof(state)}, same input and settings"
+
+    def look(self, partition: Partition) -> Elsewhere | None:
+        """Say whether another process builds a partition; None: it is free."""
+        try:
+            holder = self._leases.find_holder(_hash(partition))
+        except StorageError:  # whoever begins it finds out, and tries more than once
+            return None
+        return Elsewhere(f"partition {partition.name} is worked on by {holder}") if holder else None
+
+    def build(
+        self,
+        partition: Partition,
+        config: RunConfig,
+        reprocess: Reprocess,
+        build: Callable[[RunConfig], RunSummary],
+    ) -> Report | Elsewhere:
+        """Build a partition if that is to be done, and write down what became of it.
+
+        Args:
+            partition: Which one.
+            config: The settings of each build but its prompts.
+            reprocess: As in `BackfillSettings`.
+            build: Builds a prompt set; what it raises is the partition's failure.
+
+        Raises:
+            LeaseLostError: this process was paused, and another one goes on with the partition.
+            CoupledError: what would stop every other partition, too.
+        """
+        if (control := self.control) is not Control.RUNNING:
+            return Report(partition.name, "open", f"the backfill is {control}")
+        try:
+            with self._leases.holding(_hash(partition)) as is_ours:
+                if not is_ours:
+                    return self.look(partition) or Elsewhere(f"{partition.name} was given up")
+                if why := self.find_reason_to_skip(partition, config, reprocess):
+                    return Report(partition.name, "skipped", why)
+                return self._build(partition, config, build)
+        finally:
+            self._leases.close()
+
+    def _build(
+        self, partition: Partition, config: RunConfig, build: Callable[[RunConfig], RunSummary]
+    ) -> Report:
+        etags, config_sha256 = _proof(partition, config)
+        found: dict[str, str | None]
+        try:
+            summary = build(config_of(partition, config))
+        except (*_HOPELESS, LeaseLostError):
+            raise
+        except Exception as raised:  # whatever it is, the other partitions are not to blame
+            error = clean_error(raised)
+            found = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        else:
+            current = current_snapshot(self._store)
+            has_rows = current is not None and summary.run_id in current.run_ids
+            run = summary.run_id if has_rows else None
+            found = {"status": "done", "snapshot_id": summary.snapshot_id, "run_id": run}
+        facts = {"name": partition.name, "input_etags": etags, "config_sha256": config_sha256}
+        state = PartitionState.model_validate({**facts, **found})
+        self._leases.renew(_hash(partition))  # what a former owner has found out does not count
+        self._store.write(f"{self._prefix}{_key(partition)}", state.model_dump_json().encode())
+        if state.status == "failed":
+            return Report(partition.name, "failed", str(state.error))
+        return Report(partition.name, "built", _name_proof(state))
+
+    def _read(self, name: str, model: type[M]) -> M | None:
+        try:
+            data = self._store.read(f"{self._prefix}{name}")
+        except NotFoundError:
+            return None
+        try:
+            return model.model_validate(parse_json(data, MAX_STORED_BYTES))
+        except DAMAGE as error:
+            raise self._name_damage(name) from error
+
+    def _name_damage(self, name: str) -> StorageError:
+        where = f"{self._store.uri}/{self._prefix}{name}"
+        return StorageError(f"{where} is damaged: delete it, and what it says is found out anew")
+
+
+def open_backfill(config: RunConfig, name: str) -> Backfill:
+    """Return a backfill of the dataset that the settings name."""
+    return Backfill(open_store(config.output.uri), name)
+
+
+def plan_backfill(config: RunConfig, settings: BackfillSettings) -> BackfillPlan:
+    """Return what a backfill of these prompts is about.
+
+    Raises:
+        CoupledError: as `list_partitions` does.
+    """
+    found = tuple(list_partitions(config.prompts, settings))
+    return BackfillPlan(partitions=found, settings=settings, config=config)
+
+
+def _proof(partition: Partition, config: RunConfig) -> tuple[tuple[str, ...], str]:
+    """Return what must be the same for a partition to be done: its input, the settings."""
+    config = settle_split(config)
+    files = (file for uri in partition.uris for file in list_input_files(uri))
+    # A path may hold another schedule tomorrow: what settings resolve to counts, too.
+    resolved = [fingerprint_of(generation_of(config.generation)), name_requests(config.split)[0]]
+    return tuple(file.read_etag() for file in files), run_id(config, resolved)
+
+
+def _name_proof(state: PartitionState) -> str:
+    return f"snapshot {state.snapshot_id}"
+
+
+def _key(partition: Partition) -> str:
+    """Return where a state lies; what a file is called is data, and never becomes a path."""
+    return f"partitions/{_hash(partition)}.json"
+
+
+def _hash(partition: Partition) -> str:
+    return fingerprint({"partition": partition.name})[:32]

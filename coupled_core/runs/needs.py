@@ -1,0 +1,93 @@
+"""What a build takes of a machine: time, memory, downloads, disk. Computed, where not measured."""
+
+import re
+from dataclasses import dataclass
+
+from coupled_core.config import RunConfig
+from coupled_core.coupling.cost_model import predict_step_flops
+from coupled_core.generation.footprint import find_footprint, geometry_of
+from coupled_core.generation.model_files import ModelFiles
+from coupled_core.records import GenerationProvenance
+from coupled_core.scoring.model_files import scorer_bytes
+
+CARDS = {
+    "B200": 2250,
+    "H200": 989,
+    "H100 PCIe": 756,
+    "H100": 989,
+    "A100": 312,
+    "L40S": 362,
+    "RTX 4090": 165,
+    "A10": 125,
+    "L4": 121,
+}
+"""TFLOP/s of dense bfloat16 matrices as their maker states them, by a part of the device's name."""
+_REACHED = 0.8
+"""Of that, as seen on an H200 (790 TFLOP/s in matrices alone)."""
+_SLOWDOWN = 1.45
+"""By so much may real kernels take longer than matrices alone."""
+_REST_SECONDS = 0.25
+"""An image's share of text encoding, decoding, Segment Anything and CLIP; a guess."""
+_MIN_WIDTH = 1024
+"""Of a transformer; smaller ones wait for launches and not for matrices."""
+_MINIATURE_SECONDS = (0.7, 2.0)
+"""An image of the miniature on one or two CPU cores, as seen on other machines."""
+_BYTES_A_PIXEL = (1.0, 2.0)
+"""Of a PNG or lossless WebP."""
+
+
+@dataclass(frozen=True)
+class ImageTime:
+    """What an image takes."""
+
+    seconds: tuple[float, float]
+    """From, to."""
+    source: str
+    """Where that comes from, in words."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a build with certain settings takes of a machine."""
+
+    image_time: ImageTime | None
+    """None: unknown for this device."""
+    download_bytes: int
+    """Of the base model's weights that are not in the cache of the hub yet."""
+    device_bytes: int | None
+    """All weights that lie on the device at once; a step needs some more. None: unknown."""
+    pair_bytes: tuple[int, int]
+    """A pair's two images, stored."""
+
+
+def find_needs(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> Needs:
+    """Return what a build takes, from the size of its models and what is known of its device."""
+    footprint = find_footprint(files)
+    weights = footprint.device_bytes(generation.dtype, config.generation.offload)
+    pixels = 2 * generation.width * generation.height
+    return Needs(
+        image_time=_find_image_time(generation, files),
+        download_bytes=footprint.missing_bytes,
+        device_bytes=None if weights is None else weights + scorer_bytes(config.scoring),
+        pair_bytes=(int(_BYTES_A_PIXEL[0] * pixels), int(_BYTES_A_PIXEL[1] * pixels)),
+    )
+
+
+def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> ImageTime | None:
+    named = generation.device_name
+    card = next((name for name in CARDS if re.search(rf"\b{name}\b", named)), None)
+    if card is None:
+        is_small = generation.base_model == "miniature" and named.startswith("cpu")
+        seen = "as seen on CPUs of other machines"
+        return ImageTime(_MINIATURE_SECONDS, seen) if is_small else None
+    geometry = geometry_of(
+        files, generation.width, generation.height, generation.max_sequence_length
+    )
+    if geometry.width < _MIN_WIDTH or generation.dtype == "float32":
+        return None
+    step = predict_step_flops(geometry, "merged") / (CARDS[card] * _REACHED * 1e12)
+    least = step * generation.num_inference_steps
+    return ImageTime(
+        (least + _REST_SECONDS, least * _SLOWDOWN + _REST_SECONDS),
+        f"computed for {card}, not measured",
+    )
