@@ -51,12 +51,7 @@ class PairLooks:
 
     def best_first(self) -> "PairLooks":
         """Return the pairs by falling combined metric; among equals the smaller pair_id first."""
-        return self.take(np.lexsort((self.pair_ids, -self.scores)))
-
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        """(N,): the combined metric; where there is none, less than any."""
-        return np.nan_to_num(self.combined, nan=-np.inf, neginf=-np.inf)
+        return self.take(np.lexsort((self.pair_ids, -_scores(self.combined))))
 
     @staticmethod
     def concatenate(blocks: Iterable["PairLooks"]) -> "PairLooks":
@@ -69,6 +64,11 @@ class PairLooks:
         )
         columns = zip(*(vars(block).values() for block in (none, *blocks)), strict=True)
         return PairLooks(*map(np.concatenate, columns))
+
+
+def _scores(combined: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the combined metric; where there is none, less than any."""
+    return np.nan_to_num(combined, nan=-np.inf, neginf=-np.inf)
 
 
 def read_looks(
@@ -185,7 +185,7 @@ class _SettledSearch:
         places, queries = places[chosen], queries[chosen]
         ranks = zip(
             (~same[chosen]).tolist(),
-            (-block.scores[places]).tolist(),
+            (-_scores(block.combined[places])).tolist(),
             block.pair_ids[places].tolist(),
             strict=True,
         )
@@ -201,15 +201,16 @@ class _KeyTable:
     """By key."""
     keys: NDArray[np.uint32]
     """Ascending."""
+    counts: _Indices
+    """How many are equal, from the first of equal ones on."""
     pairs: _Indices
     """Whose they are."""
 
     def matches(self, asked: NDArray[np.uint32]) -> Iterator[_Edges]:
         """Yield (asking, found) where the keys are equal, some at a time."""
         asking = np.flatnonzero(self.has_pair[asked])
-        first = np.searchsorted(self.keys, asked[asking], side="left")
-        counts = np.searchsorted(self.keys, asked[asking], side="right") - first
-        for repeated, places in _spread(first, counts):
+        first = np.searchsorted(self.keys, asked[asking])
+        for repeated, places in _spread(first, self.counts[first]):
             yield asking[repeated], self.pairs[places]
 
 
@@ -221,7 +222,9 @@ def _key_tables(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[_KeyTabl
         has_pair = np.zeros(1 << 2 * _key_bits(config), bool)
         has_pair[keys] = True
         order = np.argsort(keys, kind="stable")
-        yield _KeyTable(has_pair, keys[order], order % len(pairs))
+        keys = keys[order]
+        counts = np.searchsorted(keys, keys, side="right") - np.arange(len(keys))
+        yield _KeyTable(has_pair, keys, counts, order % len(pairs))
 
 
 def _keys(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[NDArray[np.uint32]]:

@@ -9,7 +9,7 @@ themselves. That is also how an index is rebuilt that is missing, damaged, or wa
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -177,22 +177,23 @@ class RowIndex:
         return map(looks_of, self._iter_tables(_LOOKS))
 
     def count_backgrounds(
-        self, parts: Collection[str] | None = None, words: Collection[str] | None = None
+        self,
+        parts: Collection[str] | None = None,
+        select: Callable[[frozenset[str]], bool] = lambda _words: True,
     ) -> Counter[tuple[str, str]]:
         """Return the number of kept pairs of each background in each partition.
 
         Args:
             parts: SHA-256 of the manifest parts that count; None: all.
-            words: Content words of which a background must have one; None: all backgrounds count.
+            select: Says of the content words of a background whether it counts.
         """
         found = Counter[tuple[str, str]]()
-        wanted = None if words is None else frozenset(words)
         for table in self._iter_tables(_BACKGROUNDS):
             if parts is not None:
                 names = pa.array(parts, pa.string())
                 table = table.filter(pc.is_in(table["part"].cast(pa.string()), names))
             for text, canonical, partition, count in _count_backgrounds(table):
-                if wanted is None or not wanted.isdisjoint(canonical.split()):
+                if select(frozenset(canonical.split())):
                     found[text, partition] += count
         return found
 
@@ -250,7 +251,7 @@ def read_index_file(path: Path, info: IndexInfo, wanted: Mapping[str, int]) -> I
     with pq.ParquetFile(path) as file:
         if not file.schema_arrow.equals(INDEX_SCHEMA, check_metadata=True):
             raise pa.ArrowInvalid("its columns are of another version")
-        counts = pc.value_counts(file.read(["part"])["part"].cast(pa.string())).to_pylist()
+        counts = pc.value_counts(file.read(["part"])["part"].unify_dictionaries()).to_pylist()
     # A part counts only as a whole.
     alive = {
         each["values"]: each["counts"]

@@ -156,7 +156,7 @@ class Snapshot(BaseModel):
 
     @property
     def object_keys(self) -> frozenset[str]:
-        """Every object that it names."""
+        """Every object that it names. An attribute `keys` would make Prefect take it for a dict."""
         return frozenset(part.key for part in self.parts) | {file.key for file in self.index}
 
     @property

@@ -47,7 +47,7 @@ def extend_index(
         num_parts = len(manifest) - sum(len(file.parts) for file in staying)
         with temporary_folder() as folder:
             path = folder / "index.parquet"
-            _write(path, _iter_tables(merged, new))
+            write_index(path, _iter_tables(merged, new))
             return (*(file.info for file in staying), _upload(store, path, num_parts))
     return tuple(file.info for file in staying)
 
@@ -78,8 +78,8 @@ def _iter_tables(merged: Iterable[IndexFile], new: pa.Table) -> Iterator[pa.Tabl
     yield new
 
 
-def _write(path: Path, tables: Iterable[pa.Table]) -> None:
-    """Write tables in row groups of one size."""
+def write_index(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write tables of `INDEX_SCHEMA` in row groups of one size."""
     with pq.ParquetWriter(
         path, INDEX_SCHEMA, compression="none", use_dictionary=_TERMS, write_statistics=False
     ) as writer:

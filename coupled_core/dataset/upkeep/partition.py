@@ -10,7 +10,7 @@ from coupled_core.dataset.backgrounds import (
     partition_of_background,
 )
 from coupled_core.dataset.reader import load_snapshot
-from coupled_core.dataset.row_index import open_index
+from coupled_core.dataset.row_index import RowIndex, open_index
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot, snapshot_key
 from coupled_core.dataset.upkeep.rewrite import Rewrite, RewriteReport, rewrite_rows
@@ -69,10 +69,22 @@ def compare_new_backgrounds(store: ObjectStore, snapshot: Snapshot) -> list[Near
     known = {part.sha256 for part in parent.parts} if parent else set()
     added = {part.sha256 for part in snapshot.parts_of("manifest")} - known
     with open_index(store, snapshot) as index:
-        new = index.count_backgrounds(added)
-        # A set of words that lacks all of these has too little in common with any new one.
-        words = {word for text, _ in new for word in _prefix(sorted(content_words(text)))}
-        counts = index.count_backgrounds(words=words)
+        return find_near_new(index, added)
+
+
+def find_near_new(index: RowIndex, added: Collection[str]) -> list[NearBackgrounds]:
+    """Return what `find_near_backgrounds` says about the backgrounds of some parts, by SHA-256."""
+    new = index.count_backgrounds(added)
+    holders: dict[str, list[frozenset[str]]] = defaultdict(list)
+    for words in {content_words(text) for text, _ in new}:
+        for word in _prefix(sorted(words)):
+            holders[word].append(words)
+
+    def is_near(words: frozenset[str]) -> bool:
+        candidates = (other for word in words for other in holders.get(word, ()))
+        return any(_overlap(words, other) >= MIN_OVERLAP for other in candidates)
+
+    counts = index.count_backgrounds(select=is_near)
     return find_near_backgrounds(((*key, count) for key, count in counts.items()), new)
 
 

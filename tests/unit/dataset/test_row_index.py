@@ -111,6 +111,13 @@ def test_rows_of_parts_that_a_snapshot_lacks_do_not_count(store: LocalStore) -> 
     second = _commit(store, 2)
     wrong = first.model_copy(update={"index": second.index})
     assert len(committed_pair_ids(store, wrong)) == 10
+    assert verify_snapshot(store, wrong).is_whole
+    (only,) = _commit(LocalStore(store.root.parent / "other"), 7).index
+    others = (store.root.parent / "other" / only.key).read_bytes()
+    store.write(only.key, others)
+    wrong = first.model_copy(update={"index": (only,)})
+    assert len(committed_pair_ids(store, wrong)) == 10
+    assert verify_snapshot(store, wrong).is_whole
 
 
 def test_a_dataset_of_before_there_was_an_index_gets_one_with_its_next_commit(
