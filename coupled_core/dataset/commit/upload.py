@@ -22,7 +22,7 @@ from coupled_core.dataset.snapshot import IndexInfo
 from coupled_core.dataset.work import DONE, WorkFolder
 from coupled_core.errors import DatasetError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
-from coupled_core.storage.store import ObjectStore
+from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 _REUSABLE_FOR = timedelta(hours=1)
 """Well below the least grace period of `gc.py`: what is reused must not be garbage to it.
