@@ -197,6 +197,8 @@ def _configure_logging(terminal: Terminal) -> None:
         os.environ.setdefault(name, value)
     look = "%(asctime)s %(message)s"
     logging.basicConfig(stream=sys.stderr, level="WARNING", format=look, datefmt="%H:%M:%S")
+    # It prints its lines itself, and would have us print them again.
+    logging.getLogger("huggingface_hub").propagate = False
     level = logging.ERROR if terminal.quiet else logging.INFO
     logging.getLogger("coupled_core").setLevel(level)
 
