@@ -235,7 +235,7 @@ def main() -> None:
     """Run the sections that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="kill-disk kill-s3 network outage race-disk ...")
-    parser.add_argument("--rounds", type=int, default=100, help="of each race; kills of builds")
+    parser.add_argument("--rounds", type=int, default=100, help="of each race; killed builds")
     options = parser.parse_args()
 
     def run() -> Iterator[tuple[str, Tally, float]]:

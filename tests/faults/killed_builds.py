@@ -55,8 +55,8 @@ class _Deadly(SilentProgress):
         self.advance(stage)
 
 
-def kill_builds(num_kills: int, seed: int = 0) -> Tally:
-    """Kill builds at random moments until so many kills are done; each build ends in the end.
+def kill_builds(num_builds: int, seed: int = 0) -> Tally:
+    """Kill builds at random moments, some times each; each of them ends in the end.
 
     Beside every one of them garbage is collected and a reader reads. What an undisturbed build
     makes must be there once, and nothing that a collection does not take away later.
@@ -68,7 +68,7 @@ def kill_builds(num_kills: int, seed: int = 0) -> Tally:
         first = len(read_rows(folder / "first" / "pairs"))
         _build(folder / "all", NUM_GROUPS)
         wanted = read_rows(folder / "all" / "pairs")
-        while tally.killed < num_kills:
+        for _ in range(num_builds):
             place = folder / "killed"
             shutil.copytree(folder / "first", place)
             for _ in range(_KILLS_A_BUILD):
@@ -161,12 +161,12 @@ def _without_run(row: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in row.items() if name not in run}
 
 
-def kill_batches(num_kills: int, seed: int = 0) -> Tally:
+def kill_batches(num_rounds: int, seed: int = 0) -> Tally:
     """Kill whoever asks a language model in batches, at random moments; nothing is paid twice."""
     tally, moments = Tally(), random.Random(seed)
     server = RunningServer(batch_seconds=0.4)
     try:
-        while tally.killed < num_kills:
+        for _ in range(num_rounds):
             server.reset()
             with tempfile.TemporaryDirectory() as folder:
                 for _ in range(3):
