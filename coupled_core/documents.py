@@ -85,10 +85,14 @@ def read_json(
         DocumentError: it is no JSON, has a key twice, or is nested deeper than Python can follow.
             Its cause is the parser's error, where that had one.
     """
-    hooks = {"parse_float": parse_float, "parse_constant": parse_constant or _refuse_constant}
     try:
         with _named(ValueError):
-            return json.loads(text, object_pairs_hook=_unique, **hooks)
+            return json.loads(
+                text,
+                object_pairs_hook=_unique,
+                parse_float=parse_float,
+                parse_constant=parse_constant or _refuse_constant,
+            )
     except DocumentError as error:
         slip = error.__cause__
         if not isinstance(slip, json.JSONDecodeError):
