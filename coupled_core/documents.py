@@ -8,7 +8,7 @@ thing once, and can be written as text again.
 import json
 import math
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,10 +63,42 @@ def parse_json(data: bytes | str, max_bytes: int = MAX_FILE_BYTES) -> Any:
     text = _decode(data, max_bytes)
     if not text.strip():
         raise DocumentError("it is empty")
-    with _named(ValueError):
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    value = read_json(text)
     check_value(value)
     return value
+
+
+def read_json(
+    text: str,
+    *,
+    parse_float: Callable[[str], float] = float,
+    parse_constant: Callable[[str], Any] | None = None,
+) -> Any:
+    """Return what a JSON text says, whatever its values: `check_value` looks at those.
+
+    Args:
+        text: Of any size.
+        parse_float: Makes a number with a point or an exponent; by itself 1e999 is infinite.
+        parse_constant: Makes something of NaN and Infinity; None: they are refused.
+
+    Raises:
+        DocumentError: it is no JSON, has a key twice, or is nested deeper than Python can follow.
+            Its cause is the parser's error, where that had one.
+    """
+    try:
+        with _named(ValueError):
+            return json.loads(
+                text,
+                object_pairs_hook=_unique,
+                parse_float=parse_float,
+                parse_constant=parse_constant or _refuse_constant,
+            )
+    except DocumentError as error:
+        slip = error.__cause__
+        if not isinstance(slip, json.JSONDecodeError):
+            raise
+        line = f"line {slip.lineno}, " if slip.lineno > 1 else ""
+        raise DocumentError(f"{slip.msg} at {line}character {slip.colno}") from slip
 
 
 def parse_toml(data: bytes | str, max_bytes: int = MAX_FILE_BYTES) -> Any:

@@ -7,10 +7,11 @@ goes, with a note of what is wrong: it is paid for, so it is kept.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from coupled_core.documents import read_json
 from coupled_core.llm.question import Bounds
 from coupled_core.redaction import redact
 
@@ -44,27 +45,13 @@ def parse_object(data: bytes) -> dict[str, Any]:
         UnreadableError: it is none.
     """
     try:
-        value = json.loads(
-            data.decode(), object_pairs_hook=_refuse_twice, parse_constant=_refuse_number
-        )
-    except (ValueError, RecursionError) as error:
+        value = read_json(data.decode())
+    except ValueError as error:
         shown = data[:200].decode(errors="replace")
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise UnreadableError(quote(f"no JSON ({why}): {shown!r}")) from None
+        raise UnreadableError(quote(f"no JSON ({error}): {shown!r}")) from None
     if not isinstance(value, dict):
         raise UnreadableError(f"a JSON {type(value).__name__}, expected an object")
     return value
-
-
-def _refuse_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
-
-
-def _refuse_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
 
 
 @dataclass

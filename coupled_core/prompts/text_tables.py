@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import types
 
+from coupled_core.documents import DocumentError, read_json
 from coupled_core.errors import PromptSetError
 from coupled_core.prompts.columns import INTEGERS, KINDS
 from coupled_core.prompts.formats import Format, describe_other_content
@@ -239,7 +240,7 @@ class JsonLinesTable:
 
 def _read_object(number: int, line: str) -> TableRow:
     try:
-        row = _load_json(line)
+        row = _load_json(line.rstrip())
         if not isinstance(row, dict):
             raise ValueError("expected a JSON object a line, {...}")
     except ValueError as error:
@@ -313,13 +314,14 @@ def _load_json(text: str) -> Any:
     """
     _check_text(text)
     try:
-        value = json.loads(text, object_pairs_hook=_take_object, parse_float=_take_float)
+        value = read_json(text, parse_float=_take_float, parse_constant=float)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON, {error.msg} at character {error.pos + 1}") from error
-    except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
+    except DocumentError as error:
+        if isinstance(error.__cause__, RecursionError):
+            raise ValueError(_TOO_DEEP) from error
+        is_json = not isinstance(error.__cause__, json.JSONDecodeError)
+        raise ValueError(str(error) if is_json else f"not JSON, {error}") from error
     except UnicodeEncodeError as error:
         raise ValueError("it holds half of a surrogate pair, expected whole characters") from error
     if _is_too_deep(text, value):
@@ -341,15 +343,6 @@ def _find_bad_bytes(text: str) -> str | None:
     except UnicodeDecodeError as error:
         return describe_bytes(error)
     return None
-
-
-def _take_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    taken = dict(pairs)
-    if len(taken) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice!r} stands there more than once")
-    return taken
 
 
 def _take_float(text: str) -> float:

@@ -197,7 +197,6 @@ def _configure_logging(terminal: Terminal) -> None:
     if is_calm:
         defaults |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
         defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
-        defaults |= {"HF_HUB_VERBOSITY": "error"}  # it tells each of its retries twice
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     handler = logging.StreamHandler(sys.stderr)
@@ -206,6 +205,8 @@ def _configure_logging(terminal: Terminal) -> None:
     )
     handler.addFilter(AddFields())
     logging.basicConfig(level="WARNING", handlers=[handler])
+    # It prints its lines itself, and would have us print them again.
+    logging.getLogger("huggingface_hub").propagate = False
     level = logging.ERROR if terminal.quiet else logging.INFO
     logging.getLogger("coupled_core").setLevel(level)
 

@@ -27,6 +27,7 @@ from tests.faults.disturbances import (
     reader,
 )
 from tests.faults.full_disk import can_mount, run_in_namespace
+from tests.faults.killed_builds import kill_batches, kill_builds
 from tests.faults.operations import (
     LARGE_COMMIT,
     OPERATIONS,
@@ -159,6 +160,8 @@ def _sections_on_disk(rounds: int) -> dict[str, _Section]:
         "race-disk": race_on_disk,
         "gc-beside-disk": collect_on_disk,
         "disk-full": lambda s3, w: run_in_namespace() if can_mount() else Tally(),
+        "killed-builds": lambda s3, w: kill_builds(rounds),
+        "killed-batches": lambda s3, w: kill_batches(rounds),
     }
 
 
@@ -214,7 +217,7 @@ def _choose(sections: dict[str, _Section], only: list[str] | None) -> dict[str, 
 
 def _print_lines(results: Iterator[tuple[str, Tally, float]]) -> bool:
     columns = ("injections", "survived", "refused", "killed", "rows_lost", "rows_doubled")
-    columns = (*columns, "half_states", "damaged", "reads")
+    columns = (*columns, "half_states", "damaged", "leaked", "unnamed", "reads", "collections")
     titles = "".join(f"{name.removeprefix('rows_'):>12}" for name in columns)
     print(f"{'':<24}{titles}{'seconds':>9}", flush=True)
     total = Tally()
@@ -232,7 +235,7 @@ def main() -> None:
     """Run the sections that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="kill-disk kill-s3 network outage race-disk ...")
-    parser.add_argument("--rounds", type=int, default=100, help="of each race")
+    parser.add_argument("--rounds", type=int, default=100, help="of each race; killed builds")
     options = parser.parse_args()
 
     def run() -> Iterator[tuple[str, Tally, float]]:

@@ -47,8 +47,14 @@ class Tally:
     half_states: int = 0
     """Reads that saw neither the state before nor the one after."""
     reads: int = 0
+    collections: int = 0
+    """Of garbage, beside what was disturbed."""
     damaged: int = 0
     """Datasets that `verify` did not pass afterwards."""
+    leaked: int = 0
+    """Files that nothing would ever have removed."""
+    unnamed: int = 0
+    """Failures with another error than one of ours."""
     problems: list[str] = field(default_factory=list)
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -59,6 +65,7 @@ class Tally:
     def is_clean(self) -> bool:
         """No row was lost or doubled, no half state was seen, nothing is damaged."""
         bad = self.rows_lost + self.rows_doubled + self.half_states + self.damaged
+        bad += self.leaked + self.unnamed
         return bad == 0 and not self.problems
 
 
@@ -87,6 +94,9 @@ def run_disturbed(tally: Tally, template: Template, store: ObjectStore, what: st
         template.operation.act(store)
     except CoupledError:
         tally.refused += 1
+    except Exception as error:
+        tally.unnamed += 1
+        tally.problems.append(f"{what}: {type(error).__name__}: {error}")
     else:
         tally.survived += 1
 

@@ -30,6 +30,19 @@ with temporary_server(200) as url, temporary_settings({PREFECT_API_URL: url}):
     with get_client(sync_client=True) as client:
         client.hello().raise_for_status()
 """
+FIND = """
+import subprocess, sys, threading
+from prefect.settings import PREFECT_API_URL
+from flows.cli.temporary_server import flow_session
+from flows.cli.terminal import Terminal
+ask = "from prefect.settings import PREFECT_API_URL; print(PREFECT_API_URL.value())"
+with flow_session(Terminal(), "flows.policy", "nothing"):
+    print(PREFECT_API_URL.value(), flush=True)
+    thread = threading.Thread(target=lambda: print(PREFECT_API_URL.value(), flush=True))
+    thread.start()
+    thread.join()
+    subprocess.run([sys.executable, "-c", ask], check=True)
+"""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -78,6 +91,16 @@ def test_our_own_server_is_not_asked_through_a_proxy() -> None:
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     environment |= {"NO_PROXY": "example.org"} | dict.fromkeys(names, "http://127.0.0.1:9")
     subprocess.run([sys.executable, "-c", ASK], check=True, env=environment)
+
+
+@pytest.mark.timeout(240)
+def test_threads_and_worker_processes_find_the_server_and_start_none_of_their_own() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    command = [sys.executable, "-c", FIND]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    here, *elsewhere = done.stdout.split()
+    assert here.startswith("http://127.0.0.1:")
+    assert elsewhere == [here, here]
 
 
 @contextmanager
