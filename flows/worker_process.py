@@ -34,7 +34,7 @@ def leave_quietly() -> None:
     A terminated process cannot give back what it holds, so it holds nothing that Python would warn
     of: progress bars of libraries lock among threads only.
     """
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tqdm.set_lock(threading.RLock())
