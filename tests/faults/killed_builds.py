@@ -31,7 +31,8 @@ from tests.unit.splitting.llm.groups import SOON, make_groups
 NUM_GROUPS = 3
 """Of a build; the first of them is in the dataset from the start."""
 _KILLS_A_BUILD = 4
-_MAX_REPORT = 5
+_NUM_REPORTS = {"generate": 5, "score": 1}
+"""Of each stage, that a build may be killed at; so few that most attempts come so far."""
 _MAX_DELAY_SECONDS = 0.4
 _LONG_AGO = timedelta(days=3)
 _NUM_SPLITS = 12
@@ -72,11 +73,9 @@ def kill_builds(num_builds: int, seed: int = 0) -> Tally:
             place = folder / "killed"
             shutil.copytree(folder / "first", place)
             for _ in range(_KILLS_A_BUILD):
-                stage = moments.choice(("generate", "score"))
-                report, delay = (
-                    moments.randrange(_MAX_REPORT),
-                    moments.uniform(0, _MAX_DELAY_SECONDS),
-                )
+                stage = moments.choice(tuple(_NUM_REPORTS))
+                report = moments.randrange(_NUM_REPORTS[stage])
+                delay = moments.uniform(0, _MAX_DELAY_SECONDS)
                 _run(tally, place, (stage, report, delay), (first, len(wanted)))
             _run(tally, place, None, (first, len(wanted)))
             _compare(tally, place, wanted)
