@@ -115,8 +115,8 @@ class Backfill:
         plan = self._read("plan.json", BackfillPlan)
         if plan is None:
             raise ConfigError(
-                f"{self._store.uri} knows no backfill {self.name!r}: start it with "
-                f"`coupled backfill {self.name}`"
+                f"{self._store.uri} knows no backfill {self.name!r}: name its dataset (--dataset), "
+                f"or start it with `coupled backfill {self.name}` and its prompts (--prompts)"
             )
         # The folder may have been moved or copied since: what is written goes here alone.
         output = plan.config.output.model_copy(update={"uri": self._store.uri})
@@ -136,7 +136,8 @@ class Backfill:
         except NotFoundError:
             return Control.RUNNING
         except ValueError as error:
-            raise self._name_damage("control") from error
+            then = "it then runs until it is paused or cancelled once more"
+            raise self._name_damage("control", then) from error
 
     @control.setter
     def control(self, wanted: Control) -> None:
@@ -259,11 +260,11 @@ class Backfill:
         try:
             return model.model_validate(parse_json(data, MAX_STORED_BYTES))
         except DAMAGE as error:
-            raise self._name_damage(name) from error
+            raise self._name_damage(name, "what it says is found out anew") from error
 
-    def _name_damage(self, name: str) -> StorageError:
+    def _name_damage(self, name: str, then: str) -> StorageError:
         where = f"{self._store.uri}/{self._prefix}{name}"
-        return StorageError(f"{where} is damaged: delete it, and what it says is found out anew")
+        return StorageError(f"backfill {self.name!r}: {where} is damaged: delete it; {then}")
 
 
 def open_backfill(config: RunConfig, name: str) -> Backfill:

@@ -232,6 +232,14 @@ def test_a_plan_in_a_copied_dataset_is_about_the_copy(
     assert copied.config.output.uri == str(tmp_path / "copy")
 
 
+def test_who_deletes_a_damaged_control_is_told_that_the_backfill_then_runs(
+    found: Backfill, store: LocalStore
+) -> None:
+    store.write("backfills/autumn/control", b"cancel")
+    with pytest.raises(StorageError, match="it then runs until it is paused or cancelled"):
+        _ = found.control
+
+
 @pytest.mark.parametrize("name", ["control", "plan.json"])
 @pytest.mark.parametrize("content", [b"\xff", b"{}", b"[" * 1000])
 def test_damage_is_named(found: Backfill, store: LocalStore, name: str, content: bytes) -> None:
