@@ -6,6 +6,7 @@ here or on another machine, and a second one has nothing to do.
 """
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,9 +22,11 @@ from coupled_core.errors import (
     LeaseLostError,
     ModelUnavailableError,
     NotFoundError,
+    PromptSetError,
     ScheduleError,
     StorageError,
 )
+from coupled_core.progress import current_progress
 from coupled_core.prompts.files import list_input_files
 from coupled_core.redaction import clean_error
 from coupled_core.runs.division import Elsewhere, leases_below
@@ -112,13 +115,18 @@ class Backfill:
         plan = self._read("plan.json", BackfillPlan)
         if plan is None:
             raise ConfigError(
-                f"{self._store.uri} knows no backfill {self.name!r}: start it with "
-                f"`coupled backfill {self.name}`"
+                f"{self._store.uri} knows no backfill {self.name!r}: name its dataset (--dataset), "
+                f"or start it with `coupled backfill {self.name}` and its prompts (--prompts)"
             )
         # The folder may have been moved or copied since: what is written goes here alone.
         output = plan.config.output.model_copy(update={"uri": self._store.uri})
         config = plan.config.model_copy(update={"output": output})
         return plan.model_copy(update={"config": config})
+
+    @property
+    def retry_command(self) -> str:
+        """What to type to have failed partitions built again, on any machine."""
+        return f"coupled backfill retry-failed {self.name} --dataset {shlex.quote(self._store.uri)}"
 
     @property
     def control(self) -> Control:
@@ -128,7 +136,8 @@ class Backfill:
         except NotFoundError:
             return Control.RUNNING
         except ValueError as error:
-            raise self._name_damage("control") from error
+            then = "it then runs until it is paused or cancelled once more"
+            raise self._name_damage("control", then) from error
 
     @control.setter
     def control(self, wanted: Control) -> None:
@@ -171,7 +180,7 @@ class Backfill:
         if state is None or (state.input_etags, state.config_sha256) != _proof(partition, config):
             return None  # also where the input or the settings have changed since
         if is_failed:
-            return f"it has failed ({state.error}); `coupled backfill retry-failed {self.name}`"
+            return f"it has failed ({state.error}); `{self.retry_command}` tries it again"
         current = current_snapshot(self._store)
         if current is None or (state.run_id and state.run_id not in current.run_ids):
             return None  # somebody has gone back to a snapshot of before
@@ -226,6 +235,8 @@ class Backfill:
         except (*_HOPELESS, LeaseLostError):
             raise
         except Exception as raised:  # whatever it is, the other partitions are not to blame
+            # Where a signal came out as this, it stops us here and is no failure.
+            current_progress().remark("build", "failed")
             error = clean_error(raised)
             found = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         else:
@@ -249,11 +260,11 @@ class Backfill:
         try:
             return model.model_validate(parse_json(data, MAX_STORED_BYTES))
         except DAMAGE as error:
-            raise self._name_damage(name) from error
+            raise self._name_damage(name, "what it says is found out anew") from error
 
-    def _name_damage(self, name: str) -> StorageError:
+    def _name_damage(self, name: str, then: str) -> StorageError:
         where = f"{self._store.uri}/{self._prefix}{name}"
-        return StorageError(f"{where} is damaged: delete it, and what it says is found out anew")
+        return StorageError(f"backfill {self.name!r}: {where} is damaged: delete it; {then}")
 
 
 def open_backfill(config: RunConfig, name: str) -> Backfill:
@@ -274,10 +285,14 @@ def plan_backfill(config: RunConfig, settings: BackfillSettings) -> BackfillPlan
 def _proof(partition: Partition, config: RunConfig) -> tuple[tuple[str, ...], str]:
     """Return what must be the same for a partition to be done: its input, the settings."""
     config = settle_split(config)
-    files = (file for uri in partition.uris for file in list_input_files(uri))
+    try:
+        files = [file for uri in partition.uris for file in list_input_files(uri)]
+        etags = tuple(file.read_etag() for file in files)
+    except (PromptSetError, NotFoundError):
+        etags = ()  # a file has gone since it was listed: its build says so, no other one's
     # A path may hold another schedule tomorrow: what settings resolve to counts, too.
     resolved = [fingerprint_of(generation_of(config.generation)), name_requests(config.split)[0]]
-    return tuple(file.read_etag() for file in files), run_id(config, resolved)
+    return etags, run_id(config, resolved)
 
 
 def _name_proof(state: PartitionState) -> str:

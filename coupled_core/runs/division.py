@@ -7,6 +7,7 @@ made twice and counted once. Where leases are not to be had, ranges of shards di
 """
 
 import logging
+import os
 import queue
 import re
 import threading
@@ -30,7 +31,7 @@ from coupled_core.storage.store import ObjectStore, open_store
 _TIMES = LeaseTimes(poll_seconds=2.0)
 _LOOKS_A_SECOND = 10
 """At what others hold: many who wait for many must not be what the store is busy with."""
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -144,16 +145,17 @@ def _tell_who_holds(held: dict[T, str], stage: str, told: set[str]) -> None:
 
 
 _lock = threading.Lock()
-_leases: dict[tuple[str, str], Leases] = {}
-"""By dataset and run: what this process has seen of the others' beats lasts as long as it does."""
+_leases: dict[tuple[int, str, str], Leases] = {}
+"""By process, dataset and run: what we have seen of the others' beats lasts as long as we do."""
 
 
 def leases_below(store: ObjectStore, name: str) -> Leases:
     """Return this process's leases on the work of a run, or of whatever else has that name."""
+    key = os.getpid(), store.uri, name  # a fork inherits the leases, and must not pass for us
     with _lock:
-        if (store.uri, name) not in _leases:
-            _leases[store.uri, name] = Leases(store, f"{WORK_FOLDER}{name}/{LEASES}", _TIMES)
-        return _leases[store.uri, name]
+        if key not in _leases:
+            _leases[key] = Leases(store, f"{WORK_FOLDER}{name}/{LEASES}", _TIMES)
+        return _leases[key]
 
 
 def look_at_shards(config: RunConfig) -> Callable[[ShardPlan], Elsewhere | None]:

@@ -4,11 +4,13 @@ A killed command that is started again need not wait until its own former self c
 """
 
 import os
+import re
 import socket
 from functools import lru_cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+_PROCESS_ID = re.compile(r"[0-9]{1,7}", re.ASCII)  # Linux gives out 22 bits
 
 
 def host_name() -> str:
@@ -25,9 +27,12 @@ def describe_process() -> str:
 def is_known_dead(process: str) -> bool:
     """Say whether a described process is surely gone: it ran here, and is not there any more."""
     machine, _, rest = process.rpartition(":")[0].rpartition(":")
-    if not machine or machine != _machine() or not rest.isdigit():
+    if not machine or machine != _machine() or not _PROCESS_ID.fullmatch(rest):
         return False  # of another machine, or another container: only its beats can tell
-    return _started_at(int(rest)) != process.rpartition(":")[2]
+    started_at = _started_at(int(rest))
+    if started_at is None:
+        return not _exists(int(rest))
+    return started_at != process.rpartition(":")[2]
 
 
 @lru_cache(maxsize=1)
@@ -40,13 +45,25 @@ def _machine() -> str:
         return ""
 
 
-def _started_at(process_id: int) -> str:
-    """Return when a process began, in clock ticks since the boot; empty: there is none that runs.
+def _exists(process_id: int) -> bool:
+    """Say whether there is a process; where /proc hides those of other users (hidepid), too."""
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        pass
+    return True
 
-    Process ids are given again; together with the moment of the start they are unique.
+
+def _started_at(process_id: int) -> str | None:
+    """Return when a process began, in clock ticks since the boot.
+
+    Empty: it has ended and nobody has asked how. None: /proc shows no such process. Process ids are
+    given again; together with the moment of the start they are unique.
     """
     try:
         state, *rest = (_PROC / f"{process_id}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
+        return None
     return "" if state in "ZX" else rest[18]

@@ -54,7 +54,8 @@ def backfill(
     from coupled_core.runs.backfill import open_backfill, plan_backfill
 
     *action, name = words
-    if len(action) > 1 or (action and action[0] not in _ACTIONS):
+    # An action whose name was forgotten must not begin a build of that name.
+    if len(action) > 1 or (action[0] not in _ACTIONS if action else name in _ACTIONS):
         raise ConfigError(f"expected NAME, or one of {', '.join(_ACTIONS)} and NAME; got {words}")
     found = open_backfill(config, name)
     if action:
@@ -67,7 +68,7 @@ def backfill(
         document = {"backfill": name, "partitions": [asdict(row) for row in rows]}
         terminal.answer(_render_forecast(rows), document)
         return
-    _run(terminal, name, config, partitions, execution)
+    _run(terminal, found, config, partitions, execution)
 
 
 def _act(
@@ -86,7 +87,7 @@ def _act(
         # How many at a time is a matter of this machine; what they are was asked for before.
         changed = {"reprocess": reprocess, "max_parallel": partitions.max_parallel}
         settings = plan.settings.model_copy(update=changed)
-        _run(terminal, found.name, plan.config, settings, execution)
+        _run(terminal, found, plan.config, settings, execution)
         return
     if action != "status":
         found.control = Control.PAUSED if action == "pause" else Control.CANCELLED
@@ -97,7 +98,7 @@ def _act(
 
 def _run(
     terminal: Terminal,
-    name: str,
+    found: "Backfill",
     config: RunConfig,
     partitions: BackfillSettings,
     execution: ExecutionConfig,
@@ -107,18 +108,18 @@ def _run(
         from flows.backfill import backfill as flow
 
         rows: list[dict[str, Any]] = flow(
-            name,
+            found.name,
             prompts=list(config.prompts.uris),
             output=config.output.uri,
             partitions=partitions,
             execution=execution,
             config=config,
         )
-    terminal.answer(_render(rows), {"backfill": name, "partitions": rows})
+    terminal.answer(_render(rows), {"backfill": found.name, "partitions": rows})
     if failed := [row for row in rows if row["outcome"] == "failed"]:
         terminal.complain(
             f"error: {len(failed)} of {len(rows)} partitions failed; "
-            f"`coupled backfill retry-failed {name}` tries them again"
+            f"`{found.retry_command}` tries them again"
         )
         raise SystemExit(ExitCode.SHARDS_FAILED)
 

@@ -123,10 +123,7 @@ def plan(
     """
     from coupled_core.runs.forecast import forecast_build
 
-    del (
-        execution,
-        shards,
-    )  # where shards are built changes nothing here; a build's options are all taken
+    del execution, shards  # a build's options are all taken; who builds what changes nothing
 
     with terminal.progress():
         forecast = forecast_build(config, count_tokens)

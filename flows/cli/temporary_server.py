@@ -108,13 +108,14 @@ def _everywhere(variables: Mapping[str, str]) -> Iterator[None]:
     """
     from prefect.context import refresh_global_settings_context
 
-    before = dict(os.environ)
+    before = {name: os.environ[name] for name in variables if name in os.environ}
     os.environ.update(variables)
     refresh_global_settings_context()
     try:
         yield
     finally:
-        os.environ.clear()
+        for name in variables:  # all others stay: threads may be reading them
+            os.environ.pop(name, None)
         os.environ.update(before)
         refresh_global_settings_context()
 

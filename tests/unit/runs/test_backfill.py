@@ -10,6 +10,8 @@ from coupled_core.config import BackfillSettings, OutputConfig, PromptSetConfig,
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import ConfigError, DatasetError, LeaseLostError, StorageError
+from coupled_core.progress import SilentProgress, report_to
+from coupled_core.prompts.files import list_input_files
 from coupled_core.runs.backfill import Backfill, BackfillPlan, Control, Report, plan_backfill
 from coupled_core.runs.backfill_forecast import forecast_backfill
 from coupled_core.runs.division import Elsewhere
@@ -94,9 +96,37 @@ def test_a_failure_is_written_down_and_tried_again_when_asked_for(
 ) -> None:
     failed = _build(found, plan, _fail)
     assert failed == Report(DAYS[0], "failed", "DatasetError: no luck")
-    assert "retry-failed autumn" in _build(found, plan, build).why
+    assert (
+        f"retry-failed autumn --dataset {plan.config.output.uri}" in _build(found, plan, build).why
+    )
     assert _build(found, plan, build, "failed").outcome == "built"
     assert _build(found, plan, build, "failed").why == "it has not failed"
+
+
+def test_a_file_that_has_gone_since_it_was_listed_is_the_failure_of_its_partition(
+    found: Backfill, plan: BackfillPlan, build: Build, tmp_path: Path
+) -> None:
+    def read(config: RunConfig) -> RunSummary:
+        list_input_files(config.prompts.uris[0])
+        return build(config)
+
+    (tmp_path / f"sets/date={DAYS[0]}/set.jsonl").unlink()
+    for _ in range(2):  # when it is first tried, and where something is known of it
+        failed = _build(found, plan, read, "all")
+        assert failed.outcome == "failed" and "does not exist" in failed.why
+    assert "it has failed" in _build(found, plan, read).why
+
+
+def test_a_signal_that_came_out_as_an_error_stops_us_and_marks_no_failure(
+    found: Backfill, plan: BackfillPlan
+) -> None:
+    class Interrupted(SilentProgress):
+        def remark(self, stage: str, text: str) -> None:
+            raise KeyboardInterrupt
+
+    with report_to(Interrupted()), pytest.raises(KeyboardInterrupt):
+        _build(found, plan, _fail)
+    assert found.read_state(plan.partitions[0]) is None
 
 
 def test_another_input_or_setting_is_built_again(
@@ -200,6 +230,14 @@ def test_a_plan_in_a_copied_dataset_is_about_the_copy(
     shutil.copytree(store.root, tmp_path / "copy")
     copied = Backfill(LocalStore(tmp_path / "copy"), "autumn").read_plan()
     assert copied.config.output.uri == str(tmp_path / "copy")
+
+
+def test_who_deletes_a_damaged_control_is_told_that_the_backfill_then_runs(
+    found: Backfill, store: LocalStore
+) -> None:
+    store.write("backfills/autumn/control", b"cancel")
+    with pytest.raises(StorageError, match="it then runs until it is paused or cancelled"):
+        _ = found.control
 
 
 @pytest.mark.parametrize("name", ["control", "plan.json"])

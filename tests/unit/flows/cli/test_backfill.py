@@ -72,6 +72,7 @@ def test_a_pause_or_cancellation_is_written_down(
     ("words", "message"),
     [
         (("stop", "autumn"), "expected NAME, or one of status, pause, resume, cancel"),
+        (("status",), "expected NAME, or one of status, pause, resume, cancel"),
         (("status", "spring"), "knows no backfill 'spring'"),
         (("resume", "autumn"), "'autumn' was cancelled"),
         (("../x",), "cannot name a backfill"),

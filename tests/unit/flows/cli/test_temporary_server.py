@@ -15,7 +15,12 @@ import psutil
 import pytest
 
 from flows.cli.prefect_environment import ServerUnavailableError
-from flows.cli.temporary_server import ServerProcess, stop_server, wait_for_server
+from flows.cli.temporary_server import (
+    ServerProcess,
+    _everywhere,
+    stop_server,
+    wait_for_server,
+)
 
 CODE = """
 from flows.cli.temporary_server import start_server, wait_for_server
@@ -127,3 +132,16 @@ def _answers(url: str) -> bool:
             return True
     except (urllib.error.URLError, OSError):
         return False
+
+
+def test_variables_come_back_as_they_were_and_all_others_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COUPLED_TEST_BEFORE", "old")
+    monkeypatch.setenv("COUPLED_TEST_OTHER", "old")
+    with _everywhere({"COUPLED_TEST_BEFORE": "new", "COUPLED_TEST_UNSET": "new"}):
+        assert os.environ["COUPLED_TEST_BEFORE"] == os.environ["COUPLED_TEST_UNSET"] == "new"
+        os.environ["COUPLED_TEST_OTHER"] = "set by a library"
+    assert os.environ["COUPLED_TEST_BEFORE"] == "old"
+    assert "COUPLED_TEST_UNSET" not in os.environ
+    assert os.environ["COUPLED_TEST_OTHER"] == "set by a library"
