@@ -42,11 +42,11 @@ def optimize(
     seconds = time.monotonic() - started_at
     document = {**summary.to_dict(), "wall_seconds": round(seconds, 1)}
     terminal.answer(render(summary, seconds), document)
-    if (warning := warn_if_worse(summary)) is not None:
+    if (warning := describe_if_worse(summary)) is not None:
         terminal.complain(warning)
 
 
-def warn_if_worse(summary: "OptimizeSummary") -> str | None:
+def describe_if_worse(summary: "OptimizeSummary") -> str | None:
     """Return what to say where the found schedule is worse than the one before; else None."""
     against = summary.report.against
     if against is None or against.difference.mean >= 0:

@@ -16,7 +16,7 @@ from coupled_core.research.optimization.judgement import (
     ScheduleScores,
 )
 from coupled_core.research.optimization.settings import OptimizeSettings
-from flows.cli.research.optimize import warn_if_worse
+from flows.cli.research.optimize import describe_if_worse
 from flows.cli.setting import Offer
 from flows.cli.settings import read_settings
 from flows.optimize_schedule import OptimizeSummary
@@ -120,7 +120,7 @@ def test_a_schedule_that_is_worse_than_the_one_before_is_said_loudly(
         "mine.json", "id", "sine", {}, 3, "mine.png", "mine.state", (),
         FitReport(scores, scores, against, ()),
     )  # fmt: skip
-    warning = warn_if_worse(summary)
+    warning = describe_if_worse(summary)
     assert (warning is None) == (said is None)
     if warning is not None and said is not None:
         assert "WORSE THAN BEFORE" in warning and said in warning
