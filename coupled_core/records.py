@@ -253,7 +253,7 @@ class PairScores:
     background_similarity_clear: float | None = None
     """S with all left out that is near an entity mask, where masks err and entities have shadows.
 
-    -inf where nothing is left."""
+    S itself where nothing would be left."""
     rim_seam: float | None = None
     """By how many levels a pixel brightness changes more steeply around an entity than at the same
     place of the other image; 0 where there is nothing to compare."""

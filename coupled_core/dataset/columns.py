@@ -116,7 +116,7 @@ COLUMNS = (
     Column("background_ssim", _REAL, "score", "Mean structural similarity outside the joint entity region."),
     Column("pixel_mse", _REAL, "score", "Mean squared difference of the whole images, 0..255 scale."),
     Column("equal_fraction", _REAL, "score", "Share of the frame in which both images have the very same pixels, [0, 1]; null in rows of schemas before 2.1."),
-    Column("background_similarity_clear", _REAL, "score", "background_similarity with 6 % of the shorter side around the masks left out as well; null before 2.1."),
+    Column("background_similarity_clear", _REAL, "score", "background_similarity with 6 % of the shorter side around the masks left out as well, unless nothing would be left; null before 2.1."),
     Column("rim_seam", _REAL, "score", "Levels a pixel by which brightness changes more steeply around the entities than at the same places of the other image; null before 2.1."),
     Column("clip_model", _TEXT, "score", "CLIP model behind the CLIP columns."),
     Column("metric_version", _TEXT, "score", "Version of the metric definitions."),

@@ -6,7 +6,6 @@ Looks are small enough that a million of them fit in 200 MB.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -73,13 +72,13 @@ def _scores(combined: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def read_looks(
     batches: Iterable[pa.RecordBatch],
-    select: Callable[[pa.RecordBatch], pa.Array] = itemgetter("kept"),
+    select: Callable[[pa.RecordBatch], pa.Array],
 ) -> PairLooks:
     """Return the looks of some pairs; those without codes, of early versions, are left out.
 
     Args:
         batches: Batches of the manifest with `LOOKS_COLUMNS`.
-        select: Returns which rows of a batch count; by default those of kept pairs.
+        select: Returns which rows of a batch count.
     """
     return PairLooks.concatenate(_parse_looks(batch, select(batch)) for batch in batches)
 

@@ -172,6 +172,10 @@ def score_pair(
     """
     region = joint_entity_region(masks)
     similarity = background_similarity(images, region)
+    clear = widen(region)
+    if clear.all():
+        # Else such a pair would fail the filter on it even where nobody has set a bound.
+        clear = region
     sims = [cosine(a, b) for a, b in zip(image_embeddings, text_embeddings, strict=True)]
     return PairScores(
         joint_entity_fraction=float(np.mean(region)),
@@ -187,7 +191,7 @@ def score_pair(
         background_ssim=background_ssim(images, region),
         pixel_mse=pixel_mse(images),
         equal_fraction=equal_fraction(images),
-        background_similarity_clear=background_similarity(images, widen(region)),
+        background_similarity_clear=background_similarity(images, clear),
         rim_seam=rim_seam(images, masks),
         extra_scores={
             name: float(score(images, masks, image_embeddings, text_embeddings))

@@ -1,8 +1,7 @@
 """Draws the first page's pairs: as they are in a dataset, each pixel a square of three.
 
-    python -m infra.pictures.enlarge coupled-dataset meadow-noon-butterfly-rabbit \\
-        snowfield-noon-rabbit-tent lake-noon-black-mushroom-yellow-mushroom \\
-        city-noon-butterfly-tent-mushroom-turtle
+    python -m infra.pictures.enlarge coupled-dataset snowfield-noon-rabbit-tent \\
+        lake-noon-mushroom-tent beach-sunset-robot-rabbit mountains-sunset-car-robot-turtle-rabbit
 """
 
 import argparse

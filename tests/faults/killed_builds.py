@@ -142,7 +142,7 @@ def _compare(tally: Tally, place: Path, wanted: list[dict[str, object]]) -> None
     tally.rows_doubled += len(ids) - len(set(ids))
     tally.rows_lost += len({row["pair_id"] for row in wanted} - set(ids))
     same = {row["pair_id"]: row for row in wanted}
-    if any(_without_run(row) != _without_run(same[row["pair_id"]]) for row in rows):
+    if any(_without_run(row) != _without_run(same.get(row["pair_id"], {})) for row in rows):
         tally.problems.append("rows differ from those of an undisturbed build")
     if damage := list_damage(store):
         tally.damaged += 1

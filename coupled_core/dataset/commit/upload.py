@@ -142,7 +142,7 @@ def settle_name(
             return file.model_copy(update={"key": key})
     raise StorageError(
         f"{store.uri} holds {file.key} under all names that it can have, all of them old: run "
-        "`coupled gc` and the same command again"
+        "`coupled gc --keep-snapshots N` and the same command again"
     )
 
 
@@ -201,7 +201,10 @@ def verify_part(store: ObjectStore, part: PartInfo) -> None:
 
 
 def _is_old(store: ObjectStore, key: str) -> bool:
-    modified_at = store.stat(key).modified_at if store.exists(key) else None
+    try:
+        modified_at = store.stat(key).modified_at
+    except NotFoundError:
+        return False
     return modified_at is not None and datetime.now(UTC) - modified_at >= _REUSABLE_FOR
 
 

@@ -15,39 +15,37 @@ from coupled_core.storage.store import ObjectStore
 
 
 def verify_index(store: ObjectStore, snapshot: Snapshot, log: DamageLog) -> None:
-    """Hash each index file and compare its rows with their parts; parts may lack without harm."""
+    """Hash each index file and compare its rows with their parts; a part may be in no file."""
     parts = {part.sha256: part for part in snapshot.parts_of("manifest")}
     num_rows = {sha256: part.num_rows for sha256, part in parts.items()}
     for info in snapshot.index:
         try:
             with store.local_copy(info.key) as path:
                 file = read_index_file(path, info, num_rows)
-                for sha256, first_row, table in _iter_parts(file):
+                for sha256, table in _iter_parts(file):
                     try:
                         same = _plain(read_index_rows(store, parts[sha256])).equals(_plain(table))
                     except (DatasetError, ValueError):  # written down when the part was read
                         continue
                     if not same:
                         finding = (Check.INDEX, f"the rows of {parts[sha256].key}", "other rows")
-                        log.add(finding, info.key, first_row)
+                        log.add(finding, info.key)
         except NotFoundError:
             log.add((Check.INDEX, f"{info.size_bytes} bytes", "no object"), info.key)
         except PART_ERRORS as error:
             log.add((Check.INDEX, "what was written", error), info.key)
 
 
-def _iter_parts(file: IndexFile) -> Iterator[tuple[str, int, pa.Table]]:
-    """Yield the rows of each part that counts: its SHA-256, its first of them, and all of them."""
-    waiting, end = pa.table([]), 0
+def _iter_parts(file: IndexFile) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the SHA-256 of each part that counts, with its rows."""
+    waiting = pa.table([])
     for table in filter(len, file.iter_tables()):
         waiting = pa.concat_tables([waiting, table]) if waiting.num_rows else table
         *whole, last = _split(waiting)
-        for sha256, rows in whole:
-            yield sha256, end, rows
-            end += rows.num_rows
+        yield from whole
         waiting = last[1]  # it may go on in the next row group
-    for sha256, rows in _split(waiting) if waiting.num_rows else ():
-        yield sha256, end, rows
+    if waiting.num_rows:
+        yield from _split(waiting)
 
 
 def _split(table: pa.Table) -> list[tuple[str, pa.Table]]:

@@ -169,6 +169,7 @@ def test_provenance_is_the_same_before_and_after_loading(
         ({"max_sequence_length": 513}, "at most 512 T5 tokens.* got 513"),
         ({"device": "quantum"}, "device 'quantum' is not usable here"),
         ({"offload": "model"}, "offload=model .* the device is cpu: use offload=none"),
+        ({"offload": "model", "device": "cpu:0"}, "the device is cpu: use offload=none"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_loading(

@@ -162,6 +162,17 @@ def test_whole_image_masks_cannot_be_gamed() -> None:
     assert (scores.background_psnr, scores.background_ssim) == (0.0, -1.0)
 
 
+def test_where_nothing_is_clear_of_the_masks_what_is_outside_them_counts() -> None:
+    first, second = _images(4)
+    stripes = np.zeros((SIZE, SIZE), dtype=bool)
+    stripes[::3] = True
+    scores = metrics.score_pair(
+        (first, second), (stripes, stripes), (np.ones(3),) * 2, (np.ones(3),) * 2
+    )
+    assert math.isfinite(scores.background_similarity)
+    assert scores.background_similarity_clear == scores.background_similarity
+
+
 def test_an_almost_full_mask_does_not_help_similarity() -> None:
     first = np.full((SIZE, SIZE, 3), 100, dtype=np.uint8)
     almost = np.ones((SIZE, SIZE), dtype=bool)

@@ -14,6 +14,7 @@ from coupled_core.dataset.images import decode_image
 from coupled_core.dataset.own_keys import is_own_key
 from coupled_core.errors import DatasetError, StorageError
 from coupled_core.storage.local import LocalStore
+from coupled_core.storage.store import ObjectInfo
 from tests.sample_shards import make_rows, publish, with_images
 
 
@@ -51,6 +52,38 @@ def test_parts_that_lie_there_for_long_are_not_taken_up_but_stored_under_another
     rows = pq.read_table(store.root / new.parts[0].key).to_pylist()
     assert {row["image_part"] for row in rows if row["kept"]} == {image_part.key}
     assert all(is_own_key(part.key) for part in new.parts)
+
+
+def test_content_that_is_old_under_all_its_names_is_refused_with_what_frees_one(
+    store: LocalStore,
+) -> None:
+    def make() -> None:
+        publish(store, "run", 12, num_kept=0)
+        then = time.time() - 3600
+        for info in store.list(""):
+            os.utime(store.root / info.key, (then, then))
+
+    for _ in range(8):
+        make()
+    with pytest.raises(StorageError, match="coupled gc --keep-snapshots"):
+        make()
+
+
+def test_an_old_part_that_is_collected_while_it_is_looked_at_leaves_its_name_free(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = publish(store, "run", 12, num_kept=0).parts[0]
+    then = time.time() - 3600
+    os.utime(store.root / part.key, (then, then))
+    stat = store.stat
+
+    def collect_first(key: str) -> ObjectInfo:
+        monkeypatch.setattr(store, "stat", stat)
+        store.delete(key)
+        return stat(key)
+
+    monkeypatch.setattr(store, "stat", collect_first)
+    assert publish(store, "run", 12, num_kept=0).parts[0] == part
 
 
 def test_a_manifest_row_points_to_its_images(store: LocalStore) -> None:
