@@ -8,7 +8,7 @@ from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError
 from coupled_core.progress import current_progress
 from flows.cli.command import argument, command, option
-from flows.cli.output import write_picture
+from flows.cli.output import require_writable, write_picture
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
 
@@ -55,7 +55,10 @@ def generate(
 
     if picture is None and folder is None:
         raise ConfigError("expected --output PICTURE.png or --output-dir FOLDER, got neither")
+    if folder is not None:
+        _make_folder(folder)
     place = picture or folder / "sheet.png"  # type: ignore[operator]  # one of them is given
+    require_writable(place)
     first = split_prompts(prompts, config)
     rows, files, pairs = [], [], []
     with terminal.progress():
@@ -102,11 +105,14 @@ def _make(
     return generated.images, pairs
 
 
-def _write_images(folder: Path, seed: int, images: Sequence["np.ndarray"]) -> list[Path]:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make {folder}: {error.strerror}") from error
+
+
+def _write_images(folder: Path, seed: int, images: Sequence["np.ndarray"]) -> list[Path]:
     places = [folder / f"{seed}-{index}.png" for index in range(len(images))]
     for place, image in zip(places, images, strict=True):
         write_picture(place, [(image,)], 0)

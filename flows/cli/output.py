@@ -20,7 +20,26 @@ def write_file(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}; name another with -o") from error
+        raise _refuse(path, error) from error
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a place where a file cannot be written, before the work begins that would fill it.
+
+    Raises:
+        ConfigError: it cannot be written there.
+    """
+    try:
+        is_new = not path.exists()
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise _refuse(path, error) from error
+
+
+def _refuse(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write {path}: {error.strerror}; name another with -o")
 
 
 def write_picture(path: Path, rows: "Sequence[Sequence[Picture]]", gap_px: int = 0) -> None:

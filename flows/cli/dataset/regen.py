@@ -11,7 +11,7 @@ from coupled_core.config import GenerationConfig, RunConfig
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError
 from coupled_core.storage.store import ObjectStore
 from flows.cli.command import Snapshot, argument, command, option
-from flows.cli.output import write_picture
+from flows.cli.output import require_writable, write_picture
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow or numpy waits until the command runs
@@ -43,6 +43,8 @@ def regen(
     from coupled_core.dataset.reader import find_snapshot
     from coupled_core.dataset.upkeep import regen as pairs
 
+    if picture is not None:
+        require_writable(picture)
     places = {"base_model": base_model, "schedule": schedule, "device": device}
     target = find_snapshot(store, snapshot)
     row, run = pairs.find_pair(store, target, pair_id)

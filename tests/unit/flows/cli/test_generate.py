@@ -46,3 +46,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, _, errors = run("generate", *PROMPTS, "--output-dir", str(tmp_path / "file" / "x"), *FEW)
     assert code == 2 and "cannot make" in errors
+
+
+def test_a_picture_that_cannot_be_written_is_named_before_anything_is_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "coupled_core")
+    place = tmp_path / "missing" / "pair.png"
+    code, _, errors = run("generate", *PROMPTS, "-o", str(place), *FEW)
+    assert code == 2 and f"cannot write {place}" in errors
+    assert not [line for line in caplog.messages if line.startswith("generate")]
