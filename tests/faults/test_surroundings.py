@@ -60,7 +60,8 @@ ROWS = (
     Row("few open files", "ulimit -n 16; coupled show pairs", 0, ("pairs kept",)),
     Row("small files", "ulimit -f 1; coupled recut pairs --min-combined 2", 4,
         ("File too large",)),
-    Row("little memory", "ulimit -v 1500000; coupled plan", 1, ("out of memory", "ulimit -v")),
+    Row("little memory", "ulimit -v 1500000; coupled generate 'A red kite flies over a beach'"
+        " 'A blue kite flies over a beach' -o kites.png", 1, ("out of memory", "ulimit -v")),
     Row("a setting that is no number", "coupled plan", 2, ("COUPLED_GENERATION__SEED", "'x'"),
         {"COUPLED_GENERATION__SEED": "x"}),
     Row("an endpoint without a scheme", "coupled show s3://b/x", 2,
