@@ -91,6 +91,7 @@ def stopped_by_signals(listener: Progress) -> Iterator[Progress]:
     finally:
         signal.set_wakeup_fd(before, warn_on_full_buffer=False)
         if before != -1:  # whoever waits outside has to hear of them, too
-            os.write(before, bytes(progress.read_signals()))
+            with suppress(BlockingIOError):  # its pipe is full: they have heard of signals
+                os.write(before, bytes(progress.read_signals()))
         os.close(incoming)
         os.close(outgoing)

@@ -35,7 +35,7 @@ class ManPageCommand(TyperCommand):
             console.print(f"\n[bold]{title}[/]")
             for names, text in records:
                 console.print(Padding(Text(names, "cyan"), (0, 0, 0, 2), expand=False))
-                console.print(Padding(text, (0, 0, 0, 8), expand=False))
+                console.print(Padding(Text(text), (0, 0, 0, 8), expand=False))
         for paragraph in (self.epilog or "").split("\n\n"):
             console.print(f"\n{paragraph}")
 

@@ -18,6 +18,7 @@ from coupled_core.dataset.row_index import INDEX_SCHEMA, IndexFile, PartRows, Ro
 from coupled_core.dataset.snapshot import INDEX_FOLDER, IndexInfo
 from coupled_core.storage.store import ObjectStore
 
+_TERMS = [field.name for field in INDEX_SCHEMA if pa.types.is_dictionary(field.type)]
 _LEVEL_BITS = 4
 _ROW_GROUP = 65_536
 """Some 12 MB: what readers hold of an index at a time."""
@@ -91,9 +92,6 @@ def write_index(path: Path, tables: Iterable[pa.Table]) -> None:
                 waiting = [joined.slice(_ROW_GROUP)]
         if joined.num_rows:
             writer.write_table(joined.unify_dictionaries(), row_group_size=_ROW_GROUP)
-
-
-_TERMS = [field.name for field in INDEX_SCHEMA if pa.types.is_dictionary(field.type)]
 
 
 def _upload(store: ObjectStore, path: Path, num_parts: int) -> IndexInfo:

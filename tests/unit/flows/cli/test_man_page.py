@@ -24,3 +24,7 @@ def test_an_option_stands_above_what_it_does_below_its_subject() -> None:
     shown = run("build", "--help")[1]
     panel = shown.partition("\nWhat is kept (filter)\n")[2].partition("\n\n")[0]
     assert "  --min-mask-fraction <float>\n        Least share of the image" in panel
+
+
+def test_what_stands_in_brackets_is_shown() -> None:
+    assert "[required]" in run("generate", "--help")[1]
