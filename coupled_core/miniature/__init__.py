@@ -1,4 +1,4 @@
-"""The miniature: small FLUX, CLIP and Segment Anything, prompts for them, and their drawn world."""
+"""The miniature: small FLUX, CLIP and Segment Anything that run anywhere, and prompts for them."""
 
 from pathlib import Path
 from typing import Literal

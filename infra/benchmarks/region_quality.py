@@ -20,8 +20,8 @@ from PIL import Image
 
 from coupled_core.config import GenerationConfig, RunConfig, ScoringConfig
 from coupled_core.generation.generator import GroupGenerator, load_generator
-from coupled_core.miniature.prompt_sets import build_fresh_table
 from coupled_core.records import GeneratedSample, Sample
+from coupled_core.research.drawn_world.prompt_sets import build_fresh_table
 from coupled_core.research.evaluation.intervals import bootstrap_mean
 from coupled_core.research.evaluation.samples import build_samples, take_groups
 from coupled_core.scoring.metrics import equal_fraction

@@ -14,8 +14,8 @@ from PIL import Image
 
 import coupled_core
 from coupled_core.miniature import miniature_folder
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import Scene
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import Scene
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "coupled_core" / "README.md"

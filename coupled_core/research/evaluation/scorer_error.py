@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from coupled_core.config import ScoringConfig
-from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import (
+from coupled_core.research.drawn_world.captions import write_caption
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import (
     BACKGROUNDS,
     COLOURS,
     ENTITIES,

@@ -12,9 +12,9 @@ from diffusers import FluxPipeline
 from PIL import Image
 
 from coupled_core.miniature import miniature_folder
-from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import CaptionKind, Scene, sample_scene
+from coupled_core.research.drawn_world.captions import write_caption
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import CaptionKind, Scene, sample_scene
 from coupled_core.research.evaluation.scorer_error import (
     Figure,
     check_clip,

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coupled_core.miniature.world import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
+from coupled_core.research.drawn_world.scenes import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
 from coupled_core.research.training.data import SceneSet, soften, to_pixels
 from coupled_core.research.training.loop import LoopConfig, train
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from coupled_core.miniature.captions import write_caption
+from coupled_core.research.drawn_world.captions import write_caption
 from coupled_core.research.training.data import SceneSet, soften, to_pixels
 from coupled_core.research.training.loop import LoopConfig, build_optimizers, train
 from coupled_core.research.training.text import MAX_TOKENS, sample_captions, train_clip_tokenizer

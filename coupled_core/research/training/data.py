@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import GENERATOR_DEPENDENCE, Scene, sample_scene
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import GENERATOR_DEPENDENCE, Scene, sample_scene
 
 _CHUNK = 1000
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from coupled_core.miniature import miniature_folder
-from coupled_core.miniature.world import COLOURS, ENTITIES
+from coupled_core.research.drawn_world.scenes import COLOURS, ENTITIES
 from coupled_core.research.evaluation.pairs import EntityJudge
 from coupled_core.research.training.classifier import SceneClassifier, load_classifier
 

@@ -13,7 +13,7 @@ from diffusers import (
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, T5TokenizerFast
 
-from coupled_core.miniature.captions import write_caption
+from coupled_core.research.drawn_world.captions import write_caption
 from coupled_core.research.training.data import SceneSet
 from coupled_core.research.training.loop import LoopConfig, build_optimizers, train
 from coupled_core.research.training.text import (

@@ -17,8 +17,8 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.world import CaptionKind, sample_scene
+from coupled_core.research.drawn_world.captions import write_caption
+from coupled_core.research.drawn_world.scenes import CaptionKind, sample_scene
 
 MAX_TOKENS = 32
 VOCABULARY_SIZE = 1000

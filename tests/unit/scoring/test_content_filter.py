@@ -10,9 +10,15 @@ import pytest
 from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
 from coupled_core.config import ContentFilterConfig, RunConfig
 from coupled_core.errors import ConfigError
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import AIRBORNE, COLOURS, ENTITIES, Scene, sample_scene
 from coupled_core.records import PromptGroup, Rejection, RejectReason
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import (
+    AIRBORNE,
+    COLOURS,
+    ENTITIES,
+    Scene,
+    sample_scene,
+)
 from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.content_filter import (
     ContentFilter,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import sample_scene
+from coupled_core.research.drawn_world.captions import write_caption
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import sample_scene
 from coupled_core.research.evaluation.scorer_error import iou
 from coupled_core.scoring.clip import load_clip
 from coupled_core.scoring.entity_masks import (

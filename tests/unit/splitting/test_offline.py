@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from coupled_core.config import PromptSetConfig
-from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.world import CaptionKind, Scene
 from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import EditInstruction, GroupSplit, PromptGroup, Rejection, RejectReason
+from coupled_core.research.drawn_world.captions import write_caption
+from coupled_core.research.drawn_world.scenes import CaptionKind, Scene
 from coupled_core.splitting.offline import OfflineSplitter, separate
 
 MEADOW = "in a vibrant meadow under a clear blue sky, bathed in sunlight."

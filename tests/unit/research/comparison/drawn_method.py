@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from coupled_core.config import FilterConfig, PromptSetConfig, RunConfig, ScoringConfig
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import AIRBORNE, NUM_LAYOUT, Scene
 from coupled_core.records import Rejection, Sample
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import AIRBORNE, NUM_LAYOUT, Scene
 from coupled_core.research.evaluation.pairs import Evaluator
 from coupled_core.research.evaluation.samples import build_samples, take_groups
 from coupled_core.research.methods.method import Knob, Knobs, MethodOutput

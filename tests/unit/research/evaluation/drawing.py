@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import NUM_LAYOUT, Scene
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason, Sample
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import NUM_LAYOUT, Scene
 from coupled_core.research.methods.method import Knob, Knobs, MethodOutput
 
 EMPTY = Scene("meadow", "noon", (0.0,) * NUM_LAYOUT, texture_seed=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coupled_core.config import ScoringConfig
-from coupled_core.miniature.world import sample_scene
+from coupled_core.research.drawn_world.scenes import sample_scene
 from coupled_core.research.evaluation.scorer_error import draw_pair, measure_scorers
 from coupled_core.scoring.metrics import background_similarity, joint_entity_region
 

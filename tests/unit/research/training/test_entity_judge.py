@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import Scene, sample_scene
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import Scene, sample_scene
 from coupled_core.research.training.entity_judge import load_entity_judge
 
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.render import draw_scene
-from coupled_core.miniature.world import (
+from coupled_core.research.drawn_world.captions import write_caption
+from coupled_core.research.drawn_world.render import draw_scene
+from coupled_core.research.drawn_world.scenes import (
     BACKGROUNDS,
     COLOURS,
     ENTITIES,

@@ -7,14 +7,14 @@ import pytest
 
 from coupled_core.config import PromptSetConfig, SplitConfig
 from coupled_core.miniature import miniature_folder
-from coupled_core.miniature.prompt_sets import (
+from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
+from coupled_core.records import GroupSplit, PromptGroup
+from coupled_core.research.drawn_world.prompt_sets import (
     FILE_NAME,
     build_comparison_tables,
     build_example_table,
 )
-from coupled_core.miniature.world import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
-from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
-from coupled_core.records import GroupSplit, PromptGroup
+from coupled_core.research.drawn_world.scenes import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
 from coupled_core.splitting.splitter import build_splitter
 
 SETS = {"miniature-train": 72, "miniature-test": 216}

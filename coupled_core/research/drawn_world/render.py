@@ -10,9 +10,9 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from coupled_core.miniature.backgrounds import draw_background
-from coupled_core.miniature.canvas import Canvas, Colour, Point, blend, shade
-from coupled_core.miniature.world import IMAGE_SIZE_PX, Scene
+from coupled_core.research.drawn_world.backgrounds import draw_background
+from coupled_core.research.drawn_world.canvas import Canvas, Colour, Point, blend, shade
+from coupled_core.research.drawn_world.scenes import IMAGE_SIZE_PX, Scene
 
 SUPERSAMPLING = 4
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.miniature import miniature_folder
-from coupled_core.miniature.captions import write_caption
-from coupled_core.miniature.world import (
+from coupled_core.research.drawn_world.captions import write_caption
+from coupled_core.research.drawn_world.scenes import (
     AIRBORNE,
     BACKGROUNDS,
     COLOURS,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from coupled_core.miniature.world import CaptionKind, Scene
+from coupled_core.research.drawn_world.scenes import CaptionKind, Scene
 
 _PLACES = {
     "meadow": ("in a vibrant meadow", "in a green meadow", "in a grassy meadow", "in a meadow of flowers"),

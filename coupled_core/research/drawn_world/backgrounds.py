@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coupled_core.miniature.canvas import Canvas, Colour, blend, shade
-from coupled_core.miniature.world import Scene
+from coupled_core.research.drawn_world.canvas import Canvas, Colour, blend, shade
+from coupled_core.research.drawn_world.scenes import Scene
 
 
 @dataclass(frozen=True)
