@@ -11,7 +11,7 @@ from coupled_core.runs.division import Elsewhere, hold_shard
 from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.shard import ShardWork
-from coupled_core.runs.steps import ShardResult, filter_pairs, generate, score, split, write
+from coupled_core.runs.steps import ShardResult, filter_pairs, make_pairs, split, write
 from tasks.policy import stage_task
 
 
@@ -33,8 +33,8 @@ def build_shard(config: RunConfig, shard: ShardPlan) -> ShardResult | Elsewhere:
         split(work)  # prompts -> background, entities, edit instructions
         for attempt in range(1, config.selection.attempts + 1):
             # groups, later only those that lack kept pairs -> images that share a background
-            if not generate(work, attempt):
+            # -> entity masks, metrics of every pair
+            if not make_pairs(work, attempt):
                 break
-            score(work, attempt)  # images -> entity masks, metrics of every pair
         filter_pairs(work)  # metrics -> kept or dropped, with reasons
         return write(work)  # all of it -> immutable, verified parts

@@ -16,8 +16,8 @@ from coupled_core.runs.steps import ShardResult
 
 _logger = logging.getLogger(__name__)
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_DEVICE_STEPS = ("generate", "score")
-"""Steps during which the device is ours."""
+_DEVICE_STEP = "make"
+"""The step during which the device is ours; within it, stages run side by side."""
 
 
 class BuildMetrics:
@@ -45,8 +45,7 @@ class BuildMetrics:
         """Count a finished shard."""
         for stage, seconds in result.seconds.items():
             self._seconds.record(seconds, {**self._where, "stage": stage})
-        device = sum(result.seconds.get(stage, 0.0) for stage in _DEVICE_STEPS)
-        self._device_seconds.add(device, self._where)
+        self._device_seconds.add(result.seconds.get(_DEVICE_STEP, 0.0), self._where)
         funnel = result.funnel
         for status, count in (
             ("kept", funnel.pairs_kept),

@@ -27,7 +27,7 @@ from coupled_core.runs.plan import RunPlan, ShardPlan, plan_run
 from coupled_core.runs.planned import PlanFiles
 from coupled_core.runs.refusals import refusal_for
 from coupled_core.runs.shard import ShardWork, shards_to_split
-from coupled_core.runs.steps import ShardResult, generate, score, split, write
+from coupled_core.runs.steps import ShardResult, make_pairs, split, write
 from coupled_core.runs.text_report import describe_losses
 from coupled_core.splitting.splitter import account_of, settle_split
 from coupled_core.storage.store import open_store
@@ -133,7 +133,6 @@ def _build_shard(work: ShardWork) -> ShardResult | Elsewhere:
             return elsewhere
         split(work)
         for attempt in range(1, work.config.selection.attempts + 1):
-            if not generate(work, attempt):
+            if not make_pairs(work, attempt):
                 break
-            score(work, attempt)
         return write(work)

@@ -5,6 +5,7 @@ is refused is refused without it.
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -90,6 +91,18 @@ def content_filter_for(
     scorer = scorer_for(scoring, device)
     with _loading:
         return _content_filter(config, scorer.clip)
+
+
+def has_room_beside(device: str) -> bool:
+    """Say whether a second model can compute beside the generator without slowing it down.
+
+    On a CPU the two share the cores, so only where torch leaves some of them alone.
+    """
+    if device != "cpu":
+        return True
+    import torch
+
+    return torch.get_num_threads() < (os.cpu_count() or 1)
 
 
 @_Latest

@@ -1,7 +1,7 @@
 """One shard of a run at work: what was planned for it, and what its stages have found so far."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -9,8 +9,9 @@ from itertools import islice
 from coupled_core.config import RunConfig
 from coupled_core.dataset.best_pairs import Edit, unmet_edits
 from coupled_core.dataset.work import SCORED, WorkFolder, batch_name, list_work
-from coupled_core.errors import StorageError
+from coupled_core.errors import StorageError, at_stage
 from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.log_fields import log_fields
 from coupled_core.records import GroupSplit, Rejection, Sample, SplitOutcome
 from coupled_core.runs.checkpoints import (
     SPLIT,
@@ -30,6 +31,7 @@ from coupled_core.runs.selection import (
     judge_samples,
     keep_best,
 )
+from coupled_core.runs.trace import Trace
 from coupled_core.storage.store import open_store
 
 
@@ -74,12 +76,28 @@ class ShardWork:
         self.config, self.plan, self.generation = config, plan, generation
         self.store = open_store(config.output.uri)
         self.folder = WorkFolder(self.store, plan.run_id, plan.shard_index)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        """What each step has taken, by name."""
+        self.trace = Trace()
+        """What was done in this start, and when."""
         self.require_lease: Callable[[], None] = lambda: None
         """Raises `LeaseLostError` when another process has taken the shard over."""
         self._attempts: dict[int, Attempt] = {}
         self._judgements: dict[int, Judgement] = {}
+
+    @contextmanager
+    def doing(self, stage: str, batch: int | None = None) -> Iterator[None]:
+        """Let log records and errors know what the inside is about, and the trace when it ran."""
+        shard = f"{self.plan.shard_index:05d}"
+        with (
+            log_fields(run_id=self.plan.run_id, shard=shard, stage=stage),
+            at_stage(stage),
+            self.trace.span(stage, batch),
+        ):
+            try:
+                yield
+            except Exception as error:
+                if batch is not None:
+                    error.add_note(f"stage {stage}, shard {shard}, batch {batch}")
+                raise
 
     @cached_property
     def input(self) -> ShardInput:

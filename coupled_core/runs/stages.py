@@ -1,25 +1,18 @@
-"""Split, generate and score a shard: batch by batch, each stored before the next begins.
-
-What is stored already, by an earlier start or by a twin of this worker, is not done again. Before
-anything is spent the lease on the shard is looked at: who was paused for long may have lost it.
-"""
+"""What is done with one shard or one of its batches; `pipeline` says when."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder, batch_name
-from coupled_core.progress import Progress
-from coupled_core.records import ImageDescriptor, Rejection, Sample
+from coupled_core.dataset.work import GENERATED, WorkFolder, batch_name
+from coupled_core.records import GeneratedSample, ImageDescriptor, Rejection, Sample
 from coupled_core.runs.checkpoints import (
-    EncodedSample,
     Generated,
     ScoredSample,
     encode_sample,
     missing_batch,
     parse_generated,
     write_generated,
-    write_scored,
 )
 from coupled_core.runs.shard import Batch, ShardWork
 from coupled_core.scoring.clip import encode_embeddings
@@ -27,12 +20,11 @@ from coupled_core.scoring.content_filter import ContentFilter
 from coupled_core.splitting.refusal import Refuse, accept_all
 from coupled_core.splitting.splitter import Splitter
 
-if TYPE_CHECKING:  # they import diffusers, open_clip and Segment Anything, which takes long
-    from coupled_core.generation.generator import GroupGenerator
-    from coupled_core.generation.sampler import OnStep
+if TYPE_CHECKING:  # it imports open_clip and Segment Anything, which takes long
     from coupled_core.scoring.pair_scorer import PairScorer
 
 _logger = logging.getLogger(__name__)
+Outcome = GeneratedSample | Rejection
 
 
 def split_shard(work: ShardWork, splitter: Splitter, refuse: Refuse = accept_all) -> int:
@@ -55,78 +47,7 @@ def split_shard(work: ShardWork, splitter: Splitter, refuse: Refuse = accept_all
     return sum(isinstance(outcome, Rejection) for outcome in outcomes)
 
 
-def generate_shard(
-    work: ShardWork,
-    load_generator: "Callable[[], GroupGenerator]",
-    progress: Progress,
-    attempt: int = 1,
-) -> int:
-    """Generate what neither this run nor its kin has stored; return how many batches that took.
-
-    Args:
-        work: The shard, split, all earlier attempts scored.
-        load_generator: Called only when there is something to generate.
-        progress: Told the pairs of each batch under "generate".
-        attempt: Which round of samples.
-    """
-    num_generated, batches = 0, work.attempt(attempt).batches
-    for number, batch in enumerate(batches, 1):
-        is_there = work.folder.read_keys(GENERATED, batch.index) == list(batch.samples)
-        is_new = not is_there and not _take_over(work, batch)
-        if is_new:
-            generator = load_generator()  # may take minutes, so the look comes after it
-            work.require_lease()
-            tell_step = _tell_step(progress, f"batch {number} of {len(batches)}", batch.num_pairs)
-            tell_step(0, 1)
-            _generate_batch(work, batch, generator, tell_step)
-            num_generated += 1
-        progress.advance("generate", batch.num_pairs, is_new=is_new)
-    return num_generated
-
-
-def score_shard(
-    work: ShardWork,
-    load_scorer: "Callable[[], PairScorer]",
-    progress: Progress,
-    attempt: int = 1,
-    load_content_filter: Callable[[], ContentFilter | None] = lambda: None,
-) -> int:
-    """Score what is not scored yet of an attempt; return how many batches that took.
-
-    Args:
-        work: The shard, the batches of the attempt generated.
-        load_scorer: Called only when there is something to score.
-        progress: Told the pairs of each batch under "score".
-        attempt: Which round of samples.
-        load_content_filter: Called together with `load_scorer`; None: images are not looked at.
-
-    Raises:
-        StorageError: a generated batch is missing.
-    """
-    num_scored, batches = 0, work.attempt(attempt).batches
-    for number, batch in enumerate(batches, 1):
-        is_new = False
-        if work.folder.read_keys(SCORED, batch.index) != list(batch.samples):
-            work.require_lease()
-            made = _read_generated(work, batch)
-            is_needed = any(isinstance(sample, EncodedSample) for sample in made.values())
-            scorer = load_scorer() if is_needed else None
-            progress.within("score", 0.0, f"batch {number} of {len(batches)}")
-            concepts = load_content_filter() if is_needed else None
-            scored = {
-                key: _score(scorer, concepts, batch.samples[key], sample)
-                if scorer and isinstance(sample, EncodedSample)
-                else None
-                for key, sample in made.items()
-            }
-            write_scored(work.folder, batch.index, scored)
-            num_scored += 1
-            is_new = True
-        progress.advance("score", batch.num_pairs, is_new=is_new)
-    return num_scored
-
-
-def _take_over(work: ShardWork, batch: Batch) -> bool:
+def take_over(work: ShardWork, batch: Batch) -> bool:
     """Copy a batch that another run has generated; False: none has.
 
     Each run has all of its work in its own folder, so that it stays while the run needs it.
@@ -141,24 +62,12 @@ def _take_over(work: ShardWork, batch: Batch) -> bool:
     return False
 
 
-def _tell_step(progress: Progress, batch: str, num_pairs: int) -> "OnStep":
-    """One batch of a large model takes minutes, in which nothing else is heard of it."""
-
-    def tell(step: int, of: int) -> None:
-        where = f"step {step} of {of}" if step else "reading prompts"
-        progress.within("generate", num_pairs * step / of, f"{batch}, {where}")
-
-    return tell
-
-
-def _generate_batch(
-    work: ShardWork, batch: Batch, generator: "GroupGenerator", on_step: "OnStep"
-) -> None:
-    outcomes = generator.generate(list(batch.samples.values()), on_step)
+def store_batch(work: ShardWork, batch: Batch, outcomes: Mapping[str, Outcome]) -> None:
+    """Encode and store what was generated of a batch, by key of the sample."""
     image_format = work.config.output.image_format
     encoded: dict[str, Generated] = {
         key: outcome if isinstance(outcome, Rejection) else encode_sample(outcome, image_format)
-        for key, outcome in zip(batch.samples, outcomes, strict=True)
+        for key, outcome in outcomes.items()
     }
     write_generated(work.folder, batch.index, encoded)
     for key, outcome in encoded.items():
@@ -169,22 +78,29 @@ def _generate_batch(
     )
 
 
-def _read_generated(work: ShardWork, batch: Batch) -> dict[str, Generated]:
+def read_outcomes(work: ShardWork, batch: Batch) -> dict[str, Outcome]:
+    """Return a stored batch as it was generated.
+
+    Raises:
+        StorageError: it is missing or damaged.
+    """
     table = work.folder.read_table(GENERATED, batch.index)
     with work.folder.named_damage(batch_name(GENERATED, batch.index)):
         found = {} if table is None else parse_generated(table)
     if list(found) != list(batch.samples):
         raise missing_batch(work.folder, GENERATED, batch.index)
-    return found
+    return {
+        key: each if isinstance(each, Rejection) else each.decode() for key, each in found.items()
+    }
 
 
-def _score(
+def score_sample(
     scorer: "PairScorer",
     content_filter: ContentFilter | None,
     sample: Sample,
-    encoded: EncodedSample,
+    generated: GeneratedSample,
 ) -> ScoredSample:
-    generated = encoded.decode()
+    """Find the entities, score every pair, and look at the images for unwanted concepts."""
     embeddings = scorer.embed_images(generated.images)
     masks, scores = scorer.score(sample, generated, embeddings)
     codes = encode_embeddings(embeddings)

@@ -1,28 +1,32 @@
 """What is done with a shard, step by step, with the models of this process.
 
-A step keeps its finished batches in the dataset's work folder and passes over those that it finds
-there. It says in the log what it did, notes how long it took, and an error that ends it knows where
-it happened.
+A step keeps what it has finished in the dataset's work folder and passes over what it finds there.
+It says in the log what it did, notes when, and an error that ends it knows where it happened.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
+from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
-from coupled_core.errors import at_stage
 from coupled_core.generation.provenance import choose_device
-from coupled_core.log_fields import log_fields
 from coupled_core.progress import current_progress
 from coupled_core.runs.facts import describe_run
-from coupled_core.runs.models import content_filter_for, generator_for, scorer_for, splitter_for
+from coupled_core.runs.models import (
+    content_filter_for,
+    generator_for,
+    has_room_beside,
+    scorer_for,
+    splitter_for,
+)
+from coupled_core.runs.pipeline import ShardModels, make_batches
 from coupled_core.runs.refusals import refusal_for
 from coupled_core.runs.selection import count_decisions
 from coupled_core.runs.shard import ShardWork
-from coupled_core.runs.stages import generate_shard, score_shard, split_shard
+from coupled_core.runs.stages import split_shard
 from coupled_core.runs.write import write_shard
 from coupled_core.splitting.splitter import account_of
 
@@ -51,12 +55,8 @@ def _step(
 
     @wraps(function)
     def run(work: ShardWork, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        started_at, index = time.monotonic(), f"{work.plan.shard_index:05d}"
-        with log_fields(run_id=work.plan.run_id, shard=index, stage=name), at_stage(name):
-            try:
-                return function(work, *args, **kwargs)
-            finally:
-                work.seconds[name] += time.monotonic() - started_at
+        with work.doing(name):
+            return function(work, *args, **kwargs)
 
     return run
 
@@ -74,33 +74,32 @@ def split(work: ShardWork) -> None:
 
 
 @_step
-def generate(work: ShardWork, attempt: int = 1) -> bool:
-    """Generate what is not there yet of an attempt; False: no group of the shard needs it."""
+def make_pairs(work: ShardWork, attempt: int = 1) -> bool:
+    """Make what is not there yet of an attempt; False: no group of the shard needs it.
+
+    Batches are stored and scored while those behind them are generated.
+    """
     progress, samples = current_progress(), work.attempt(attempt).samples
     if attempt > 1:
         for stage in ("generate", "score"):
             progress.extend(stage, sum(len(sample.pairs) for sample in samples.values()))
-    num_generated = generate_shard(
-        work, lambda: generator_for(work.config.generation), progress, attempt
-    )
+    made = make_batches(work, models_for(work.config), progress, attempt)
     _logger.info(
-        "attempt %d: %d groups, generated %d batches", attempt, len(samples), num_generated
-    )
+        "attempt %d: %d groups, generated %d batches, scored %d",
+        attempt, len(samples), made.num_generated, made.num_scored,
+    )  # fmt: skip
     return bool(samples)
 
 
-@_step
-def score(work: ShardWork, attempt: int = 1) -> None:
-    """Score what is not scored yet of an attempt."""
-    config, device = work.config, choose_device(work.config.generation.device)
-    num_scored = score_shard(
-        work,
+def models_for(config: RunConfig) -> ShardModels:
+    """Return what loads the models of a run."""
+    device = choose_device(config.generation.device)
+    return ShardModels(
+        lambda: generator_for(config.generation),
         lambda: scorer_for(config.scoring, device),
-        current_progress(),
-        attempt,
         lambda: content_filter_for(config.content_filter, config.scoring, device),
+        may_score_beside=lambda: has_room_beside(device),
     )
-    _logger.info("scored %d batches", num_scored)
 
 
 @_step
@@ -116,4 +115,4 @@ def write(work: ShardWork) -> ShardResult:
     written = write_shard(work, describe_run(work.config, work.plan.run_id))
     _logger.info("wrote %s", ", ".join(part.key for part in written.parts))
     plan = work.plan
-    return ShardResult(plan.shard_index, plan.num_pairs, written.funnel, dict(work.seconds))
+    return ShardResult(plan.shard_index, plan.num_pairs, written.funnel, work.trace.seconds())

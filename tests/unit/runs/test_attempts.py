@@ -12,8 +12,8 @@ from coupled_core.dataset.reader import iter_manifest
 from coupled_core.progress import SilentProgress
 from coupled_core.records import GeneratedSample, PromptGroup, Sample
 from coupled_core.runs.identity import attempt_seed
+from coupled_core.runs.pipeline import ShardModels, make_batches
 from coupled_core.runs.shard import ShardWork
-from coupled_core.runs.stages import generate_shard, score_shard
 from coupled_core.runs.write import write_shard
 from tests.sample_shards import sample_run_facts
 from tests.unit.runs.shard_samples import (
@@ -71,8 +71,8 @@ class _Shard:
         for attempt in range(1, work.config.selection.attempts + 1):
             if not work.attempt(attempt).samples:
                 break
-            generate_shard(work, lambda: generator, silent, attempt)
-            score_shard(work, lambda: _GivenScores(score_of), silent, attempt)
+            models = ShardModels(lambda: generator, lambda: _GivenScores(score_of))
+            make_batches(work, models, silent, attempt)
 
     def finish(self) -> list[Mapping[str, Any]]:
         work = self.open()

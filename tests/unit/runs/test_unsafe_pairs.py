@@ -12,8 +12,9 @@ from coupled_core.dataset.reader import iter_images, iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.progress import SilentProgress
 from coupled_core.records import PromptGroup
+from coupled_core.runs.pipeline import ShardModels, make_batches
 from coupled_core.runs.shard import ShardWork
-from coupled_core.runs.stages import generate_shard, score_shard, split_shard
+from coupled_core.runs.stages import split_shard
 from coupled_core.runs.write import write_shard
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.refusal import refusal_of
@@ -46,8 +47,8 @@ class BrightnessFilter:
 def _write(folder: Path, num_groups: int, bound: float) -> UploadedShard:
     """Run the stages behind the split, with images of dropped pairs stored as well."""
     work, silent = split_work(folder, num_groups, output={"store_dropped": True}), SilentProgress()
-    generate_shard(work, SquareGenerator, silent)
-    score_shard(work, SquareScorer, silent, load_content_filter=lambda: BrightnessFilter(bound))
+    filter_ = BrightnessFilter(bound)
+    make_batches(work, ShardModels(SquareGenerator, SquareScorer, lambda: filter_), silent)
     return write_shard(work, replace(sample_run_facts(RUN), content_filter_version=VERSION))
 
 

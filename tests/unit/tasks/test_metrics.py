@@ -21,7 +21,7 @@ RESULT = ShardResult(
         dropped_by_reason={"empty_mask": 3},
         failed_by_reason={"split_failed": 2},
     ),
-    seconds={"split": 0.5, "generate": 40.0, "score": 2.0},
+    seconds={"split": 0.5, "make": 41.0, "generate": 40.0, "score": 2.0},
 )
 
 
@@ -40,7 +40,7 @@ def test_stages_pairs_rejections_device_time_and_money_are_counted(
     build.add_built(RESULT)
     build.add_failed("generate")
     build.add_spending(0.25)
-    assert counted.found["coupled.device.time", ""] == 42.0
+    assert counted.found["coupled.device.time", ""] == 41.0
     assert counted.found["coupled.stage.duration", "generate"] == 40.0
     assert counted.found["coupled.pairs", "kept"] == 5
     assert counted.found["coupled.rejections", "split_failed"] == 2
