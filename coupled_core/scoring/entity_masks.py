@@ -1,20 +1,22 @@
 """Finds the entity of an image: Segment Anything proposes, CLIP picks.
 
 Points on a regular grid prompt Segment Anything, one decoder pass each on one embedding of the
-image. What comes back confident, of sensible size and not twice the same is a proposal. Around each
-proposal a square is cut out and compared with two texts: the entity prompt and the shared
+image. What comes back confident, of sensible size and not twice the same is a proposal; all of that
+is told at the size of the model's masks, and proposals alone are enlarged to the image's. Around
+each proposal a square is cut out and compared with two texts: the entity prompt and the shared
 background prompt. The proposal whose cut-out leans most towards the entity is the entity; where
 none leans that way there is none, and the mask is empty. Nothing here knows which model made the
 image, nor looks at the other images of the group.
 """
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
+from torch import Tensor
 
 from coupled_core.memory import Room
 from coupled_core.records import EntityMask
@@ -82,43 +84,60 @@ class EntityFinder:
         )
         return np.asarray(masks[int(ious.argmax())])
 
+    @torch.no_grad()
     def _propose(self, image: np.ndarray) -> list[_Proposal]:
         self._predictor.set_image(image)
         height, width = image.shape[:2]
-        points = _grid(self._config.points_per_side, width, height)
-        found: list[_Proposal] = []
-        for start in range(0, len(points), self._config.points_per_batch):
-            some = points[start : start + self._config.points_per_batch]
-            for each in self._room.map(
-                lambda points: self._segment(np.stack(points), (height, width)), list(some)
-            ):
-                found += each
-        found.sort(key=lambda proposal: proposal.predicted_iou, reverse=True)
-        return _drop_overlapping(found, self._config.max_overlap)[: self._config.max_proposals]
-
-    @torch.no_grad()
-    def _segment(self, points: np.ndarray, size: tuple[int, int]) -> list[list[_Proposal]]:
-        """Return, for each point (P, 2) in pixels, its confident masks of sensible size."""
-        device = self._predictor.device
-        coords = self._predictor.transform.apply_coords(points, size)
-        masks, ious, _ = self._predictor.predict_torch(
-            torch.as_tensor(coords, dtype=torch.float32, device=device)[:, None],
-            torch.ones(len(points), 1, device=device),
-            multimask_output=True,
-        )
-        areas = masks.float().mean(dim=(2, 3))
-        config = self._config
+        config, points = self._config, _grid(self._config.points_per_side, width, height)
+        found: list[tuple[Tensor, Tensor]] = []
+        for start in range(0, len(points), config.points_per_batch):
+            some = list(points[start : start + config.points_per_batch])
+            found += self._room.map(lambda some: self._segment(np.stack(some), image.shape), some)
+        logits = torch.cat([each for each, _ in found])
+        confidence = torch.cat([each for _, each in found]).clamp(max=1.0)
+        masks = self._without_padding(logits) > self._predictor.model.mask_threshold
+        areas = masks.float().mean(dim=(1, 2))
         good = (
-            (ious >= config.min_predicted_iou)
+            (confidence >= config.min_predicted_iou)
             & (areas >= config.min_area)
             & (areas <= config.max_area)
         )
-        kept = [masks[i][good[i]].cpu().numpy() for i in range(len(points))]
-        confidence = [ious[i][good[i]].tolist() for i in range(len(points))]
-        return [
-            [_Proposal(mask, min(1.0, float(iou))) for mask, iou in zip(*found, strict=True)]
-            for found in zip(kept, confidence, strict=True)
-        ]
+        (best,) = torch.where(good)
+        best = best[confidence[best].argsort(descending=True, stable=True)]
+        best = best[_find_distinct(masks[best], config.max_overlap)[: config.max_proposals]]
+        chosen = zip(self._enlarge(logits[best]), confidence[best].tolist(), strict=True)
+        return [_Proposal(mask, predicted_iou) for mask, predicted_iou in chosen]
+
+    def _segment(self, points: np.ndarray, shape: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+        """Return, for each point (P, 2) in pixels, logits (3, h, w) and predicted IoU (3,)."""
+        predictor, sam = self._predictor, self._predictor.model
+        coords = predictor.transform.apply_coords(points, shape[:2])
+        prompts = (
+            torch.as_tensor(coords, dtype=torch.float32, device=predictor.device)[:, None],
+            torch.ones(len(points), 1, device=predictor.device),
+        )
+        # `predict_torch` would enlarge all of them, of which few are of use.
+        sparse, dense = sam.prompt_encoder(points=prompts, boxes=None, masks=None)
+        logits, predicted_iou = sam.mask_decoder(
+            image_embeddings=predictor.features,
+            image_pe=sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+        return list(zip(logits, predicted_iou, strict=True))
+
+    def _without_padding(self, logits: Tensor) -> Tensor:
+        """Return what lies in the image of logits (P, h, w): the model pads it to a square."""
+        scale = logits.shape[-1] / self._predictor.model.image_encoder.img_size
+        height, width = (math.ceil(side * scale) for side in self._predictor.input_size)
+        return logits[:, :height, :width]
+
+    def _enlarge(self, logits: Tensor) -> np.ndarray:
+        """Return masks of the image's size, bool (P, H, W), of logits (P, h, w)."""
+        predictor, sam = self._predictor, self._predictor.model
+        full = sam.postprocess_masks(logits[:, None], predictor.input_size, predictor.original_size)
+        return np.asarray((full[:, 0] > sam.mask_threshold).cpu().numpy())
 
     def _cut_out(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         ys, xs = np.nonzero(mask)
@@ -142,16 +161,19 @@ def _grid(points_per_side: int, width: int, height: int) -> np.ndarray:
     return np.stack([xs.ravel(), ys.ravel()], axis=1)
 
 
-def _drop_overlapping(proposals: Sequence[_Proposal], max_overlap: float) -> list[_Proposal]:
-    """Keep, in order, each proposal whose IoU with those kept so far is at most `max_overlap`."""
-    if not proposals:
-        return []
-    flat = np.stack([proposal.mask.ravel() for proposal in proposals]).astype(np.float32)
-    areas = flat.sum(axis=1)
+def _find_distinct(masks: Tensor, max_overlap: float) -> list[int]:
+    """Return, in order, each mask whose IoU with those before it is at most `max_overlap`.
+
+    Args:
+        masks: bool, (P, h, w). Those that are left out themselves do not count.
+        max_overlap: [0, 1].
+    """
+    flat = masks.flatten(1).float()
+    shared, areas = flat @ flat.T, flat.sum(dim=1)  # counts of pixels, exact below 2 ** 24
+    union = areas[:, None] + areas - shared
+    overlaps = (shared > max_overlap * union).cpu().numpy()
     kept: list[int] = []
-    for index in range(len(proposals)):
-        shared = flat[kept] @ flat[index] if kept else np.zeros(0)
-        union = areas[kept] + areas[index] - shared
-        if not np.any(shared > max_overlap * union):
+    for index in range(len(overlaps)):
+        if not overlaps[index, kept].any():
             kept.append(index)
-    return [proposals[index] for index in kept]
+    return kept

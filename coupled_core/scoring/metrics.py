@@ -15,14 +15,16 @@ from coupled_core.errors import ConfigError
 from coupled_core.filters import NUMBERS
 from coupled_core.plugins import find_plugins
 from coupled_core.records import PairScores
-from coupled_core.scoring.rims import rim_seam, widen
+from coupled_core.scoring.rims import distance_px, is_near, rim_seam
 
-METRIC_VERSION = "3"
+METRIC_VERSION = "4"
 """Goes up when a metric or the way an entity is found changes.
 
-Scores of two versions do not compare, with two exceptions. 1 and 2 are equal where images are
+Scores of two versions do not compare, with three exceptions. 1 and 2 are equal where images are
 square: 2 shows CLIP the whole of an image, 1 its central square. 2 and 3 are equal where CLIP reads
-prompts at once: 3 reads longer ones whole, 2 their beginning.
+prompts at once: 3 reads longer ones whole, 2 their beginning. 3 and 4 are equal where images have
+the size of Segment Anything's masks, as the miniature's do: 4 tells at that size which proposals
+are of sensible size and which overlap, 3 at the image's.
 """
 
 SIMILARITY_WEIGHT = 0.03495
@@ -172,7 +174,8 @@ def score_pair(
     """
     region = joint_entity_region(masks)
     similarity = background_similarity(images, region)
-    clear = widen(region)
+    distances = [distance_px(mask) for mask in masks]
+    clear = is_near(np.minimum(*distances))
     if clear.all():
         # Else such a pair would fail the filter on it even where nobody has set a bound.
         clear = region
@@ -192,7 +195,7 @@ def score_pair(
         pixel_mse=pixel_mse(images),
         equal_fraction=equal_fraction(images),
         background_similarity_clear=background_similarity(images, clear),
-        rim_seam=rim_seam(images, masks),
+        rim_seam=rim_seam(images, distances),
         extra_scores={
             name: float(score(images, masks, image_embeddings, text_embeddings))
             for name, score in find_scores().items()

@@ -13,18 +13,24 @@ _RIM = (0.03125, 0.078125)
 """Where the rim of an entity begins and ends."""
 
 
-def widen(region: np.ndarray, share: float = _CLEARANCE) -> np.ndarray:
-    """Return a region, bool (H, W), with everything nearer to it than a share of the side."""
+def distance_px(region: np.ndarray) -> np.ndarray:
+    """Return how far each place is from a region, bool (H, W), in pixels; inf: there is none.
+
+    How far it is from the union of two is the smaller of the two distances.
+    """
     if not region.any():
-        return np.asarray(region, dtype=bool)
+        return np.full(region.shape, np.inf)
     from scipy.ndimage import distance_transform_edt  # a second, as in `metrics`
 
-    return np.asarray(
-        distance_transform_edt(~np.asarray(region, dtype=bool)) <= share * min(region.shape)
-    )
+    return np.asarray(distance_transform_edt(~np.asarray(region, dtype=bool)))
 
 
-def rim_seam(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float:
+def is_near(distance: np.ndarray, share: float = _CLEARANCE) -> np.ndarray:
+    """Return where a distance in pixels (H, W) is at most a share of the shorter side."""
+    return np.asarray(distance <= share * min(distance.shape))
+
+
+def rim_seam(images: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> float:
     """Return how much steeper brightness changes around an entity than without it.
 
     In a rim around each entity, off its mask, the image is compared with the other one at the same
@@ -32,7 +38,7 @@ def rim_seam(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float
 
     Args:
         images: of a pair, uint8, (H, W, 3).
-        masks: of their entities, bool, (H, W).
+        distances: from the masks of their entities, as `distance_px` measures them.
 
     Returns:
         Mean excess of the gradient, in levels a pixel; below 0 where the other image is rougher,
@@ -41,8 +47,8 @@ def rim_seam(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float
     slopes = [_slope(image) for image in images]
     excesses = []
     for own, other in ((0, 1), (1, 0)):
-        near, far = (widen(masks[own], share) for share in _RIM)
-        rim = far & ~near & ~widen(masks[other], _RIM[1])
+        near, far = (is_near(distances[own], share) for share in _RIM)
+        rim = far & ~near & ~is_near(distances[other], _RIM[1])
         if rim.any():
             excesses.append(float((slopes[own] - slopes[other])[rim].mean()))
     return float(np.mean(excesses)) if excesses else 0.0

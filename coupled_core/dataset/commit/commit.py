@@ -15,8 +15,10 @@ from coupled_core.errors import DatasetError
 from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectStore
 
-_NEARLY_EQUAL = frozenset({"1", "2", "3"})
-"""Metric versions that give square images the same scores, where CLIP reads prompts at once."""
+_NEARLY_EQUAL = frozenset({"1", "2", "3", "4"})
+"""Metric versions that give the same scores to some images, as `scoring.metrics` says."""
+_MASK_SIDES_PX = {"miniature": 64}
+"""By Segment Anything model: the longer side of the images whose masks it gives in their size."""
 AreLong = Callable[[Sequence[str]], bool]
 """Says whether CLIP does not read one of these prompts at once."""
 _FIRST_PARTITION_RULE = "1"
@@ -86,7 +88,8 @@ def check_comparable(
     """
     versions = {run.metric_version for run in snapshot.runs} | {facts["metric_version"]}
     if versions <= _NEARLY_EQUAL and (
-        len(versions) == 1 or not _holds_other_scores(store, snapshot, are_long)
+        len(versions) == 1
+        or not _holds_other_scores(store, snapshot, are_long, is_4_among_them="4" in versions)
     ):
         facts = {**facts, "metric_version": None}
     for run in snapshot.runs:
@@ -105,17 +108,28 @@ def check_comparable(
             )
 
 
-def _holds_other_scores(store: ObjectStore, snapshot: Snapshot, are_long: AreLong | None) -> bool:
+def _holds_other_scores(
+    store: ObjectStore, snapshot: Snapshot, are_long: AreLong | None, *, is_4_among_them: bool
+) -> bool:
     """Say whether a dataset holds scores that its version of the metric alone gives."""
-    columns = ("metric_version", "width", "height", "prompt_0", "prompt_1")
+    columns = ("metric_version", "sam_model", "width", "height", "prompt_0", "prompt_1")
     for batch in iter_manifest(store, snapshot.parts, columns):
-        rows = [row for row in batch.to_pylist() if row["metric_version"] in ("1", "2")]
+        before_4 = [row for row in batch.to_pylist() if row["metric_version"] in ("1", "2", "3")]
+        if is_4_among_them and not all(map(_has_size_of_masks, before_4)):
+            return True
+        rows = [row for row in before_4 if row["metric_version"] != "3"]
         if any(row["metric_version"] == "1" and row["width"] != row["height"] for row in rows):
             return True
         prompts = [row[name] for row in rows for name in ("prompt_0", "prompt_1")]
         if are_long is not None and prompts and are_long(prompts):
             return True
     return False
+
+
+def _has_size_of_masks(row: Mapping[str, Any]) -> bool:
+    """Say whether a row's images are as large as the masks of its model; true without images."""
+    sides = row["width"], row["height"]
+    return None in sides or max(sides) == _MASK_SIDES_PX.get(row["sam_model"])
 
 
 class _Commit:

@@ -9,8 +9,7 @@ from coupled_core.research.evaluation.scorer_error import iou
 from coupled_core.scoring.clip import load_clip
 from coupled_core.scoring.entity_masks import (
     EntityFinder,
-    _drop_overlapping,
-    _Proposal,
+    _find_distinct,
     touches_border,
 )
 from coupled_core.scoring.sam import load_sam
@@ -56,14 +55,25 @@ def test_a_mask_at_the_edge_touches_the_border():
     assert touches_border(mask)
 
 
-def test_of_two_overlapping_proposals_the_first_stays():
-    mask = np.zeros((8, 8), bool)
-    mask[2:6, 2:6] = True
-    almost, other = mask.copy(), np.zeros((8, 8), bool)
-    almost[2, 2] = False
-    other[7, 7] = True
-    proposals = [_Proposal(mask, 0.9), _Proposal(almost, 0.8), _Proposal(other, 0.7)]
-    assert [p.predicted_iou for p in _drop_overlapping(proposals, 0.7)] == [0.9, 0.7]
+def test_of_two_overlapping_masks_the_first_stays_and_what_is_left_out_does_not_count():
+    masks = torch.zeros(4, 8, 8, dtype=torch.bool)
+    masks[0, 2:6, 2:6] = True
+    masks[1, 2:6, 2:5] = True  # IoU .75 with the first
+    masks[2, 2:6, 2:4] = True  # .5 with the first, .67 with the second
+    masks[3, 7, 7] = True
+    assert _find_distinct(masks, 0.7) == [0, 2, 3]
+    assert _find_distinct(masks, 0.45) == [0, 3]
+    assert _find_distinct(masks[:0], 0.7) == []
+
+
+def test_each_point_of_a_wide_image_is_looked_at_where_the_image_is_not_in_its_padding(finder):
+    rng = np.random.default_rng(9)
+    scene = sample_scene(rng, dependence=0.0)
+    image, _, _ = draw_scene(scene)
+    proposals = finder._propose(np.ascontiguousarray(image[16:48]))
+    assert proposals
+    assert {proposal.mask.shape for proposal in proposals} == {(32, 64)}
+    assert all(0.004 <= proposal.mask.mean() <= 0.6 for proposal in proposals)
 
 
 def test_where_memory_lacks_fewer_points_are_tried_at_a_time_with_the_same_mask(finder):

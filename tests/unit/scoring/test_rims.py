@@ -1,10 +1,13 @@
 """What lies around entities: S clear of their masks, and seams."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from coupled_core.scoring.metrics import background_similarity
-from coupled_core.scoring.rims import rim_seam, widen
+from coupled_core.scoring.rims import distance_px, is_near
+from coupled_core.scoring.rims import rim_seam as _rim_seam
 
 SIDE = 64
 
@@ -13,6 +16,14 @@ def box(top: int, left: int, size: int) -> np.ndarray:
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[top : top + size, left : left + size] = True
     return mask
+
+
+def widen(mask: np.ndarray, *share: float) -> np.ndarray:
+    return is_near(distance_px(mask), *share)
+
+
+def rim_seam(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float:
+    return _rim_seam(images, [distance_px(mask) for mask in masks])
 
 
 def paint(*boxes: tuple[np.ndarray, int]) -> np.ndarray:

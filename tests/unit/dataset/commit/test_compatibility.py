@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> LocalStore:
             r"scoring\.clip_model is 'ViT-L-14:openai' here and 'miniature' there",
         ),
         (_run("b", scoring={"sam_model": "vit_b:x"}), r"scoring\.sam_model is 'vit_b:x' here"),
-        (_run("b", metric_version="4"), "metric_version is '4' here and '1' there"),
+        (_run("b", metric_version="5"), "metric_version is '5' here and '1' there"),
     ],
 )
 def test_scores_that_do_not_compare_are_refused_and_the_setting_is_named(
@@ -90,3 +90,18 @@ def test_scores_of_wide_images_from_before_clip_saw_them_whole_are_refused(tmp_p
     assert commit_shards(store, [shard], _run("a"))
     with pytest.raises(DatasetError, match="metric_version is '2' here and '1' there"):
         commit_shards(store, [publish(store, "b", 1)], _run("b", metric_version="2"))
+
+
+@pytest.mark.parametrize(("side_px", "is_taken"), [(64, True), (128, False)])
+def test_scores_of_masks_told_at_another_size_are_refused(
+    tmp_path: Path, side_px: int, is_taken: bool
+) -> None:
+    store, new = LocalStore(tmp_path), _run("b", metric_version="4")
+    first = publish(store, "a", 0, side_px=side_px)
+    assert commit_shards(store, [first], _run("a", metric_version="3"))
+    shards = [publish(store, "b", 1, side_px=side_px)]
+    if is_taken:
+        assert commit_shards(store, shards, new)
+    else:
+        with pytest.raises(DatasetError, match="metric_version is '4' here and '3' there"):
+            commit_shards(store, shards, new)
