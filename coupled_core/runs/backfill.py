@@ -5,6 +5,7 @@ written down only after its snapshot; so a backfill that is killed goes on with 
 here or on another machine, and a second one has nothing to do.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -283,11 +284,11 @@ class Backfill:
 
 def open_backfill(config: RunConfig, name: str) -> Backfill:
     """Return a backfill of the dataset that the settings name, the same all over a process."""
-    return _open(config.output.uri, name)
+    return _open(os.getpid(), config.output.uri, name)  # whose leases a fork must not have
 
 
 @lru_cache(maxsize=4)
-def _open(uri: str, name: str) -> Backfill:
+def _open(_pid: int, uri: str, name: str) -> Backfill:
     return Backfill(open_store(uri), name)
 
 
