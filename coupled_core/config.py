@@ -230,8 +230,9 @@ class GenerationConfig(Settings, title="Images"):
     """Number format of the base model. auto: bfloat16 on CUDA, else float32."""
     device: str = "auto"
     """auto, cuda, cuda:N, mps or cpu. auto: cuda, else mps, else cpu."""
-    offload: Literal["none", "model", "sequential"] = "none"
-    """Keep idle parts of the model in main memory: slower, and fits a smaller GPU."""
+    offload: Literal["none", "model", "sequential", "auto"] = "none"
+    """Keep idle parts of the model in main memory: slower, and fits a smaller GPU. auto: not before
+    the model, or one group alone, does not fit."""
     batch_size: int = Field(default=8, ge=1)
     """Groups that are denoised together, and the most that a kill costs; does not change the
     images."""

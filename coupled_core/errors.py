@@ -28,12 +28,17 @@ class CoupledError(Exception):
     Secrets that a library's text brought along are taken out of it.
     """
 
+    must_repeat = False
+    """Whatever else is begun with the same settings would meet it, too, until somebody acts."""
+
     def __init__(self, *args: object) -> None:
         super().__init__(*(redact(each) if isinstance(each, str) else each for each in args))
 
 
 class ConfigError(CoupledError):
     """A setting is wrong."""
+
+    must_repeat = True
 
 
 class PromptSetError(CoupledError):
@@ -43,17 +48,25 @@ class PromptSetError(CoupledError):
 class ModelUnavailableError(CoupledError):
     """A model could not be loaded."""
 
+    must_repeat = True
+
 
 class ScheduleError(CoupledError):
     """A schedule cannot be used."""
+
+    must_repeat = True
 
 
 class LlmError(CoupledError):
     """A language model cannot be asked now; what was answered and paid for is kept."""
 
+    must_repeat = True
+
 
 class LlmBudgetError(LlmError):
-    """The cap on spending is reached."""
+    """The cap on spending is reached; every run has a cap of its own."""
+
+    must_repeat = False
 
 
 class StorageError(CoupledError):
@@ -90,6 +103,11 @@ def stage_of(error: BaseException) -> str | None:
     """Return the innermost stage that an error left, in this process or another; None: unknown."""
     stage: str | None = getattr(error, "stage", None)
     return stage
+
+
+def must_repeat(error: BaseException) -> bool:
+    """Say whether any other work with the same settings would fail in the same way."""
+    return isinstance(error, CoupledError) and error.must_repeat
 
 
 def is_passing(error: object) -> bool:

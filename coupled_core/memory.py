@@ -36,7 +36,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Room:
     """How many things fit into memory together; learnt from failures, and remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, free_more: Callable[[], str | None] = lambda: None) -> None:
+        """Begin without having learnt anything.
+
+        Args:
+            free_more: Called where one thing alone does not fit: makes more room, and says how;
+                None: there is no more.
+        """
+        self._free_more = free_more
         self._most: dict[Hashable, int] = {}
 
     def map(
@@ -44,13 +51,16 @@ class Room:
     ) -> list[R]:
         """Return what `act` makes of all items, with half as many at a time where memory lacks.
 
+        Where one alone does not fit more room is made, and sizes are learnt anew.
+
         Args:
             act: Makes one result an item, and the same results whatever comes together.
             items: Taken together as long as nothing has shown that they do not fit.
             kind: What decides how much one item takes, such as its size.
 
         Raises:
-            Exception: what `act` raises; a lack of memory only where one item alone does not fit.
+            Exception: what `act` raises; a lack of memory only where one item alone does not fit,
+                whatever room was made.
         """
         made: list[R] = []
         while len(made) < len(items):
@@ -59,16 +69,23 @@ class Room:
                 made.extend(act(some))
                 continue
             except Exception as error:
-                if len(some) == 1 or not is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                cause = str(error).partition("\n")[0]
-            # Not before here: the error's traceback held on to what had been computed.
-            self._most[kind] = len(some) // 2
+                lack = error.with_traceback(None)  # which holds on to what was computed
             _free_unused()
-            _LOGGER.warning(
-                "%d at a time do not fit into memory (%s): %d from now on, with the same results",
-                len(some), cause, self._most[kind],
-            )  # fmt: skip
+            cause = str(lack).partition("\n")[0]
+            if len(some) > 1:
+                self._most[kind] = len(some) // 2
+                _LOGGER.warning(
+                    "%d at a time do not fit into memory (%s): %d from now on, with the same "
+                    "results", len(some), cause, self._most[kind],
+                )  # fmt: skip
+            elif how := self._free_more():
+                self._most.clear()
+                _LOGGER.warning("one does not fit into memory (%s): from now on with %s, which is "
+                                "slower and has the same results", cause, how)  # fmt: skip
+            else:
+                raise lack
         return made
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -140,6 +140,38 @@ class ProgressWithin:
     def remark(self, stage: str, text: str) -> None:
         """Pass it on with the names of the piece and of the stage."""
         self._listener.remark(self._stage, f"{self._piece}: {stage} {text}")
+
+
+class HeardProgress:
+    """Passes everything on, and lets somebody know that there was something to tell."""
+
+    def __init__(self, listener: Progress, hear: Callable[[], None]) -> None:
+        self._listener, self._hear = listener, hear
+
+    def begin(self, stage: str, total: int) -> None:
+        """Pass it on."""
+        self._hear()
+        self._listener.begin(stage, total)
+
+    def extend(self, stage: str, count: int) -> None:
+        """Pass it on."""
+        self._hear()
+        self._listener.extend(stage, count)
+
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
+        """Pass it on."""
+        self._hear()
+        self._listener.advance(stage, count, is_new=is_new)
+
+    def within(self, stage: str, done: float, text: str) -> None:
+        """Pass it on."""
+        self._hear()
+        self._listener.within(stage, done, text)
+
+    def remark(self, stage: str, text: str) -> None:
+        """Pass it on."""
+        self._hear()
+        self._listener.remark(stage, text)
 
 
 class LogProgress:

@@ -185,6 +185,8 @@ class GeneratedSample:
     regions: "tuple[np.ndarray, ...] | None" = None
     """M of each image, float32, (H, W) in [0, 1]: where it is 0 the image is the background, to the
     last bit. None without a background."""
+    batch_size: int | None = None
+    """Groups that were denoised together, this one included; None: not known."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,11 @@ from coupled_core.config import ExecutionConfig, RunConfig, RunSettings
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import (
-    ConfigError,
     LlmBudgetError,
     LlmError,
-    ModelUnavailableError,
     PromptSetError,
-    ScheduleError,
     is_passing,
+    must_repeat,
     stage_of,
 )
 from coupled_core.progress import SilentProgress, current_progress, report_to
@@ -27,7 +25,12 @@ from coupled_core.runs.failure_budget import FailureBudget
 from coupled_core.runs.plan import RunPlan, ShardPlan, find_finished
 from coupled_core.runs.profiles import Profile, layer_settings
 from coupled_core.runs.set_aside import find_set_aside, note_failure
-from coupled_core.runs.summary import RunSummary, ShardsFailedError, summarise_run
+from coupled_core.runs.summary import (
+    RunSummary,
+    ShardsFailedError,
+    StoppedByLlmError,
+    summarise_run,
+)
 from coupled_core.splitting.splitter import settle_split
 from coupled_core.storage.store import open_store
 from flows.build_ranges import build_in_ranges
@@ -38,8 +41,6 @@ from tasks.metrics import BuildMetrics, exported_metrics
 from tasks.run import commit, draw_sheet, plan, prepare_splits, write_report
 
 _DEFAULTS = RunSettings()
-_HOPELESS = (ConfigError, ModelUnavailableError, PromptSetError, ScheduleError)
-"""What would fail every other shard, too."""
 
 
 @observed_flow("build-dataset", "build", "output")
@@ -77,7 +78,8 @@ def build_dataset(
             defaults.
 
     Raises:
-        ShardsFailedError: some shards failed; the finished ones are committed.
+        ShardsFailedError: some shards failed; the finished ones are committed. It is a
+            StoppedByLlmError where the language model's API would stop any other run, too.
         CoupledError: nothing could be done, and why.
     """
     given = {
@@ -126,7 +128,7 @@ def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> 
     building.metrics.add_spending(summary.llm_spent_usd)
     show_summary(summary, time.monotonic() - started_at)
     if building.failures or building.stopped:
-        raise ShardsFailedError(summary)
+        raise (StoppedByLlmError if building.is_llm_away else ShardsFailedError)(summary)
     return summary
 
 
@@ -152,6 +154,8 @@ class _Building:
         self.stopped: str | None = None
         """Why the remaining shards were not begun."""
         self.is_over_budget = False
+        self.is_llm_away = False
+        """The language model's API refuses us or does not answer."""
         self.snapshot: Snapshot | None = None
         """The newest of this run; None: it added nothing so far."""
 
@@ -229,10 +233,10 @@ class _Building:
                 self.built_elsewhere.append(index)
                 for stage in ("generate", "score"):
                     current_progress().advance(stage, outcome.piece.num_pairs)
-        elif isinstance(error, _HOPELESS):
+        elif isinstance(error, LlmError):  # what other shards have finished is committed
+            self.stopped, self.is_llm_away = str(error), must_repeat(error)
+        elif must_repeat(error) or isinstance(error, PromptSetError):
             raise error
-        elif isinstance(error, LlmError):
-            self.stopped = str(error)
         else:
             self._take_failure(outcome.piece, error)
         if self.stopped is None:

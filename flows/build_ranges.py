@@ -25,6 +25,8 @@ from coupled_core.storage.store import ObjectStore
 from flows.fan_out import ShardOutcome
 
 _ASK_EVERY_SECONDS = 5.0
+_FAILED_WITH = "Flow run encountered an exception: "
+"""How Prefect begins what it says of a failed run; the name of the error follows."""
 _MAX_TRIES = 5
 """Runs of one range that one run of the parent, its retries included, starts at most."""
 
@@ -103,7 +105,28 @@ def _wait_for_some(client: SyncPrefectClient, started: Mapping[UUID, _Range]) ->
 def _tell(store: ObjectStore, run_id: str, part: _Range, ended: FlowRun) -> Iterator[ShardOutcome]:
     """Yield the shards of a range: what counts is which of them are marked finished."""
     done = {each.shard_index for each in list_work(store, run_id) if each.name == DONE}
-    state = ended.state.type.value if ended.state else "unknown"
+    missing = _describe_end(ended)
     for shard in part.shards:
-        missing = CoupledError(f"flow run {ended.name} ended {state} without building it")
         yield Outcome(shard, error=None if shard.shard_index in done else missing)
+
+
+def _describe_end(ended: FlowRun) -> CoupledError:
+    """Return what kept a run from building all of its shards; it may stop all other runs, too."""
+    state, said = "unknown", ""
+    if ended.state is not None:
+        state, said = ended.state.type.value, ended.state.message or ""
+    kind, _, text = said.removeprefix(_FAILED_WITH).partition(": ")
+    error = CoupledError(f"flow run {ended.name} ended {state} without building it: {said}")
+    if said.startswith(_FAILED_WITH) and kind in _list_repeating():
+        error = CoupledError(f"flow run {ended.name} ended {state}: {text}")
+        error.must_repeat = True
+    return error
+
+
+def _list_repeating() -> set[str]:
+    found, kinds = set[str](), [CoupledError]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        found |= {kind.__name__} if kind.must_repeat else set()
+    return found

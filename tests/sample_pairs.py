@@ -143,6 +143,7 @@ def _row(
             size_px=(48, 48),
             generate_seconds=pair.gpu_seconds,
             device_name="NVIDIA H200",
+            batch_size=8,
             num_pairs=1,
         ),
         rows.image_columns(images),

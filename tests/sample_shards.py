@@ -182,6 +182,7 @@ def _scored_row(
             size_px=(side_px, side_px),
             generate_seconds=1.5,
             device_name="cpu",
+            batch_size=8,
             num_pairs=1,
         ),
         rows.image_columns(images),

@@ -78,6 +78,7 @@ COLUMNS = (
     Column("dtype", _TEXT, "generate", "Number format of the model."),
     Column("device_name", _TEXT, "generate", "Hardware that made the images."),
     Column("generate_seconds", _REAL, "generate", "Wall time of the group's images: its share of the batch."),
+    Column("batch_size", _INT, "generate", "Groups that were denoised together, this one included; fewer than `--batch-size` where memory lacked or sizes differed; null before 2.2."),
     Column("attempt", _INT, "plan", "1 with a requested seed, 2 and more where `--attempts` tried again with another; null for quarantined rows."),
     Column("torch_version", _TEXT, "plan", "Version of PyTorch.", True),
     Column("diffusers_version", _TEXT, "plan", "Version of diffusers.", True),
@@ -140,7 +141,7 @@ COLUMNS = (
     Column("gpu_seconds", _REAL, "generate", "The pair's share of generate_seconds."),
 )  # fmt: skip
 
-SCHEMA_VERSION = "2.1"
+SCHEMA_VERSION = "2.2"
 """major.minor: minor grows with each new column; a new major could not be read by old readers."""
 OLD_NAMES = {"split": "partition"}
 """Columns as major version 1 called them, and their present names."""

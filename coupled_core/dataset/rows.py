@@ -170,6 +170,7 @@ def generation_columns(
     generate_seconds: float,
     device_name: str,
     num_pairs: int,
+    batch_size: int | None,
 ) -> Row:
     """Return how the images of a pair were made.
 
@@ -178,6 +179,7 @@ def generation_columns(
         size_px: (width, height) of the images.
         generate_seconds: Wall time of the sample.
         num_pairs: Pairs of the sample, which share its cost.
+        batch_size: Groups that were denoised together.
     """
     # A group may ask for a size of its own, and another machine may have made a batch.
     return {
@@ -187,6 +189,7 @@ def generation_columns(
         "device_name": device_name,
         "generate_seconds": generate_seconds,
         "gpu_seconds": generate_seconds / num_pairs,
+        "batch_size": batch_size,
     }
 
 

@@ -23,13 +23,13 @@ class Footprint:
     """What a build would fetch from the hub first."""
 
     def device_bytes(self, dtype: str, offload: str) -> int | None:
-        """Return what the weights take on the device, without a step's own needs.
+        """Return what the weights take at least on the device, without a step's own needs.
 
         None: unknown, as for `offload=sequential`, where it is a layer at a time.
         """
         if not self.num_parameters or offload == "sequential":
             return None
-        take = max if offload == "model" else sum
+        take = sum if offload == "none" else max
         return take(self.num_parameters.values()) * _DTYPE_BYTES[dtype]
 
 

@@ -23,7 +23,7 @@ from coupled_core.generation.pipeline import (
     decode_pixels,
     draw_noise,
     image_ids,
-    load_pipeline,
+    load_placed,
     resolve_pipeline,
     round_pixels,
 )
@@ -106,7 +106,7 @@ def _too_large(error: Exception, provenance: GenerationProvenance, what: str) ->
     first = str(error).partition("\n")[0]
     return ConfigError(
         f"one group of {what} does not fit into the memory of {provenance.device_name} ({first}): "
-        "on an accelerator keep idle parts of the model elsewhere (--offload model, or sequential, "
+        "on an accelerator keep idle parts of the model elsewhere (--offload auto, or sequential, "
         "which needs least), or choose a smaller --width and --height; --batch-size is of no more "
         "help, one group at a time was tried"
     )
@@ -127,25 +127,30 @@ def load_generator(
         ModelUnavailableError: the base model is missing, gated, or does not load.
         ScheduleError: the schedule is missing, or is for another mode.
     """
-    if pipeline is None:
-        resolved = resolve(config)
-        pipeline = load_pipeline(resolved, config.offload)
-    else:
+    if pipeline is not None:
         resolved = resolve_pipeline(config, pipeline)
-    return GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
+        return GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
+    resolved = resolve(config)
+    placed = load_placed(resolved, config.offload)
+    room = Room(placed.free_more)
+    return GroupGenerator(placed.pipeline, resolved.schedule, resolved.provenance, room)
 
 
 class GroupGenerator:
     """A loaded base model that makes groups of images with a common background."""
 
     def __init__(
-        self, pipeline: FluxPipeline, schedule: Schedule, provenance: GenerationProvenance
+        self,
+        pipeline: FluxPipeline,
+        schedule: Schedule,
+        provenance: GenerationProvenance,
+        room: Room | None = None,
     ) -> None:
         self.provenance = provenance
         self._pipeline = pipeline
         self._schedule = schedule
         self._encoder = PromptEncoder(pipeline, provenance.max_sequence_length)
-        self._room = Room()
+        self._room = room or Room()
         guided = pipeline.transformer.config.guidance_embeds
         self._settings = SamplerSettings(
             mode=provenance.coupling_mode,
@@ -176,9 +181,8 @@ class GroupGenerator:
             entity_text=entity_text or self.provenance.entity_text,
             num_inference_steps=num_inference_steps or self.provenance.num_inference_steps,
         )
-        other = GroupGenerator(self._pipeline, schedule, provenance)
+        other = GroupGenerator(self._pipeline, schedule, provenance, self._room)
         other._encoder = self._encoder  # texts do not depend on the schedule
-        other._room = self._room
         other._settings = replace(other._settings, ablation=ablation)
         return other
 
@@ -202,7 +206,8 @@ class GroupGenerator:
 
         Raises:
             ConfigError: one group alone does not fit into memory. Of several, half as many are
-                denoised together, as often as it takes; the generator remembers what fits.
+                denoised together, as often as it takes, then parts of the model are moved off the
+                device where the settings allow it; the generator remembers both.
         """
         refusals = [self._find_unreadable(each) for each in samples]
         readable = [each for each, why in zip(samples, refusals, strict=True) if why is None]
@@ -273,7 +278,7 @@ class GroupGenerator:
         num_images = sum(len(sample.group.prompts) for sample in samples)
         seconds_per_image = (time.perf_counter() - started_at) / num_images
         return [
-            self._finish(sample, group, seconds_per_image)
+            self._finish(sample, group, seconds_per_image, len(samples))
             for sample, group in zip(samples, shown, strict=True)
         ]
 
@@ -290,7 +295,7 @@ class GroupGenerator:
         return Group(noise, background, tuple(entities))
 
     def _finish(
-        self, sample: Sample, shown: "_ShownGroup", seconds_per_image: float
+        self, sample: Sample, shown: "_ShownGroup", seconds_per_image: float, batch_size: int
     ) -> GeneratedSample | Rejection:
         finite = require_finite(sample, shown.images, self.provenance.dtype)
         if isinstance(finite, Rejection):
@@ -301,6 +306,7 @@ class GroupGenerator:
             device_name=self.provenance.device_name,
             background=shown.background,
             regions=shown.regions,
+            batch_size=batch_size,
         )
 
 

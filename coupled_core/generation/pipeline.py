@@ -20,17 +20,23 @@ from coupled_core.generation.model_files import (
     list_known_models,
     require_weights,
 )
+from coupled_core.generation.placement import PlacedPipeline
 from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
 from coupled_core.memory import is_out_of_memory
 from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 
 def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
+    """Return the pipeline of `load_placed`, for those who never ask for more room."""
+    return load_placed(resolved, offload).pipeline
+
+
+def load_placed(resolved: ResolvedGeneration, offload: str) -> PlacedPipeline:
     """Load the weights and place them.
 
     Args:
         resolved: which model, in which dtype, on which device.
-        offload: none, model or sequential; where model parts wait while they are not in use.
+        offload: none, model, sequential or auto; where model parts wait while they are not in use.
 
     Raises:
         ModelUnavailableError: the weights are missing or do not load.
@@ -60,7 +66,7 @@ def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
     check_pipeline(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     try:
-        return _place(pipeline, resolved.device, offload)
+        return PlacedPipeline(pipeline, resolved.device, offload)
     except Exception as exc:
         if is_out_of_memory(exc):
             raise _no_room(files.name, f"the memory of {resolved.device}", exc) from exc
@@ -71,7 +77,7 @@ def _no_room(name: str, where: str, error: Exception) -> ConfigError:
     first = str(error).partition("\n")[0]
     return ConfigError(
         f"base model {name} does not fit into {where} ({first}): end what else uses it, choose a "
-        "smaller --dtype, or, on an accelerator, --offload model or sequential"
+        "smaller --dtype, or, on an accelerator, --offload auto (model or sequential: at once)"
     )
 
 
@@ -153,16 +159,6 @@ def _check_tokenizers(pipeline: FluxPipeline) -> None:
                 f"different prompts as {first[:8]} and {second[:8]}. Files of {name}/ are missing "
                 "or are another model's: fetch the model again."
             )
-
-
-def _place(pipeline: FluxPipeline, device: str, offload: str) -> FluxPipeline:
-    if offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    elif offload == "sequential":
-        pipeline.enable_sequential_cpu_offload(device=device)
-    else:
-        pipeline.to(device)
-    return pipeline
 
 
 def draw_noise(pipeline: FluxPipeline, seed: int, width: int, height: int) -> Tensor:

@@ -49,10 +49,10 @@ def resolve(config: GenerationConfig) -> ResolvedGeneration:
     """Do `resolve_generation` and keep the files, the schedule and the device."""
     files = find_model_files(config.base_model, config.revision)
     device = choose_device(config.device)
-    if config.offload != "none" and _kind(device) == "cpu":
+    if config.offload in ("model", "sequential") and _kind(device) == "cpu":
         raise ConfigError(
             f"offload={config.offload} moves model parts between an accelerator and the CPU, but "
-            "the device is cpu: use offload=none."
+            "the device is cpu: use offload=none or auto."
         )
     return resolve_on(config, files, device, _choose_dtype(config.dtype, device))
 

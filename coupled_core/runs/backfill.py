@@ -5,26 +5,28 @@ written down only after its snapshot; so a backfill that is killed goes on with 
 here or on another machine, and a second one has nothing to do.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from coupled_core.config import BackfillSettings, RunConfig, fingerprint
-from coupled_core.dataset.reader import current_snapshot
+from coupled_core.dataset.pointer import read_pointer
+from coupled_core.dataset.reader import load_snapshot
 from coupled_core.documents import DAMAGE, MAX_STORED_BYTES, parse_json
 from coupled_core.errors import (
     ConfigError,
     LeaseLostError,
-    ModelUnavailableError,
     NotFoundError,
     PromptSetError,
-    ScheduleError,
     StorageError,
+    must_repeat,
 )
 from coupled_core.progress import current_progress
 from coupled_core.prompts.files import list_input_files
@@ -40,8 +42,6 @@ from coupled_core.storage.store import ObjectStore, open_store
 
 Reprocess = Literal["missing", "failed", "all"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_HOPELESS = (ConfigError, ModelUnavailableError, ScheduleError)
-"""What would fail every other partition, too: it ends the backfill and is no partition's fault."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -101,6 +101,8 @@ class Backfill:
             )
         self.name, self._store, self._prefix = name, store, f"backfills/{name}/"
         self._leases = leases_below(store, f"backfill-{name}")
+        self._runs: tuple[str, frozenset[str]] = ("", frozenset())
+        """The snapshot that was current last, and the runs that have rows in it."""
 
     def write_plan(self, plan: BackfillPlan) -> None:
         """Keep what was asked for."""
@@ -181,8 +183,8 @@ class Backfill:
             return None  # also where the input or the settings have changed since
         if is_failed:
             return f"it has failed ({state.error}); `{self.retry_command}` tries it again"
-        current = current_snapshot(self._store)
-        if current is None or (state.run_id and state.run_id not in current.run_ids):
+        runs = self._find_runs()
+        if runs is None or (state.run_id and state.run_id not in runs):
             return None  # somebody has gone back to a snapshot of before
         return f"it is done: {_name_proof(state)}, same input and settings"
 
@@ -232,17 +234,17 @@ class Backfill:
         found: dict[str, str | None]
         try:
             summary = build(config_of(partition, config))
-        except (*_HOPELESS, LeaseLostError):
+        except LeaseLostError:
             raise
-        except Exception as raised:  # whatever it is, the other partitions are not to blame
+        except Exception as raised:
+            if must_repeat(raised):  # it would fail every other partition, too, and blame them all
+                raise
             # Where a signal came out as this, it stops us here and is no failure.
             current_progress().remark("build", "failed")
             error = clean_error(raised)
             found = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         else:
-            current = current_snapshot(self._store)
-            has_rows = current is not None and summary.run_id in current.run_ids
-            run = summary.run_id if has_rows else None
+            run = summary.run_id if summary.run_id in (self._find_runs() or ()) else None
             found = {"status": "done", "snapshot_id": summary.snapshot_id, "run_id": run}
         facts = {"name": partition.name, "input_etags": etags, "config_sha256": config_sha256}
         state = PartitionState.model_validate({**facts, **found})
@@ -251,6 +253,19 @@ class Backfill:
         if state.status == "failed":
             return Report(partition.name, "failed", str(state.error))
         return Report(partition.name, "built", _name_proof(state))
+
+    def _find_runs(self) -> frozenset[str] | None:
+        """Return the runs that have rows in the dataset; None: it is empty.
+
+        A snapshot names every part of a dataset. It is read once, not once a partition.
+        """
+        pointer = read_pointer(self._store)
+        if pointer is None:
+            return None
+        if self._runs[0] != pointer.snapshot_id:
+            snapshot = load_snapshot(self._store, pointer.snapshot_id)
+            self._runs = pointer.snapshot_id, frozenset(snapshot.run_ids)
+        return self._runs[1]
 
     def _read(self, name: str, model: type[M]) -> M | None:
         try:
@@ -268,8 +283,13 @@ class Backfill:
 
 
 def open_backfill(config: RunConfig, name: str) -> Backfill:
-    """Return a backfill of the dataset that the settings name."""
-    return Backfill(open_store(config.output.uri), name)
+    """Return a backfill of the dataset that the settings name, the same all over a process."""
+    return _open(os.getpid(), config.output.uri, name)  # whose leases a fork must not have
+
+
+@lru_cache(maxsize=4)
+def _open(_pid: int, uri: str, name: str) -> Backfill:
+    return Backfill(open_store(uri), name)
 
 
 def plan_backfill(config: RunConfig, settings: BackfillSettings) -> BackfillPlan:

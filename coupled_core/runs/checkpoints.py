@@ -86,6 +86,7 @@ _GENERATED_SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("generate_seconds", pa.float64()),
         ("device_name", pa.string()),
+        ("batch_size", pa.int32()),
         ("reject_reason", pa.string()),
         ("reject_message", pa.string()),
     ]
@@ -101,6 +102,8 @@ class EncodedSample:
     """(width, height)."""
     generate_seconds: float
     device_name: str
+    batch_size: int | None
+    """None in the work of versions before 2.2 of the manifest."""
 
     def decode(self) -> GeneratedSample:
         """Return the pixels."""
@@ -108,6 +111,7 @@ class EncodedSample:
             images=tuple(decode_image(image.data) for image in self.images),
             generate_seconds=self.generate_seconds,
             device_name=self.device_name,
+            batch_size=self.batch_size,
         )
 
 
@@ -122,6 +126,7 @@ def encode_sample(sample: GeneratedSample, image_format: ImageFormat) -> Encoded
         size_px=(width, height),
         generate_seconds=sample.generate_seconds,
         device_name=sample.device_name,
+        batch_size=sample.batch_size,
     )
 
 
@@ -145,6 +150,7 @@ def _plain_generated(sample: Generated) -> dict[str, Any]:
         "height": sample.size_px[1],
         "generate_seconds": sample.generate_seconds,
         "device_name": sample.device_name,
+        "batch_size": sample.batch_size,
     }
 
 
@@ -156,6 +162,7 @@ def _parse_generated_row(row: dict[str, Any]) -> Generated:
         size_px=(row["width"], row["height"]),
         generate_seconds=row["generate_seconds"],
         device_name=row["device_name"],
+        batch_size=row.get("batch_size"),
     )
 
 

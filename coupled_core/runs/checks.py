@@ -170,7 +170,7 @@ class _Machine:
         text += f", {resolved.dtype}"
         if needed is not None and needed > memory:
             raise ConfigError(
-                f"{text}: the weights take {format_bytes(needed)}; type --offload model (or "
+                f"{text}: the weights take {format_bytes(needed)}; type --offload auto (or "
                 "sequential) after the command, or take a larger device"
             )
         return text if needed is None else f"{text}; weights take {format_bytes(needed)}"

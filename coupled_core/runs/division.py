@@ -7,6 +7,7 @@ made twice and counted once. Where leases are not to be had, ranges of shards di
 """
 
 import logging
+import math
 import os
 import queue
 import re
@@ -15,13 +16,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.work import DONE, LEASES, WORK_FOLDER, work_prefix
 from coupled_core.errors import ConfigError, LeaseLostError, StorageError
-from coupled_core.progress import current_progress
+from coupled_core.progress import HeardProgress, current_progress, report_to
 from coupled_core.redaction import clean_error
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.shard import ShardWork
@@ -29,6 +30,8 @@ from coupled_core.storage.leases import Leases, LeaseTimes
 from coupled_core.storage.store import ObjectStore, open_store
 
 _TIMES = LeaseTimes(poll_seconds=2.0)
+_HUNG_AFTER_SECONDS = 1800.0
+"""Within it a shard gets on by a denoising step, a piece of a download, a batch, a stored part."""
 _LOOKS_A_SECOND = 10
 """At what others hold: many who wait for many must not be what the store is busy with."""
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
@@ -149,13 +152,24 @@ _leases: dict[tuple[int, str, str], Leases] = {}
 """By process, dataset and run: what we have seen of the others' beats lasts as long as we do."""
 
 
-def leases_below(store: ObjectStore, name: str) -> Leases:
-    """Return this process's leases on the work of a run, or of whatever else has that name."""
+def leases_below(store: ObjectStore, name: str, hung_after_seconds: float = math.inf) -> Leases:
+    """Return this process's leases on the work of a run, or of whatever else has that name.
+
+    Args:
+        store: The dataset.
+        name: Of the folder of the work.
+        hung_after_seconds: As in `LeaseTimes`.
+    """
     key = os.getpid(), store.uri, name  # a fork inherits the leases, and must not pass for us
     with _lock:
         if key not in _leases:
-            _leases[key] = Leases(store, f"{WORK_FOLDER}{name}/{LEASES}", _TIMES)
+            times = replace(_TIMES, hung_after_seconds=hung_after_seconds)
+            _leases[key] = Leases(store, f"{WORK_FOLDER}{name}/{LEASES}", times)
         return _leases[key]
+
+
+def _leases_on_shards(store: ObjectStore, run_id: str) -> Leases:
+    return leases_below(store, run_id, _HUNG_AFTER_SECONDS)
 
 
 def look_at_shards(config: RunConfig) -> Callable[[ShardPlan], Elsewhere | None]:
@@ -168,7 +182,7 @@ def look_at_shards(config: RunConfig) -> Callable[[ShardPlan], Elsewhere | None]
                 return Elsewhere(None)
             if config.output.single_writer:
                 return None
-            return _describe_holder(leases_below(store, shard.run_id), shard.shard_index)
+            return _describe_holder(_leases_on_shards(store, shard.run_id), shard.shard_index)
         except StorageError:  # whoever begins the shard finds out, and tries more than once
             return None
 
@@ -179,12 +193,14 @@ def look_at_shards(config: RunConfig) -> Callable[[ShardPlan], Elsewhere | None]
 def hold_shard(work: ShardWork) -> Iterator[Elsewhere | None]:
     """Hold the lease of a shard while it is built; None: it is ours to build.
 
+    Whatever is told of progress meanwhile shows that the work does not hang.
+
     Where the settings promise a single writer there is nobody to share with, and no lease.
     """
     if work.config.output.single_writer:
         yield None
         return
-    leases, name = leases_below(work.store, work.plan.run_id), _name(work.plan.shard_index)
+    leases, name = _leases_on_shards(work.store, work.plan.run_id), _name(work.plan.shard_index)
     try:
         with leases.holding(name) as is_ours:
             if not is_ours:
@@ -194,7 +210,8 @@ def hold_shard(work: ShardWork) -> Iterator[Elsewhere | None]:
                 yield Elsewhere(None)
             else:
                 work.require_lease = lambda: leases.renew(name)
-                yield None
+                with report_to(HeardProgress(current_progress(), leases.get_on)):
+                    yield None
     finally:
         leases.close()
 

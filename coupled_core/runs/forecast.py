@@ -8,7 +8,6 @@ from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import LlmError
-from coupled_core.generation.model_files import find_model_files
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.llm.answers import answered_id, list_answered
@@ -16,7 +15,7 @@ from coupled_core.llm.client import Api, has_key
 from coupled_core.llm.estimate import Sample, Scale, Tokens
 from coupled_core.llm.spending import cost_usd, price_of
 from coupled_core.records import PromptGroup, Rejection
-from coupled_core.runs.models import generation_of
+from coupled_core.runs.models import files_of, generation_of
 from coupled_core.runs.needs import ImageTime, Needs, find_needs
 from coupled_core.runs.plan import RunPlan, name_requests, plan_run
 from coupled_core.runs.planned import PlannedGroup
@@ -249,7 +248,7 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
     run = plan_run(config, generation, is_dry_run=True, watch=counter.count)
     store = open_store(config.output.uri)
     seconds = _measure_pair(store, current_snapshot(store), generation)
-    files = find_model_files(config.generation.base_model, generation.base_model_revision)
+    files = files_of(config.generation.base_model, generation.base_model_revision)
     return Forecast(
         run,
         counter.forecast(),

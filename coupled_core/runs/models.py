@@ -17,6 +17,7 @@ from coupled_core.config import (
     ScoringConfig,
     SplitConfig,
 )
+from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
 from coupled_core.progress import current_progress
 from coupled_core.runs.fetching import told_fetching
@@ -78,6 +79,12 @@ def generation_of(config: GenerationConfig) -> GenerationProvenance:
         return _generation(config)
 
 
+def files_of(base_model: str, revision: str | None) -> ModelFiles:
+    """Return what is known of a base model by name; its files are hashed once in a process."""
+    with _loading:
+        return _files(base_model, revision)
+
+
 def splitter_for(config: SplitConfig, account: str | None = None) -> Splitter:
     """Return the splitter that spends an account's money; None: one that is not asked to split."""
     with _loading:
@@ -125,4 +132,5 @@ def _scorer(config: ScoringConfig, device: str) -> "PairScorer":
 
 _content_filter = lru_cache(maxsize=1)(load_content_filter)
 _generation = lru_cache(maxsize=8)(resolve_generation)
+_files = lru_cache(maxsize=8)(find_model_files)
 _splitter = lru_cache(maxsize=4)(build_splitter)

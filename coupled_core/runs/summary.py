@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
-from coupled_core.errors import CoupledError
+from coupled_core.errors import CoupledError, LlmError
 from coupled_core.prompts.prompt_set import unknown_columns_of
 from coupled_core.records import RejectReason
 from coupled_core.runs.text_report import NO_TEXTS, TextReport
@@ -89,7 +89,11 @@ class ShardsFailedError(CoupledError):
 
     def __reduce__(self) -> tuple[type[CoupledError], tuple[RunSummary]]:
         """Let it be pickled, as what flows raise is: from the summary, not from the text."""
-        return ShardsFailedError, (self.summary,)
+        return type(self), (self.summary,)
+
+
+class StoppedByLlmError(ShardsFailedError, LlmError):
+    """The language model's API refused us or did not answer, as it would any other run."""
 
 
 def summarise_run(

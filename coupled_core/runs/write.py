@@ -156,6 +156,7 @@ def _made_row(made: _MadePair, run: RunFacts, generation: GenerationProvenance) 
             size_px=made.generated.size_px,
             generate_seconds=made.generated.generate_seconds,
             device_name=made.generated.device_name,
+            batch_size=made.generated.batch_size,
             num_pairs=len(made.sample.pairs),
         ),
         image_columns(made.images),

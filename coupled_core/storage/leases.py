@@ -5,9 +5,11 @@ While it holds leases it beats: it rewrites one small object of its own. A lease
 stopped beating is abandoned, and the first who notices takes it over by a conditional write, which
 raises its epoch. Beats are told apart by their content and timed by the clock of whoever waits, so
 no two clocks need to agree. An owner that was paused asks `renew` before it spends anything again.
+A thread beats, which lives on where the work hangs; so it stops where nothing gets on for long.
 """
 
 import json
+import math
 import re
 import threading
 import time
@@ -37,6 +39,8 @@ class LeaseTimes:
     """An owner without a beat for so long is dead, and what it leased is free."""
     poll_seconds: float = 1.0
     """Pause between two looks of somebody who waits."""
+    hung_after_seconds: float = math.inf
+    """An owner that gets nothing on for so long, as `get_on` tells, beats no more until it does."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Leases:
         """The epochs of the leases that we hold, by name; 0: about to be taken."""
         self._beating: threading.Thread | None = None
         self._stopped = threading.Event()
+        self._got_on_at = time.monotonic()
         self._is_exclusive: bool | None = None
         """The store heeds conditional writes; None: found out with the first beat."""
         self._seen_beats: dict[str, tuple[bytes, float]] = {}
@@ -97,6 +102,7 @@ class Leases:
         Args:
             name: Of the work, the same for all workers: letters, digits, dots, dashes.
         """
+        self.get_on()
         with self._lock:
             if name in self._mine:
                 return False
@@ -114,6 +120,10 @@ class Leases:
                     self._mine[name] = epoch
         return epoch is not None
 
+    def get_on(self) -> None:
+        """Say that work gets on; `take` and `renew` say so, too."""
+        self._got_on_at = time.monotonic()
+
     def renew(self, name: str) -> None:
         """Make sure that we still hold a lease; call it before anything is spent on the work.
 
@@ -125,9 +135,10 @@ class Leases:
         if found is None or (found.owner, found.epoch) != (self._owner, self._mine.get(name)):
             now = f"{found} goes on with it" if found else "another worker has finished or freed it"
             raise LeaseLostError(
-                f"this process was paused or cut off, and lost its lease on {name}: {now}; "
+                f"this process was paused, cut off or hung, and lost its lease on {name}: {now}; "
                 "nothing more is done here"
             )
+        self.get_on()
 
     def give_up(self, name: str) -> None:
         """Let others have some work, once its result is stored or there is none."""
@@ -256,6 +267,8 @@ class Leases:
 
     def _keep_beating(self) -> None:
         while not self._stopped.wait(self._times.beat_seconds):
+            if time.monotonic() - self._got_on_at > self._times.hung_after_seconds:
+                continue
             with suppress(StorageError):  # the next beat may go through
                 self._beat()
 

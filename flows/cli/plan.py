@@ -275,7 +275,7 @@ def _describe_needs(
             f"{_write_range(*map(_write_usd, usd))} at ${gpu_usd_per_hour:g} an hour",
         )
     if needs.device_bytes is not None:
-        held = "largest part's weights" if config.generation.offload == "model" else "weights"
+        held = "weights" if config.generation.offload == "none" else "largest part's weights"
         text = f"{format_bytes(needs.device_bytes)} of {held} on {device}, and what a step needs"
         yield "memory", text
     if needs.download_bytes:

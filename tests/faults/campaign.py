@@ -1,6 +1,6 @@
 """Disturb every operation at every step, and print what came of it.
 
-    python -m tests.faults.campaign [--only kill-disk network ...] [--rounds 100]
+    python -m tests.faults.campaign [--only kill-disk network ...] [--rounds 100] [--server seaweed]
 
 Steps are enumerated, not sampled: on S3 every request, before and after the server executes it; on
 disk every change that the interpreter announces. Network faults of every kind meet every request
@@ -37,7 +37,7 @@ from tests.faults.operations import (
 )
 from tests.faults.proxy import KILLS, NETWORK, REFUSALS, Fault, Request, fail_from, fault_at
 from tests.faults.races import race
-from tests.faults.servers import DisturbedS3, disturbed_s3
+from tests.faults.servers import SERVERS, DisturbedS3, disturbed_s3
 from tests.faults.stored_damage import damage_parts, point_nowhere
 
 _READS = ("GET", "HEAD")
@@ -236,12 +236,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="kill-disk kill-s3 network outage race-disk ...")
     parser.add_argument("--rounds", type=int, default=100, help="of each race; killed builds")
+    parser.add_argument("--server", choices=sorted(SERVERS), default="moto", help="for S3")
     options = parser.parse_args()
 
     def run() -> Iterator[tuple[str, Tally, float]]:
         for sections, server in (
             (_sections_on_disk(options.rounds), nullcontext()),
-            (_sections_on_s3(options.rounds), disturbed_s3()),
+            (_sections_on_s3(options.rounds), disturbed_s3(options.server)),
         ):
             wanted = _choose(sections, options.only)
             if not wanted:

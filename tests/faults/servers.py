@@ -3,7 +3,7 @@
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,13 @@ import boto3
 from coupled_core.storage.s3 import S3Store
 from tests.faults.disturbances import READ_TIMEOUT_SECONDS
 from tests.faults.proxy import FaultProxy
-from tests.s3_servers import moto_server
+from tests.s3_servers import RunningServer, SeaweedServer, moto_server
+
+SERVERS: dict[str, Callable[[Path], RunningServer]] = {
+    "moto": moto_server,
+    "seaweed": SeaweedServer,
+}
+"""Those that honour conditional writes: one in memory, one on a disk."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,11 @@ class DisturbedS3:
 
 
 @contextmanager
-def disturbed_s3() -> Iterator[DisturbedS3]:
+def disturbed_s3(name: str = "moto") -> Iterator[DisturbedS3]:
     """Start a server and a proxy; while they run, boto3's environment names the server."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        moto_server(Path(folder)) as server,
+        SERVERS[name](Path(folder)) as server,
         FaultProxy(server.endpoint) as proxy,
     ):
         environment = server.environment

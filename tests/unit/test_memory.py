@@ -42,6 +42,25 @@ def test_where_one_alone_does_not_fit_the_error_goes_on() -> None:
     assert machine.asked == [4, 2, 1]
 
 
+def test_where_one_alone_does_not_fit_room_is_made_and_sizes_are_learnt_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    machine, ways = _Machine(0), iter(["--offload model", "--offload sequential"])
+
+    def free_more() -> str | None:
+        way = next(ways, None)
+        machine.most = 2 if way == "--offload sequential" else machine.most
+        return way
+
+    room = Room(free_more)
+    assert room.map(machine.double, [1, 2, 3, 4]) == [2, 4, 6, 8]
+    assert machine.asked == [4, 2, 1, 4, 2, 1, 4, 2, 2]
+    assert "from now on with --offload sequential" in caplog.text
+    machine.most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        room.map(machine.double, [1])
+
+
 def test_other_errors_are_not_tried_again() -> None:
     def fail(items: list[int]) -> list[int]:
         raise RuntimeError(f"{len(items)} shapes do not match")

@@ -69,6 +69,7 @@ def _row(
             size_px=(48, 48),
             generate_seconds=1.0,
             device_name="cpu",
+            batch_size=8,
             num_pairs=1,
         ),
         rows.image_columns(images),

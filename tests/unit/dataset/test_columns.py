@@ -57,6 +57,7 @@ height: int32
 dtype: string
 device_name: string
 generate_seconds: double
+batch_size: int32
 attempt: int32
 torch_version: string
 diffusers_version: string
@@ -139,5 +140,5 @@ def test_image_columns_are_hugging_face_images() -> None:
 def test_a_newer_major_version_is_refused_and_older_ones_are_read() -> None:
     for version in ("1.0", "1.7", SCHEMA_VERSION, "2.7"):
         check_schema_version(version, "snapshot x")
-    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.1"):
+    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.2"):
         check_schema_version("3.0", "snapshot x")

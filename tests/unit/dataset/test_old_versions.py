@@ -24,7 +24,7 @@ from tests.sample_shards import describe_run, publish
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    """A dataset as version 1 wrote it: a column split, and runs with a split_rule."""
+    """A dataset as version 1 wrote it: a column split, no batch_size, runs with a split_rule."""
     store = LocalStore(tmp_path)
     run = describe_run("run").model_copy(update={"partition_rule": "2"})
     snapshot = commit_shards(store, [publish(store, "run", 0)], run)
@@ -46,6 +46,7 @@ def _write_old(store: LocalStore, part: PartInfo) -> dict[str, Any]:
         table = pq.read_table(path)
         names = ["split" if name == "partition" else name for name in table.column_names]
         old = table.rename_columns(names).replace_schema_metadata({"schema_version": "1.0"})
+        old = old.drop_columns("batch_size")
         pq.write_table(old, path, write_page_checksum=True)
         info = store.stat(part.key)
         part = part.model_copy(
@@ -97,7 +98,7 @@ def test_an_old_dataset_verifies_and_is_selected_from(store: LocalStore) -> None
 def test_new_parts_stand_beside_old_ones(store: LocalStore) -> None:
     run = describe_run("new").model_copy(update={"partition_rule": "2"})
     snapshot = commit_shards(store, [publish(store, "new", 1)], run)
-    assert snapshot is not None and snapshot.schema_version == "2.1"
+    assert snapshot is not None and snapshot.schema_version == "2.2"
     assert verify_snapshot(store, snapshot).damage.listed == []
     assert _partitions(store) == OLD_ROWS * 2
 
@@ -133,5 +134,6 @@ def test_a_damaged_name_does_not_pass_for_an_old_one(store: LocalStore) -> None:
     names = ["splat" if name == "split" else name for name in table.column_names]
     pq.write_table(table.rename_columns(names), path)
     part = part.model_copy(update={"size_bytes": path.stat().st_size})
-    with pytest.raises(DatasetError, match=r"has columns \['splat'\] and lacks \['partition'\]"):
+    message = r"has columns \['splat'\] and lacks \['batch_size', 'partition'\]"
+    with pytest.raises(DatasetError, match=message):
         list(iter_manifest(store, [part]))

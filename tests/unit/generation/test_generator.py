@@ -168,8 +168,8 @@ def test_provenance_is_the_same_before_and_after_loading(
         ({"width": 33}, "width must be a multiple of 4 px for this model; got 33"),
         ({"max_sequence_length": 513}, "at most 512 T5 tokens.* got 513"),
         ({"device": "quantum"}, "device 'quantum' is not usable here"),
-        ({"offload": "model"}, "offload=model .* the device is cpu: use offload=none"),
-        ({"offload": "model", "device": "cpu:0"}, "the device is cpu: use offload=none"),
+        ({"offload": "model"}, "offload=model .* the device is cpu: use offload=none or auto"),
+        ({"offload": "model", "device": "cpu:0"}, "the device is cpu: use offload=none or auto"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_loading(
@@ -257,6 +257,8 @@ def test_what_does_not_fit_into_memory_is_made_in_halves_with_the_same_pixels(
         calls.clear()
         generator.generate(samples)
     assert num_failed == 1
+    sizes = [one.batch_size for one in halved if isinstance(one, GeneratedSample)]
+    assert sizes == [2, 2, 2, 2, 1]
     assert max(calls) <= 4, "what fits was not remembered"
     for one, other in zip(undisturbed, halved, strict=True):
         difference = images_of(one).astype(int) - images_of(other).astype(int)

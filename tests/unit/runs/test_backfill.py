@@ -2,22 +2,34 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from coupled_core.config import BackfillSettings, OutputConfig, PromptSetConfig, RunConfig
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.reader import current_snapshot
-from coupled_core.errors import ConfigError, DatasetError, LeaseLostError, StorageError
+from coupled_core.errors import (
+    ConfigError,
+    CoupledError,
+    DatasetError,
+    LeaseLostError,
+    LlmBudgetError,
+    LlmError,
+    StorageError,
+)
 from coupled_core.progress import SilentProgress, report_to
 from coupled_core.prompts.files import list_input_files
 from coupled_core.runs.backfill import Backfill, BackfillPlan, Control, Report, plan_backfill
 from coupled_core.runs.backfill_forecast import forecast_backfill
 from coupled_core.runs.division import Elsewhere
-from coupled_core.runs.summary import RunSummary
+from coupled_core.runs.summary import RunSummary, ShardsFailedError, StoppedByLlmError
 from coupled_core.storage.leases import Leases, LeaseTimes
 from coupled_core.storage.local import LocalStore
+from coupled_core.storage.store import ObjectStore
+from tests.counted_store import CountedStore
 from tests.sample_shards import describe_run, publish
 
 DAYS = ["2026-11-01", "2026-11-02"]
@@ -150,15 +162,39 @@ def test_what_a_rollback_took_away_is_built_again(
     assert _build(found, plan, build).outcome == "built"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("no such model"),
+        LlmError("the API answered 401"),
+        StoppedByLlmError(replace(_summarise("run", None), stopped="the API answered 401")),
+    ],
+)
 def test_what_would_stop_every_partition_ends_the_backfill_and_marks_none(
-    found: Backfill, plan: BackfillPlan
+    found: Backfill, plan: BackfillPlan, error: CoupledError
 ) -> None:
-    def misconfigured(_: RunConfig) -> RunSummary:
-        raise ConfigError("no such model")
+    def stopped(_: RunConfig) -> RunSummary:
+        raise error
 
-    with pytest.raises(ConfigError, match="no such model"):
-        _build(found, plan, misconfigured)
+    with pytest.raises(type(error), match=r"no such model|401"):
+        _build(found, plan, stopped)
     assert found.read_state(plan.partitions[0]) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LlmBudgetError("the cap of 1 USD is reached"),
+        ShardsFailedError(replace(_summarise("run", None), stopped="too many pairs failed")),
+    ],
+)
+def test_what_may_go_better_with_other_prompts_is_the_failure_of_one_partition(
+    found: Backfill, plan: BackfillPlan, error: CoupledError
+) -> None:
+    def stopped(_: RunConfig) -> RunSummary:
+        raise error
+
+    assert _build(found, plan, stopped).outcome == "failed"
 
 
 def test_a_pause_holds_until_it_is_resumed_and_a_cancellation_for_good(
@@ -177,6 +213,20 @@ def test_a_pause_holds_until_it_is_resumed_and_a_cancellation_for_good(
 def other(store: LocalStore) -> Leases:
     """The leases of another process."""
     return Leases(store, "work/backfill-autumn/leases/", LeaseTimes())
+
+
+def test_the_snapshot_is_read_once_and_not_once_a_partition(
+    plan: BackfillPlan, build: Build, store: LocalStore
+) -> None:
+    counted = CountedStore(store)
+    found = Backfill(cast("ObjectStore", counted), "autumn")
+    for partition in plan.partitions:
+        found.build(partition, plan.config, "missing", build)
+    counted.calls.clear()
+    for partition in plan.partitions * 5:
+        assert found.find_reason_to_skip(partition, plan.config, "missing") is not None
+    num_states = 5 * len(plan.partitions)
+    assert counted.calls["read"] <= num_states + 1
 
 
 def test_what_another_process_builds_is_left_to_it(

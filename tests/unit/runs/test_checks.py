@@ -55,7 +55,7 @@ def test_a_missing_base_model_is_told_once(tmp_path: Path) -> None:
 def test_weights_that_are_larger_than_the_device_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_memory_of", lambda device: 1000)
     check = _checks(generation={"device": "cpu"})["device"]
-    assert check.error is not None and "--offload model" in check.text
+    assert check.error is not None and "--offload auto" in check.text
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from coupled_core.config import OutputConfig, RunConfig
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.errors import LeaseLostError, StorageError
+from coupled_core.progress import current_progress
 from coupled_core.runs import division
 from coupled_core.runs.division import Elsewhere, Outcome, Read, divide, hold_shard, look_at_shards
 from coupled_core.runs.models import generation_of
@@ -132,6 +133,27 @@ def test_a_shard_that_was_built_meanwhile_is_not_built_again(work: ShardWork) ->
     assert look_at_shards(work.config)(SHARD) == Elsewhere(None)
     with hold_shard(work) as elsewhere:
         assert elsewhere == Elsewhere(None)
+
+
+def test_progress_of_a_shard_shows_that_it_does_not_hang(
+    work: ShardWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(division, "_HUNG_AFTER_SECONDS", 0.3)
+    other = Leases(work.store, LEASES, LeaseTimes(0.05, lost_after_seconds=0.5))
+    with hold_shard(work) as elsewhere:
+        assert elsewhere is None
+        for _ in range(10):  # four times as long as a hung one keeps it
+            time.sleep(0.2)
+            current_progress().within("generate", 1.0, "step 1 of 9")
+            assert not other.take(NAME)
+        deadline = time.monotonic() + 60
+        while not other.take(NAME):  # nothing is told any more
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(LeaseLostError):
+            work.require_lease()
+    other.give_up(NAME)
+    other.close()
 
 
 def test_a_shard_taken_over_tells_its_former_owner_before_it_spends(

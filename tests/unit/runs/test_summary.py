@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from coupled_core.runs.summary import RunSummary, ShardsFailedError
+from coupled_core.errors import must_repeat
+from coupled_core.runs.summary import RunSummary, ShardsFailedError, StoppedByLlmError
 
 SUMMARY = RunSummary(
     run_id="run",
@@ -26,10 +27,14 @@ SUMMARY = RunSummary(
 )
 
 
+@pytest.mark.parametrize("kind", [ShardsFailedError, StoppedByLlmError])
 @pytest.mark.parametrize("stopped", [None, "the cap of 1 USD is reached"])
-def test_a_failure_survives_the_way_between_processes(stopped: str | None) -> None:
-    error = ShardsFailedError(replace(SUMMARY, stopped=stopped))
+def test_a_failure_survives_the_way_between_processes(
+    kind: type[ShardsFailedError], stopped: str | None
+) -> None:
+    error = kind(replace(SUMMARY, stopped=stopped))
     again = pickle.loads(pickle.dumps(error))
-    assert type(again) is ShardsFailedError
+    assert type(again) is kind
+    assert must_repeat(again) == (kind is StoppedByLlmError)
     assert (str(again), again.summary) == (str(error), error.summary)
     assert (stopped or "1 of 3 shards failed") in str(again)

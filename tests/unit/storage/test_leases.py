@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,34 @@ def test_a_worker_that_beats_keeps_its_leases_for_longer_than_the_patience_of_ot
         with pytest.raises(TimeoutError):
             waiting.result(timeout=5 * NEVER.lost_after_seconds)
     living.close()
+
+
+def test_a_worker_whose_work_hangs_loses_its_lease_although_its_thread_lives(
+    store: ObjectStore, leases: Leases
+) -> None:
+    hung = Leases(store, "claims/", replace(LIVELY, hung_after_seconds=0.2))
+    assert hung.take(QUESTION)
+    leases.wait_until_free(QUESTION)
+    with leases.holding(QUESTION) as is_taken_over:
+        assert is_taken_over
+        with pytest.raises(LeaseLostError, match="hung"):
+            hung.renew(QUESTION)
+    hung.give_up(QUESTION)
+    hung.close()
+
+
+def test_a_worker_that_gets_on_again_before_anybody_looked_keeps_its_lease(
+    store: ObjectStore, leases: Leases
+) -> None:
+    slow = Leases(store, "claims/", replace(LIVELY, hung_after_seconds=0.2))
+    with slow.holding(QUESTION):
+        for _ in range(2):
+            time.sleep(0.4)
+            slow.renew(QUESTION)
+        assert leases.find_holder(QUESTION) is not None
+        time.sleep(0.15)  # it beats again
+        assert leases.find_holder(QUESTION) is not None
+    slow.close()
 
 
 def test_of_many_who_find_an_abandoned_lease_exactly_one_takes_it_over(store: ObjectStore) -> None:
