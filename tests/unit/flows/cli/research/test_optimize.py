@@ -127,9 +127,7 @@ def test_a_schedule_that_is_worse_than_the_one_before_is_said_loudly(
     assert "unless --schedule mine.json is named" in warning
 
 
-def test_a_schedule_that_may_be_level_is_no_better_and_it_is_said_what_could_be_seen() -> (
-    None
-):
+def test_a_schedule_that_may_be_level_is_no_better_and_it_is_said_what_could_be_seen() -> None:
     warning = describe_unless_better(summarise((0.1, -0.18, 0.38)))
     assert warning is not None and "NOTHING BETTER WAS FOUND" in warning
     assert "a difference of 0.400 would have been found" in warning
