@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from coupled_core.errors import StorageError
-from coupled_core.research.comparison.picture import draw_picture
+from coupled_core.research.comparison.picture import draw_picture, draw_worst
 from coupled_core.research.comparison.results import read_results, rows_of
 from coupled_core.research.comparison.settings import OURS
 from coupled_core.research.comparison.summary import Row, Summary, summarise
@@ -60,6 +60,7 @@ def write_report(folder: Path) -> dict[str, str]:
     drawn = {
         "table.md": render_report(results, facts),
         "picture.png": draw_picture(results),
+        "worst.png": draw_worst(results),
         "trade-off.png": draw_trade_off(results),
         "ablations.md": render_ablations(results),
     }
