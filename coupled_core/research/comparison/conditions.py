@@ -28,6 +28,7 @@ DECIDING_CODE = (
     "generation",
     "research/comparison/variants.py",
     "research/evaluation/pairs.py",
+    "research/evaluation/rings.py",
     "research/methods",
     "research/training/entity_judge.py",
     "schedules",

@@ -34,6 +34,9 @@ SCHEMA = pa.schema(
         *((name, pa.float64()) for name in METRIC_NAMES),  # null where there are no images
         ("guards", pa.list_(pa.string())),
         ("right_fraction", pa.float64()),  # null without a judge of entities
+        # what surrounds the entities, see `describe_rings`; null where there is nothing to see
+        ("rings_0", pa.list_(pa.float64())),
+        ("rings_1", pa.list_(pa.float64())),
         ("objective", pa.float64()),  # J, or the floor where a guard fired; never null
         ("seconds", pa.float64()),
         ("model_evaluations", pa.float64()),
@@ -120,6 +123,7 @@ def key_of(sample: Sample) -> str:
 def _describe(sample: Sample, pair: EvaluatedPair) -> dict[str, Any]:
     scores = {n: getattr(pair.scores, n) if pair.scores else None for n in METRIC_NAMES}
     i, j = pair.image_i, pair.image_j
+    rings = pair.rings or (None, None)
     return {
         "method": pair.method,
         "group_id": pair.group_id,
@@ -134,6 +138,8 @@ def _describe(sample: Sample, pair: EvaluatedPair) -> dict[str, Any]:
         **scores,
         "guards": [str(guard) for guard in pair.guards],
         "right_fraction": pair.right_fraction,
+        "rings_0": rings[0],
+        "rings_1": rings[1],
         "objective": pair.objective,
         "seconds": pair.seconds,
         "model_evaluations": pair.model_evaluations,

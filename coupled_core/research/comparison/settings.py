@@ -41,7 +41,7 @@ class CompareSettings(Settings, title="Comparison"):
     num_extra_groups: int = Field(default=48, ge=1)
     """Groups, from the first, for each point of a curve and each ablation."""
     num_picture_rows: int = Field(default=8, ge=0)
-    """Pairs, from the first, whose images are kept and shown."""
+    """Pairs, from the first, whose images are kept: 6 are shown, and the 6 worst of ours."""
     chunk_size: int = Field(default=16, ge=1)
     """Groups evaluated between two saves: the most that a kill costs."""
 

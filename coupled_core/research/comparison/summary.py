@@ -12,10 +12,13 @@ from coupled_core.research.evaluation.intervals import (
     bootstrap_difference,
     bootstrap_mean,
 )
+from coupled_core.research.evaluation.rings import RingFeatures, tell_apart
 
 Row = Mapping[str, Any]
 """One row of the results, without images."""
 MethodVariant = tuple[str, str]
+STOCK: MethodVariant = ("random-seed", "")
+"""Whose images the surroundings of entities are held against."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Summary:
     equal: Interval | None
     """Share of the frame in which a pair has the very same pixels."""
     rim_seam: Interval | None
+    told_from_stock: Interval | None
+    """How often a classifier tells the surroundings of entities from those in stock images of the
+    same prompts and noise, 1/2 by chance; None: it is them, or there are none."""
     right: Interval | None
     """Share of the images that show their entity, by a judge apart from the scorers; None: there is
     none."""
@@ -60,7 +66,8 @@ def summarise(rows: Iterable[Row], reference: MethodVariant) -> list[Summary]:
 
     Args:
         rows: of one part of the results.
-        reference: what differences are taken to; it needs the groups of every other cell.
+        reference: what differences are taken to; it needs the groups of every other cell. Of the
+            rows of `STOCK`, where there are some, each cell's surroundings are told.
     """
     cells: defaultdict[MethodVariant, list[Row]] = defaultdict(list)
     for row in rows:
@@ -68,7 +75,12 @@ def summarise(rows: Iterable[Row], reference: MethodVariant) -> list[Summary]:
     if reference not in cells:
         raise ValueError(f"expected rows of {reference}; there are those of {sorted(cells)}")
     found = [
-        _summarise_cell(cell, own, cells[reference] if cell != reference else None)
+        _summarise_cell(
+            cell,
+            own,
+            reference=cells[reference] if cell != reference else None,
+            stock=cells.get(STOCK, ()) if cell != STOCK else (),
+        )
         for cell, own in cells.items()
     ]
     is_other = {True: 0, False: 1}
@@ -101,7 +113,11 @@ def mean_of(rows: Sequence[Row], name: str) -> Interval | None:
 
 
 def _summarise_cell(
-    cell: MethodVariant, rows: Sequence[Row], reference: Sequence[Row] | None
+    cell: MethodVariant,
+    rows: Sequence[Row],
+    *,
+    reference: Sequence[Row] | None,
+    stock: Sequence[Row],
 ) -> Summary:
     guards = [set(row["guards"]) for row in rows]
     return Summary(
@@ -113,6 +129,7 @@ def _summarise_cell(
         background_similarity_clear=mean_of(rows, "background_similarity_clear"),
         equal=mean_of(rows, "equal_fraction"),
         rim_seam=mean_of(rows, "rim_seam"),
+        told_from_stock=tell_apart(_rings_by_group(rows), _rings_by_group(stock)),
         right=mean_of(rows, "right_fraction"),
         alignment=mean_of(rows, "alignment"),
         combined=bootstrap_mean(by_group(rows, combined_of)),
@@ -132,6 +149,15 @@ def _difference(
     if reference is None:
         return None
     return bootstrap_difference(by_group(rows, value), by_group(reference, value))
+
+
+def _rings_by_group(rows: Iterable[Row]) -> dict[str, list[RingFeatures]]:
+    """Return the features of the images of each group that have some."""
+    grouped: defaultdict[str, list[RingFeatures]] = defaultdict(list)
+    for row in rows:
+        both = row["rings_0"], row["rings_1"]
+        grouped[row["group_id"]] += [tuple(one) for one in both if one is not None]
+    return dict(grouped)
 
 
 def _objective_of(row: Row) -> float:

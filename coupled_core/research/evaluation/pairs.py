@@ -19,6 +19,7 @@ from coupled_core.records import (
     RejectReason,
     Sample,
 )
+from coupled_core.research.evaluation.rings import RingFeatures, describe_rings
 from coupled_core.research.methods.method import Knobs, Method, MethodOutput
 from coupled_core.scoring.metrics import combined
 from coupled_core.scoring.pair_scorer import PairScorer
@@ -79,6 +80,8 @@ class EvaluatedPair:
     right_fraction: float | None = None
     """Share of the two images that show their entity, by a judge apart from the scorers; None:
     there is no such judge, or it cannot tell."""
+    rings: tuple[RingFeatures | None, ...] = ()
+    """What surrounds the entities of both images, see `describe_rings`; empty: there are none."""
 
 
 class Evaluator:
@@ -143,6 +146,11 @@ class Evaluator:
             )
             for (i, j), pair in scores.items()
         ]
+        rings = [
+            describe_rings(image, found.mask)
+            for image, found in zip(output.images, masks, strict=True)
+        ]
+        pairs = [replace(pair, rings=(rings[pair.image_i], rings[pair.image_j])) for pair in pairs]
         if self._judge_entities is None:
             return pairs
         right = self._judge_entities.judge(output.images, sample.split.entity_prompts)

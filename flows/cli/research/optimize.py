@@ -3,6 +3,11 @@
 import time
 from typing import TYPE_CHECKING, Annotated
 
+from coupled_core.research.evaluation.power import (
+    count_groups_to_detect,
+    detectable_by,
+    detectable_difference,
+)
 from coupled_core.research.optimization.settings import OptimizeSettings
 from flows.cli.command import command
 from flows.cli.setting import OF_DATASETS, Offer
@@ -11,11 +16,13 @@ from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # these import torch, which can wait until a server is starting
     from coupled_core.research.evaluation.intervals import Interval
-    from coupled_core.research.optimization.judgement import ScheduleScores
+    from coupled_core.research.optimization.judgement import ScheduleComparison, ScheduleScores
     from flows.optimize_schedule import OptimizeSummary
 
 _WITHOUT_EFFECT = ("generation.schedule", "generation.coupling_mode", *OF_DATASETS)
 """Settings of a build that a search does not read."""
+_WORTH_FINDING = 0.05
+"""The difference of J for which the statement of power says how many groups it takes."""
 
 
 @command(
@@ -32,31 +39,55 @@ def optimize(
 ) -> None:
     """Fit a schedule to prompts: the one with the largest combined metric J that CMA-ES finds.
 
-    Half of the groups are searched on, the others only judge the result. Kill it at any moment and
-    run it again: it goes on.
+    Half of the groups are searched on, the others only judge the result. How small a difference so
+    many can find is said first. Kill it at any moment and run it again: it goes on.
     """
     started_at = time.monotonic()
     kept = f"finished evaluations are kept in {settings.state_folder}"
     with flow_session(terminal, "flows.optimize_schedule", kept):
-        summary = _run(settings)
+        summary = _run(settings, terminal)
     seconds = time.monotonic() - started_at
     document = {**summary.to_dict(), "wall_seconds": round(seconds, 1)}
     terminal.answer(render(summary, seconds), document)
-    if (warning := describe_if_worse(summary)) is not None:
+    if (warning := describe_unless_better(summary)) is not None:
         terminal.complain(warning)
 
 
-def describe_if_worse(summary: "OptimizeSummary") -> str | None:
-    """Return what to say where the found schedule is worse than the one before; else None."""
+def describe_power(num_groups: int) -> str:
+    """Return how small a difference the validation groups of a search can find."""
+    needed = count_groups_to_detect(_WORTH_FINDING)
+    return (
+        f"power: {num_groups} validation groups find a difference of J of "
+        f"{detectable_difference(num_groups):.3f} with 80 % probability, smaller ones less often; "
+        f"{_WORTH_FINDING} would take {needed}, so --num-groups {2 * needed}. Where entities are "
+        "lost it takes more"
+    )
+
+
+def describe_unless_better(summary: "OptimizeSummary") -> str | None:
+    """Return what to say where the found schedule is not clearly better than the one before."""
     against = summary.report.against
-    if against is None or against.difference.mean >= 0:
+    if against is None or against.difference.low > 0:
         return None
+    if against.difference.mean >= 0:
+        return _describe_level(summary, against)
     is_clear = against.difference.high < 0
     return (
         f"warning: WORSE THAN BEFORE: on the validation prompts the found schedule's J is "
         f"{-against.difference.mean:.3f} lower than that of the schedule before"
         f"{'' if is_clear else ' (by chance, perhaps: the interval holds 0)'}. Nothing uses it: "
         f"builds go on with the one before unless --schedule {summary.schedule} is named"
+    )
+
+
+def _describe_level(summary: "OptimizeSummary", against: "ScheduleComparison") -> str:
+    if against.schedule_id == summary.schedule_id:
+        return "NOTHING BETTER WAS FOUND: the best candidate is the schedule before"
+    return (
+        "NOTHING BETTER WAS FOUND: on the validation prompts J of the found schedule and of the "
+        f"one before differ by {_interval(against.difference)}; a difference of "
+        f"{detectable_by(against.difference):.3f} would have been found with 80 % probability. "
+        f"Builds go on with the one before unless --schedule {summary.schedule} is named"
     )
 
 
@@ -85,9 +116,12 @@ def render(summary: "OptimizeSummary", wall_seconds: float) -> str:
     return "\n".join([*lines, "", f"wall time   {wall_seconds:.0f} s"])
 
 
-def _run(settings: OptimizeSettings) -> "OptimizeSummary":
+def _run(settings: OptimizeSettings, terminal: Terminal) -> "OptimizeSummary":
+    from coupled_core.research.optimization.trial import choose_samples
     from flows.optimize_schedule import optimize_schedule
 
+    _, validation = choose_samples(settings)
+    terminal.note(describe_power(len({sample.group.group_id for sample in validation})))
     return optimize_schedule(
         prompts=list(settings.run.prompts.uris), output=settings.output, settings=settings
     )

@@ -49,6 +49,8 @@ def build_row(
         "combined": combined,
         "guards": list(guards),
         "right_fraction": None,
+        "rings_0": None,
+        "rings_1": None,
         "objective": combined if objective is None else objective,
         "seconds": seconds,
         "model_evaluations": evaluations,

@@ -1,5 +1,6 @@
 """Summaries and their table, against numbers worked out by hand."""
 
+import numpy as np
 import pytest
 
 from coupled_core.research.comparison.report import render_knobs, render_table
@@ -54,6 +55,19 @@ def test_a_region_over_the_whole_frame_does_not_make_j_infinite() -> None:
     assert p2p.combined.mean == -1.0
 
 
+def test_surroundings_are_told_from_those_of_stock_images_of_the_same_groups() -> None:
+    random = np.random.default_rng(0)
+    rows = []
+    for group in map(str, range(40)):
+        for method, level in (("coupled", 5.0), ("random-seed", 0.0), ("p2p", 0.0)):
+            rings = {f"rings_{side}": list(random.normal(level, 1.0, 8)) for side in (0, 1)}
+            rows.append(build_row(method, group) | rings)
+    told = {one.method: one.told_from_stock for one in summarise(rows, OURS)}
+    assert told["random-seed"] is None  # it is what the others are told from
+    assert told["coupled"] is not None and told["coupled"].mean > 0.95
+    assert told["p2p"] is not None and told["p2p"].low < 0.5 < told["p2p"].high
+
+
 def test_others_stand_by_falling_j() -> None:
     rows = compare_two() + [build_row("p2p", group, combined=9.0) for group in ("lake", "forest")]
     assert [s.method for s in summarise(rows, OURS)] == ["coupled", "p2p", "prompt-switch"]
@@ -69,16 +83,16 @@ def test_the_table_says_what_the_results_file_says() -> None:
     lines = render_table(summarise(rows, OURS), "coupled").splitlines()
     assert lines[0].startswith(
         "| method | background similarity | ... clear of the masks | equal pixels | rim seam "
-        "| images right | alignment | combined J |"
+        "| told from stock | images right | alignment | combined J |"
     )
     assert lines[2] == (
         "| **coupled** | -2.000 [-3.000, -1.000] | 0.000 [0.000, 0.000] | 0.0% "
-        "| 0.00 [0.00, 0.00] | – | 22.00 [20.00, 24.00] | 1.500 [1.000, 2.000] "
+        "| 0.00 [0.00, 0.00] | – | – | 22.00 [20.00, 24.00] | 1.500 [1.000, 2.000] "
         "| – | – | 0.0% | 0.0% | 0.500 | 48.0 |"
     )
     assert lines[3] == (
         "| prompt-switch | -6.000 [-8.000, -4.000] | 0.000 [0.000, 0.000] | 0.0% "
-        "| 0.00 [0.00, 0.00] | – | 18.50 [18.00, 19.00] | 0.750 [0.500, 1.000] "
+        "| 0.00 [0.00, 0.00] | – | – | 18.50 [18.00, 19.00] | 0.750 [0.500, 1.000] "
         "| **-0.750 [-1.000, -0.500]** | **-2.750 [-5.000, -0.500]** | 50.0% | 50.0% | 0.500 "
         "| 42.0 |"
     )

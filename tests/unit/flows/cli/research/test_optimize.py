@@ -16,7 +16,7 @@ from coupled_core.research.optimization.judgement import (
     ScheduleScores,
 )
 from coupled_core.research.optimization.settings import OptimizeSettings
-from flows.cli.research.optimize import describe_if_worse
+from flows.cli.research.optimize import describe_power, describe_unless_better
 from flows.cli.setting import Offer
 from flows.cli.settings import read_settings
 from flows.optimize_schedule import OptimizeSummary
@@ -106,22 +106,43 @@ def _is_running(pid: int) -> bool:
     return state != "Z"
 
 
-@pytest.mark.parametrize(
-    ("difference", "said"),
-    [((0.1, -0.2, 0.4), None), ((-0.1, -0.2, 0.1), "by chance, perhaps"),
-     ((-0.3, -0.4, -0.2), "J is 0.300 lower than")],
-)  # fmt: skip
-def test_a_schedule_that_is_worse_than_the_one_before_is_said_loudly(
-    difference: tuple[float, float, float], said: str | None
-) -> None:
+def summarise(difference: tuple[float, float, float], before: str = "other") -> OptimizeSummary:
     scores = ScheduleScores(Interval(4.0, 3.9, 4.1, 8), 0.0, None, None, 40.0, 8)
-    against = ScheduleComparison("id", "sine", "", scores, Interval(*difference, 8))
-    summary = OptimizeSummary(
+    against = ScheduleComparison(before, "sine", "", scores, Interval(*difference, 8))
+    return OptimizeSummary(
         "mine.json", "id", "sine", {}, 3, "mine.png", "mine.state", (),
         FitReport(scores, scores, against, ()),
     )  # fmt: skip
-    warning = describe_if_worse(summary)
-    assert (warning is None) == (said is None)
-    if warning is not None and said is not None:
-        assert "WORSE THAN BEFORE" in warning and said in warning
-        assert "unless --schedule mine.json is named" in warning
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [((-0.1, -0.2, 0.1), "by chance, perhaps"), ((-0.3, -0.4, -0.2), "J is 0.300 lower than")],
+)
+def test_a_schedule_that_is_worse_than_the_one_before_is_said_loudly(
+    difference: tuple[float, float, float], said: str
+) -> None:
+    warning = describe_unless_better(summarise(difference))
+    assert warning is not None and "WORSE THAN BEFORE" in warning and said in warning
+    assert "unless --schedule mine.json is named" in warning
+
+
+def test_a_schedule_that_may_be_level_is_no_better_and_it_is_said_what_could_be_seen() -> None:
+    warning = describe_unless_better(summarise((0.1, -0.18, 0.38)))
+    assert warning is not None and "NOTHING BETTER WAS FOUND" in warning
+    assert "a difference of 0.400 would have been found" in warning
+
+
+def test_a_search_that_comes_back_to_the_schedule_before_says_so() -> None:
+    warning = describe_unless_better(summarise((0.0, 0.0, 0.0), before="id"))
+    assert warning == "NOTHING BETTER WAS FOUND: the best candidate is the schedule before"
+
+
+def test_nothing_is_said_of_a_schedule_that_is_better() -> None:
+    assert describe_unless_better(summarise((0.3, 0.1, 0.5))) is None
+
+
+def test_what_a_search_can_find_is_said_with_the_groups_that_a_small_difference_takes() -> None:
+    said = describe_power(16)
+    assert "16 validation groups find a difference of J of 0.175" in said
+    assert "0.05 would take 197, so --num-groups 394" in said
