@@ -73,7 +73,7 @@ class WaitingGenerator:
     def _enlarge(self, image: np.ndarray, noise: np.ndarray) -> np.ndarray:
         size = self._side_px, self._side_px
         large = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-        return np.clip(large + noise, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(large + noise, 0, 255), dtype=np.uint8)
 
 
 def make_serially(work: ShardWork, models: ShardModels) -> None:
