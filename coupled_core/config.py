@@ -234,8 +234,8 @@ class GenerationConfig(Settings, title="Images"):
     """Keep idle parts of the model in main memory: slower, and fits a smaller GPU. auto: not before
     the model, or one group alone, does not fit."""
     batch_size: int = Field(default=8, ge=1)
-    """Groups that are denoised together, and the most that a kill costs; does not change the
-    images."""
+    """Groups that are denoised together; does not change the images. A kill costs the batch under
+    way, and at most two before it that are not stored yet."""
 
 
 class ScoringConfig(Settings, title="Scores"):

@@ -1,4 +1,4 @@
-"""What an unfinished shard has done so far, so that a killed run loses at most one batch."""
+"""What an unfinished shard has done so far: a killed run loses the batches under way alone."""
 
 import io
 import json

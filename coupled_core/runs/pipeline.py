@@ -181,7 +181,7 @@ class _Line:
             done = batch.num_pairs * step / of
             text = f"batch {number} of {self._num_batches}, {where}"
             self._progress.within("generate", done, text)
-            self._raise_failures()
+            self._raise_failures(while_generating=True)
 
         tell(0, 1)
         outcomes = generator.generate(list(batch.samples.values()), tell)
@@ -217,6 +217,7 @@ class _Line:
 
     def _catch_up(self, most: int) -> None:
         """Wait until at most so many batches are behind."""
+        self._raise_failures()
         while len(self._behind) > most:
             first = self._behind[0]
             wait([first.scored], _LOOK_SECONDS)
@@ -233,13 +234,20 @@ class _Line:
                 self.num_scored += 1
                 self._progress.advance("score", first.batch.num_pairs)
 
-    def _raise_failures(self) -> None:
-        """Raise what a stage has failed with, however many batches are before it."""
+    def _raise_failures(self, *, while_generating: bool = False) -> None:
+        """Raise what a stage has failed with, however many batches are before it.
+
+        Args:
+            while_generating: Leave a lack of memory for later: the generator would take it for its
+                own, and go on with smaller batches.
+        """
         for each in self._behind:
-            if each.stored is not None and each.stored.done():
-                each.stored.result()
-            if each.scored.done() and not each.is_crowded():
-                each.scored.result()
+            for future in (each.stored, each.scored):
+                if future is None or not future.done() or future.exception() is None:
+                    continue
+                is_for_later = while_generating and _lacks_memory(future.exception())
+                if not (is_for_later or (future is each.scored and each.is_crowded())):
+                    future.result()
 
     def _keep_apart(self, error: BaseException | None) -> None:
         self._fits_beside = False

@@ -9,7 +9,7 @@ from itertools import islice
 from coupled_core.config import RunConfig
 from coupled_core.dataset.best_pairs import Edit, unmet_edits
 from coupled_core.dataset.work import SCORED, WorkFolder, batch_name, list_work
-from coupled_core.errors import StorageError, at_stage
+from coupled_core.errors import StorageError, at_stage, stage_of
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.log_fields import log_fields
 from coupled_core.records import GroupSplit, Rejection, Sample, SplitOutcome
@@ -95,7 +95,7 @@ class ShardWork:
             try:
                 yield
             except Exception as error:
-                if batch is not None:
+                if batch is not None and stage_of(error) is None:  # else it came from within
                     error.add_note(f"stage {stage}, shard {shard}, batch {batch}")
                 raise
 

@@ -1,7 +1,9 @@
 """What is done with one shard or one of its batches; `pipeline` says when."""
 
 import logging
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from coupled_core.dataset.work import GENERATED, WorkFolder, batch_name
@@ -25,6 +27,8 @@ if TYPE_CHECKING:  # it imports open_clip and Segment Anything, which takes long
 
 _logger = logging.getLogger(__name__)
 Outcome = GeneratedSample | Rejection
+_ENCODING_THREADS = min(4, max(1, (os.cpu_count() or 1) // 2))
+"""Encoding leaves Python's lock alone; the other cores are the generator's and the scorer's."""
 
 
 def split_shard(work: ShardWork, splitter: Splitter, refuse: Refuse = accept_all) -> int:
@@ -65,10 +69,12 @@ def take_over(work: ShardWork, batch: Batch) -> bool:
 def store_batch(work: ShardWork, batch: Batch, outcomes: Mapping[str, Outcome]) -> None:
     """Encode and store what was generated of a batch, by key of the sample."""
     image_format = work.config.output.image_format
-    encoded: dict[str, Generated] = {
-        key: outcome if isinstance(outcome, Rejection) else encode_sample(outcome, image_format)
-        for key, outcome in outcomes.items()
-    }
+
+    def encode(outcome: Outcome) -> Generated:
+        return outcome if isinstance(outcome, Rejection) else encode_sample(outcome, image_format)
+
+    with ThreadPoolExecutor(_ENCODING_THREADS) as pool:
+        encoded = dict(zip(outcomes, pool.map(encode, outcomes.values()), strict=True))
     write_generated(work.folder, batch.index, encoded)
     for key, outcome in encoded.items():
         if isinstance(outcome, Rejection):

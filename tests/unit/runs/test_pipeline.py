@@ -138,7 +138,7 @@ def test_what_fails_while_scored_ends_the_batch_under_way_and_says_where_it_happ
     with pytest.raises(ZeroDivisionError) as caught:
         _make(work, SteppingGenerator(last=3), scorer)
     assert stage_of(caught.value) == "score"
-    assert "shard 00000, batch 1" in " ".join(caught.value.__notes__)
+    assert caught.value.__notes__ == ["stage score, shard 00000, batch 1"]
     assert work.folder.batches(GENERATED) == [0, 1, 2]
     assert 1 not in work.folder.batches(SCORED)
 
@@ -199,6 +199,31 @@ def test_where_memory_lacks_side_by_side_one_waits_for_the_other(tmp_path: Path)
     scorer = FailingScorer(MemoryError("out of memory"), 0)
     assert _make(work, SquareGenerator(), scorer) == MadeBatches(3, 3)
     assert _tables(work) == _tables(expected)
+
+
+def test_a_generator_never_hears_that_memory_lacked_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Generator(SquareGenerator):
+        def generate(self, samples: Sequence[Sample], on_step: OnStep | None = None) -> Any:
+            assert on_step is not None
+            if self.batches:
+                failed.wait(_SECONDS)
+            try:
+                on_step(1, 2)
+            except MemoryError as error:
+                raise AssertionError("it would make its batches smaller") from error
+            return super().generate(samples)
+
+    failed = threading.Event()
+
+    def store(*_: Any) -> None:
+        threading.Timer(0.2, failed.set).start()
+        raise MemoryError("cannot allocate memory")
+
+    monkeypatch.setattr("coupled_core.runs.pipeline.store_batch", store)
+    with pytest.raises(MemoryError):
+        _make(split_work(tmp_path, 4), Generator(), SquareScorer())
 
 
 def test_memory_that_does_not_suffice_for_scoring_alone_is_a_failure(tmp_path: Path) -> None:
