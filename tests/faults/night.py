@@ -11,6 +11,7 @@ It wants Postgres' programs; where it runs as root, Postgres runs as the user po
 """
 
 import argparse
+import math
 import os
 import random
 import re
@@ -51,6 +52,8 @@ _TOKEN = "NIGHT_TOKEN"
 _MAX_PAUSE_SECONDS = 12.0
 """Between two kills, and at most until what was killed is started again."""
 _MAX_NIGHT_SECONDS = 1500.0
+_IDLE_SECONDS = 6.0
+"""Without an engine, until another run is begun; as long again for the worker to take it up."""
 
 
 class _Process:
@@ -228,8 +231,11 @@ def survive(seed: int, num_kills: int) -> dict[str, Any]:
 def _go_through(
     night: _Night, deployment: Any, moments: random.Random, num_kills: int, killed: Counter[str]
 ) -> int:
-    """Kill and start again until the build is done; return how many runs that took."""
-    kills_at = time.monotonic() + moments.uniform(5, 2 * _MAX_PAUSE_SECONDS)
+    """Kill and start again until the build is done; return how many runs that took.
+
+    The first is killed when the first batch is there: before that there is little to lose.
+    """
+    kills_at = math.inf
     victims = [moments.choice(VICTIMS) for _ in range(num_kills)]
     starts_at: dict[str, float] = {}
     num_runs, idle_since, deadline = 0, 0.0, time.monotonic() + _MAX_NIGHT_SECONDS
@@ -239,6 +245,8 @@ def _go_through(
         for name in [name for name, at in starts_at.items() if at < now]:
             del starts_at[name]
             night.start(name)
+        if kills_at == math.inf and night.made.stat().st_size:
+            kills_at = now + moments.uniform(0, _MAX_PAUSE_SECONDS)
         if victims and kills_at < now and night.kill(victims[-1]):
             name = victims.pop()
             killed[name] += 1
@@ -246,11 +254,11 @@ def _go_through(
             kills_at = now + moments.uniform(1, _MAX_PAUSE_SECONDS)
         if night.find_engines():
             idle_since = now
-        elif not starts_at and now - idle_since > 15:
+        elif not starts_at and now - idle_since > _IDLE_SECONDS:
             if num_runs and _is_done():
                 return num_runs
             _retry(lambda: _begin_run(deployment))
-            num_runs, idle_since = num_runs + 1, time.monotonic() + 15
+            num_runs, idle_since = num_runs + 1, time.monotonic() + _IDLE_SECONDS
         time.sleep(0.3)
 
 
