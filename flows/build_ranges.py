@@ -18,15 +18,35 @@ from prefect.states import Cancelling
 
 from coupled_core.config import ExecutionConfig
 from coupled_core.dataset.work import DONE, list_work
-from coupled_core.errors import ConfigError, CoupledError
+from coupled_core.errors import (
+    ConfigError,
+    CoupledError,
+    LlmError,
+    ModelUnavailableError,
+    PromptSetError,
+    ScheduleError,
+)
 from coupled_core.runs.division import Outcome, cut_ranges
 from coupled_core.runs.plan import RunPlan, ShardPlan
+from coupled_core.runs.summary import StoppedByLlmError
 from coupled_core.storage.store import ObjectStore
 from flows.fan_out import ShardOutcome
 
 _ASK_EVERY_SECONDS = 5.0
 _FAILED_WITH = "Flow run encountered an exception: "
 """How Prefect begins what it says of a failed run; the name of the error follows."""
+_STOP_ALL = {
+    kind.__name__
+    for kind in (
+        ConfigError,
+        LlmError,
+        ModelUnavailableError,
+        PromptSetError,
+        ScheduleError,
+        StoppedByLlmError,
+    )
+}
+"""Errors that the run of every other range would meet, too."""
 _MAX_TRIES = 5
 """Runs of one range that one run of the parent, its retries included, starts at most."""
 
@@ -117,16 +137,7 @@ def _describe_end(ended: FlowRun) -> CoupledError:
         state, said = ended.state.type.value, ended.state.message or ""
     kind, _, text = said.removeprefix(_FAILED_WITH).partition(": ")
     error = CoupledError(f"flow run {ended.name} ended {state} without building it: {said}")
-    if said.startswith(_FAILED_WITH) and kind in _list_repeating():
+    if said.startswith(_FAILED_WITH) and kind in _STOP_ALL:
         error = CoupledError(f"flow run {ended.name} ended {state}: {text}")
         error.must_repeat = True
     return error
-
-
-def _list_repeating() -> set[str]:
-    found, kinds = set[str](), [CoupledError]
-    while kinds:
-        kind = kinds.pop()
-        kinds += kind.__subclasses__()
-        found |= {kind.__name__} if kind.must_repeat else set()
-    return found

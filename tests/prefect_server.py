@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -26,6 +26,8 @@ class PrefectServer:
     url: str
     folder: Path
     """Its home, with its database, and the logs of what runs here."""
+    process: subprocess.Popen[bytes] | None = None
+    """The server's, or its parent."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -41,40 +43,56 @@ class PrefectServer:
             yield made
 
     @contextmanager
-    def worker(self, pool: str) -> Iterator[None]:
-        """Let a worker run what the pool has, until the `with` is left."""
-        command = ["worker", "start", "--pool", pool, "--type", "process", "--limit", "1"]
+    def worker(self, pool: str, limit: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+        """Let a worker run what the pool has, until the `with` is left; yield its process."""
+        command = ["worker", "start", "--pool", pool, "--type", "process", "--limit", str(limit)]
         environment = {**self.environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-        with _running(command, environment, self.folder / "worker.log"):
-            yield
+        with _running(command, environment, self.folder / "worker.log") as process:
+            yield process
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[PrefectServer]:
-    """Start a server on SQLite whose scheduler looks once a second.
+def prefect_server(
+    folder: Path, database_url: str | None = None, port: int | None = None
+) -> Iterator[PrefectServer]:
+    """Start a server whose scheduler looks once a second.
+
+    Args:
+        folder: As in `PrefectServer`.
+        database_url: Of a Postgres, such as postgresql+asyncpg://...; None: SQLite in the folder.
+        port: None: a free one.
 
     Raises:
         TimeoutError: it does not answer within two minutes.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port or free_port()
     server = PrefectServer(f"http://127.0.0.1:{port}/api", folder)
     services = {
         "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
         "PREFECT_SERVER_SERVICES_SCHEDULER_DEPLOYMENT_BATCH_SIZE": "10",
     }
+    if database_url is not None:
+        services["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
     command = ["server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
     environment = {**server.environment, **services}
-    with _running(command, environment, folder / "server.log"):
+    with _running(command, environment, folder / "server.log") as process:
         _wait_for(f"{server.url}/health", 120.0)
-        yield server
+        yield replace(server, process=process)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager
-def _running(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
+def _running(
+    command: list[str], environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     with (
-        log.open("w") as output,
+        log.open("a") as output,
         subprocess.Popen(
             [sys.executable, "-P", "-m", "prefect", *command],
             env=dict(environment),
@@ -83,7 +101,7 @@ def _running(command: list[str], environment: Mapping[str, str], log: Path) -> I
         ) as process,
     ):
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             try:

@@ -44,14 +44,14 @@ class _Deadly(SilentProgress):
     def __init__(self, stage: str, report: int, delay_seconds: float) -> None:
         self._stage, self._left, self._delay_seconds = stage, report, delay_seconds
 
-    def advance(self, stage: str, count: int = 1) -> None:
+    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
         """Count the reports of the stage."""
         if stage == self._stage:
             if self._left == 0:
                 threading.Timer(self._delay_seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
             self._left -= 1
 
-    def remark(self, stage: str, text: str) -> None:
+    def within(self, stage: str, done: float, text: str) -> None:
         """Count steps of a batch like anything else."""
         self.advance(stage)
 

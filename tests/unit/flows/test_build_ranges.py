@@ -13,6 +13,7 @@ from flows.build_ranges import _describe_end
     [
         (Failed(message="Flow run encountered an exception: ConfigError: no such model"), True),
         (Failed(message="Flow run encountered an exception: StoppedByLlmError: 401"), True),
+        (Failed(message="Flow run encountered an exception: PromptSetError: row 3"), True),
         (Failed(message="Flow run encountered an exception: ShardsFailedError: 1 of 9"), False),
         (Failed(message="Flow run encountered an exception: ValueError: ConfigError: x"), False),
         (Crashed(message="ConfigError: no heartbeat for 90 s"), False),
