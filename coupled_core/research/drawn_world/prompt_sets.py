@@ -2,8 +2,8 @@
 
     python -m coupled_core.research.drawn_world.prompt_sets [--fresh SEED FILE]
 
-With a seed it writes another set into a file, which shares no prompt with the shipped ones: to judge
-on what nobody has looked at.
+With a seed it writes another set into a file, which shares no prompt with the shipped ones, to
+judge on what nobody has looked at.
 """
 
 import argparse
