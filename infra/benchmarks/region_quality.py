@@ -4,8 +4,10 @@
 
 For each image of groups that nothing was fitted on: whether it is its background outside the
 region, to the last bit; the share of the entity's mask that lies inside (what lies outside is
-cropped); and how much brightness jumps from pixel to pixel across the region's border, against the
-same places of the background alone.
+cropped); how much brightness jumps from pixel to pixel across the region's border, against the same
+places of the background alone; and, against images of the same prompts and noise without coupling:
+how much of their entities lies outside the region, how well the masks agree, and how many images
+show their entity.
 """
 
 import argparse
@@ -23,7 +25,11 @@ from coupled_core.generation.generator import GroupGenerator, load_generator
 from coupled_core.records import GeneratedSample, Sample
 from coupled_core.research.drawn_world.prompt_sets import build_fresh_table
 from coupled_core.research.evaluation.intervals import bootstrap_mean
+from coupled_core.research.evaluation.pairs import EntityJudge
 from coupled_core.research.evaluation.samples import build_samples, take_groups
+from coupled_core.research.methods.method import Method, MethodOutput
+from coupled_core.research.methods.registry import load_methods
+from coupled_core.research.training.entity_judge import load_entity_judge
 from coupled_core.scoring.metrics import equal_fraction
 from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
 
@@ -47,18 +53,45 @@ class RegionFit:
     jumps_of_background: float
     region: float
     """Mean share of the frame in a region, soft edge included."""
+    stock_outside: tuple[float, ...]
+    """Share of each found entity of the stock images outside our image's region."""
+    overlap: tuple[float, ...]
+    """Intersection over union of its mask and ours."""
+    right_more: float
+    """Share of our images that show their entity, less that of the stock images."""
     panels: tuple[np.ndarray, ...]
     """Images, background, and the first image with all but the region dimmed."""
 
 
-def measure(sample: Sample, generator: GroupGenerator, scorer: PairScorer) -> RegionFit:
+@dataclass(frozen=True)
+class Judges:
+    """What looks at the images, and what ours are held against."""
+
+    scorer: PairScorer
+    entities: EntityJudge
+    stock: Method
+
+
+def measure(sample: Sample, generator: GroupGenerator, judges: Judges) -> RegionFit:
     """Return what one group shows."""
     (made,) = generator.generate([sample])
+    (plain,) = judges.stock.generate([sample], {})
+    assert isinstance(plain, MethodOutput), plain
     assert isinstance(made, GeneratedSample), made
     assert made.background is not None, "expected a schedule of mode region"
     assert made.regions is not None
     inside = [region > 0 for region in made.regions]
-    masks, _ = scorer.score(sample, made)
+    masks, _ = judges.scorer.score(sample, made)
+    stock, _ = judges.scorer.score(sample, GeneratedSample(plain.images, plain.seconds, ""))
+    found = [
+        (one.mask, other.mask, where)
+        for one, other, where in zip(masks, stock, inside, strict=True)
+        if other.mask.any()
+    ]
+    right, right_in_stock = (
+        np.mean([one is True for one in judges.entities.judge(images, sample.split.entity_prompts)])
+        for images in (made.images, plain.images)
+    )
     entity = np.any([one.mask for one in masks], axis=0)
     both = list(zip(made.images, inside, strict=True))
     dimmed = made.images[0] * np.where(inside[0], 1.0, 0.4)[..., None]
@@ -79,6 +112,9 @@ def measure(sample: Sample, generator: GroupGenerator, scorer: PairScorer) -> Re
             np.mean([_jump_across(where, made.background, entity) for where in inside])
         ),
         region=float(np.mean(inside)),
+        stock_outside=tuple(float(other[~where].sum() / other.sum()) for _, other, where in found),
+        overlap=tuple(float((own & other).sum() / (own | other).sum()) for own, other, _ in found),
+        right_more=float(right - right_in_stock),
         panels=(*made.images, made.background, dimmed.astype(np.uint8)),
     )
 
@@ -110,14 +146,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture", type=Path, help="PNG of the groups with the least coverage")
     options = parser.parse_args(arguments)
     generator = load_generator(GenerationConfig(coupling_mode="region", schedule=options.schedule))
-    scorer = load_scorer(ScoringConfig(), "cpu")
+    stock = load_methods(["random-seed"], GenerationConfig())["random-seed"]
+    entities = load_entity_judge("miniature")
+    assert entities is not None
+    judges = Judges(load_scorer(ScoringConfig(), "cpu"), entities, stock)
     with tempfile.TemporaryDirectory() as folder:
         prompts = options.prompts
         if options.fresh is not None:
             prompts = str(Path(folder) / "fresh.parquet")
             pq.write_table(build_fresh_table(options.fresh, _FRESH_GROUPS), prompts)
         samples = take_groups(build_samples(prompts, RunConfig()), options.groups)
-    found = {one.group.group_id: measure(one, generator, scorer) for one in samples}
+    found = {one.group.group_id: measure(one, generator, judges) for one in samples}
     _print(found)
     if options.picture:
         _draw(
@@ -135,6 +174,9 @@ def _print(found: dict[str, RegionFit]) -> None:
         "entities with more than 5 % outside": {
             n: [float(share < 0.95) for share in one.coverage] for n, one in seen.items()
         },
+        "stock entity outside": {n: one.stock_outside for n, one in found.items() if one.overlap},
+        "overlap of masks with stock": {n: one.overlap for n, one in found.items() if one.overlap},
+        "images right, less stock": {n: [one.right_more] for n, one in found.items()},
         "jump across the border, 0..255": {n: [one.jumps] for n, one in found.items()},
         "... in the background alone": {n: [one.jumps_of_background] for n, one in found.items()},
     }

@@ -1,5 +1,12 @@
-"""Makes the prompt sets that the package ships: the example set, and those of comparisons."""
+"""Makes the prompt sets that the package ships: the example set, and those of comparisons.
 
+    python -m coupled_core.research.drawn_world.prompt_sets [--fresh SEED FILE]
+
+With a seed it writes another set into a file, which shares no prompt with the shipped ones, to
+judge on what nobody has looked at.
+"""
+
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +207,19 @@ def write_prompt_sets(folder: Path) -> list[Path]:
     return paths
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the shipped sets, or a fresh one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--fresh", nargs=2, metavar=("SEED", "FILE"), help="write another set")
+    fresh = parser.parse_args(arguments).fresh
+    if fresh is None:
+        for written in write_prompt_sets(miniature_folder("prompts")):
+            print(written)
+        return
+    seed, path = fresh
+    pq.write_table(build_fresh_table(int(seed), TEST.num_groups), path)
+    print(path)
+
+
 if __name__ == "__main__":
-    for written in write_prompt_sets(miniature_folder("prompts")):
-        print(written)
+    main()

@@ -1,6 +1,7 @@
 """The shipped prompt sets: as written by their program, varied, apart from each other, clean."""
 
 from collections import Counter
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from coupled_core.research.drawn_world.prompt_sets import (
     FILE_NAME,
     build_comparison_tables,
     build_example_table,
+    main,
 )
 from coupled_core.research.drawn_world.scenes import BACKGROUNDS, COLOURS, ENTITIES, LIGHTS
 from coupled_core.splitting.splitter import build_splitter
@@ -93,3 +95,15 @@ def test_the_example_set_shows_the_whole_world() -> None:
 
 def test_rows_of_the_example_set_name_it_and_not_a_folder_of_this_machine() -> None:
     assert {group.source_file for group in _groups("miniature")} == {f"miniature/{FILE_NAME}"}
+
+
+def test_a_fresh_set_is_the_same_for_its_seed_and_shares_no_prompt_with_the_shipped_ones(
+    tmp_path: Path,
+) -> None:
+    first, again, other = (str(tmp_path / f"{name}.parquet") for name in "abc")
+    for seed, path in (("971000", first), ("971000", again), ("972000", other)):
+        main(["--fresh", seed, path])
+    assert pq.read_table(first) == pq.read_table(again) != pq.read_table(other)
+    fresh = {prompt for group in _groups(first) for prompt in group.prompts}
+    shipped = {p for name in (*SETS, "miniature") for group in _groups(name) for p in group.prompts}
+    assert len(_groups(first)) == 216 and fresh.isdisjoint(shipped)
