@@ -23,6 +23,7 @@ from flows.cli.generate import generate
 from flows.cli.init import init
 from flows.cli.pages import report, review
 from flows.cli.plan import plan, validate
+from flows.cli.publish import publish
 from flows.cli.research.compare import check_scorers, compare
 from flows.cli.research.optimize import optimize
 from flows.cli.terminal import EXIT_CODES, ExitCode, Terminal, told_when_output_fails
@@ -32,7 +33,7 @@ _CHANGES = (recut, dedup, repartition, regen, gc)
 _COMMANDS: dict[str, tuple[Command, ...]] = {
     "Make a dataset": (init, doctor, validate, plan, build, backfill, generate),
     "Look after a dataset": (*_LOOKS, *_CHANGES),
-    "Hand a dataset on": (report, review, export),
+    "Hand a dataset on": (report, review, export, publish),
     "Research": (optimize, compare, check_scorers),
 }
 _ENVIRONMENT = (
