@@ -109,6 +109,10 @@ class Filter:
         is_right = number >= bound if self.is_minimum else number <= bound
         return is_right & (number != 0.0) if self.zero_fails else is_right
 
+    def can_judge(self, numbers: Mapping[str, Any]) -> bool:
+        """Say whether a row was measured as it takes; rows from before a later score were not."""
+        return self in _FIRST or all(_is_measured(numbers, name) for name in self.columns)
+
     def find_objections(self, numbers: Mapping[str, Any], bound: float) -> list[str]:
         """Return a sentence for each number of a pair that fails; null fails like NaN."""
         odd = [name for name in self.finite_columns if not isfinite(_read(numbers, name))]
@@ -120,6 +124,13 @@ class Filter:
             for name in self.columns
             if not self.passes(_read(numbers, name), bound)
         ]
+
+
+def _is_measured(numbers: Mapping[str, Any], name: str) -> bool:
+    """Say whether a row has a number at all; scores that are not finite are null in JSON alone."""
+    if name in NUMBERS:
+        return numbers.get(name) is not None
+    return name in read_extra_scores(numbers.get("extra_scores"))
 
 
 def _read(numbers: Mapping[str, Any], name: str) -> float:
@@ -281,14 +292,15 @@ def find_objections(
         numbers: A manifest row, or what `name_numbers` returns.
         thresholds: Bounds by setting. The first filters of this package have their defaults where
             none is named, or None; later ones and those of other packages are left out, since a
-            run from before them was not decided by them.
+            run from before them was not decided by them. Nor do later ones speak against rows
+            that were written before their score was measured.
     """
     named = {setting: bound for setting, bound in thresholds.items() if bound is not None}
     bounds = {**_DEFAULTS, **named}
     return [
         (each.reason, sentence)
         for each in list_filters()
-        if each.setting in bounds
+        if each.setting in bounds and each.can_judge(numbers)
         for sentence in each.find_objections(numbers, bounds[each.setting])
     ]
 

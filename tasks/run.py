@@ -9,6 +9,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.partition import compare_new_backgrounds
 from coupled_core.prompts.columns import describe_unknown
 from coupled_core.prompts.prompt_set import unknown_columns_of
+from coupled_core.redaction import redact
 from coupled_core.report.contact_sheet import make_contact_sheet
 from coupled_core.report.report import make_report, report_key, store_report
 from coupled_core.runs import build
@@ -16,7 +17,7 @@ from coupled_core.runs.division import parse_ranges
 from coupled_core.runs.models import generation_of, splitter_for
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.text_report import describe_losses
-from coupled_core.storage.store import open_store
+from coupled_core.storage.store import ObjectStore, open_store
 from tasks.announce import announce_snapshot
 from tasks.policy import stage_task
 
@@ -59,7 +60,17 @@ def commit(config: RunConfig, plan: RunPlan, shards: Collection[int]) -> Snapsho
     get_run_logger().info("snapshot %s", snapshot.snapshot_id if snapshot else "unchanged")
     if snapshot is not None:
         announce_snapshot(store.uri, snapshot, plan.run_id)
-    near = compare_new_backgrounds(store, snapshot) if snapshot is not None else []
+        _warn_of_near_backgrounds(store, snapshot)
+    return snapshot
+
+
+def _warn_of_near_backgrounds(store: ObjectStore, snapshot: Snapshot) -> None:
+    """Name what is perhaps a leak. Readers see the snapshot already: an error is only logged."""
+    try:
+        near = compare_new_backgrounds(store, snapshot)
+    except Exception as error:  # whatever it is: the commit is done
+        get_run_logger().warning("new backgrounds were not compared: %s", redact(str(error)))
+        return
     if near:
         first = near[0]
         get_run_logger().warning(
@@ -67,7 +78,6 @@ def commit(config: RunConfig, plan: RunPlan, shards: Collection[int]) -> Snapsho
             "such as %r (%s) and %r (%s): perhaps a leak; `coupled verify` names all",
             len(near), first.other, first.other_partition, first.background, first.partition,
         )  # fmt: skip
-    return snapshot
 
 
 @stage_task("report", retries=2)

@@ -59,7 +59,9 @@ class Lease:
 
     def __str__(self) -> str:
         taken_over = f", taken over {self.epoch - 1} times" if self.epoch > 1 else ""
-        return f"{self.host} since {self.since} (worker {self.owner[:8]}{taken_over})"
+        # Another process wrote them: what stands in log lines must not begin new ones.
+        host, since = (ascii(text)[1:-1] for text in (self.host, self.since))
+        return f"{host} since {since} (worker {self.owner[:8]}{taken_over})"
 
 
 class Leases:

@@ -13,6 +13,7 @@ from flows.cli.build import build
 from flows.cli.command import SETTINGS, Command, option
 from flows.cli.dataset.gc import gc
 from flows.cli.dataset.history import diff, files, rollback, show, snapshots
+from flows.cli.dataset.query import query
 from flows.cli.dataset.recut import dedup, recut, repartition
 from flows.cli.dataset.regen import regen
 from flows.cli.dataset.verify import verify
@@ -22,16 +23,17 @@ from flows.cli.generate import generate
 from flows.cli.init import init
 from flows.cli.pages import report, review
 from flows.cli.plan import plan, validate
+from flows.cli.publish import publish
 from flows.cli.research.compare import check_scorers, compare
 from flows.cli.research.optimize import optimize
 from flows.cli.terminal import EXIT_CODES, ExitCode, Terminal, told_when_output_fails
 
-_LOOKS = (show, files, snapshots, diff, rollback, verify)
+_LOOKS = (show, query, files, snapshots, diff, rollback, verify)
 _CHANGES = (recut, dedup, repartition, regen, gc)
 _COMMANDS: dict[str, tuple[Command, ...]] = {
     "Make a dataset": (init, doctor, validate, plan, build, backfill, generate),
     "Look after a dataset": (*_LOOKS, *_CHANGES),
-    "Hand a dataset on": (report, review, export),
+    "Hand a dataset on": (report, review, export, publish),
     "Research": (optimize, compare, check_scorers),
 }
 _ENVIRONMENT = (

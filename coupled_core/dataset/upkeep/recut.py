@@ -25,6 +25,8 @@ class RecutReport(RewriteReport):
 
     num_without_images: int
     """Pairs that the thresholds would keep, but whose images were never stored: still dropped."""
+    num_unmeasured: int = 0
+    """Pairs from before the score of a threshold that was given: it does not speak against them."""
 
 
 def recut(
@@ -54,7 +56,11 @@ def recut(
     cut = _Recut(dict(thresholds), leave_out)
     action = Rewrite("recut", cut.thresholds, cut.change_part, cut.change_run)
     report = rewrite_rows(store, action, single_writer=single_writer)
-    return RecutReport(**vars(report), num_without_images=len(cut.without_images))
+    return RecutReport(
+        **vars(report),
+        num_without_images=len(cut.without_images),
+        num_unmeasured=len(cut.unmeasured),
+    )
 
 
 def _check(thresholds: Mapping[str, float]) -> None:
@@ -74,6 +80,8 @@ class _Recut:
     def __init__(self, thresholds: dict[str, float], leave_out: bool) -> None:
         self.thresholds = thresholds
         self.without_images: set[str] = set()
+        self.unmeasured: set[str] = set()
+        self._given = [each for each in list_filters() if each.setting in thresholds]
         self._leave_out = leave_out
         self._withdrawn = {each.reason for each in list_filters() if each.recut_takes_back}
 
@@ -106,6 +114,8 @@ class _Recut:
 
     def _object(self, row: Row, thresholds: Mapping[str, float]) -> list[str]:
         """Return all that speaks against a pair, other attempts aside."""
+        if not all(each.can_judge(row) for each in self._given):
+            self.unmeasured.add(row["pair_id"])
         lasting = {*row["reject_reasons"]} - self._withdrawn
         if row["image_part"] is not None:  # without images it cannot take a better one's place
             lasting -= {_NOT_BEST}

@@ -34,6 +34,8 @@ def recut(
     with terminal.progress():
         report = recut_dataset(store, given, leave_out=leave_out, single_writer=single)
     left = f", {report.num_without_images:,} left out" if report.num_without_images else ""
+    if report.num_unmeasured:
+        left += f", {report.num_unmeasured:,} from before that score was measured not judged by it"
     done = f"{report.num_dropped:,} pairs dropped, {report.num_kept:,} kept again{left}"
     document = {
         **_plain(store, report.snapshot),
@@ -41,6 +43,7 @@ def recut(
         "num_dropped": report.num_dropped,
         "num_kept": report.num_kept,
         "num_without_images": report.num_without_images,
+        "num_unmeasured": report.num_unmeasured,
     }
     terminal.answer(_render(store, report.snapshot, done), document)
 

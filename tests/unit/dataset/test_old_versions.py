@@ -11,6 +11,7 @@ from coupled_core.config import fingerprint
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.parts import PartInfo
+from coupled_core.dataset.query import open_query
 from coupled_core.dataset.reader import current_snapshot, iter_manifest, iter_rows
 from coupled_core.dataset.snapshot import Snapshot, snapshot_key
 from coupled_core.dataset.upkeep.partition import repartition
@@ -137,3 +138,8 @@ def test_a_damaged_name_does_not_pass_for_an_old_one(store: LocalStore) -> None:
     message = r"has columns \['splat'\] and lacks \['batch_size', 'partition'\]"
     with pytest.raises(DatasetError, match=message):
         list(iter_manifest(store, [part]))
+
+
+def test_sql_finds_an_old_column_under_its_present_name(store: LocalStore) -> None:
+    with open_query(store, _current(store), "select partition from manifest") as result:
+        assert result.batches().read_all()["partition"].to_pylist() == OLD_ROWS

@@ -211,3 +211,10 @@ def test_an_attempt_without_images_takes_nobodys_place(store: LocalStore) -> Non
     report = recut(store, {"min_pixel_mse": 150.0})
     assert (report.num_dropped, report.num_kept, report.num_without_images) == (1, 0, 0)
     assert _reasons(store) == [["near_identical"], ["not_best"], ["below_min_combined"]]
+
+
+def test_rows_from_before_a_score_keep_their_decision_and_are_counted(store: LocalStore) -> None:
+    _build(store, store_dropped=True, rim_seam=None, combined=2.0, kept=True, reject_reasons=[])
+    report = recut(store, {"max_rim_seam": 0.1})
+    assert (report.num_unmeasured, report.num_dropped) == (1, 2)
+    assert _kept(store) == [False, False, True]
