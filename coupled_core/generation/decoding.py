@@ -42,7 +42,7 @@ def decode_pixels(
     vae, processor = family.pipeline.vae, family.pipeline.image_processor
     unpacked = family.unpack(latents, width, height)
     images: list[np.ndarray | None] = []
-    for chunk in unpacked.split(max(1, _PIXELS_AT_ONCE // (width * height))):
+    for chunk in torch.split(unpacked, max(1, _PIXELS_AT_ONCE // (width * height))):
         pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
         finite = (
             chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)

@@ -18,7 +18,8 @@ from coupled_core.generation.families.spec import (
 )
 from coupled_core.generation.known_models import KNOWN_MODELS as KNOWN_MODELS
 from coupled_core.generation.known_models import KnownModel as KnownModel
-from coupled_core.generation.known_models import describe_unknown_model, list_known_models
+from coupled_core.generation.known_models import describe_unknown_model
+from coupled_core.generation.known_models import list_known_models as list_known_models
 from coupled_core.model_folder import require_files
 
 _WHOLE_FILE_BYTES = 64 * 2**20
@@ -139,7 +140,7 @@ def find_spec_of(base_model: str, revision: str | None) -> FamilySpec:
 
 
 def _family_of(base_model: str, index: Mapping[str, Any]) -> FamilySpec:
-    pipeline_class = index.get("_class_name")
+    pipeline_class = str(index.get("_class_name"))
     if pipeline_class not in SPECS:
         raise ModelUnavailableError(
             f"base model {base_model} is a {pipeline_class}, which cannot be coupled yet: expected "

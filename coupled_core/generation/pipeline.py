@@ -11,12 +11,8 @@ from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.generation.families.family import find_spec, open_family
 from coupled_core.generation.families.spec import TokenizerSpec, describe_supported
-from coupled_core.generation.model_files import (
-    ModelFiles,
-    describe_unknown_model,
-    list_known_models,
-    require_weights,
-)
+from coupled_core.generation.known_models import describe_unknown_model, list_known_models
+from coupled_core.generation.model_files import ModelFiles, require_weights
 from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
 from coupled_core.memory import is_out_of_memory
 from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error

@@ -32,7 +32,7 @@ def load_text_readers(
         if folder is None
         else {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
     )
-    found = []
+    found: list[TextReader] = []
     for spec in find_spec_of(base_model, revision).tokenizers:
         try:
             tokenizer_class = getattr(transformers, spec.class_name)

@@ -91,4 +91,5 @@ class Flux1(Family):
         config = self.pipeline.vae.config
         scale = self.pipeline.vae_scale_factor
         unpacked: Tensor = self.pipeline._unpack_latents(latents, height, width, scale)
-        return unpacked / config.scaling_factor + config.shift_factor
+        scaled: Tensor = unpacked / config.scaling_factor + config.shift_factor
+        return scaled

@@ -54,7 +54,7 @@ class Flux2Klein(Family):
         scheduler: FlowMatchEulerDiscreteScheduler, num_image_tokens: int, num_steps: int
     ) -> float:
         """See `Family`; fewer steps are shifted further."""
-        return compute_empirical_mu(num_image_tokens, num_steps)
+        return float(compute_empirical_mu(num_image_tokens, num_steps))
 
     @staticmethod
     def build_processor(block: Block, attend: Attend) -> FluxProcessor | Flux2SingleProcessor:

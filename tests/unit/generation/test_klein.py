@@ -1,5 +1,6 @@
 """FLUX.2 [klein] behind the same interface: our loop is the stock pipeline at both ends of beta."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from diffusers import Flux2KleinPipeline
 from torch import Tensor
 
 from coupled_core.config import CouplingMode, GenerationConfig
+from coupled_core.coupling.cost_model import predict_step_flops
 from coupled_core.generation.batch import DenoisedGroup, Group
 from coupled_core.generation.decoding import decode_pixels
 from coupled_core.generation.families.family import compute_noise_levels
 from coupled_core.generation.families.flux2 import Flux2Klein
+from coupled_core.generation.footprint import geometry_of
 from coupled_core.generation.generator import load_generator
 from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import resolve
@@ -163,3 +166,27 @@ def test_a_saved_folder_generates_with_the_defaults_of_its_kind(
     assert isinstance(made, GeneratedSample), made
     assert made.images[0].shape == (SIZE_PX, SIZE_PX, 3)
     assert (made.images[0] != made.images[1]).any()
+
+
+def test_what_a_klein_of_published_size_takes_is_known_from_its_configs_alone(
+    tmp_path: Path,
+) -> None:
+    """Geometry as published; its tokenizer is the tiny one's."""
+    build_klein().save_pretrained(tmp_path)
+    for weights in tmp_path.rglob("*.safetensors"):
+        weights.unlink()
+    published = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24}
+    _change(tmp_path / "transformer/config.json", **published, attention_head_dim=128)
+    _change(tmp_path / "vae/config.json", block_out_channels=[128, 256, 512, 512])
+    _change(tmp_path / "vae/config.json", sample_size=1024)
+    files = resolve(GenerationConfig(base_model=str(tmp_path), device="cpu")).files
+    geometry = geometry_of(files, files.size_px, files.size_px, files.max_sequence_length)
+    assert (geometry.width, geometry.num_image_tokens) == (3072, 4096)
+    assert (geometry.num_double_blocks, geometry.num_single_blocks) == (5, 20)
+    # 25 blocks: 26 d^2 for each of 4608 tokens, 4 d for each pair of them.
+    expected = 25 * (26 * 3072**2 * 4608 + 4 * 3072 * 4608**2)
+    assert predict_step_flops(geometry, "stock") == expected
+
+
+def _change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
