@@ -159,6 +159,7 @@ def make_reader(
     clean: Callable[[str], str] = str,
     *,
     in_windows: bool = False,
+    num_marks: int | None = None,
 ) -> TextReader:
     """Make a reader of a tokenizer of the library `transformers`.
 
@@ -168,13 +169,14 @@ def make_reader(
         limit: Tokens that the model reads, begin and end marks included.
         clean: What is done to a text before it is split.
         in_windows: Longer texts are read window by window.
+        num_marks: Tokens around every text; None: the marks that the tokenizer sets itself.
     """
     unknown, end = tokenizer.unk_token_id, tokenizer.eos_token_id
     blank = tokenizer.convert_tokens_to_ids(_BLANK)
     return TextReader(
         name,
         limit,
-        tokenizer.num_special_tokens_to_add(),
+        tokenizer.num_special_tokens_to_add() if num_marks is None else num_marks,
         _encode_with(tokenizer, clean),
         None if unknown == end else unknown,  # CLIP's knows every byte, and names one for form
         None if blank == unknown else blank,

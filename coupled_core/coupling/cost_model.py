@@ -1,8 +1,8 @@
 """What a denoising step costs in floating-point operations, predicted from the model's geometry.
 
-Per block: 24 d^2 a token for the matrices, 4 S_q S_k d for an attention of S_q queries to S_k keys.
-What is computed once an image and not once a token (modulation, embeddings) is left out: a third of
-a percent.
+Per block: 24 d^2 a token for the matrices of FLUX.1, 26 d^2 for those of FLUX.2, and 4 S_q S_k d
+for an attention of S_q queries to S_k keys. What is computed once an image and not once a token
+(modulation, embeddings) is left out: a third of a percent.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Form = Literal["stock", "merged", "two_attentions", "two_blocks"]
 
 @dataclass(frozen=True)
 class Geometry:
-    """A FLUX transformer and the rows it works on."""
+    """A transformer of FLUX's kind and the rows it works on."""
 
     width: int
     """d, the size of a token."""
@@ -22,6 +22,8 @@ class Geometry:
     num_image_tokens: int
     num_text_tokens: int
     """Tokens of one text stream; background and entity have the same."""
+    block_flops: int = 24
+    """Operations of a block's matrices for a token, in squares of the width."""
 
 
 def predict_step_flops(geometry: Geometry, form: Form) -> int:
@@ -94,7 +96,7 @@ def predict_region_ratio(
 
 
 def _linear(geometry: Geometry, num_tokens: int) -> int:
-    return 24 * geometry.width**2 * num_tokens
+    return geometry.block_flops * geometry.width**2 * num_tokens
 
 
 def _attention(geometry: Geometry, num_queries: int, num_keys: int) -> int:

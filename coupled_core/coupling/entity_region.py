@@ -57,12 +57,6 @@ def choose_region(evidence: Tensor, grid: tuple[int, int], settings: RegionSetti
     return torch.from_numpy(weight.astype(np.float32)).flatten()
 
 
-def token_grid(image_ids: Tensor) -> tuple[int, int]:
-    """Return rows and columns of the image tokens from FLUX's position ids, (S_img, 3)."""
-    rows, columns = (int(image_ids[:, axis].max()) + 1 for axis in (1, 2))
-    return rows, columns
-
-
 def _take_largest(values: np.ndarray, share: float) -> np.ndarray:
     count = max(1, round(share * values.size))
     taken = np.zeros(values.size, dtype=bool)

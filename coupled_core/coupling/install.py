@@ -1,84 +1,52 @@
-"""Puts the coupling into a FLUX transformer for the length of a `with` block."""
+"""Puts the coupling into a transformer for the length of a `with` block."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from diffusers import FluxTransformer2DModel
-from torch import Tensor
-
 from coupled_core.config import CouplingMode
-from coupled_core.coupling.processors import (
-    CoupledProcessor,
-    KeyScaleDoubleProcessor,
-    LogBiasDoubleProcessor,
-    TwoBranchSingleProcessor,
-)
+from coupled_core.coupling.attention import Attend, Block, CoupledAttention
+
+BuildProcessor = Callable[[Block, Attend], Any]
+"""Makes what diffusers calls in a block: the model's own projections around a given attention."""
 
 
 @contextmanager
 def coupled_attention(
-    transformer: FluxTransformer2DModel, mode: CouplingMode, *, texts_meet: bool = True
-) -> Iterator[None]:
-    """Run the transformer with coupled attention; the processors it had come back whatever happens.
+    transformer: Any,
+    build_processor: BuildProcessor,
+    mode: CouplingMode,
+    *,
+    texts_meet: bool = True,
+) -> Iterator[CoupledAttention]:
+    """Yield the state of the transformer's attention; its processors come back whatever happens.
 
-    Inside, every call needs `joint_attention_kwargs=coupling_kwargs(...)` and, as text, background
-    and entity embeddings one after the other. `texts_meet`: see `coupling.ablation`.
+    As long as the state says nothing, the transformer does what it always does.
+
+    Args:
+        transformer: A model of diffusers with `attn_processors`.
+        build_processor: Of the model's family.
+        mode: How two texts are weighed.
+        texts_meet: See `coupling.ablation`.
     """
     originals = transformer.attn_processors
-    coupled = {
-        name: (
-            TwoBranchSingleProcessor()
-            if name.startswith("single_")
-            else _double_processor(mode, texts_meet=texts_meet)
-        )
-        for name in originals
-    }
+    attention = CoupledAttention(mode, texts_meet=texts_meet)
     try:
-        transformer.set_attn_processor(coupled)
-        yield
+        transformer.set_attn_processor(
+            {
+                name: _build(build_processor, attention, name, original)
+                for name, original in originals.items()
+            }
+        )
+        yield attention
     finally:
         transformer.set_attn_processor(dict(originals))
 
 
-def attention_of(
-    transformer: FluxTransformer2DModel,
-    mode: CouplingMode,
-    *,
-    is_coupled: bool,
-    texts_meet: bool = True,
-) -> AbstractContextManager[None]:
-    """Return `coupled_attention`, or nothing to enter where the call carries one text alone."""
-    if not is_coupled:
-        return nullcontext()
-    return coupled_attention(transformer, mode, texts_meet=texts_meet)
-
-
-def _double_processor(mode: CouplingMode, *, texts_meet: bool) -> CoupledProcessor:
-    if mode == "key_scale":
-        return KeyScaleDoubleProcessor()
-    # In mode region, too: inside the region; outside there is no text to weigh.
-    return LogBiasDoubleProcessor(texts_meet=texts_meet)
-
-
-def coupling_kwargs(
-    beta: Tensor,
-    num_background_tokens: int,
-    num_entity_tokens: int,
-    single_beta: Tensor | None = None,
-) -> dict[str, Any]:
-    """Return `joint_attention_kwargs` for one call.
-
-    Args:
-        beta: weight of the entity text in [0, 1]: 0-d, or one a row of the batch, (B,).
-        num_background_tokens: rows of the text stream with the background text; they come first.
-        num_entity_tokens: rows that hold the entity text; they follow.
-        single_beta: of single-stream blocks, where it differs.
-    """
-    kwargs = {"single_beta": single_beta} if single_beta is not None else {}
-    return {
-        "beta": beta,
-        "num_background_tokens": num_background_tokens,
-        "num_entity_tokens": num_entity_tokens,
-        **kwargs,
-    }
+def _build(
+    build_processor: BuildProcessor, attention: CoupledAttention, name: str, original: Any
+) -> Any:
+    backend = getattr(original, "_attention_backend", None)
+    block = Block(name, name.startswith("single_"), backend)
+    return build_processor(block, partial(attention.attend, block))

@@ -21,6 +21,9 @@ _URLS: Mapping[str, str] = {
     "flux.1 [dev] non-commercial license": (
         "https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md"
     ),
+    "flux non-commercial license": (
+        "https://huggingface.co/black-forest-labs/FLUX.2-klein-9B/blob/main/LICENSE.md"
+    ),
 }
 
 

@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
-from coupled_core.coupling.install import coupling_kwargs
-from coupled_core.generation.pipeline import TextEmbedding
+from coupled_core.coupling.attention import CoupledAttention, TextWeights
+from coupled_core.coupling.weighted_attention import TextLayout
+from coupled_core.generation.families.family import (
+    Conditioning,
+    Family,
+    NoiseLevels,
+    TextEmbedding,
+)
 
 Phase = Literal["prefix", "middle", "suffix"]
 """Whether beta is exactly 0, between, or exactly 1 (see `generation.sampler`)."""
@@ -25,6 +30,8 @@ class Group:
     background: TextEmbedding
     entities: tuple[TextEmbedding, ...]
     """What the entity stream of each image reads."""
+    empty: TextEmbedding | None = None
+    """The empty text, for classifier-free guidance."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +48,17 @@ class DenoisedGroup:
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """What the transformer reads at one step beside the latents, one row an image."""
-
-    prompt_embeds: Tensor
-    pooled: Tensor
-    joint_attention_kwargs: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
 class GroupBatch:
     """The groups' tensors on the device: G rows for groups, R for images."""
 
     noise: Tensor
     group_of_row: Tensor
     background: Tensor
-    background_pooled: Tensor
+    background_pooled: Tensor | None
     entity: Tensor
-    entity_pooled: Tensor
+    entity_pooled: Tensor | None
+    empty: Tensor | None
+    """(1, S_txt, joint_attention_dim)."""
 
     @classmethod
     def stack(
@@ -67,18 +67,28 @@ class GroupBatch:
         """Move groups of one image size to the device."""
         backgrounds = [group.background for group in groups]
         entities = [entity for group in groups for entity in group.entities]
+        empty = groups[0].empty
         sizes = torch.tensor([len(group.entities) for group in groups])
 
         def gather(tensors: list[Tensor]) -> Tensor:
             return torch.stack(tensors).to(device, dtype)
 
+        def gather_pooled(texts: list[TextEmbedding]) -> Tensor | None:
+            pooled = [each.pooled_prompt_embeds for each in texts]
+            return (
+                gather([each for each in pooled if each is not None])
+                if all(each is not None for each in pooled)
+                else None
+            )
+
         return cls(
             noise=torch.stack([group.noise for group in groups]),
             group_of_row=torch.arange(len(groups)).repeat_interleave(sizes).to(device),
             background=gather([text.prompt_embeds for text in backgrounds]),
-            background_pooled=gather([text.pooled_prompt_embeds for text in backgrounds]),
+            background_pooled=gather_pooled(backgrounds),
             entity=gather([text.prompt_embeds for text in entities]),
-            entity_pooled=gather([text.pooled_prompt_embeds for text in entities]),
+            entity_pooled=gather_pooled(entities),
+            empty=None if empty is None else gather([empty.prompt_embeds]),
         )
 
     def condition(
@@ -92,48 +102,68 @@ class GroupBatch:
             ablation: which parts differ.
         """
         if phase == "prefix":
-            return Conditioning(self.background, self.background_pooled, None)
+            return Conditioning(self.background, self.background_pooled)
         if phase == "suffix":
-            return Conditioning(self.entity, self.entity_pooled, None)
+            return Conditioning(self.entity, self.entity_pooled)
         weight = beta.to(torch.promote_types(self.entity.dtype, torch.float32))
-        weight = weight.to(self.entity.device)
+        double, *single = weight.to(self.entity.device).reshape(-1).unbind()
         background = self.background[self.group_of_row]
-        # One vector an image: full prompts from the start would let images differ at beta = 0.
-        double, *single = weight.reshape(-1).unbind()
-        share = torch.ones_like(double) if ablation.pooled_of_entity else double
-        of_background = self.background_pooled[self.group_of_row]
-        pooled = (1 - share) * of_background + share * self.entity_pooled
+        layout = TextLayout(background.shape[1], self.entity.shape[1])
         return Conditioning(
             torch.cat([background, self.entity], dim=1),
-            pooled.to(self.entity.dtype),
-            coupling_kwargs(double, background.shape[1], self.entity.shape[1], *single),
+            self._weigh_pooled(torch.ones_like(double) if ablation.pooled_of_entity else double),
+            TextWeights(layout, double, *single),
         )
 
+    def condition_on_nothing(self, num_rows: int) -> Conditioning:
+        """Return the empty text, by which classifier-free guidance moves away from."""
+        assert self.empty is not None  # `Predictor.is_guided` asks before
+        return Conditioning(self.empty.expand(num_rows, -1, -1), None)
 
-def predict_velocity(
-    transformer: FluxTransformer2DModel,
-    latents: Tensor,
-    timestep: Tensor,
-    conditioning: Conditioning,
-    image_ids: Tensor,
-    guidance_scale: float | None,
-) -> Tensor:
-    """Return the velocity; the arguments are made exactly as `FluxPipeline` makes them."""
-    num_rows = latents.shape[0]
-    guidance = None
-    if guidance_scale is not None:
-        guidance = torch.full(
-            [num_rows], guidance_scale, device=latents.device, dtype=torch.float32
+    def _weigh_pooled(self, share: Tensor) -> Tensor | None:
+        """Return one vector an image; full prompts' from the start would part images at beta 0."""
+        if self.background_pooled is None or self.entity_pooled is None:
+            return None
+        of_background = self.background_pooled[self.group_of_row]
+        pooled = (1 - share) * of_background + share * self.entity_pooled
+        return pooled.to(self.entity.dtype)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Asks the transformer for velocities during one run."""
+
+    family: Family
+    attention: CoupledAttention
+    levels: NoiseLevels
+    guidance_scale: float | None
+
+    def is_guided(self, batch: GroupBatch) -> bool:
+        """Return whether each prediction takes a second one, of the empty text.
+
+        A scale of at most 1 switches classifier-free guidance off, as in the pipelines.
+        """
+        scale = self.guidance_scale
+        is_free = self.family.guidance == "classifier-free"
+        return is_free and batch.empty is not None and scale is not None and scale > 1
+
+    def predict(
+        self, step: int, latents: Tensor, conditioning: Conditioning, image_ids: Tensor
+    ) -> Tensor:
+        """Return the velocity at a step, in the dtype of the latents, (R, S, in_channels)."""
+        family = self.family
+        is_embedded = family.guidance == "embedding"
+        self.attention.weights = conditioning.weights
+        velocity = family.predict_velocity(
+            latents.to(family.transformer.dtype),
+            self.levels.timesteps[step].to(latents.device),
+            conditioning,
+            image_ids,
+            self.guidance_scale if is_embedded else None,
         )
-    velocity: Tensor = transformer(
-        hidden_states=latents,
-        timestep=timestep.expand(num_rows).to(latents.dtype) / 1000,
-        guidance=guidance,
-        pooled_projections=conditioning.pooled,
-        encoder_hidden_states=conditioning.prompt_embeds,
-        txt_ids=latents.new_zeros(conditioning.prompt_embeds.shape[1], 3),
-        img_ids=image_ids.to(latents.dtype),
-        joint_attention_kwargs=conditioning.joint_attention_kwargs,
-        return_dict=False,
-    )[0]
-    return velocity
+        return velocity.to(latents.dtype)
+
+    def combine(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
+        """Return the guided velocity of a prediction and that of the empty text."""
+        assert self.guidance_scale is not None  # `is_guided` asks before
+        return self.family.combine(conditional, unconditional, self.guidance_scale)

@@ -1,6 +1,6 @@
 """How large a base model is: what is still to be fetched, and what it takes on a device."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -9,7 +9,7 @@ from coupled_core.coupling.cost_model import Geometry
 from coupled_core.generation.model_files import KnownModel, ModelFiles, list_weights
 
 _STORED_BYTES = 2
-"""A parameter of FLUX.1 on the hub, in bfloat16."""
+"""A parameter on the hub, in bfloat16."""
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -36,7 +36,7 @@ class Footprint:
 def find_footprint(files: ModelFiles) -> Footprint:
     """Return the size of a base model, from a folder's files or, on the hub, from what is known."""
     if files.folder is not None:
-        return Footprint(_count_parameters(files.folder), 0)
+        return Footprint(_count_parameters(files.folder, files.family.parts), 0)
     wanted = hub_bytes(files.known)
     missing = max(0, wanted - _cached_bytes(files)) if wanted else 0
     return Footprint(files.known.num_parameters, missing)
@@ -47,13 +47,13 @@ def hub_bytes(known: KnownModel) -> int:
     return sum(known.num_parameters.values()) * _STORED_BYTES
 
 
-def _count_parameters(folder: Path) -> dict[str, int]:
+def _count_parameters(folder: Path, parts: Sequence[str]) -> dict[str, int]:
     """Read the headers of a folder's weights; other formats than safetensors are not counted."""
     from safetensors import SafetensorError, safe_open
 
     counts: dict[str, int] = {}
     try:
-        for path in list_weights(folder):
+        for path in list_weights(folder, parts):
             with safe_open(path, framework="np") as file:
                 shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
             counts[path.parent.name] = counts.get(path.parent.name, 0) + sum(map(prod, shapes))
@@ -69,7 +69,7 @@ def _cached_bytes(files: ModelFiles) -> int:
     repository = Path(HF_HUB_CACHE) / f"models--{files.name.replace('/', '--')}"
     snapshot = repository / "snapshots" / files.revision
     # Fetched whole, a file has its name here; what is half way has none.
-    return sum(path.stat().st_size for path in list_weights(snapshot))
+    return sum(path.stat().st_size for path in list_weights(snapshot, files.family.parts))
 
 
 def geometry_of(files: ModelFiles, width: int, height: int, num_text_tokens: int) -> Geometry:
@@ -81,4 +81,5 @@ def geometry_of(files: ModelFiles, width: int, height: int, num_text_tokens: int
         num_single_blocks=shape.num_single_layers,
         num_image_tokens=width * height // files.size_multiple_px**2,
         num_text_tokens=num_text_tokens,
+        block_flops=files.family.block_flops,
     )

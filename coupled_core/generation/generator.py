@@ -8,25 +8,18 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from diffusers import FluxPipeline
+from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from coupled_core.config import EntityText, GenerationConfig
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
-from coupled_core.coupling.entity_region import token_grid
 from coupled_core.errors import ConfigError
 from coupled_core.generation.batch import DenoisedGroup, Group
 from coupled_core.generation.composite import lay_over, upsample_weights
-from coupled_core.generation.pipeline import (
-    PromptEncoder,
-    compute_noise_levels,
-    decode_pixels,
-    draw_noise,
-    image_ids,
-    load_placed,
-    resolve_pipeline,
-    round_pixels,
-)
+from coupled_core.generation.decoding import decode_pixels, round_pixels
+from coupled_core.generation.families.family import Family, compute_noise_levels, open_family
+from coupled_core.generation.pipeline import load_placed, resolve_pipeline
+from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import (
     SAMPLER_VERSIONS,
     GenerationProvenance,
@@ -34,8 +27,9 @@ from coupled_core.generation.provenance import (
     resolve,
 )
 from coupled_core.generation.sampler import OnStep, SamplerSettings, sample_groups
+from coupled_core.generation.text_readers import make_text_reader
 from coupled_core.memory import Room, is_out_of_memory
-from coupled_core.reading import TextReader, make_reader
+from coupled_core.reading import TextReader
 from coupled_core.records import GeneratedSample, Rejection, RejectReason, Sample
 from coupled_core.schedules.schedule import Schedule
 
@@ -71,11 +65,9 @@ def generate_alike(
     return [outcomes[i] for i in range(len(samples))]
 
 
-def find_size(
-    sample: Sample, provenance: GenerationProvenance, pipeline: FluxPipeline
-) -> tuple[int, int]:
+def find_size(sample: Sample, provenance: GenerationProvenance, family: Family) -> tuple[int, int]:
     """Return width and height in pixels; raise ConfigError where the latents would not pack."""
-    multiple = pipeline.vae_scale_factor * 2
+    multiple = family.size_multiple_px
     width = check_size("width", sample.group.width or provenance.width, multiple)
     return width, check_size("height", sample.group.height or provenance.height, multiple)
 
@@ -113,7 +105,7 @@ def _too_large(error: Exception, provenance: GenerationProvenance, what: str) ->
 
 
 def load_generator(
-    config: GenerationConfig, pipeline: FluxPipeline | None = None
+    config: GenerationConfig, pipeline: DiffusionPipeline | None = None
 ) -> "GroupGenerator":
     """Load the base model and the schedule.
 
@@ -141,20 +133,21 @@ class GroupGenerator:
 
     def __init__(
         self,
-        pipeline: FluxPipeline,
+        pipeline: DiffusionPipeline,
         schedule: Schedule,
         provenance: GenerationProvenance,
         room: Room | None = None,
     ) -> None:
         self.provenance = provenance
         self._pipeline = pipeline
+        self._family = open_family(pipeline)
         self._schedule = schedule
-        self._encoder = PromptEncoder(pipeline, provenance.max_sequence_length)
+        self._encoder = PromptEncoder(self._family, provenance.max_sequence_length)
         self._room = room or Room()
-        guided = pipeline.transformer.config.guidance_embeds
+        is_guided = self._family.guidance != "none"
         self._settings = SamplerSettings(
             mode=provenance.coupling_mode,
-            guidance_scale=provenance.guidance_scale if guided else None,
+            guidance_scale=provenance.guidance_scale if is_guided else None,
             region=schedule.region,
         )
 
@@ -201,8 +194,8 @@ class GroupGenerator:
 
         Returns:
             For each sample, in order, its images, or a rejection where they are not finite, the
-            size that its group asks for does not fit the model, or T5 cannot read its texts or not
-            tell them apart.
+            size that its group asks for does not fit the model, or the text encoder cannot read
+            its texts or not tell them apart.
 
         Raises:
             ConfigError: one group alone does not fit into memory. Of several, half as many are
@@ -214,14 +207,14 @@ class GroupGenerator:
         made = iter(
             generate_alike(
                 readable,
-                lambda sample: find_size(sample, self.provenance, self._pipeline),
+                lambda sample: find_size(sample, self.provenance, self._family),
                 lambda alike, size: self._generate_size(alike, *size, on_step),
             )
         )
         return [why or next(made) for why in refusals]
 
     def _find_unreadable(self, sample: Sample) -> Rejection | None:
-        """Ask T5 about all that it will read, some of which was not known before the split."""
+        """Ask the tokenizer about all texts, some of which were not known before the split."""
         texts = self._entity_texts(sample)
         background = sample.split.background_prompt
         why = self._reader.find_unreadable([*texts, background], len(texts))
@@ -230,8 +223,9 @@ class GroupGenerator:
 
     @cached_property
     def _reader(self) -> TextReader:
-        name = f"T5 of {self.provenance.base_model}"
-        return make_reader(self._pipeline.tokenizer_2, name, self.provenance.max_sequence_length)
+        spec = self._family.spec.tokenizers[0]
+        tokenizer, limit = getattr(self._pipeline, spec.folder), self.provenance.max_sequence_length
+        return make_text_reader(tokenizer, spec, self.provenance.base_model, limit)
 
     def _entity_texts(self, sample: Sample) -> tuple[str, ...]:
         is_full = self.provenance.entity_text == "full_prompt"
@@ -256,25 +250,24 @@ class GroupGenerator:
         self, samples: Sequence[Sample], width: int, height: int, on_step: OnStep | None
     ) -> list[GeneratedSample | Rejection]:
         started_at = time.perf_counter()
-        pipeline = self._pipeline
+        family = self._family
         groups = [self._build_group(sample, width, height) for sample in samples]
-        ids = image_ids(pipeline, width, height)
+        frame = family.find_frame(width, height)
         levels = compute_noise_levels(
-            pipeline.scheduler, self.provenance.num_inference_steps, ids.shape[0]
+            family, self._pipeline.scheduler, self.provenance.num_inference_steps, len(frame.ids)
         )
         denoised = sample_groups(
-            pipeline.transformer,
+            family,
             groups,
             levels,
             self._weigh(levels.sigmas[:-1]),
-            ids,
+            frame,
             self._settings,
-            device=pipeline._execution_device,
             on_step=on_step,
         )
-        shown = _show(pipeline, denoised, token_grid(ids), width, height)
+        shown = _show(family, denoised, frame.grid, width, height)
         # With offloading the autoencoder would stay on the device while the next batch denoises.
-        pipeline.maybe_free_model_hooks()
+        self._pipeline.maybe_free_model_hooks()
         num_images = sum(len(sample.group.prompts) for sample in samples)
         seconds_per_image = (time.perf_counter() - started_at) / num_images
         return [
@@ -291,8 +284,10 @@ class GroupGenerator:
         background, *entities = self._encoder.encode(
             [sample.split.background_prompt, *self._entity_texts(sample)]
         )
-        noise = draw_noise(self._pipeline, sample.seed, width, height)
-        return Group(noise, background, tuple(entities))
+        noise = self._family.draw_noise(sample.seed, width, height)
+        is_free = self._family.guidance == "classifier-free"
+        empty = self._encoder.encode([""])[0] if is_free else None
+        return Group(noise, background, tuple(entities), empty)
 
     def _finish(
         self, sample: Sample, shown: "_ShownGroup", seconds_per_image: float, batch_size: int
@@ -320,7 +315,7 @@ class _ShownGroup:
 
 
 def _show(
-    pipeline: FluxPipeline,
+    family: Family,
     groups: Sequence[DenoisedGroup],
     grid: tuple[int, int],
     width: int,
@@ -328,7 +323,7 @@ def _show(
 ) -> list[_ShownGroup]:
     """Decode groups, each background once, and lay images over backgrounds where there are some."""
     rows = [row for group in groups for row in (group.images, group.background) if row is not None]
-    decoded = iter(decode_pixels(pipeline, torch.cat(rows), width, height))
+    decoded = iter(decode_pixels(family, torch.cat(rows), width, height))
     shown = []
     for group in groups:
         images = [next(decoded) for _ in group.images]

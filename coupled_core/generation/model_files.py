@@ -1,157 +1,26 @@
-"""Base models: which are known by name, where their files lie, and what their configuration says.
-
-No weights are loaded here. Other packages register a model by an entry point of
-`coupled_images.base_models` that gives a `KnownModel`.
-"""
+"""Base models: where their files lie, and what their configuration says; no weights are loaded."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from coupled_core.config import CouplingMode
 from coupled_core.documents import DocumentError, parse_json, read_file
-from coupled_core.errors import ConfigError, ModelUnavailableError
-from coupled_core.miniature import miniature_folder
+from coupled_core.errors import ModelUnavailableError
+from coupled_core.generation.families.spec import (
+    SPECS,
+    FamilySpec,
+    Guidance,
+    describe_supported,
+)
+from coupled_core.generation.known_models import KNOWN_MODELS as KNOWN_MODELS
+from coupled_core.generation.known_models import KnownModel as KnownModel
+from coupled_core.generation.known_models import describe_unknown_model
+from coupled_core.generation.known_models import list_known_models as list_known_models
 from coupled_core.model_folder import require_files
-from coupled_core.plugins import find_plugins
-from coupled_core.schedules.schedule import Schedule
-from coupled_core.schedules.schedule_file import SHIPPED_FOLDER, load_shipped_schedule
-
-
-@dataclass(frozen=True)
-class KnownModel:
-    """What cannot be read from a model's files. None: read it there."""
-
-    id: str
-    """Hub id, or the name of a model that ships with a package."""
-    license: str
-    use_restrictions: str
-    """What may not be done with the images, in a sentence or two; goes into every manifest."""
-    schedule_name: str
-    """Which shipped schedules are meant for it: NAME-MODE.json in `schedule_folder`."""
-    coupling_mode: CouplingMode
-    """The default: what was measured to be best on it, else the published form."""
-    num_inference_steps: int
-    guidance_scale: float
-    """0 where the model has no guidance embedding."""
-    max_sequence_length: int | None = None
-    """T5 tokens."""
-    size_px: int | None = None
-    folder: Path | None = None
-    """Where its files lie; None: on the hub."""
-    schedule_folder: Path = SHIPPED_FOLDER
-    num_parameters: Mapping[str, int] = field(default_factory=dict)
-    """By part of the pipeline, of a model on the hub; empty: not known before it is fetched."""
-
-    def load_schedule(self, mode: CouplingMode) -> Schedule:
-        """Return the schedule that is meant for the model in a mode.
-
-        Raises:
-            ScheduleError: there is none.
-        """
-        return load_shipped_schedule(self.schedule_name, mode, self.schedule_folder)
-
-
-_FLUX_PARAMETERS = MappingProxyType(
-    {
-        "transformer": 11_901_408_320,
-        "text_encoder_2": 4_762_310_656,
-        "text_encoder": 123_060_480,
-        "vae": 83_819_683,
-    }
-)
-_BLACK_FOREST_DEV = KnownModel(
-    id="black-forest-labs/FLUX.1-dev",
-    license="FLUX.1 [dev] Non-Commercial License",
-    use_restrictions=(
-        "The model itself is licensed for non-commercial use only. Outputs may be used "
-        "commercially, but not to train, fine-tune or distil a model that competes with FLUX.1 "
-        "[dev] or FLUX.1 Kontext [dev]. Whoever shows outputs must filter unlawful content or "
-        "review it, and disclose that they are AI-generated where the law asks for it."
-    ),
-    schedule_name="flux-dev",
-    coupling_mode="log_bias",
-    num_inference_steps=28,
-    guidance_scale=3.5,
-    max_sequence_length=512,
-    size_px=1024,
-    num_parameters=_FLUX_PARAMETERS,
-)
-_BLACK_FOREST_SCHNELL = KnownModel(
-    id="black-forest-labs/FLUX.1-schnell",
-    license="Apache-2.0",
-    use_restrictions=(
-        "None from the model's licence. Its model card rules out unlawful use, harm to minors, "
-        "harassment, non-consensual nudity and disinformation."
-    ),
-    schedule_name="flux-schnell",
-    coupling_mode="log_bias",
-    num_inference_steps=4,
-    guidance_scale=0.0,
-    max_sequence_length=256,
-    size_px=1024,
-    num_parameters=_FLUX_PARAMETERS,
-)
-_MINIATURE = KnownModel(
-    id="miniature",
-    license="Apache-2.0",
-    use_restrictions="None: drawn by this project's own model, trained on its own renderings.",
-    schedule_name="miniature",
-    coupling_mode="region",
-    num_inference_steps=20,
-    guidance_scale=0.0,
-    folder=miniature_folder("flux"),
-)
-KNOWN_MODELS: Mapping[str, KnownModel] = {
-    model.id: model for model in (_BLACK_FOREST_DEV, _BLACK_FOREST_SCHNELL, _MINIATURE)
-}
-
-
-def list_known_models() -> dict[str, KnownModel]:
-    """Return the models that are known by name, those of other packages last, by id.
-
-    Raises:
-        ConfigError: a package registers a model whose id is taken, or its record does not load.
-    """
-    models = dict(KNOWN_MODELS)
-    for name, model in find_plugins("base_models").items():
-        if model.id in models:
-            raise ConfigError(
-                f"the entry point {name} of coupled_images.base_models registers the base model "
-                f"{model.id!r}, but there is one of that id: give it another"
-            )
-        models[model.id] = model
-    return models
-
-
-def describe_unknown_model(base_model: str, transformer_config: Mapping[str, Any]) -> KnownModel:
-    """Return what to assume of a model that is not in the list, from the shape of its transformer.
-
-    FLUX.1's own geometry gets the defaults of dev (with guidance embedding) or schnell (without);
-    anything else those of the miniature. Its licence is not ours to guess.
-    """
-    guided = bool(transformer_config.get("guidance_embeds"))
-    full_size = transformer_config.get("num_layers") == 19
-    alike = (_BLACK_FOREST_DEV if guided else _BLACK_FOREST_SCHNELL) if full_size else _MINIATURE
-    return replace(
-        alike,
-        id=base_model,
-        license="unknown",
-        use_restrictions=(
-            "Not known to this program: see the licence of the base model. If it derives from "
-            "FLUX.1 [dev], that model's non-commercial licence and its ban on training competing "
-            "models apply."
-        ),
-        guidance_scale=3.5 if guided else 0.0,
-        size_px=None,
-        folder=None,
-    )
-
 
 _WHOLE_FILE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 2**20
@@ -172,7 +41,7 @@ class TransformerShape(BaseModel):
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A FLUX pipeline on disk or on the hub, and what its configuration says."""
+    """A pipeline on disk or on the hub, and what its configuration says."""
 
     name: str
     """Hub id, "miniature", or the folder as it was given."""
@@ -181,12 +50,13 @@ class ModelFiles:
     revision: str
     """Commit of a hub id; SHA-256 over a folder's files."""
     known: KnownModel
-    guidance_embeds: bool
+    family: FamilySpec
+    guidance: Guidance
     vae_sample_size_px: int
     size_multiple_px: int
     """Width and height must be multiples of this: autoencoder's scale times 2 x 2 packing."""
     tokenizer_max_length: int
-    """T5 tokens."""
+    """Tokens of the text that directs the images."""
     transformer: TransformerShape = field(default_factory=TransformerShape)
     """Its geometry."""
 
@@ -197,8 +67,9 @@ class ModelFiles:
 
     @property
     def max_sequence_length(self) -> int:
-        """T5 tokens of each text stream by default; FLUX knows at most 512."""
-        return self.known.max_sequence_length or min(self.tokenizer_max_length, 512)
+        """Tokens of each text stream by default."""
+        most = min(self.tokenizer_max_length, self.family.max_sequence_length)
+        return min(self.known.max_sequence_length or most, most)
 
 
 class _Sizes(BaseModel):
@@ -208,67 +79,75 @@ class _Sizes(BaseModel):
 
     sample_size: int = Field(ge=1, le=2**16)
     block_out_channels: list[int] = Field(min_length=1, max_length=16)
-    clip_max_length: float = Field(ge=1)
-    t5_max_length: float = Field(ge=1)
+    model_max_length: list[Annotated[float, Field(ge=1)]]
+    """Of each tokenizer: without one a prompt would be padded without an end."""
 
 
 def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
     """Locate a base model and read its configuration.
 
     Args:
-        base_model: "miniature", a folder in the format of `FluxPipeline.save_pretrained`, or a hub
-        id.
+        base_model: "miniature", a folder in the format of `save_pretrained`, or a hub id.
         revision: commit, tag or branch of a hub id; None is its newest.
 
     Raises:
-        ModelUnavailableError: it is not there, is gated, or is not a FLUX pipeline; says what to
-        do.
+        ModelUnavailableError: it is not there, is gated, or is of no family that is known; says
+        what to do.
     """
-    known = list_known_models().get(base_model)
     folder = find_folder(base_model)
-    if folder is None:
-        configs, commit = _read_hub_configs(base_model, revision)
-    else:
-        configs, commit = _read_folder_configs(folder), hash_folder(folder)
-        _require_tokenizers(folder)
-    pipeline_class = configs["model_index.json"].get("_class_name")
-    if pipeline_class != "FluxPipeline":
-        raise ModelUnavailableError(
-            f"base model {base_model}: expected a FluxPipeline, got a {pipeline_class}. "
-            "Coupling is written for FLUX.1: name FLUX.1-dev, FLUX.1-schnell or one of their kind."
-        )
-    transformer, vae = configs["transformer/config.json"], configs["vae/config.json"]
-    length = "model_max_length"
+    source = _Source(base_model, folder, revision)
+    index = source.read(_INDEX)
+    family = _family_of(base_model, index)
+    configs = {name: source.read(name) for name in family.config_files}
+    if folder is not None:
+        _require_tokenizers(folder, family)
+    transformer, vae, *tokenizers = configs.values()
     try:
-        sizes = _Sizes.model_validate(
-            {
-                **vae,
-                # The pipeline reads CLIP's: without it a prompt would be padded without an end.
-                "clip_max_length": configs["tokenizer/tokenizer_config.json"].get(length),
-                "t5_max_length": configs["tokenizer_2/tokenizer_config.json"].get(length),
-            }
-        )
+        lengths = [each.get("model_max_length") for each in tokenizers]
+        sizes = _Sizes.model_validate({**vae, "model_max_length": lengths})
         shape = TransformerShape.model_validate(transformer)
     except ValidationError as exc:
         problem = exc.errors()[0]
         raise ModelUnavailableError(
             f"base model {base_model}: its configuration says {problem['loc'][0]} wrongly: "
-            f"{problem['msg']}. Expected what FluxPipeline.save_pretrained writes: fetch it again."
+            f"{problem['msg']}. Expected what {family.pipeline_class}.save_pretrained writes: "
+            "fetch it again."
         ) from exc
+    guidance = family.find_guidance(index, transformer)
+    known = list_known_models().get(base_model)
     return ModelFiles(
         name=base_model,
         folder=folder,
-        revision=commit,
-        known=known or describe_unknown_model(base_model, transformer),
-        guidance_embeds=bool(transformer.get("guidance_embeds")),
+        revision=source.commit if folder is None else hash_folder(folder),
+        known=known or describe_unknown_model(base_model, transformer, family, guidance),
+        family=family,
+        guidance=guidance,
         vae_sample_size_px=sizes.sample_size,
         size_multiple_px=2 ** len(sizes.block_out_channels),
-        tokenizer_max_length=int(sizes.t5_max_length),
+        tokenizer_max_length=int(sizes.model_max_length[0]),
         transformer=shape,
     )
 
 
-_PARTS = ("text_encoder", "text_encoder_2", "transformer", "vae")
+def find_spec_of(base_model: str, revision: str | None) -> FamilySpec:
+    """Return the family of a base model.
+
+    Raises:
+        ModelUnavailableError: as `find_model_files` does.
+    """
+    source = _Source(base_model, find_folder(base_model), revision)
+    return _family_of(base_model, source.read(_INDEX))
+
+
+def _family_of(base_model: str, index: Mapping[str, Any]) -> FamilySpec:
+    pipeline_class = str(index.get("_class_name"))
+    if pipeline_class not in SPECS:
+        raise ModelUnavailableError(
+            f"base model {base_model} is a {pipeline_class}, which cannot be coupled yet: expected "
+            f"{describe_supported()}. Name a model of one of these, such as FLUX.1-schnell or "
+            "FLUX.2-klein-4B."
+        )
+    return SPECS[pipeline_class]
 
 
 def require_weights(base_model: str) -> None:
@@ -280,19 +159,20 @@ def require_weights(base_model: str) -> None:
     folder = find_folder(base_model)
     if folder is None:
         return  # what the hub has is whole
+    parts = find_spec_of(base_model, None).parts
     require_files(
-        folder, ("scheduler/scheduler_config.json", *(f"{part}/config.json" for part in _PARTS))
+        folder, ("scheduler/scheduler_config.json", *(f"{part}/config.json" for part in parts))
     )
-    for part in _PARTS:
+    for part in parts:
         require_files(folder, (f"{part}/*{_weights_of(folder / part)}",))
         for index in (folder / part).glob("*.safetensors.index.json"):
             shards = set(parse_json(read_file(index)).get("weight_map", {}).values())
             require_files(folder / part, sorted(shards))
 
 
-def list_weights(folder: Path) -> list[Path]:
+def list_weights(folder: Path, parts: Sequence[str]) -> list[Path]:
     """Return the safetensors files of a pipeline's parts."""
-    return sorted(path for part in _PARTS for path in (folder / part).glob("*.safetensors"))
+    return sorted(path for part in parts for path in (folder / part).glob("*.safetensors"))
 
 
 def _weights_of(part: Path) -> str:
@@ -322,14 +202,7 @@ def hash_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-_CONFIG_FILES = (
-    "model_index.json",
-    "transformer/config.json",
-    "vae/config.json",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer_2/tokenizer_config.json",
-)
-_Configs = dict[str, dict[str, Any]]
+_INDEX = "model_index.json"
 
 
 def find_folder(base_model: str) -> Path | None:
@@ -359,14 +232,30 @@ def find_folder(base_model: str) -> Path | None:
     return None
 
 
-def _read_folder_configs(folder: Path) -> _Configs:
-    try:
-        return {name: _read_config(folder / name) for name in _CONFIG_FILES}
-    except OSError as exc:
-        raise ModelUnavailableError(
-            f"{folder} is not a FLUX pipeline in the diffusers format: {exc}. "
-            "Expected what FluxPipeline.save_pretrained writes, or a download of a hub model."
-        ) from exc
+class _Source:
+    """Where the configuration files of a base model are read from."""
+
+    def __init__(self, base_model: str, folder: Path | None, revision: str | None) -> None:
+        self._name, self._folder, self._revision = base_model, folder, revision
+        self.commit = ""
+        """Of a hub id, once a file was read."""
+
+    def read(self, file: str) -> dict[str, Any]:
+        """Return a configuration file as a dictionary."""
+        if self._folder is None:
+            path = _fetch(self._name, file, self.commit or self._revision, self._revision)
+            # The first answer fixes the commit; the others, and later the weights, come from that
+            # commit.
+            self.commit = self.commit or path.parent.name
+            return _read_config(path)
+        try:
+            return _read_config(self._folder / file)
+        except OSError as exc:
+            raise ModelUnavailableError(
+                f"{self._folder} is not a pipeline in the diffusers format: {exc}. Expected what "
+                "save_pretrained of such a pipeline writes, or a download of a hub model: "
+                f"{describe_supported()}."
+            ) from exc
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -381,38 +270,26 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-_TOKENIZER_FILES = {
-    "tokenizer": ("tokenizer.json", "vocab.json and merges.txt"),
-    "tokenizer_2": ("tokenizer.json", "spiece.model"),
-}
-"""Either set of files will do. Without them a tokenizer still loads, and knows no words."""
-
-
-def _require_tokenizers(folder: Path) -> None:
-    for name, choices in _TOKENIZER_FILES.items():
+def _require_tokenizers(folder: Path, family: FamilySpec) -> None:
+    for tokenizer in family.tokenizers:
+        place = folder / tokenizer.folder
         if not any(
-            all((folder / name / file).is_file() for file in choice.split(" and "))
-            for choice in choices
+            all((place / file).is_file() for file in files) for files in tokenizer.vocabularies
         ):
+            wanted = " or ".join(" and ".join(files) for files in tokenizer.vocabularies)
             raise ModelUnavailableError(
-                f"{folder / name} holds no vocabulary: expected {' or '.join(choices)}. Copy what "
-                "is missing from the model that the folder was made of."
+                f"{place} holds no vocabulary: expected {wanted}. Copy what is missing from the "
+                "model that the folder was made of."
             )
 
 
-def _read_hub_configs(model_id: str, revision: str | None) -> tuple[_Configs, str]:
+def _fetch(model_id: str, file: str, commit: str | None, revision: str | None) -> Path:
+    """Return a file of a hub model, fetched if need be; `revision` is what errors say."""
     from huggingface_hub import errors, hf_hub_download
 
     where = f"base model {model_id}" + (f" at revision {revision}" if revision else "")
     try:
-        # The first answer fixes the commit; the others, and later the weights, come from that
-        # commit.
-        index = Path(hf_hub_download(model_id, "model_index.json", revision=revision))
-        commit = index.parent.name
-        configs = {
-            name: _read_config(Path(hf_hub_download(model_id, name, revision=commit)))
-            for name in _CONFIG_FILES
-        }
+        return Path(hf_hub_download(model_id, file, revision=commit))
     except errors.GatedRepoError as exc:
         raise ModelUnavailableError(
             f"{where} is gated. Accept its licence at huggingface.co/{model_id}, then log in "
@@ -435,4 +312,3 @@ def _read_hub_configs(model_id: str, revision: str | None) -> tuple[_Configs, st
             "the model. A gated model also wants its licence accepted at "
             f"huggingface.co/{model_id}, and `hf auth login` or HF_TOKEN."
         ) from exc
-    return configs, commit

@@ -1,32 +1,25 @@
-"""What is taken from a stock `FluxPipeline` as it is: noise, its levels, texts and decoding."""
+"""Loads a base model's pipeline, or checks one that somebody else has loaded."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import diffusers
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from safetensors import SafetensorError
-from torch import Tensor
 
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
-from coupled_core.generation.model_files import (
-    ModelFiles,
-    describe_unknown_model,
-    list_known_models,
-    require_weights,
-)
+from coupled_core.generation.families.family import find_spec, open_family
+from coupled_core.generation.families.spec import TokenizerSpec, describe_supported
+from coupled_core.generation.known_models import describe_unknown_model, list_known_models
+from coupled_core.generation.model_files import ModelFiles, require_weights
 from coupled_core.generation.placement import PlacedPipeline
 from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
 from coupled_core.memory import is_out_of_memory
 from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 
-def load_pipeline(resolved: ResolvedGeneration, offload: str) -> FluxPipeline:
+def load_pipeline(resolved: ResolvedGeneration, offload: str) -> DiffusionPipeline:
     """Return the pipeline of `load_placed`, for those who never ask for more room."""
     return load_placed(resolved, offload).pipeline
 
@@ -52,7 +45,8 @@ def load_placed(resolved: ResolvedGeneration, offload: str) -> PlacedPipeline:
     )
     dtype = getattr(torch, resolved.provenance.dtype)
     try:
-        pipeline = FluxPipeline.from_pretrained(**location, dtype=dtype)
+        pipeline_class = getattr(diffusers, files.family.pipeline_class)
+        pipeline = pipeline_class.from_pretrained(**location, dtype=dtype)
     except Exception as exc:
         if is_out_of_memory(exc):
             raise _no_room(files.name, "the main memory of this machine", exc) from exc
@@ -84,7 +78,7 @@ def _no_room(name: str, where: str, error: Exception) -> ConfigError:
 _SETTLED_BY_LOADING = ("revision", "dtype", "device", "offload")
 
 
-def resolve_pipeline(config: GenerationConfig, pipeline: FluxPipeline) -> ResolvedGeneration:
+def resolve_pipeline(config: GenerationConfig, pipeline: DiffusionPipeline) -> ResolvedGeneration:
     """Do for a pipeline that somebody else has loaded what `resolve` does before loading one.
 
     Args:
@@ -95,8 +89,11 @@ def resolve_pipeline(config: GenerationConfig, pipeline: FluxPipeline) -> Resolv
         ConfigError: it is of another class, or settings want to load it otherwise.
         ModelUnavailableError: its scheduler does not take plain Euler steps.
     """
-    if not isinstance(pipeline, FluxPipeline):
-        raise ConfigError(f"pipeline: expected a FluxPipeline, got a {type(pipeline).__name__}")
+    spec = find_spec(pipeline)
+    if spec is None:
+        raise ConfigError(
+            f"pipeline: expected one of {describe_supported()}, got a {type(pipeline).__name__}"
+        )
     if late := config.model_fields_set.intersection(_SETTLED_BY_LOADING):
         raise ConfigError(
             f"{', '.join(sorted(late))}: these take effect when a pipeline is loaded, and this one "
@@ -105,22 +102,25 @@ def resolve_pipeline(config: GenerationConfig, pipeline: FluxPipeline) -> Resolv
     check_pipeline(pipeline)
     is_named = "base_model" in config.model_fields_set
     name = config.base_model if is_named else pipeline.name_or_path or type(pipeline).__name__
-    transformer, vae = pipeline.transformer.config, pipeline.vae.config
+    family = open_family(pipeline)
+    transformer, main = family.transformer.config, spec.tokenizers[0].folder
     files = ModelFiles(
         name=name,
         folder=None,
         revision="loaded by the caller",
-        known=list_known_models().get(name) or describe_unknown_model(name, transformer),
-        guidance_embeds=bool(transformer.guidance_embeds),
-        vae_sample_size_px=int(vae.sample_size),
-        size_multiple_px=2 * pipeline.vae_scale_factor,
-        tokenizer_max_length=int(pipeline.tokenizer_2.model_max_length),
+        known=list_known_models().get(name)
+        or describe_unknown_model(name, transformer, spec, family.guidance),
+        family=spec,
+        guidance=family.guidance,
+        vae_sample_size_px=int(family.pipeline.vae.config.sample_size),
+        size_multiple_px=family.size_multiple_px,
+        tokenizer_max_length=int(getattr(pipeline, main).model_max_length),
     )
     dtype = str(pipeline.transformer.dtype).removeprefix("torch.")
-    return resolve_on(config, files, str(pipeline._execution_device), dtype)
+    return resolve_on(config, files, str(family.device), dtype)
 
 
-def check_pipeline(pipeline: FluxPipeline) -> None:
+def check_pipeline(pipeline: DiffusionPipeline) -> None:
     """Raise ModelUnavailableError where our sampling loop would not do what the pipeline does."""
     scheduler = pipeline.scheduler
     plain = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
@@ -130,185 +130,33 @@ def check_pipeline(pipeline: FluxPipeline) -> None:
             "without stochastic_sampling and invert_sigmas; got "
             f"{type(scheduler).__name__} {dict(scheduler.config)}"
         )
-    _check_tokenizers(pipeline)
+    spec = find_spec(pipeline)
+    assert spec is not None  # whoever loads a pipeline has asked
+    for each in spec.tokenizers:
+        _check_tokenizer(pipeline, each)
 
 
 _PROBES = ("A red kite in a meadow at noon.", "A blue car on a beach at night.")
 
 
-def _check_tokenizers(pipeline: FluxPipeline) -> None:
-    """Refuse tokenizers that tell no prompts apart, or speak of words that their encoder lacks.
+def _check_tokenizer(pipeline: DiffusionPipeline, spec: TokenizerSpec) -> None:
+    """Refuse a tokenizer that tells no prompts apart, or speaks of words that its encoder lacks.
 
     Where its files are missing, a tokenizer loads without a word, and all prompts are one to it.
     """
-    for name in ("tokenizer", "tokenizer_2"):
-        tokenizer = getattr(pipeline, name)
-        encoder = getattr(pipeline, name.replace("tokenizer", "text_encoder"))
-        num_known = encoder.get_input_embeddings().num_embeddings
-        try:
-            first, second = (tokenizer(text).input_ids for text in _PROBES)
-        except Exception as exc:  # tokenizers raises nothing more specific
-            raise ModelUnavailableError(
-                f"base model {pipeline.name_or_path}: its {name} splits no text ({exc}): files of "
-                f"{name}/ are another model's. Fetch the model again."
-            ) from exc
-        if first == second or max(*first, *second) >= num_known:
-            raise ModelUnavailableError(
-                f"base model {pipeline.name_or_path}: its {name} does not fit its text encoder: "
-                f"it knows {len(tokenizer)} tokens, the encoder {num_known}, and it reads two "
-                f"different prompts as {first[:8]} and {second[:8]}. Files of {name}/ are missing "
-                "or are another model's: fetch the model again."
-            )
-
-
-def draw_noise(pipeline: FluxPipeline, seed: int, width: int, height: int) -> Tensor:
-    """Return the packed noise of all images of a sample, float32 on the CPU, (S_img, in_channels).
-
-    It is the noise of `FluxPipeline(generator=torch.Generator("cpu").manual_seed(seed))` in
-    float32.
-    """
-    channels = pipeline.transformer.config.in_channels // 4
-    rows = 2 * (height // (pipeline.vae_scale_factor * 2))
-    columns = 2 * (width // (pipeline.vae_scale_factor * 2))
-    # Drawn on the CPU in float32, so that a seed is the same noise on every device and dtype.
-    generator = torch.Generator("cpu").manual_seed(seed)
-    noise = torch.randn(1, channels, rows, columns, generator=generator, dtype=torch.float32)
-    packed: Tensor = pipeline._pack_latents(noise, 1, channels, rows, columns)
-    return packed[0]
-
-
-def image_ids(pipeline: FluxPipeline, width: int, height: int) -> Tensor:
-    """Return FLUX's position ids of the image tokens, float32, (S_img, 3)."""
-    rows = height // (pipeline.vae_scale_factor * 2)
-    columns = width // (pipeline.vae_scale_factor * 2)
-    ids: Tensor = pipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32)
-    return ids
-
-
-@dataclass(frozen=True)
-class NoiseLevels:
-    """The noise levels of a run."""
-
-    sigmas: Tensor
-    """(T + 1,), float32 on the CPU, falling from about 1 to exactly 0."""
-    timesteps: Tensor
-    """(T,), float32: 1000 sigma, as FLUX is told."""
-
-
-def compute_noise_levels(
-    scheduler: FlowMatchEulerDiscreteScheduler, num_inference_steps: int, num_image_tokens: int
-) -> NoiseLevels:
-    """Return the noise levels that `FluxPipeline` would use; `scheduler` is left as it is."""
-    # Setting timesteps changes a scheduler, and the pipeline may be the caller's.
-    own = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
-    sigmas = np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
-    own.set_timesteps(sigmas=sigmas, mu=compute_shift(scheduler, num_image_tokens), device="cpu")
-    return NoiseLevels(own.sigmas, own.timesteps)
-
-
-def compute_shift(scheduler: FlowMatchEulerDiscreteScheduler, num_image_tokens: int) -> float:
-    """Return mu, by which dynamic shifting moves the noise levels up for larger images."""
-    config = scheduler.config
-    return float(
-        calculate_shift(
-            num_image_tokens,
-            config.get("base_image_seq_len", 256),
-            config.get("max_image_seq_len", 4096),
-            config.get("base_shift", 0.5),
-            config.get("max_shift", 1.15),
+    name, tokenizer = spec.folder, getattr(pipeline, spec.folder)
+    num_known = getattr(pipeline, spec.encoder).get_input_embeddings().num_embeddings
+    try:
+        first, second = (tokenizer(text).input_ids for text in _PROBES)
+    except Exception as exc:  # tokenizers raises nothing more specific
+        raise ModelUnavailableError(
+            f"base model {pipeline.name_or_path}: its {name} splits no text ({exc}): files of "
+            f"{name}/ are another model's. Fetch the model again."
+        ) from exc
+    if first == second or max(*first, *second) >= num_known:
+        raise ModelUnavailableError(
+            f"base model {pipeline.name_or_path}: its {name} does not fit its text encoder: "
+            f"it knows {len(tokenizer)} tokens, the encoder {num_known}, and it reads two "
+            f"different prompts as {first[:8]} and {second[:8]}. Files of {name}/ are missing "
+            "or are another model's: fetch the model again."
         )
-    )
-
-
-@dataclass(frozen=True)
-class TextEmbedding:
-    """One prompt as FLUX reads it."""
-
-    prompt_embeds: Tensor
-    """T5, (max_sequence_length, joint_attention_dim), with padding: FLUX attends to it."""
-    pooled_prompt_embeds: Tensor
-    """CLIP, (pooled_projection_dim,)."""
-
-
-class PromptEncoder:
-    """A pipeline's text encoders with a memory of recent prompts."""
-
-    def __init__(
-        self, pipeline: FluxPipeline, max_sequence_length: int, max_remembered: int = 256
-    ) -> None:
-        self._pipeline = pipeline
-        self._max_sequence_length = max_sequence_length
-        self._max_remembered = max_remembered
-        self._remembered: OrderedDict[str, TextEmbedding] = OrderedDict()
-        self.num_encoded = 0
-        """Prompts that went through the text encoders so far."""
-
-    def encode(self, prompts: Sequence[str]) -> list[TextEmbedding]:
-        """Return the embeddings in order, on the CPU: 4 MB a prompt of FLUX.1-dev."""
-        return [self._encode_one(prompt) for prompt in prompts]
-
-    def _encode_one(self, prompt: str) -> TextEmbedding:
-        if prompt in self._remembered:
-            self._remembered.move_to_end(prompt)
-            return self._remembered[prompt]
-        # One at a time: a batch would let the rounding of one prompt depend on its neighbours, and
-        # encoding is a thousandth of the time of denoising.
-        with torch.no_grad():
-            prompt_embeds, pooled, _ = self._pipeline.encode_prompt(
-                prompt, max_sequence_length=self._max_sequence_length
-            )
-        self.num_encoded += 1
-        embedding = TextEmbedding(prompt_embeds[0].cpu(), pooled[0].cpu())
-        self._remembered[prompt] = embedding
-        if len(self._remembered) > self._max_remembered:
-            self._remembered.popitem(last=False)
-        return embedding
-
-
-_PIXELS_AT_ONCE = 2**22
-"""Four images of 1024 x 1024; more would cost memory and gain nothing."""
-
-
-def decode_latents(
-    pipeline: FluxPipeline, latents: Tensor, width: int, height: int
-) -> list[np.ndarray | None]:
-    """Do `decode_pixels` and round: uint8 (height, width, 3) RGB."""
-    decoded = decode_pixels(pipeline, latents, width, height)
-    return [None if pixels is None else round_pixels(pixels) for pixels in decoded]
-
-
-def round_pixels(pixels: np.ndarray) -> np.ndarray:
-    """Return uint8 of float pixels in [0, 255]."""
-    return np.asarray(pixels.round().astype(np.uint8))
-
-
-@torch.no_grad()
-def decode_pixels(
-    pipeline: FluxPipeline, latents: Tensor, width: int, height: int
-) -> list[np.ndarray | None]:
-    """Decode packed latents in batches.
-
-    Args:
-        pipeline: its autoencoder and image processor are used.
-        latents: (R, S_img, in_channels), clean.
-        width: pixels.
-        height: pixels.
-
-    Returns:
-        For each row an image, float32 in [0, 255], (height, width, 3) RGB, or None where latents or
-        pixels are not finite.
-    """
-    vae = pipeline.vae
-    unpacked = pipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
-    scaled = unpacked / vae.config.scaling_factor + vae.config.shift_factor
-    images: list[np.ndarray | None] = []
-    for chunk in scaled.split(max(1, _PIXELS_AT_ONCE // (width * height))):
-        pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
-        finite = (
-            chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)
-        ).tolist()
-        # Not a number has no colour; those rows are dropped below.
-        unit = pipeline.image_processor.postprocess(pixels.nan_to_num(), output_type="np")
-        levels = unit * 255
-        images += [image if ok else None for image, ok in zip(levels, finite, strict=True)]
-    return images

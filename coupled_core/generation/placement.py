@@ -1,6 +1,6 @@
 """Where the parts of a base model are: on the device, or beside it while they are not in use."""
 
-from diffusers import FluxPipeline
+from diffusers import DiffusionPipeline
 
 from coupled_core.memory import is_out_of_memory
 
@@ -8,7 +8,7 @@ from coupled_core.memory import is_out_of_memory
 class PlacedPipeline:
     """A pipeline on its device, which can be asked for room there."""
 
-    def __init__(self, pipeline: FluxPipeline, device: str, offload: str) -> None:
+    def __init__(self, pipeline: DiffusionPipeline, device: str, offload: str) -> None:
         """Place it, as far off the device as it takes where `offload` is auto.
 
         Args:

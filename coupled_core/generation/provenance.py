@@ -9,6 +9,7 @@ from pathlib import Path
 
 from coupled_core.config import CouplingMode, GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
+from coupled_core.generation.families.spec import FamilySpec
 from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.records import GenerationProvenance as GenerationProvenance
 from coupled_core.schedules.schedule import Schedule
@@ -19,8 +20,6 @@ SAMPLER_VERSIONS: Mapping[CouplingMode, int] = {"log_bias": 1, "key_scale": 1, "
 
 2 of mode region ties the last step, too, and lays images over the decoded background.
 """
-MAX_SEQUENCE_LENGTH = 512
-"""FLUX's limit of T5 tokens."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,12 @@ def resolve_on(
         schedule_id=schedule.id,
         coupling_mode=schedule.mode,
         num_inference_steps=steps,
-        guidance_scale=guidance if files.guidance_embeds else 0.0,
+        guidance_scale=0.0 if files.guidance == "none" else guidance,
         width=check_size("width", config.width or files.size_px, files.size_multiple_px),
         height=check_size("height", config.height or files.size_px, files.size_multiple_px),
-        max_sequence_length=_check_length(config.max_sequence_length or files.max_sequence_length),
+        max_sequence_length=_check_length(
+            config.max_sequence_length or files.max_sequence_length, files.family
+        ),
         dtype=dtype,
         device_name=name_device(device),
         license=files.known.license,
@@ -145,11 +146,11 @@ def check_size(name: str, size_px: int, multiple_px: int) -> int:
     return size_px
 
 
-def _check_length(tokens: int) -> int:
-    if tokens > MAX_SEQUENCE_LENGTH:
+def _check_length(tokens: int, family: FamilySpec) -> int:
+    if tokens > family.max_sequence_length:
         raise ConfigError(
-            f"max_sequence_length must be at most {MAX_SEQUENCE_LENGTH} T5 tokens, FLUX's limit; "
-            f"got {tokens}"
+            f"max_sequence_length must be at most {family.max_sequence_length} tokens of "
+            f"{family.tokenizers[0].name}, the limit of {family.name}; got {tokens}"
         )
     return tokens
 

@@ -16,20 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
-from coupled_core.coupling.background_memory import recall_background, remember_background
-from coupled_core.coupling.entity_region import choose_region, measure_evidence, token_grid
-from coupled_core.coupling.install import attention_of
-from coupled_core.generation.batch import (
-    DenoisedGroup,
-    Group,
-    GroupBatch,
-    Phase,
-    predict_velocity,
-)
-from coupled_core.generation.pipeline import NoiseLevels
+from coupled_core.coupling.entity_region import choose_region, measure_evidence
+from coupled_core.generation.batch import DenoisedGroup, Group, GroupBatch, Phase, Predictor
+from coupled_core.generation.families.family import Conditioning, Frame
 from coupled_core.schedules.schedule import RegionSettings
 
 
@@ -37,16 +28,18 @@ from coupled_core.schedules.schedule import RegionSettings
 class RegionLoop:
     """What all groups of a call have in common."""
 
-    transformer: FluxTransformer2DModel
-    levels: NoiseLevels
+    predictor: Predictor
     phases: Sequence[Phase]
     betas: Tensor
     """(T,)."""
-    image_ids: Tensor
-    """(S_img, 3), on the device."""
+    frame: Frame
+    """On the device."""
     region: RegionSettings
-    guidance_scale: float | None
-    device: torch.device
+
+    @property
+    def sigmas(self) -> Tensor:
+        """(T + 1,), on the CPU."""
+        return self.predictor.levels.sigmas
 
     def denoise(self, group: Group, on_step: Callable[[], None]) -> DenoisedGroup:
         """Return the clean latents of a group's images and of its background."""
@@ -54,7 +47,7 @@ class RegionLoop:
         for i, phase in enumerate(self.phases):
             if phase == "prefix":
                 state.step_shared(i)
-            elif state.weight is None or float(self.levels.sigmas[i]) >= self.region.read_until:
+            elif state.weight is None or float(self.sigmas[i]) >= self.region.read_until:
                 state.step_reading(i)
             else:
                 state.step_tied(i)
@@ -79,24 +72,33 @@ class _State:
 
     @classmethod
     def start(cls, loop: RegionLoop, group: Group) -> "_State":
-        dtype = loop.transformer.dtype
-        batch = GroupBatch.stack([group], loop.device, dtype)
-        background = batch.noise.to(loop.device, torch.promote_types(dtype, torch.float32))
+        family = loop.predictor.family
+        dtype = family.transformer.dtype
+        batch = GroupBatch.stack([group], family.device, dtype)
+        background = batch.noise.to(family.device, torch.promote_types(dtype, torch.float32))
         images = background[batch.group_of_row]
         return cls(loop, batch, background, images, torch.zeros(images.shape[:2]))
 
     def step_shared(self, i: int) -> None:
-        self.background = self._advance(self.background, self._background_velocity(i), i)
+        (velocity,) = self._guide(
+            i, lambda text: (self._predict(i, self.background, text.of_background),)
+        )
+        self.background = self._advance(self.background, velocity, i)
         self.images = self.background[self.batch.group_of_row]
 
     def step_reading(self, i: int) -> None:
-        velocity, background_velocity = self._image_velocity(i), self._background_velocity(i)
-        sigma = self.loop.levels.sigmas[i].to(self.images.device)
+        velocity, background_velocity = self._guide(
+            i,
+            lambda text: (
+                self._predict(i, self.images, text.of_images),
+                self._predict(i, self.background, text.of_background),
+            ),
+        )
+        sigma = self.loop.sigmas[i].to(self.images.device)
         self.evidence += measure_evidence(
             self.images - sigma * velocity, (self.background - sigma * background_velocity)[0]
         )
-        grid = token_grid(self.loop.image_ids)
-        weight = choose_region(self.evidence, grid, self.loop.region)
+        weight = choose_region(self.evidence, self.loop.frame.grid, self.loop.region)
         self.weight = weight.unsqueeze(-1).to(self.images)
         self.background = self._advance(self.background, background_velocity, i)
         self.images = _tie(self._advance(self.images, velocity, i), self.background, self.weight)
@@ -105,12 +107,18 @@ class _State:
         assert self.weight is not None  # `denoise` reads a region first
         free = self.weight[:, 0] > 0
         inside, outside = free.nonzero()[:, 0], (~free).nonzero()[:, 0]
-        transformer, phase = self.loop.transformer, self.loop.phases[i]
-        # The background's row goes first: the images attend to its keys and values outside.
-        with remember_background(transformer, self.batch.background.shape[1]) as memory:
-            background = self._advance(self.background, self._background_velocity(i), i)
-        with recall_background(transformer, memory, outside, is_coupled=phase == "middle"):
-            velocity = self._predict(i, self.images[:, inside], phase, self.loop.image_ids[inside])
+        attention, image_ids = self.loop.predictor.attention, self.loop.frame.take(inside)
+
+        def predict(text: _Texts) -> tuple[Tensor, ...]:
+            # The background goes first: the images attend to its keys and values outside.
+            with attention.keep(outside, text.of_background.prompt_embeds.shape[1]):
+                of_background = self._predict(i, self.background, text.of_background)
+            with attention.recall():
+                of_images = self._predict(i, self.images[:, inside], text.of_images, image_ids)
+            return of_images, of_background
+
+        velocity, background_velocity = self._guide(i, predict)
+        background = self._advance(self.background, background_velocity, i)
         moved = self._advance(self.images[:, inside], velocity, i)
         images = background[self.batch.group_of_row]
         images[:, inside] = _tie(moved, background[:, inside], self.weight[inside])
@@ -121,29 +129,43 @@ class _State:
         weights = free[:, 0].float().cpu().expand(len(self.images), -1)
         return DenoisedGroup(self.images, self.background, weights)
 
-    def _image_velocity(self, i: int) -> Tensor:
-        phase = self.loop.phases[i]
-        with attention_of(self.loop.transformer, "region", is_coupled=phase == "middle"):
-            return self._predict(i, self.images, phase, self.loop.image_ids)
+    def _guide(
+        self, i: int, predict: "Callable[[_Texts], tuple[Tensor, ...]]"
+    ) -> tuple[Tensor, ...]:
+        """Return what `predict` makes of the prompts, guided where the model is.
 
-    def _background_velocity(self, i: int) -> Tensor:
-        return self._predict(i, self.background, "prefix", self.loop.image_ids)
-
-    def _predict(self, i: int, latents: Tensor, phase: Phase, image_ids: Tensor) -> Tensor:
-        loop = self.loop
-        velocity = predict_velocity(
-            loop.transformer,
-            latents.to(loop.transformer.dtype),
-            loop.levels.timesteps[i].to(loop.device),
-            self.batch.condition(phase, loop.betas[i]),
-            image_ids,
-            loop.guidance_scale,
+        One prediction is done with before the next begins, so that one memory of the background
+        is enough.
+        """
+        batch, predictor, beta = self.batch, self.loop.predictor, self.loop.betas[i]
+        prompts = _Texts(
+            batch.condition(self.loop.phases[i], beta), batch.condition("prefix", beta)
         )
-        return velocity.to(latents.dtype)
+        conditional = predict(prompts)
+        if not predictor.is_guided(batch):
+            return conditional
+        nothing = _Texts(
+            batch.condition_on_nothing(len(self.images)), batch.condition_on_nothing(1)
+        )
+        return tuple(map(predictor.combine, conditional, predict(nothing)))
+
+    def _predict(
+        self, i: int, latents: Tensor, text: Conditioning, image_ids: Tensor | None = None
+    ) -> Tensor:
+        ids = self.loop.frame.ids if image_ids is None else image_ids
+        return self.loop.predictor.predict(i, latents, text, ids)
 
     def _advance(self, latents: Tensor, velocity: Tensor, i: int) -> Tensor:
-        sigmas = self.loop.levels.sigmas
+        sigmas = self.loop.sigmas
         return latents + (sigmas[i + 1] - sigmas[i]).to(latents.device) * velocity
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What images and background read in one prediction."""
+
+    of_images: Conditioning
+    of_background: Conditioning
 
 
 def _tie(images: Tensor, background: Tensor, weight: Tensor) -> Tensor:

@@ -14,24 +14,17 @@ middle step.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import count
 
 import torch
-from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
-from coupled_core.coupling.install import attention_of
+from coupled_core.coupling.install import coupled_attention
 from coupled_core.coupling.latent_pull import pull_together
-from coupled_core.generation.batch import (
-    DenoisedGroup,
-    Group,
-    GroupBatch,
-    Phase,
-    predict_velocity,
-)
-from coupled_core.generation.pipeline import NoiseLevels
+from coupled_core.generation.batch import DenoisedGroup, Group, GroupBatch, Phase, Predictor
+from coupled_core.generation.families.family import Family, Frame, NoiseLevels
 from coupled_core.generation.region_sampler import RegionLoop
 from coupled_core.schedules.schedule import RegionSettings
 
@@ -45,7 +38,7 @@ class SamplerSettings:
 
     mode: CouplingMode
     guidance_scale: float | None
-    """None for models without a guidance embedding."""
+    """None: models that are not guided."""
     share: bool = True
     """False computes every step as a middle step: slower, the same images in `log_bias` mode."""
     region: RegionSettings | None = None
@@ -54,14 +47,13 @@ class SamplerSettings:
 
 
 def sample_groups(
-    transformer: FluxTransformer2DModel,
+    family: Family,
     groups: Sequence[Group],
     levels: NoiseLevels,
     betas: Tensor,
-    image_ids: Tensor,
+    frame: Frame,
     settings: SamplerSettings,
     *,
-    device: torch.device,
     on_step: OnStep | None = None,
 ) -> list[DenoisedGroup]:
     """Denoise several groups in one batch.
@@ -71,34 +63,38 @@ def sample_groups(
     Latents stay in float32 (float64 for a float64 model) between steps, whatever the model's dtype.
 
     Args:
-        transformer: the FLUX model, on `device` or under an offload hook.
+        family: the model, loaded and placed.
         groups: of any mixture of N; all of one image size.
         levels: from `compute_noise_levels`.
         betas: the schedule at `levels.sigmas[:-1]`, (T,); may require a gradient. With a second
             column, (T, 2), that of double-stream and that of single-stream blocks.
-        image_ids: (S_img, 3).
+        frame: the image tokens of the size.
         settings: mode, guidance and sharing.
-        device: where the transformer computes.
         on_step: progress.
 
     Returns:
         Clean packed latents of each group; in mode region those of its background, too.
     """
-    call = _Call(transformer, groups, levels, betas, image_ids, settings, device, on_step)
-    return _sample_regions(call) if settings.mode == "region" else _sample_together(call)
+    call = _Call(groups, betas, frame.to(family.device), settings, on_step)
+    with coupled_attention(
+        family.transformer,
+        family.build_processor,
+        settings.mode,
+        texts_meet=settings.ablation.texts_meet,
+    ) as attention:
+        predictor = Predictor(family, attention, levels, settings.guidance_scale)
+        sample = _sample_regions if settings.mode == "region" else _sample_together
+        return sample(predictor, call)
 
 
 @dataclass(frozen=True)
 class _Call:
-    """The arguments of `sample_groups`."""
+    """Arguments of `sample_groups`."""
 
-    transformer: FluxTransformer2DModel
     groups: Sequence[Group]
-    levels: NoiseLevels
     betas: Tensor
-    image_ids: Tensor
+    frame: Frame
     settings: SamplerSettings
-    device: torch.device
     on_step: OnStep | None
 
     def report(self, done: int, num_steps: int) -> None:
@@ -106,56 +102,42 @@ class _Call:
             self.on_step(done, num_steps)
 
 
-def _sample_together(call: _Call) -> list[DenoisedGroup]:
-    transformer, settings, ablation = call.transformer, call.settings, call.settings.ablation
-    batch = GroupBatch.stack(call.groups, call.device, transformer.dtype)
-    latents = batch.noise.to(call.device, torch.promote_types(transformer.dtype, torch.float32))
-    sigmas, image_ids = call.levels.sigmas.to(call.device), call.image_ids.to(call.device)
-    phases = choose_phases(call.betas, settings)
+def _sample_together(predictor: Predictor, call: _Call) -> list[DenoisedGroup]:
+    ablation, device = call.settings.ablation, predictor.family.device
+    dtype = predictor.family.transformer.dtype
+    batch = GroupBatch.stack(call.groups, device, dtype)
+    latents = batch.noise.to(device, torch.promote_types(dtype, torch.float32))
+    sigmas = predictor.levels.sigmas.to(device)
+    phases = choose_phases(call.betas, call.settings)
     grouped = True
-    for phase, steps in groupby(range(len(phases)), key=phases.__getitem__):
+    for i, phase in enumerate(phases):
         # One row stands for all images of a group as long as nothing tells them apart.
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
-        is_coupled = phase == "middle"
-        with attention_of(
-            transformer, settings.mode, is_coupled=is_coupled, texts_meet=ablation.texts_meet
-        ):
-            for i in steps:
-                velocity = predict_velocity(
-                    transformer,
-                    latents.to(transformer.dtype),
-                    call.levels.timesteps[i].to(call.device),
-                    batch.condition(phase, call.betas[i], ablation),
-                    image_ids,
-                    settings.guidance_scale,
-                ).to(latents.dtype)
-                if not grouped and float(1 - sigmas[i]) < ablation.pull_until:
-                    velocity = pull_together(
-                        latents, velocity, sigmas[i], batch.group_of_row, ablation.pull
-                    )
-                latents = latents + (sigmas[i + 1] - sigmas[i]) * velocity
-                call.report(i + 1, len(phases))
+        conditioning = batch.condition(phase, call.betas[i], ablation)
+        velocity = predictor.predict(i, latents, conditioning, call.frame.ids)
+        if predictor.is_guided(batch):
+            nothing = batch.condition_on_nothing(len(latents))
+            velocity = predictor.combine(
+                velocity, predictor.predict(i, latents, nothing, call.frame.ids)
+            )
+        if not grouped and float(1 - sigmas[i]) < ablation.pull_until:
+            velocity = pull_together(
+                latents, velocity, sigmas[i], batch.group_of_row, ablation.pull
+            )
+        latents = latents + (sigmas[i + 1] - sigmas[i]) * velocity
+        call.report(i + 1, len(phases))
     if grouped:
         latents = latents[batch.group_of_row]
     sizes = [len(group.entities) for group in call.groups]
     return [DenoisedGroup(images) for images in torch.split(latents, sizes)]
 
 
-def _sample_regions(call: _Call) -> list[DenoisedGroup]:
+def _sample_regions(predictor: Predictor, call: _Call) -> list[DenoisedGroup]:
     if call.settings.region is None:
         raise ValueError("mode region expects region settings; got None")
     phases = choose_phases(call.betas, call.settings)
-    loop = RegionLoop(
-        call.transformer,
-        call.levels,
-        phases,
-        call.betas,
-        call.image_ids.to(call.device),
-        call.settings.region,
-        call.settings.guidance_scale,
-        call.device,
-    )
+    loop = RegionLoop(predictor, phases, call.betas, call.frame, call.settings.region)
     done, num_steps = count(1), len(phases) * len(call.groups)
     return [
         loop.denoise(group, lambda: call.report(next(done), num_steps)) for group in call.groups

@@ -3,24 +3,28 @@
 from typing import Any
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.generation.model_files import find_folder
+from coupled_core.generation.families.spec import TokenizerSpec
+from coupled_core.generation.model_files import find_folder, find_spec_of
 from coupled_core.reading import TextReader, make_reader
+
+CHAT_OPTIONS = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+"""How the pipelines put a prompt into a conversation."""
 
 
 def load_text_readers(
     base_model: str, revision: str | None, max_sequence_length: int
-) -> tuple[TextReader, TextReader]:
-    """Return what reads the prompts of a base model: T5, which directs the images, and CLIP.
+) -> tuple[TextReader, ...]:
+    """Return what reads the prompts of a base model; the first one directs the images.
 
     Args:
         base_model: As `find_model_files` takes it.
         revision: Of a hub id.
-        max_sequence_length: Tokens that T5 reads.
+        max_sequence_length: Tokens that the first one reads.
 
     Raises:
         ModelUnavailableError: the files of a tokenizer are missing or damaged, or cannot be had.
     """
-    from transformers import CLIPTokenizer, T5Tokenizer  # seconds, which settings need not wait for
+    import transformers  # seconds, which settings need not wait for
 
     folder = find_folder(base_model)
     location: dict[str, Any] = (
@@ -28,19 +32,31 @@ def load_text_readers(
         if folder is None
         else {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
     )
-    found = []
-    for tokenizer_class, subfolder in ((T5Tokenizer, "tokenizer_2"), (CLIPTokenizer, "tokenizer")):
+    found: list[TextReader] = []
+    for spec in find_spec_of(base_model, revision).tokenizers:
         try:
-            found.append(tokenizer_class.from_pretrained(**location, subfolder=subfolder))
+            tokenizer_class = getattr(transformers, spec.class_name)
+            tokenizer = tokenizer_class.from_pretrained(**location, subfolder=spec.folder)
         except Exception as exc:  # tokenizers raise plain Exception where a file is damaged
             raise ModelUnavailableError(
-                f"the {subfolder} of base model {base_model} does not load: "
+                f"the {spec.folder} of base model {base_model} does not load: "
                 f"{(str(exc) or type(exc).__name__).splitlines()[0]} For a hub model check the "
                 "network, its licence and `hf auth login` or HF_TOKEN; for a folder fetch "
-                f"the files of {subfolder}/ again."
+                f"the files of {spec.folder}/ again."
             ) from exc
-    t5, clip = found
-    return (
-        make_reader(t5, f"T5 of {base_model}", max_sequence_length),
-        make_reader(clip, f"CLIP of {base_model}", int(clip.model_max_length)),
-    )
+        limit = int(tokenizer.model_max_length) if found else max_sequence_length
+        found.append(make_text_reader(tokenizer, spec, base_model, limit))
+    return tuple(found)
+
+
+def make_text_reader(
+    tokenizer: Any, spec: TokenizerSpec, base_model: str, limit: int
+) -> TextReader:
+    """Return what reads prompts with a loaded tokenizer."""
+    num_marks = None
+    if spec.is_chat:
+        empty = [{"role": "user", "content": ""}]
+        words = tokenizer.apply_chat_template(empty, **CHAT_OPTIONS)
+        num_marks = len(tokenizer(words).input_ids)
+    name = f"{spec.name} of {base_model}"
+    return make_reader(tokenizer, name, limit, num_marks=num_marks)

@@ -19,6 +19,7 @@ from coupled_core.config import RunConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError, StorageError
 from coupled_core.generation.footprint import find_footprint, hub_bytes
+from coupled_core.generation.licences import describe_training
 from coupled_core.generation.model_files import (
     ModelFiles,
     find_model_files,
@@ -194,7 +195,9 @@ class _Machine:
         name = self._config.generation.base_model
         found = self._found.known if isinstance(self._found, ModelFiles) else None
         known = found or list_known_models().get(name)
-        return f"{known.license}. {known.use_restrictions}" if known else "not known"
+        if known is None:
+            return "not known"
+        return f"{known.license}. {known.use_restrictions} {describe_training(known.training)}"
 
     def check_scorers(self) -> str:
         """Look for Segment Anything and CLIP."""

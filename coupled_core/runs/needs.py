@@ -86,7 +86,9 @@ def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> Ima
     if geometry.width < _MIN_WIDTH or generation.dtype == "float32":
         return None
     step = predict_step_flops(geometry, "merged") / (CARDS[card] * _REACHED * 1e12)
-    least = step * generation.num_inference_steps
+    # Classifier-free guidance predicts a second time, from the empty text.
+    is_doubled = files.guidance == "classifier-free" and generation.guidance_scale > 1
+    least = step * generation.num_inference_steps * (2 if is_doubled else 1)
     return ImageTime(
         (least + _REST_SECONDS, least * _SLOWDOWN + _REST_SECONDS),
         f"computed for {card}, not measured",

@@ -25,10 +25,10 @@ NUM_COUNTED = 2000
 class Readers:
     """Who reads the prompts of a run."""
 
-    t5: TextReader
-    """The base model's main text encoder."""
-    clip: TextReader
-    """The base model's other one: it gives an impression alone, and is left with a cut text."""
+    main: TextReader
+    """The text encoder that directs the images."""
+    others: tuple[TextReader, ...]
+    """Of the base model: they give an impression alone, and are left with a cut text."""
     judge: TextReader
     """Of the scores."""
 
@@ -66,18 +66,17 @@ def _load_readers(base_model: str, revision: str, num_tokens: int, clip_model: s
     from coupled_core.generation.text_readers import load_text_readers
     from coupled_core.scoring.clip_texts import load_clip_reader
 
-    t5, clip = load_text_readers(base_model, revision, num_tokens)
-    found = map(require_telling, (t5, clip, load_clip_reader(clip_model)))
-    return Readers(*found)
+    main, *others = map(require_telling, load_text_readers(base_model, revision, num_tokens))
+    return Readers(main, tuple(others), require_telling(load_clip_reader(clip_model)))
 
 
 def _find_unreadable(
     group: PromptGroup, readers: Readers, are_prompts_read: bool
 ) -> Rejection | None:
-    """Ask T5 about what it will read, as far as that is known before the group is split."""
+    """Ask the tokenizer about what will be read, as far as that is known before the split."""
     read = group.prompts if are_prompts_read else group.entity_prompts or ()
     background = [group.background_prompt] if group.background_prompt else []
-    why = readers.t5.find_unreadable([*read, *background], len(read))
+    why = readers.main.find_unreadable([*read, *background], len(read))
     return why or readers.judge.find_unreadable(group.prompts)
 
 
@@ -109,7 +108,7 @@ class TextSurvey:
             num_groups=sample.num_seen,
             num_groups_counted=len(sample.items),
             counts=tuple(
-                _count(reader, prompts) for reader in (readers.t5, readers.clip, readers.judge)
+                _count(reader, prompts) for reader in (readers.main, *readers.others, readers.judge)
             ),
             num_refused=dict(sorted(self._num_refused.items())),
         )

@@ -10,24 +10,30 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
+from coupled_core.coupling.attention import Block, CoupledAttention, TextWeights
 from coupled_core.coupling.cost_model import (
     Geometry,
     predict_group_ratio,
     predict_region_ratio,
     predict_step_flops,
 )
-from coupled_core.coupling.install import coupling_kwargs
-from coupled_core.coupling.processors import LogBiasDoubleProcessor, TwoBranchSingleProcessor
 from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.generation.batch import Group
-from coupled_core.generation.pipeline import TextEmbedding, compute_noise_levels
+from coupled_core.generation.families.family import (
+    Conditioning,
+    Frame,
+    TextEmbedding,
+    compute_noise_levels,
+)
+from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
 from coupled_core.schedules.schedule import RegionSettings
 
@@ -42,12 +48,13 @@ GEOMETRY = Geometry(
 SCHEDULES = ((0, 50, 0), (10, 30, 10), (15, 20, 15), (20, 20, 10), (25, 20, 5))
 
 
-class NaiveSingleProcessor(TwoBranchSingleProcessor):
+class NaiveAttention(CoupledAttention):
     """Two whole attentions and a blend: what the merged form is measured against."""
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
-    ) -> Tensor:
+    def attend(self, block: Block, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if not block.is_single or self.weights is None:
+            return super().attend(block, query, key, value)
+        layout, beta = self.weights.layout, self.weights.beta
         streams = [layout.split(rows) for rows in (query, key, value)]
         outputs = []
         for branch in (0, 1):
@@ -91,35 +98,40 @@ def sample(
     """Run the real sampling loop; betas of 1 and no region make it the stock model."""
     side = torch.arange(16)
     sample_groups(
-        transformer,
+        open_family(transformer),
         groups,
-        compute_noise_levels(FlowMatchEulerDiscreteScheduler(), len(betas), NUM_IMAGE),
+        compute_noise_levels(Flux1, FlowMatchEulerDiscreteScheduler(), len(betas), NUM_IMAGE),
         torch.tensor(betas, dtype=torch.float64),
-        torch.cartesian_prod(side[:1], side, side),
+        Frame(torch.cartesian_prod(side[:1], side, side), (16, 16)),
         SamplerSettings("log_bias" if region is None else "region", None, region=region),
-        device=torch.device("cpu"),
     )
+
+
+def open_family(transformer: FluxTransformer2DModel) -> Flux1:
+    names = ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+    return Flux1(FluxPipeline(transformer=transformer, **dict.fromkeys(names)))
 
 
 def step_naively(transformer: FluxTransformer2DModel, groups: Sequence[Group]) -> None:
     """Run one middle step with two whole attentions in single-stream blocks."""
     originals = transformer.attn_processors
-    transformer.set_attn_processor(
-        {
-            name: NaiveSingleProcessor() if name.startswith("single_") else LogBiasDoubleProcessor()
-            for name in originals
-        }
-    )
+    attention = NaiveAttention("log_bias")
+    attention.weights = TextWeights(TextLayout(NUM_TEXT, NUM_TEXT), torch.tensor(0.5))
+    blocks = [Block(name, name.startswith("single_")) for name in originals]
     num_rows = sum(len(group.entities) for group in groups)
     try:
-        transformer(
-            hidden_states=torch.randn(num_rows, NUM_IMAGE, 16),
-            encoder_hidden_states=torch.randn(num_rows, 2 * NUM_TEXT, 128),
-            pooled_projections=torch.randn(num_rows, 128),
-            timestep=torch.ones(num_rows),
-            img_ids=torch.zeros(NUM_IMAGE, 3),
-            txt_ids=torch.zeros(2 * NUM_TEXT, 3),
-            joint_attention_kwargs=coupling_kwargs(torch.tensor(0.5), NUM_TEXT, NUM_TEXT),
+        transformer.set_attn_processor(
+            {
+                block.name: Flux1.build_processor(block, partial(attention.attend, block))
+                for block in blocks
+            }
+        )
+        open_family(transformer).predict_velocity(
+            torch.randn(num_rows, NUM_IMAGE, 16),
+            torch.tensor(1000.0),
+            Conditioning(torch.randn(num_rows, 2 * NUM_TEXT, 128), torch.randn(num_rows, 128)),
+            torch.zeros(NUM_IMAGE, 3),
+            None,
         )
     finally:
         transformer.set_attn_processor(originals)

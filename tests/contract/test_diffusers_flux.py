@@ -10,7 +10,8 @@ from diffusers.models.transformers import transformer_flux
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift, retrieve_timesteps
 from torch import Tensor
 
-from coupled_core.generation.pipeline import compute_noise_levels
+from coupled_core.generation.families.family import compute_noise_levels
+from coupled_core.generation.families.flux1 import Flux1
 
 NUM_TEXT, NUM_IMAGE, HEADS, HEAD_DIM = 5, 9, 2, 8
 WIDTH = HEADS * HEAD_DIM
@@ -138,7 +139,7 @@ def test_noise_levels_are_those_of_the_pipeline(
     dynamic: bool, num_steps: int, num_tokens: int
 ) -> None:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=dynamic)
-    ours = compute_noise_levels(scheduler, num_steps, num_tokens)
+    ours = compute_noise_levels(Flux1, scheduler, num_steps, num_tokens)
     sigmas = np.linspace(1.0, 1 / num_steps, num_steps)
     stock, _ = retrieve_timesteps(
         scheduler, num_steps, "cpu", sigmas=sigmas, mu=calculate_shift(num_tokens)

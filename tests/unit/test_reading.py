@@ -14,13 +14,12 @@ from coupled_core.runs.refusals import readers_for
 WORDS = ["a", "red", "kite", "meadow", "Zebra-like", "xylophone", "in", "the", "sky,", "...", "—"]
 
 
-@pytest.fixture(scope="module", params=["t5", "clip", "judge"])
+@pytest.fixture(scope="module", params=["main", "other", "judge"])
 def reader(request: pytest.FixtureRequest) -> TextReader:
     config = RunConfig()
-    found: TextReader = getattr(
-        readers_for(config, generation_of(config.generation)), request.param
-    )
-    return found
+    readers = readers_for(config, generation_of(config.generation))
+    found = {"main": readers.main, "other": readers.others[0], "judge": readers.judge}
+    return found[request.param]
 
 
 def test_no_text_is_passed_without_its_tokens_that_these_would_refuse(
@@ -36,7 +35,7 @@ def test_no_text_is_passed_without_its_tokens_that_these_would_refuse(
             assert reader.find_unreadable(texts) == quick
 
 
-@pytest.mark.parametrize("reader", ["t5", "clip"], indirect=True)
+@pytest.mark.parametrize("reader", ["main", "other"], indirect=True)
 def test_tokens_are_those_of_the_tokenizer_itself(reader: TextReader) -> None:
     kind, name = (
         (T5Tokenizer, "tokenizer_2") if "T5" in reader.name else (CLIPTokenizer, "tokenizer")

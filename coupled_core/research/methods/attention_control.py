@@ -1,6 +1,6 @@
 """Puts another attention into blocks of a FLUX transformer for the length of a `with` block."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -8,12 +8,8 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from coupled_core.coupling.processors import StockProcessor
-from coupled_core.coupling.weighted_attention import TextLayout
-
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Attention of query, key and value, (B, heads, S, head_dim) with text rows first, normalised and
-rotated; returns the same shape."""
+from coupled_core.coupling.attention import Attend
+from coupled_core.coupling.processors import FluxProcessor
 
 _SUFFIX = ".attn.processor"
 
@@ -31,7 +27,7 @@ def controlled_attention(
     """
     originals = transformer.attn_processors
     chosen = {
-        name: ControlledProcessor(attend)
+        name: FluxProcessor(attend)
         if blocks is None or name.removesuffix(_SUFFIX) in blocks
         else processor
         for name, processor in originals.items()
@@ -47,19 +43,6 @@ def list_blocks(transformer: FluxTransformer2DModel) -> list[str]:
     """Return the names of all blocks in the order in which they run."""
     names = [name.removesuffix(_SUFFIX) for name in transformer.attn_processors]
     return sorted(names, key=lambda name: (name.startswith("single_"), int(name.split(".")[1])))
-
-
-class ControlledProcessor(StockProcessor):
-    """FLUX's own attention with what happens between its projections exchanged."""
-
-    def __init__(self, attend: Attend) -> None:
-        self._attend = attend
-
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
-    ) -> Tensor:
-        """Attend as the method at hand does."""
-        return self._attend(query, key, value)
 
 
 def attend_with_source_rows(

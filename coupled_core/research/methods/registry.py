@@ -71,11 +71,17 @@ def load_methods(
         raise ConfigError(
             f"unknown method {', '.join(unknown)}; expected some of {', '.join(known)}"
         )
+    from coupled_core.generation.families.spec import FLUX_1
     from coupled_core.generation.pipeline import load_pipeline
     from coupled_core.generation.provenance import resolve
     from coupled_core.research.methods.stock import StockModel
 
     resolved = resolve(config)
+    if resolved.files.family is not FLUX_1:
+        raise ConfigError(
+            f"the methods to compare with are written for {FLUX_1.name}; {config.base_model} is of "
+            f"{resolved.files.family.name}"
+        )
     pipeline = load_pipeline(resolved, config.offload)
     model = StockModel(pipeline, resolved.provenance, resolved.schedule, scoring)
     return {name: _find_builder(name)(model) for name in names}

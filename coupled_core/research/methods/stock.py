@@ -14,20 +14,16 @@ from diffusers import FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
 from coupled_core.config import ScoringConfig
-from coupled_core.generation.batch import Conditioning, predict_velocity
+from coupled_core.generation.decoding import decode_latents
+from coupled_core.generation.families.family import Conditioning, compute_noise_levels
+from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.generator import (
     GroupGenerator,
     find_size,
     generate_alike,
     require_finite,
 )
-from coupled_core.generation.pipeline import (
-    PromptEncoder,
-    compute_noise_levels,
-    decode_latents,
-    draw_noise,
-    image_ids,
-)
+from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.generation.sampler import OnStep
 from coupled_core.records import Rejection, Sample
@@ -75,10 +71,11 @@ class StockModel:
         scoring: ScoringConfig | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self.family = Flux1(pipeline)
         self._scoring = scoring or ScoringConfig()
         self.provenance = provenance
         self._schedule = schedule
-        self._encoder = PromptEncoder(pipeline, provenance.max_sequence_length)
+        self._encoder = PromptEncoder(self.family, provenance.max_sequence_length)
 
     @cached_property
     def generator(self) -> GroupGenerator:
@@ -106,9 +103,10 @@ class StockModel:
         """Return one row a prompt; each distinct prompt goes through the text encoders once."""
         texts = self._encoder.encode(prompts)
         device, dtype = self.pipeline._execution_device, self.transformer.dtype
+        pooled = [text.pooled_prompt_embeds for text in texts]
         return PromptRows(
             torch.stack([text.prompt_embeds for text in texts]).to(device, dtype),
-            torch.stack([text.pooled_prompt_embeds for text in texts]).to(device, dtype),
+            torch.stack([each for each in pooled if each is not None]).to(device, dtype),
             sample_of_row,
         )
 
@@ -139,11 +137,10 @@ class StockModel:
             Like `latents`, in their dtype.
         """
         scale = self.provenance.guidance_scale if guidance_scale is None else guidance_scale
-        velocity = predict_velocity(
-            self.transformer,
+        velocity = self.family.predict_velocity(
             latents.to(self.transformer.dtype),
             timestep,
-            Conditioning(text.prompt_embeds, text.pooled_prompt_embeds, None),
+            Conditioning(text.prompt_embeds, text.pooled_prompt_embeds),
             image_ids,
             scale if self.is_guided else None,
         )
@@ -151,7 +148,7 @@ class StockModel:
 
     def decode(self, latents: Tensor, width: int, height: int) -> list[np.ndarray | None]:
         """Return uint8 images (height, width, 3), None where one is not finite; free the parts."""
-        images = decode_latents(self.pipeline, latents, width, height)
+        images = decode_latents(self.family, latents, width, height)
         self.pipeline.maybe_free_model_hooks()
         return images
 
@@ -193,11 +190,12 @@ class StockRun:
         self.images = model.encode(self.prompts, self.sample_of_image)
 
         device = model.pipeline._execution_device
-        noise = [draw_noise(model.pipeline, seed, width, height) for seed in self.seeds]
+        noise = [model.family.draw_noise(seed, width, height) for seed in self.seeds]
         exact = torch.promote_types(model.transformer.dtype, torch.float32)
         self.noise = torch.stack(noise).to(device, exact)
-        self._image_ids = image_ids(model.pipeline, width, height).to(device)
+        self._image_ids = model.family.find_frame(width, height).ids.to(device)
         levels = compute_noise_levels(
+            Flux1,
             model.pipeline.scheduler,
             model.provenance.num_inference_steps,
             num_image_tokens=self._image_ids.shape[0],
@@ -294,7 +292,7 @@ class StockMethod:
         check_knobs(self.name, self.knobs, knobs)
         return generate_alike(
             samples,
-            lambda sample: find_size(sample, self.model.provenance, self.model.pipeline),
+            lambda sample: find_size(sample, self.model.provenance, self.model.family),
             lambda alike, size: self._generate_size(alike, size, knobs, on_step),
         )
 

@@ -10,8 +10,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from coupled_core.config import CouplingMode, fingerprint
 from coupled_core.errors import ScheduleError
 from coupled_core.filters import list_filters
+from coupled_core.generation.families.family import load_family_class
 from coupled_core.generation.model_files import KnownModel
-from coupled_core.generation.pipeline import compute_shift
 from coupled_core.generation.provenance import (
     GenerationProvenance,
     ResolvedGeneration,
@@ -132,4 +132,8 @@ def _find_shift(resolved: ResolvedGeneration) -> float:
     if not scheduler.config.use_dynamic_shifting:
         return float(scheduler.config.shift)
     side = files.size_multiple_px
-    return compute_shift(scheduler, (provenance.width // side) * (provenance.height // side))
+    return load_family_class(files.family).compute_shift(
+        scheduler,
+        (provenance.width // side) * (provenance.height // side),
+        provenance.num_inference_steps,
+    )

@@ -1,12 +1,12 @@
 import pytest
-from diffusers import FluxTransformer2DModel
 
-from tests.unit.coupling.small_flux import Inputs, build_inputs, build_transformer
+from coupled_core.generation.families.family import Family
+from tests.unit.coupling.small_flux import Inputs, build_family, build_inputs
 
 
-@pytest.fixture
-def transformer() -> FluxTransformer2DModel:
-    return build_transformer()
+@pytest.fixture(params=["flux1", "flux2"])
+def family(request: pytest.FixtureRequest) -> Family:
+    return build_family(request.param)
 
 
 @pytest.fixture

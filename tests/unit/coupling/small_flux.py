@@ -1,14 +1,28 @@
-"""A small FLUX with random weights, in float64 so that exactness can be told from rounding."""
+"""Small models with random weights, in float64 so that exactness can be told from rounding."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
-from diffusers import FluxTransformer2DModel
+from diffusers import (
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from torch import Tensor
 
-from coupled_core.coupling.install import coupling_kwargs
+from coupled_core.config import CouplingMode
+from coupled_core.coupling.attention import Block, CoupledAttention, TextWeights
+from coupled_core.coupling.install import coupled_attention
+from coupled_core.coupling.weighted_attention import TextLayout
+from coupled_core.generation.families.family import Conditioning, Family
+from coupled_core.generation.families.flux1 import Flux1
+from coupled_core.generation.families.flux2 import Flux2Klein
 
 NUM_TEXT, SIDE, BATCH = 6, 4, 3
+_SIZE_PX = 16 * SIDE
 
 
 @dataclass(frozen=True)
@@ -19,28 +33,43 @@ class Inputs:
     background: Tensor
     entity: Tensor
     pooled: Tensor
-    timestep: Tensor
 
     def to(self, dtype: torch.dtype) -> "Inputs":
         return replace(self, **{f.name: getattr(self, f.name).to(dtype) for f in fields(self)})
 
+    def take_first(self) -> "Inputs":
+        return replace(self, **{f.name: getattr(self, f.name)[:1] for f in fields(self)})
 
-def build_transformer() -> FluxTransformer2DModel:
+
+SMALL = {
+    "num_layers": 2,
+    "num_single_layers": 3,
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "in_channels": 8,
+    "joint_attention_dim": 24,
+}
+
+
+def build_family(name: str, **changes: int) -> Family:
     torch.manual_seed(0)
-    model = FluxTransformer2DModel(
-        in_channels=8,
-        num_layers=2,
-        num_single_layers=3,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=24,
-        pooled_projection_dim=20,
-        axes_dims_rope=(4, 6, 6),
-    )
+    shape = {**SMALL, **changes}
+    eighth = shape["attention_head_dim"] // 8
+    parts = {"scheduler": None, "vae": None, "text_encoder": None, "tokenizer": None}
+    if name == "flux1":
+        axes = (2 * eighth, 3 * eighth, 3 * eighth)
+        model = FluxTransformer2DModel(**shape, pooled_projection_dim=20, axes_dims_rope=axes)
+        parts |= {"text_encoder_2": None, "tokenizer_2": None}
+        family: Family = Flux1(FluxPipeline(transformer=model, **parts))
+    else:
+        axes = (2 * eighth,) * 4
+        model = Flux2Transformer2DModel(**shape, axes_dims_rope=axes, guidance_embeds=False)
+        family = Flux2Klein(Flux2KleinPipeline(transformer=model, **parts))
     for parameter in model.parameters():
         # Larger than the initialisation, so that text matters and a mistake shows.
         parameter.data.mul_(2.0)
-    return model.to(torch.float64).eval().requires_grad_(False)
+    model.to(torch.float64).eval().requires_grad_(False)
+    return family
 
 
 def build_inputs() -> Inputs:
@@ -54,19 +83,40 @@ def build_inputs() -> Inputs:
         background=draw(NUM_TEXT, 24),
         entity=draw(NUM_TEXT, 24),
         pooled=draw(20),
-        timestep=torch.full((BATCH,), 0.7, dtype=torch.float64),
     )
 
 
-def run_stock(model: FluxTransformer2DModel, inputs: Inputs, text: Tensor) -> Tensor:
-    return run_with_text(model, inputs, text, None)
+def couple(family: Family, mode: CouplingMode) -> AbstractContextManager[CoupledAttention]:
+    return coupled_attention(family.transformer, family.build_processor, mode)
 
 
-def run_coupled(model: FluxTransformer2DModel, inputs: Inputs, beta: Tensor | float) -> Tensor:
-    """Run with [background | entity] text; the caller has installed processors that read beta."""
+def install(family: Family, attention: CoupledAttention) -> None:
+    """Put in processors that ask `attention`, and leave them there."""
+    names = family.transformer.attn_processors
+    blocks = [Block(name, name.startswith("single_")) for name in names]
+    family.transformer.set_attn_processor(
+        {
+            block.name: family.build_processor(block, partial(attention.attend, block))
+            for block in blocks
+        }
+    )
+
+
+def weigh(beta: Tensor | float, num_entity: int = NUM_TEXT) -> TextWeights:
+    return TextWeights(TextLayout(NUM_TEXT, num_entity), torch.as_tensor(beta))
+
+
+def run_stock(family: Family, inputs: Inputs, text: Tensor) -> Tensor:
+    return run_with_text(family, inputs, text)
+
+
+def run_coupled(
+    family: Family, inputs: Inputs, beta: Tensor | float, attention: CoupledAttention
+) -> Tensor:
+    """Run with [background | entity] text, weighed by `attention`."""
+    attention.weights = weigh(torch.as_tensor(beta, dtype=inputs.entity.dtype))
     text = torch.cat([inputs.background, inputs.entity], dim=1)
-    weight = torch.as_tensor(beta, dtype=text.dtype)
-    return run_with_text(model, inputs, text, coupling_kwargs(weight, NUM_TEXT, NUM_TEXT))
+    return run_with_text(family, inputs, text, attention.weights)
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
@@ -74,17 +124,19 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
 
 
 def run_with_text(
-    model: FluxTransformer2DModel, inputs: Inputs, text: Tensor, kwargs: dict[str, object] | None
+    family: Family,
+    inputs: Inputs,
+    text: Tensor,
+    weights: TextWeights | None = None,
+    tokens: Tensor | None = None,
 ) -> Tensor:
-    side = torch.arange(SIDE)
-    velocity: Tensor = model(
-        hidden_states=inputs.hidden_states,
-        encoder_hidden_states=text,
-        pooled_projections=inputs.pooled,
-        timestep=inputs.timestep,
-        img_ids=torch.cartesian_prod(torch.zeros(1, dtype=torch.int64), side, side),
-        txt_ids=torch.zeros(text.shape[1], 3),
-        joint_attention_kwargs=kwargs,
-        return_dict=False,
-    )[0]
-    return velocity
+    """Run some of the image tokens, or all of them."""
+    ids = family.find_frame(_SIZE_PX, _SIZE_PX).ids
+    chosen = torch.arange(len(ids)) if tokens is None else tokens
+    return family.predict_velocity(
+        inputs.hidden_states[:, chosen],
+        torch.tensor(700.0),
+        Conditioning(text, inputs.pooled, weights),
+        ids[chosen],
+        None,
+    )

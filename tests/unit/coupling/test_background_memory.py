@@ -2,115 +2,102 @@
 
 import pytest
 import torch
-from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
-from coupled_core.coupling.background_memory import (
-    BackgroundMemory,
-    recall_background,
-    remember_background,
+from coupled_core.coupling.attention import Block, CoupledAttention
+from coupled_core.generation.families.family import Family
+from tests.unit.coupling.small_flux import (
+    NUM_TEXT,
+    SIDE,
+    Inputs,
+    couple,
+    install,
+    relative_error,
+    run_stock,
+    run_with_text,
+    weigh,
 )
-from coupled_core.coupling.install import coupling_kwargs
-from coupled_core.coupling.processors import (
-    CoupledProcessor,
-    LogBiasDoubleProcessor,
-    StockProcessor,
-    TwoBranchSingleProcessor,
-)
-from coupled_core.coupling.weighted_attention import TextLayout
-from tests.unit.coupling.small_flux import NUM_TEXT, SIDE, Inputs, relative_error, run_stock
 
 INSIDE = torch.tensor([1, 2, 5, 6, 9])
 OUTSIDE = torch.tensor([i for i in range(SIDE * SIDE) if i not in INSIDE])
 BETA = torch.tensor(0.4, dtype=torch.float64)
 
 
-class LiteralProcessor(CoupledProcessor):
+class LiteralAttention(CoupledAttention):
     """All tokens computed; keys and values outside the region overwritten by the background's."""
 
-    needs_beta = False
+    def __init__(self) -> None:
+        super().__init__("region")
+        self.background: dict[str, tuple[Tensor, Tensor]] = {}
+        self.is_recalling = False
 
-    def __init__(self, inner: CoupledProcessor, remembered: tuple[Tensor, Tensor]) -> None:
-        self.inner, self.remembered = inner, remembered
-
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, beta: Tensor | None, layout: TextLayout
-    ) -> Tensor:
+    def attend(self, block: Block, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if not self.is_recalling:
+            self.background[block.name] = key[:, :, -SIDE * SIDE :], value[:, :, -SIDE * SIDE :]
+            return super().attend(block, query, key, value)
         key, value = key.clone(), value.clone()
         rows = key.shape[2] - SIDE * SIDE + OUTSIDE
-        for own, background in zip((key, value), self.remembered, strict=True):
+        for own, background in zip((key, value), self.background[block.name], strict=True):
             own[:, :, rows] = background[:, :, OUTSIDE]
-        return self.inner.attend(query, key, value, beta, layout)
+        return super().attend(block, query, key, value)
 
 
-def run(
-    model: FluxTransformer2DModel, inputs: Inputs, tokens: Tensor, *, is_coupled: bool
+def read_images(
+    family: Family, inputs: Inputs, attention: CoupledAttention, tokens: Tensor, *, is_coupled: bool
 ) -> Tensor:
-    """The three rows of `inputs` as images, `tokens` of each."""
-    columns = torch.arange(SIDE * SIDE)
-    ids = torch.stack([0 * columns, columns // SIDE, columns % SIDE], dim=1).to(torch.float64)
+    """Run the three rows of `inputs` as images, `tokens` of each."""
+    attention.weights = weigh(BETA) if is_coupled else None
     text = [inputs.background, inputs.entity] if is_coupled else [inputs.entity]
-    return model(
-        hidden_states=inputs.hidden_states[:, tokens],
-        encoder_hidden_states=torch.cat(text, dim=1),
-        pooled_projections=inputs.pooled,
-        timestep=inputs.timestep,
-        img_ids=ids[tokens],
-        txt_ids=torch.zeros(NUM_TEXT * len(text), 3, dtype=torch.float64),
-        joint_attention_kwargs=coupling_kwargs(BETA, NUM_TEXT, NUM_TEXT) if is_coupled else None,
-        return_dict=False,
-    )[0]
+    return run_with_text(family, inputs, torch.cat(text, dim=1), attention.weights, tokens)
 
 
-def remember(model: FluxTransformer2DModel, inputs: Inputs) -> tuple[Tensor, BackgroundMemory]:
-    first = Inputs(**{name: rows[:1] for name, rows in vars(inputs).items()})
-    with remember_background(model, NUM_TEXT) as memory:
-        velocity = run_stock(model, first, first.background)
-    return velocity, memory
+def run_literally(family: Family, inputs: Inputs, *, is_coupled: bool) -> Tensor:
+    attention, first = LiteralAttention(), inputs.take_first()
+    install(family, attention)
+    run_stock(family, first, first.background)
+    attention.is_recalling = True
+    everything = torch.arange(SIDE * SIDE)
+    return read_images(family, inputs, attention, everything, is_coupled=is_coupled)
 
 
 @pytest.mark.parametrize("is_coupled", [False, True])
 def test_the_regions_tokens_alone_equal_all_tokens_with_the_background_put_in(
-    transformer: FluxTransformer2DModel, inputs: Inputs, is_coupled: bool
+    family: Family, inputs: Inputs, is_coupled: bool
 ) -> None:
-    _, memory = remember(transformer, inputs)
-    with recall_background(transformer, memory, OUTSIDE, is_coupled=is_coupled):
-        alone = run(transformer, inputs, INSIDE, is_coupled=is_coupled)
-
-    def inner(name: str) -> CoupledProcessor:
-        if not is_coupled:
-            return StockProcessor()
-        return (
-            TwoBranchSingleProcessor() if name.startswith("single_") else LogBiasDoubleProcessor()
-        )
-
-    transformer.set_attn_processor(
-        {n: LiteralProcessor(inner(n), kept) for n, kept in memory.items()}
-    )
-    everything = run(transformer, inputs, torch.arange(SIDE * SIDE), is_coupled=is_coupled)
+    first = inputs.take_first()
+    with couple(family, "region") as attention:
+        with attention.keep(OUTSIDE, NUM_TEXT):
+            run_stock(family, first, first.background)
+        with attention.recall():
+            alone = read_images(family, inputs, attention, INSIDE, is_coupled=is_coupled)
+    everything = run_literally(family, inputs, is_coupled=is_coupled)
     assert relative_error(alone, everything[:, INSIDE]) < 1e-12
 
 
-def test_remembering_changes_nothing_and_keeps_every_blocks_image_tokens(
-    transformer: FluxTransformer2DModel, inputs: Inputs
+def test_keeping_changes_nothing_and_holds_the_tokens_outside_alone_until_they_are_read(
+    family: Family, inputs: Inputs
 ) -> None:
-    velocity, memory = remember(transformer, inputs)
-    first = Inputs(**{name: rows[:1] for name, rows in vars(inputs).items()})
-    assert relative_error(velocity, run_stock(transformer, first, first.background)) < 1e-14
-    assert set(memory) == set(transformer.attn_processors)
-    assert {tuple(key.shape) for key, _ in memory.values()} == {(1, 2, SIDE * SIDE, 16)}
+    first = inputs.take_first()
+    expected = run_stock(family, first, first.background)
+    with couple(family, "region") as attention:
+        with attention.keep(OUTSIDE, NUM_TEXT):
+            velocity = run_stock(family, first, first.background)
+        num_blocks, heads, head_dim, float64_bytes = 5, 2, 16, 8
+        held = 2 * num_blocks * heads * len(OUTSIDE) * head_dim * float64_bytes
+        assert attention.num_kept_bytes == held
+        with attention.recall():
+            read_images(family, inputs, attention, INSIDE, is_coupled=False)
+        assert attention.num_kept_bytes == 0
+    assert torch.equal(velocity, expected)
 
 
-def test_processors_come_back_after_an_exception(
-    transformer: FluxTransformer2DModel, inputs: Inputs
-) -> None:
-    before = transformer.attn_processors
-    with pytest.raises(RuntimeError, match="stop"), remember_background(transformer, NUM_TEXT):
-        raise RuntimeError("stop")
-    _, memory = remember(transformer, inputs)
-    with (
-        pytest.raises(RuntimeError, match="stop"),
-        recall_background(transformer, memory, OUTSIDE, is_coupled=True),
-    ):
-        raise RuntimeError("stop")
-    assert all(transformer.attn_processors[name] is processor for name, processor in before.items())
+def test_a_failure_while_recalling_leaves_nothing_kept(family: Family, inputs: Inputs) -> None:
+    first = inputs.take_first()
+    with couple(family, "region") as attention:
+        with attention.keep(OUTSIDE, NUM_TEXT):
+            run_stock(family, first, first.background)
+        with pytest.raises(RuntimeError, match="stop"), attention.recall():
+            raise RuntimeError("stop")
+        assert attention.num_kept_bytes == 0
+        after = run_stock(family, inputs, inputs.entity)
+    assert torch.equal(after, run_stock(family, inputs, inputs.entity))

@@ -1,10 +1,12 @@
 """Counted operations against the formula, at the miniature's geometry."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from diffusers import FluxTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from coupled_core.coupling.attention import TextWeights
 from coupled_core.coupling.cost_model import (
     Geometry,
     predict_group_ratio,
@@ -12,7 +14,9 @@ from coupled_core.coupling.cost_model import (
     predict_step_flops,
     predict_tied_step_flops,
 )
-from coupled_core.coupling.install import coupled_attention, coupling_kwargs
+from coupled_core.coupling.weighted_attention import TextLayout
+from coupled_core.generation.families.family import Conditioning, Family
+from tests.unit.coupling.small_flux import build_family, couple
 
 MINIATURE = Geometry(
     width=128, num_double_blocks=2, num_single_blocks=4, num_image_tokens=256, num_text_tokens=32
@@ -26,48 +30,33 @@ FLUX_DEV = Geometry(
 )
 
 
-@pytest.fixture(scope="module")
-def miniature() -> FluxTransformer2DModel:
-    torch.manual_seed(0)
-    return FluxTransformer2DModel(
-        in_channels=16,
-        num_layers=2,
-        num_single_layers=4,
-        attention_head_dim=32,
-        num_attention_heads=4,
-        joint_attention_dim=128,
-        pooled_projection_dim=128,
-        axes_dims_rope=(8, 12, 12),
-    ).eval()
-
-
 @torch.no_grad()
-def count_step(model: FluxTransformer2DModel, num_text: int, beta: float | None) -> int:
-    kwargs = (
-        None if beta is None else coupling_kwargs(torch.tensor(beta), num_text // 2, num_text // 2)
-    )
-    with FlopCounterMode(display=False) as counter:
-        model(
-            hidden_states=torch.randn(1, 256, 16),
-            encoder_hidden_states=torch.randn(1, num_text, 128),
-            pooled_projections=torch.randn(1, 128),
-            timestep=torch.tensor([0.5]),
-            img_ids=torch.zeros(256, 3),
-            txt_ids=torch.zeros(num_text, 3),
-            joint_attention_kwargs=kwargs,
-        )
+def count_step(family: Family, beta: float | None) -> int:
+    texts = 1 if beta is None else 2
+    weights = None if beta is None else TextWeights(TextLayout(32, 32), torch.tensor(beta))
+    text = Conditioning(torch.randn(1, 32 * texts, 128), torch.randn(1, 20), weights)
+    latents, ids = torch.randn(1, 256, 16), family.find_frame(256, 256).ids
+    with couple(family, "log_bias") as attention:
+        attention.weights = weights
+        with FlopCounterMode(display=False) as counter:
+            family.predict_velocity(latents, torch.tensor(500.0), text, ids, None)
     return counter.get_total_flops()
 
 
+@pytest.mark.parametrize("name", ["flux1", "flux2"])
 def test_counted_operations_of_a_stock_and_a_middle_step_are_the_formulas_within_a_percent(
-    miniature: FluxTransformer2DModel,
+    name: str,
 ) -> None:
-    stock = count_step(miniature, 32, None)
-    with coupled_attention(miniature, "log_bias"):
-        middle = count_step(miniature, 64, 0.5)
-    assert stock == pytest.approx(predict_step_flops(MINIATURE, "stock"), rel=0.01)
-    assert middle == pytest.approx(predict_step_flops(MINIATURE, "merged"), rel=0.01)
-    predicted = predict_step_flops(MINIATURE, "merged") / predict_step_flops(MINIATURE, "stock")
+    family = build_family(
+        name, num_layers=2, num_single_layers=4, num_attention_heads=4, attention_head_dim=32,
+        in_channels=16, joint_attention_dim=128,
+    )  # fmt: skip
+    family.transformer.to(torch.float32)
+    geometry = replace(MINIATURE, block_flops=family.spec.block_flops)
+    stock, middle = count_step(family, None), count_step(family, 0.5)
+    assert stock == pytest.approx(predict_step_flops(geometry, "stock"), rel=0.01)
+    assert middle == pytest.approx(predict_step_flops(geometry, "merged"), rel=0.01)
+    predicted = predict_step_flops(geometry, "merged") / predict_step_flops(geometry, "stock")
     assert middle / stock == pytest.approx(predicted, rel=0.002)
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from coupled_core.coupling.entity_region import choose_region, measure_evidence, token_grid
+from coupled_core.coupling.entity_region import choose_region, measure_evidence
 from coupled_core.schedules.schedule import RegionSettings
 
 GRID = (16, 12)
@@ -62,9 +62,3 @@ def test_evidence_has_mean_1_whatever_the_scale_and_is_0_where_nothing_differs()
     assert evidence[1].mean() == pytest.approx(1.0)
     assert torch.allclose(evidence[1], evidence[2], atol=1e-4)
     assert int(evidence[1].argmax()) == 3
-
-
-def test_the_grid_is_read_from_position_ids() -> None:
-    rows, columns = torch.meshgrid(torch.arange(5), torch.arange(7), indexing="ij")
-    ids = torch.stack([torch.zeros(35), rows.ravel(), columns.ravel()], dim=1)
-    assert token_grid(ids) == (5, 7)

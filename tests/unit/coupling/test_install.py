@@ -1,57 +1,65 @@
 import pytest
 import torch
-from diffusers import FluxTransformer2DModel
 
-from coupled_core.coupling.install import coupled_attention
-from tests.unit.coupling.small_flux import Inputs, relative_error, run_coupled, run_stock
+from coupled_core.generation.families.family import Family
+from tests.unit.coupling.small_flux import (
+    Inputs,
+    couple,
+    relative_error,
+    run_coupled,
+    run_stock,
+)
 
 
-def test_processors_are_the_same_objects_afterwards(transformer: FluxTransformer2DModel) -> None:
-    before = transformer.attn_processors
-    with coupled_attention(transformer, "log_bias"):
-        during = transformer.attn_processors
-    after = transformer.attn_processors
+def test_processors_are_the_same_objects_afterwards(family: Family) -> None:
+    before = family.transformer.attn_processors
+    with couple(family, "log_bias"):
+        during = family.transformer.attn_processors
+    after = family.transformer.attn_processors
     assert all(during[name] is not before[name] for name in before)
     assert all(after[name] is before[name] for name in before)
 
 
-def test_processors_come_back_after_an_exception(
-    transformer: FluxTransformer2DModel, inputs: Inputs
-) -> None:
+def test_processors_come_back_after_an_exception(family: Family, inputs: Inputs) -> None:
     before, expected = (
-        transformer.attn_processors,
-        run_stock(transformer, inputs, inputs.background),
+        family.transformer.attn_processors,
+        run_stock(family, inputs, inputs.background),
     )
     with (
         pytest.raises(RuntimeError, match="must match the size"),
-        coupled_attention(transformer, "key_scale"),
+        couple(family, "key_scale") as attention,
     ):
-        run_coupled(transformer, inputs, torch.full((2,), 0.5))  # a batch of 3
-    assert all(transformer.attn_processors[name] is processor for name, processor in before.items())
-    assert relative_error(run_stock(transformer, inputs, inputs.background), expected) == 0.0
+        run_coupled(family, inputs, torch.full((2,), 0.5), attention)  # a batch of 3
+    after = family.transformer.attn_processors
+    assert all(after[name] is processor for name, processor in before.items())
+    assert relative_error(run_stock(family, inputs, inputs.background), expected) == 0.0
 
 
-def test_processors_come_back_when_installing_fails_halfway(
-    transformer: FluxTransformer2DModel,
-) -> None:
-    before = transformer.attn_processors
-    last = transformer.single_transformer_blocks[-1].attn
+def test_processors_come_back_when_installing_fails_halfway(family: Family) -> None:
+    before = family.transformer.attn_processors
+    last = family.transformer.single_transformer_blocks[-1].attn
 
     def refuse(_: object) -> None:
         del last.set_processor
         raise RuntimeError("refused")
 
     last.set_processor = refuse
-    with pytest.raises(RuntimeError, match="refused"), coupled_attention(transformer, "log_bias"):
+    with pytest.raises(RuntimeError, match="refused"), couple(family, "log_bias"):
         pass
-    assert all(transformer.attn_processors[name] is processor for name, processor in before.items())
+    after = family.transformer.attn_processors
+    assert all(after[name] is processor for name, processor in before.items())
 
 
-def test_a_call_without_beta_says_what_is_missing(
-    transformer: FluxTransformer2DModel, inputs: Inputs
+def test_until_it_is_told_of_weights_the_model_is_the_stock_model(
+    family: Family, inputs: Inputs
 ) -> None:
-    with (
-        coupled_attention(transformer, "log_bias"),
-        pytest.raises(ValueError, match="expects `beta` in joint_attention_kwargs"),
-    ):
-        run_stock(transformer, inputs, inputs.background)
+    expected = run_stock(family, inputs, inputs.background)
+    with couple(family, "log_bias"):
+        assert torch.equal(run_stock(family, inputs, inputs.background), expected)
+
+
+def test_a_mask_is_refused(family: Family, inputs: Inputs) -> None:
+    with couple(family, "log_bias"):
+        attn = family.transformer.single_transformer_blocks[0].attn
+        with pytest.raises(ValueError, match="expects no attention mask"):
+            attn(torch.zeros(1, 2, 32, dtype=torch.float64), attention_mask=torch.ones(1, 2))

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from coupled_core.export.terms import license_url
-from coupled_core.generation.model_files import KNOWN_MODELS, describe_unknown_model
+from coupled_core.generation.families.spec import FLUX_1
+from coupled_core.generation.known_models import KNOWN_MODELS, describe_unknown_model
+from coupled_core.generation.licences import LICENCES, describe_training
 
 ROOT = Path(__file__).parents[3]
 _HUB_NAME = re.compile(r"black-forest-labs/[A-Za-z0-9._-]*[A-Za-z0-9]")
@@ -19,7 +21,7 @@ def test_every_base_model_that_code_and_documents_name_is_known() -> None:
             if path.suffix in (".py", ".md"):
                 named.update(_HUB_NAME.findall(path.read_text()))
     assert len(named) >= 2
-    assert named <= KNOWN_MODELS.keys()
+    assert named <= KNOWN_MODELS.keys() | LICENCES.keys()
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_MODELS))
@@ -30,6 +32,22 @@ def test_a_known_model_has_a_licence_that_can_be_read_and_says_what_it_forbids(n
 
 
 def test_the_licence_of_a_model_that_is_not_known_is_not_guessed() -> None:
-    model = describe_unknown_model("a/b", {"guidance_embeds": True, "num_layers": 19})
+    model = describe_unknown_model("a/b", {"num_layers": 19}, FLUX_1, "embedding")
     assert model.license == "unknown"
     assert "see the licence of the base model" in model.use_restrictions
+    assert model.training == "unknown"
+
+
+def test_what_a_licence_says_of_training_an_editor_is_told_of_every_model() -> None:
+    allowed = {name for name, licence in LICENCES.items() if licence.training == "allowed"}
+    assert "black-forest-labs/FLUX.2-klein-4B" in allowed
+    assert "Qwen/Qwen-Image" in allowed
+    assert all(LICENCES[name].name == "Apache-2.0" for name in allowed)
+    assert LICENCES["black-forest-labs/FLUX.2-klein-9B"].training == "not competing"
+    assert "competes" in describe_training("not competing")
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN_MODELS))
+@pytest.mark.parametrize("mode", ["log_bias", "region"])
+def test_a_known_model_has_its_schedules(name: str, mode: str) -> None:
+    assert KNOWN_MODELS[name].load_schedule(mode).mode == mode  # type: ignore[arg-type]

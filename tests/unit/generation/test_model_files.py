@@ -24,7 +24,7 @@ def test_a_folder_tells_its_defaults_without_weights(copied: Path) -> None:
     files = find_model_files(str(copied), None)
     assert (files.size_px, files.size_multiple_px, files.max_sequence_length) == (32, 4, 32)
     assert files.known.license == "unknown"
-    assert not files.guidance_embeds
+    assert (files.family.name, files.guidance) == ("FLUX.1", "none")
 
 
 def test_a_copy_has_the_same_revision_until_a_weight_changes(
@@ -44,7 +44,7 @@ def test_a_name_that_is_neither_folder_nor_hub_id_says_what_to_give() -> None:
 
 
 def test_a_folder_that_is_no_pipeline_says_which_file_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailableError, match=r"not a FLUX pipeline .*model_index\.json"):
+    with pytest.raises(ModelUnavailableError, match=r"not a pipeline .*model_index\.json"):
         find_model_files(str(tmp_path), None)
 
 
@@ -54,7 +54,8 @@ def test_a_pipeline_of_another_kind_is_refused_by_name(copied: Path) -> None:
         json.dumps({**index, "_class_name": "FluxFillPipeline"})
     )
     with pytest.raises(
-        ModelUnavailableError, match="expected a FluxPipeline, got a FluxFillPipeline"
+        ModelUnavailableError,
+        match=r"is a FluxFillPipeline, which .* expected FLUX\.1 \(FluxPipeline\), FLUX\.2",
     ):
         find_model_files(str(copied), None)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from coupled_core.config import CouplingMode
 from coupled_core.generation.batch import Group
-from coupled_core.generation.pipeline import compute_noise_levels, image_ids
+from coupled_core.generation.families.family import compute_noise_levels
+from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
 from coupled_core.schedules.schedule import RegionSettings
 from tests.unit.generation.test_sampler import build_groups, largest_difference, run
@@ -27,16 +28,16 @@ def run_region(
     region: RegionSettings = SETTINGS,
     steps: list[tuple[int, int]] | None = None,
 ) -> list[Tensor]:
-    ids = image_ids(pipeline, SIZE_PX, SIZE_PX)
+    family = Flux1(pipeline)
+    frame = family.find_frame(SIZE_PX, SIZE_PX)
     mode: CouplingMode = "region"
     made = sample_groups(
-        pipeline.transformer,
+        family,
         groups,
-        compute_noise_levels(pipeline.scheduler, len(betas), ids.shape[0]),
+        compute_noise_levels(Flux1, pipeline.scheduler, len(betas), len(frame.ids)),
         torch.tensor(betas, dtype=torch.float64),
-        ids,
+        frame,
         SamplerSettings(mode=mode, guidance_scale=None, region=region),
-        device=torch.device("cpu"),
         on_step=None if steps is None else lambda *step: steps.append(step),
     )
     return [group.images for group in made]
@@ -107,7 +108,7 @@ def test_once_the_region_is_known_only_its_tokens_are_computed(pipeline: FluxPip
     )
     run_region(pipeline, build_groups(pipeline, [2]), FREE)
     hook.remove()
-    num_tokens = image_ids(pipeline, SIZE_PX, SIZE_PX).shape[0]
+    num_tokens = len(Flux1(pipeline).find_frame(SIZE_PX, SIZE_PX).ids)
     backgrounds = [tokens for rows, tokens in calls if rows == 1]
     images = [tokens for rows, tokens in calls if rows == 2]
     assert backgrounds == [num_tokens] * len(FREE)

@@ -11,12 +11,9 @@ from torch import Tensor
 from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.generation.batch import Group
-from coupled_core.generation.pipeline import (
-    PromptEncoder,
-    compute_noise_levels,
-    draw_noise,
-    image_ids,
-)
+from coupled_core.generation.families.family import compute_noise_levels
+from coupled_core.generation.families.flux1 import Flux1
+from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.sampler import (
     SamplerSettings,
     choose_phases,
@@ -29,14 +26,14 @@ BETAS = [0.0, 0.0, 0.3, 0.8, 1.0, 1.0]
 
 
 def build_groups(pipeline: FluxPipeline, sizes: Sequence[int], first: int = 0) -> list[Group]:
-    encoder = PromptEncoder(pipeline, NUM_TOKENS)
+    encoder = PromptEncoder(Flux1(pipeline), NUM_TOKENS)
     groups = []
     for index, num_images in enumerate(sizes, start=first):
         sample = build_sample(index, num_images)
         background, *entities = encoder.encode(
             [sample.split.background_prompt, *sample.group.prompts]
         )
-        noise = draw_noise(pipeline, sample.seed, SIZE_PX, SIZE_PX)
+        noise = Flux1(pipeline).draw_noise(sample.seed, SIZE_PX, SIZE_PX)
         groups.append(Group(noise, background, tuple(entities)))
     return groups
 
@@ -51,16 +48,16 @@ def run(
     guidance_scale: float | None = None,
     ablation: Ablation = THE_METHOD,
 ) -> list[Tensor]:
-    ids = image_ids(pipeline, SIZE_PX, SIZE_PX)
+    family = Flux1(pipeline)
+    frame = family.find_frame(SIZE_PX, SIZE_PX)
     weights = torch.as_tensor(betas, dtype=torch.float64)
     made = sample_groups(
-        pipeline.transformer,
+        family,
         groups,
-        compute_noise_levels(pipeline.scheduler, len(betas), ids.shape[0]),
+        compute_noise_levels(Flux1, pipeline.scheduler, len(betas), len(frame.ids)),
         weights,
-        ids,
+        frame,
         SamplerSettings(mode, guidance_scale, share, ablation=ablation),
-        device=torch.device("cpu"),
     )
     return [group.images for group in made]
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from coupled_core.coupling.processors import FluxProcessor
 from coupled_core.research.methods.attention_control import (
-    ControlledProcessor,
     attend_with_source_rows,
     controlled_attention,
     list_blocks,
@@ -26,7 +26,7 @@ def test_blocks_are_listed_in_the_order_in_which_they_run(model: StockModel) -> 
 def test_only_the_named_blocks_are_controlled(model: StockModel) -> None:
     def controlled() -> set[str]:
         processors = model.transformer.attn_processors.items()
-        return {name for name, one in processors if isinstance(one, ControlledProcessor)}
+        return {name for name, one in processors if isinstance(one, FluxProcessor)}
 
     blocks = ["transformer_blocks.1", "single_transformer_blocks.0"]
     with controlled_attention(model.transformer, scaled_dot_product_attention, blocks):

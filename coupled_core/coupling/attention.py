@@ -1,0 +1,135 @@
+"""What attention does in every block while images are coupled: one rule for all modes and models.
+
+All processors of a transformer ask one `CoupledAttention`. They are put in once a run; from call to
+call only the state here changes: how the texts are weighed, and whether the background's keys and
+values are kept or looked at.
+
+The background of mode region is one row that reads the background text alone. While it goes
+through the transformer, every block's keys and values outside the region are kept; then the images
+go through with the tokens of the region only, and attend to the kept ones in place of those that
+they left out. Outside the region each block of each image thus sees exactly the background's
+tokens: weight 0 of the entity text, in space.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from torch import Tensor, cat
+
+from coupled_core.config import CouplingMode
+from coupled_core.coupling.weighted_attention import (
+    TextLayout,
+    attend_key_scale,
+    attend_log_bias,
+    attend_two_branches,
+)
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Attention of query, key and value, (B, heads, S, head_dim) with text rows first, normalised and
+rotated; returns the same shape."""
+
+
+@dataclass(frozen=True)
+class TextWeights:
+    """How the two texts of a call are weighed."""
+
+    layout: TextLayout
+    beta: Tensor
+    """Weight of the entity text in [0, 1]; 0-d, or one a row of the batch, (B,). A tensor, because
+    a float would recompile the model at every step and have no gradient."""
+    single_beta: Tensor | None = None
+    """Takes beta's place in single-stream blocks; None: one beta for all blocks."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One attention of a transformer."""
+
+    name: str
+    is_single: bool
+    """Whether text and image go through one stream of weights."""
+    backend: Any = None
+    """What diffusers computes attention to one text with; None: its default."""
+
+
+class CoupledAttention:
+    """The state that all processors of a transformer share."""
+
+    def __init__(self, mode: CouplingMode, *, texts_meet: bool = True) -> None:
+        self._mode = mode
+        self._texts_meet = texts_meet
+        self.weights: TextWeights | None = None
+        """Of the next calls; None: they carry one text, and the model is the stock one."""
+        self._role: Literal["keep", "recall"] | None = None
+        self._kept_tokens: Tensor | None = None
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @contextmanager
+    def keep(self, outside: Tensor, num_text_tokens: int) -> Iterator[None]:
+        """Let a call of one row with one text leave its keys and values to `recall`.
+
+        Args:
+            outside: indices of the image tokens that will be looked at, (S_outside,).
+            num_text_tokens: rows of text in front of the image rows.
+        """
+        self._kept_tokens, self._role = outside + num_text_tokens, "keep"
+        try:
+            yield
+        finally:
+            self._role = None
+
+    @contextmanager
+    def recall(self) -> Iterator[None]:
+        """Let one call with the region's image tokens see the kept tokens elsewhere."""
+        self._role = "recall"
+        try:
+            yield
+        finally:
+            self._role = None
+            self._kept.clear()
+
+    @property
+    def num_kept_bytes(self) -> int:
+        """What is kept at the moment."""
+        return sum(rows.nbytes for pair in self._kept.values() for rows in pair)
+
+    def attend(self, block: Block, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return attention of the projected rows, (B, heads, S_q, head_dim)."""
+        if self._role == "keep" and self._kept_tokens is not None:
+            # A copy of what is needed: a slice would hold on to the rows of text and region, too.
+            tokens = self._kept_tokens
+            self._kept[block.name] = key.index_select(2, tokens), value.index_select(2, tokens)
+        elif self._role == "recall":
+            # Behind the row's own image tokens: whoever splits the keys takes both for image keys.
+            # Taken out, so that the memory is free again when the last block is done.
+            rows = (len(key), -1, -1, -1)
+            kept_key, kept_value = self._kept.pop(block.name)
+            key = cat([key, kept_key.expand(rows)], dim=2)
+            value = cat([value, kept_value.expand(rows)], dim=2)
+        if self.weights is None:
+            return attend_to_all(block, query, key, value)
+        return self._weigh(self.weights, block, query, key, value)
+
+    def _weigh(
+        self, weights: TextWeights, block: Block, query: Tensor, key: Tensor, value: Tensor
+    ) -> Tensor:
+        layout = weights.layout
+        if block.is_single:
+            # All else in such a block is token-wise or affine, so blending here equals running the
+            # whole block twice.
+            beta = weights.beta if weights.single_beta is None else weights.single_beta
+            return attend_two_branches(query, key, value, beta, layout)
+        if self._mode == "key_scale":
+            return attend_key_scale(query, key, value, weights.beta, layout)
+        # In mode region, too: inside the region; outside there is no text to weigh.
+        return attend_log_bias(query, key, value, weights.beta, layout, texts_meet=self._texts_meet)
+
+
+def attend_to_all(block: Block, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend to all keys alike, as the stock model does."""
+    rows = (part.transpose(1, 2) for part in (query, key, value))
+    attended: Tensor = dispatch_attention_fn(*rows, backend=block.backend)
+    return attended.transpose(1, 2)

@@ -1,0 +1,54 @@
+"""Turns latents into pixels."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coupled_core.generation.families.family import Family
+
+_PIXELS_AT_ONCE = 2**22
+"""Four images of 1024 x 1024; more would cost memory and gain nothing."""
+
+
+def decode_latents(
+    family: Family, latents: Tensor, width: int, height: int
+) -> list[np.ndarray | None]:
+    """Do `decode_pixels` and round: uint8 (height, width, 3) RGB."""
+    decoded = decode_pixels(family, latents, width, height)
+    return [None if pixels is None else round_pixels(pixels) for pixels in decoded]
+
+
+def round_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Return uint8 of float pixels in [0, 255]."""
+    return np.asarray(pixels.round().astype(np.uint8))
+
+
+@torch.no_grad()
+def decode_pixels(
+    family: Family, latents: Tensor, width: int, height: int
+) -> list[np.ndarray | None]:
+    """Decode packed latents in batches.
+
+    Args:
+        family: its autoencoder and image processor are used.
+        latents: (R, S_img, in_channels), clean.
+        width: pixels.
+        height: pixels.
+
+    Returns:
+        For each row an image, float32 in [0, 255], (height, width, 3) RGB, or None where latents or
+        pixels are not finite.
+    """
+    vae, processor = family.pipeline.vae, family.pipeline.image_processor
+    unpacked = family.unpack(latents, width, height)
+    images: list[np.ndarray | None] = []
+    for chunk in torch.split(unpacked, max(1, _PIXELS_AT_ONCE // (width * height))):
+        pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
+        finite = (
+            chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)
+        ).tolist()
+        # Not a number has no colour; those rows are dropped below.
+        unit = processor.postprocess(pixels.nan_to_num(), output_type="np")
+        levels = unit * 255
+        images += [image if ok else None for image, ok in zip(levels, finite, strict=True)]
+    return images

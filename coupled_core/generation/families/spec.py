@@ -1,0 +1,102 @@
+"""Which families of base models are known, and what of each must be known before anything loads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Guidance = Literal["none", "embedding", "classifier-free"]
+"""How a guidance scale takes effect: not at all, as an input of the transformer, or between two
+predictions, one of them for the empty text."""
+
+
+@dataclass(frozen=True)
+class TokenizerSpec:
+    """A tokenizer of a pipeline."""
+
+    folder: str
+    encoder: str
+    """The part of the pipeline that reads its tokens."""
+    name: str
+    """What people call it."""
+    class_name: str
+    """Of `transformers`."""
+    vocabularies: tuple[tuple[str, ...], ...]
+    """Any of these sets of files will do. Without them a tokenizer still loads, and knows no
+    words."""
+    is_chat: bool = False
+    """Whether the text is put into the words of a conversation."""
+
+
+@dataclass(frozen=True)
+class FamilySpec:
+    """A family: models of one pipeline class."""
+
+    name: str
+    pipeline_class: str
+    """Of `diffusers`."""
+    implementation: str
+    """MODULE:CLASS in this folder, loaded with the weights."""
+    parts: tuple[str, ...]
+    """Those that have weights."""
+    tokenizers: tuple[TokenizerSpec, ...]
+    """The first one's text directs the images."""
+    block_flops: int
+    """Operations of a block's matrices for a token, in squares of the token's width."""
+    max_sequence_length: int = 512
+    """Most tokens of a text."""
+
+    @property
+    def config_files(self) -> tuple[str, ...]:
+        """Files that say all that a plan needs."""
+        tokenizers = (f"{each.folder}/tokenizer_config.json" for each in self.tokenizers)
+        return ("transformer/config.json", "vae/config.json", *tokenizers)
+
+    def find_guidance(
+        self, pipeline_config: Mapping[str, Any], transformer_config: Mapping[str, Any]
+    ) -> Guidance:
+        """Return how a model of the family is guided, from `model_index.json` and its transformer.
+
+        FLUX.2 [klein] says in its index whether it was distilled, which then needs no guidance.
+        """
+        if self.pipeline_class == "Flux2KleinPipeline":
+            return "none" if pipeline_config.get("is_distilled") else "classifier-free"
+        return "embedding" if transformer_config.get("guidance_embeds") else "none"
+
+
+FLUX_1 = FamilySpec(
+    name="FLUX.1",
+    pipeline_class="FluxPipeline",
+    implementation="flux1:Flux1",
+    parts=("text_encoder", "text_encoder_2", "transformer", "vae"),
+    tokenizers=(
+        TokenizerSpec(
+            "tokenizer_2", "text_encoder_2", "T5", "T5Tokenizer",
+            (("tokenizer.json",), ("spiece.model",)),
+        ),
+        TokenizerSpec(
+            "tokenizer", "text_encoder", "CLIP", "CLIPTokenizer",
+            (("tokenizer.json",), ("vocab.json", "merges.txt")),
+        ),
+    ),
+    block_flops=24,
+)  # fmt: skip
+FLUX_2_KLEIN = FamilySpec(
+    name="FLUX.2 [klein]",
+    pipeline_class="Flux2KleinPipeline",
+    implementation="flux2:Flux2Klein",
+    parts=("text_encoder", "transformer", "vae"),
+    tokenizers=(
+        TokenizerSpec(
+            "tokenizer", "text_encoder", "Qwen3", "Qwen2TokenizerFast",
+            (("tokenizer.json",), ("vocab.json", "merges.txt")), is_chat=True,
+        ),
+    ),
+    block_flops=26,
+)  # fmt: skip
+SPECS: Mapping[str, FamilySpec] = {each.pipeline_class: each for each in (FLUX_1, FLUX_2_KLEIN)}
+"""By pipeline class."""
+
+
+def describe_supported() -> str:
+    """Return which models can be coupled, for errors."""
+    return ", ".join(f"{each.name} ({each.pipeline_class})" for each in SPECS.values())

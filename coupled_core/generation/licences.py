@@ -1,0 +1,70 @@
+"""Under which licences known base models are, and what they allow to do with the images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Training = Literal["allowed", "not competing", "unknown"]
+"""Whether an image editor may be trained on what a model makes: any, none that competes with the
+model, or nobody here knows."""
+
+
+@dataclass(frozen=True)
+class Licence:
+    """Terms of a base model."""
+
+    name: str
+    use_restrictions: str
+    """What may not be done with the images, in a sentence or two; goes into every manifest."""
+    training: Training = "unknown"
+
+
+_FLUX_1_DEV = Licence(
+    "FLUX.1 [dev] Non-Commercial License",
+    "The model itself is licensed for non-commercial use only. Outputs may be used "
+    "commercially, but not to train, fine-tune or distil a model that competes with FLUX.1 "
+    "[dev] or FLUX.1 Kontext [dev]. Whoever shows outputs must filter unlawful content or "
+    "review it, and disclose that they are AI-generated where the law asks for it.",
+    "not competing",
+)
+_FLUX_2_NON_COMMERCIAL = Licence(
+    "FLUX Non-Commercial License",
+    "The model itself is licensed for non-commercial use only. Outputs may be used "
+    "commercially, but not to train, fine-tune or distil a model that competes with the "
+    "FLUX models under this licence. Whoever shows outputs must filter unlawful content or "
+    "review it, and disclose that they are AI-generated where the law asks for it.",
+    "not competing",
+)
+_FREE = Licence(
+    "Apache-2.0",
+    "None from the model's licence. Its model card rules out unlawful use, harm to minors, "
+    "harassment, non-consensual nudity and disinformation.",
+    "allowed",
+)
+_FREE_ALONE = Licence("Apache-2.0", "None from the model's licence; see its model card.", "allowed")
+LICENCES: Mapping[str, Licence] = {
+    "black-forest-labs/FLUX.1-dev": _FLUX_1_DEV,
+    "black-forest-labs/FLUX.1-Krea-dev": _FLUX_1_DEV,
+    "black-forest-labs/FLUX.1-schnell": _FREE,
+    "black-forest-labs/FLUX.2-klein-4B": _FREE,
+    "black-forest-labs/FLUX.2-klein-base-4B": _FREE,
+    "black-forest-labs/FLUX.2-klein-9B": _FLUX_2_NON_COMMERCIAL,
+    "black-forest-labs/FLUX.2-klein-base-9B": _FLUX_2_NON_COMMERCIAL,
+    "black-forest-labs/FLUX.2-dev": _FLUX_2_NON_COMMERCIAL,
+    "Qwen/Qwen-Image": _FREE_ALONE,
+    "Tongyi-MAI/Z-Image": _FREE_ALONE,
+    "Tongyi-MAI/Z-Image-Turbo": _FREE_ALONE,
+}
+"""By hub id; also of models that cannot be coupled yet."""
+
+
+def describe_training(training: Training) -> str:
+    """Return in a sentence whether an editor may be trained on a model's images."""
+    return {
+        "allowed": "Training an image editor on the pairs is allowed.",
+        "not competing": (
+            "Training an image editor that competes with the model is not allowed: take "
+            "FLUX.1-schnell or FLUX.2-klein-4B for that."
+        ),
+        "unknown": "Whether an image editor may be trained on the pairs is not known.",
+    }[training]
