@@ -70,9 +70,10 @@ def test_the_results_hold_a_row_a_method_and_pair(comparison: Comparison) -> Non
 
 def test_tables_pictures_and_curves_lie_beside_them(comparison: Comparison) -> None:
     files = comparison.printed["files"]
-    assert set(files) == {"results", "table", "picture", "trade-off"}
+    assert set(files) == {"results", "table", "picture", "worst", "trade-off"}
     paths = {kind: comparison.folder / path for kind, path in files.items()}
     assert Image.open(paths["picture"]).size == size_of(num_pairs=2, num_methods=3)
+    assert Image.open(paths["worst"]).size == size_of(num_pairs=2, num_methods=2)
     assert Image.open(paths["trade-off"]).width > 1000
     table = paths["table"].read_text()
     assert "| **coupled** |" in table

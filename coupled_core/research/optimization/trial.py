@@ -163,5 +163,6 @@ def _parse_pair(row: dict[str, Any]) -> EvaluatedPair:
     changes = {
         "scores": PairScores(**scores) if scores is not None else None,
         "guards": tuple(row["guards"]),
+        "rings": tuple(None if ring is None else tuple(ring) for ring in row.get("rings", ())),
     }
     return EvaluatedPair(**{**row, **changes})

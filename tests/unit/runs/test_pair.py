@@ -93,7 +93,9 @@ def test_settings_that_come_too_late_for_a_loaded_pipeline_are_refused(
 
 def test_a_pipeline_of_another_class_is_refused(pipeline: FluxPipeline) -> None:
     other = FluxImg2ImgPipeline.from_pipe(pipeline)
-    with pytest.raises(ConfigError, match="expected a FluxPipeline, got a FluxImg2ImgPipeline"):
+    with pytest.raises(
+        ConfigError, match=r"expected one of FLUX.1 \(FluxPipeline\), .* got a FluxImg2ImgPipeline"
+    ):
         make_pair(*PROMPTS, pipeline=other)
 
 
