@@ -284,7 +284,8 @@ class Backfill:
 
 def open_backfill(config: RunConfig, name: str) -> Backfill:
     """Return a backfill of the dataset that the settings name, the same all over a process."""
-    return _open(os.getpid(), config.output.uri, name)  # whose leases a fork must not have
+    # A fork must not have the leases of its parent, and a relative path depends on the folder.
+    return _open(os.getpid(), open_store(config.output.uri).uri, name)
 
 
 @lru_cache(maxsize=4)
