@@ -137,7 +137,7 @@ def test_a_run_is_called_by_dataset_and_run_id_and_its_tasks_by_shard(night: Nig
 def test_what_the_core_logs_reaches_the_server_with_run_shard_and_stage(night: Night) -> None:
     snapshot = current_snapshot(open_store(night.dataset))
     assert snapshot is not None
-    where = f"run_id={snapshot.runs[0].run_id} shard=00001 stage=generate"
+    where = f"run_id={snapshot.runs[0].run_id} shard=00001 stage=store"
     assert any("generated batch 0 of 1 groups" in line and where in line for line in night.logs)
     assert any(line.startswith("generate: ") for line in night.logs)
 
