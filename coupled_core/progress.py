@@ -21,7 +21,10 @@ class Progress(Protocol):
         """Say that a stage will do so much more than it had begun with."""
 
     def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
-        """Say that so much more of it is done; not new is what an earlier start has done."""
+        """Say that so much more of it is done; not new is what an earlier start has done.
+
+        A count of 0 says nothing, and is for who waits: the answer may be an exception.
+        """
 
     def within(self, stage: str, done: float, text: str) -> None:
         """Say how much of the piece under way is done, in the stage's units, and where it is."""
@@ -160,7 +163,8 @@ class HeardProgress:
 
     def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
         """Pass it on."""
-        self._hear()
+        if count:  # else somebody waits, perhaps for what hangs
+            self._hear()
         self._listener.advance(stage, count, is_new=is_new)
 
     def within(self, stage: str, done: float, text: str) -> None:

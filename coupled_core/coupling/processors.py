@@ -17,14 +17,16 @@ Rotary = tuple[Tensor, Tensor]
 """Cosines and sines, (S, head_dim) each."""
 
 
-class FluxProcessor:
-    """All blocks of FLUX.1 and the double-stream blocks of FLUX.2."""
-
-    _attention_backend: ClassVar[None] = None
+class _Processor:
+    _attention_backend: ClassVar[None] = None  # diffusers asks its processors for both
     _parallel_config: ClassVar[None] = None
 
     def __init__(self, attend: Attend) -> None:
         self._attend = attend
+
+
+class FluxProcessor(_Processor):
+    """All blocks of FLUX.1 and the double-stream blocks of FLUX.2."""
 
     def __call__(
         self,
@@ -58,14 +60,8 @@ class FluxProcessor:
         return image, text
 
 
-class Flux2SingleProcessor:
+class Flux2SingleProcessor(_Processor):
     """Single-stream blocks of FLUX.2, which run their MLP beside the attention."""
-
-    _attention_backend: ClassVar[None] = None
-    _parallel_config: ClassVar[None] = None
-
-    def __init__(self, attend: Attend) -> None:
-        self._attend = attend
 
     def __call__(
         self,

@@ -13,6 +13,7 @@ from coupled_core.dataset.columns import MANIFEST_SCHEMA, OLD_NAMES
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError, CoupledError, DatasetError
+from coupled_core.storage.ranged_reader import open_unbuffered_ranges
 from coupled_core.storage.scratch import scratch_folder
 from coupled_core.storage.store import ObjectStore
 
@@ -94,7 +95,7 @@ def _open_parts(
     opened = lru_cache(_MAX_OPEN_PARTS)(store.open_input)
     checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=checked)
-    parts = [_LazyPart(opened, part, failures) for part in snapshot.parts_of("manifest")]
+    parts = [_open_lazily(opened, part, failures) for part in snapshot.parts_of("manifest")]
     # Parts of earlier versions lack columns, which are null then, or call them otherwise.
     old = [MANIFEST_SCHEMA.field(new).with_name(name) for name, new in OLD_NAMES.items()]
     schema = pa.schema([field.with_nullable(True) for field in (*MANIFEST_SCHEMA, *old)])
@@ -107,37 +108,20 @@ def _present_columns() -> str:
     return f"select * exclude ({old}) replace ({renamed}) from {_PARTS}"
 
 
-class _LazyPart(io.RawIOBase):
-    """A part as a file that is opened at its first byte; Arrow reads from several threads."""
+def _open_lazily(opened: Any, part: PartInfo, failures: list[CoupledError]) -> io.RawIOBase:
+    """Return a part as a file that is opened at its first byte, without a buffer of its own."""
 
-    def __init__(self, opened: Any, part: PartInfo, failures: list[CoupledError]) -> None:
-        self._opened, self._part, self._failures = opened, part, failures
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.size_bytes}
-        self._position = starts[whence] + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
+    def fetch(start: int, end: int) -> bytes:
         try:
-            file = self._opened(self._part.key)
-            file.seek(self._position)
-            num_read: int = file.readinto(buffer)
+            file = opened(part.key)
+            file.seek(start)
+            data: bytes = file.read(end - start)
         except CoupledError as error:
-            self._failures.append(error)  # DuckDB hands on its text alone
+            failures.append(error)  # DuckDB hands on its text alone
             raise
-        self._position += num_read
-        return num_read
+        return data
+
+    return open_unbuffered_ranges(part.size_bytes, fetch)
 
 
 def _require_select(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:

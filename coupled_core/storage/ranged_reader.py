@@ -40,3 +40,8 @@ class _RangedReader(io.RawIOBase):
 def open_ranges(size_bytes: int, fetch: Callable[[int, int], bytes]) -> io.BufferedReader:
     """Return a buffered file over `fetch(start, end)`, which returns bytes [start, end)."""
     return io.BufferedReader(_RangedReader(size_bytes, fetch), _BUFFER_BYTES)
+
+
+def open_unbuffered_ranges(size_bytes: int, fetch: Callable[[int, int], bytes]) -> io.RawIOBase:
+    """Return such a file without a buffer, for where thousands may be open."""
+    return _RangedReader(size_bytes, fetch)

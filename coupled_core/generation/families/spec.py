@@ -44,6 +44,8 @@ class FamilySpec:
     """Operations of a block's matrices for a token, in squares of the token's width."""
     max_sequence_length: int = 512
     """Most tokens of a text."""
+    is_classifier_free: bool = False
+    """Whether its models take classifier-free guidance, but for those that were distilled."""
 
     @property
     def config_files(self) -> tuple[str, ...]:
@@ -56,9 +58,9 @@ class FamilySpec:
     ) -> Guidance:
         """Return how a model of the family is guided, from `model_index.json` and its transformer.
 
-        FLUX.2 [klein] says in its index whether it was distilled, which then needs no guidance.
+        The index says whether it was distilled.
         """
-        if self.pipeline_class == "Flux2KleinPipeline":
+        if self.is_classifier_free:
             return "none" if pipeline_config.get("is_distilled") else "classifier-free"
         return "embedding" if transformer_config.get("guidance_embeds") else "none"
 
@@ -92,6 +94,7 @@ FLUX_2_KLEIN = FamilySpec(
         ),
     ),
     block_flops=26,
+    is_classifier_free=True,
 )  # fmt: skip
 SPECS: Mapping[str, FamilySpec] = {each.pipeline_class: each for each in (FLUX_1, FLUX_2_KLEIN)}
 """By pipeline class."""

@@ -147,8 +147,9 @@ def test_progress_of_a_shard_shows_that_it_does_not_hang(
             current_progress().within("generate", 1.0, "step 1 of 9")
             assert not other.take(NAME)
         deadline = time.monotonic() + 60
-        while not other.take(NAME):  # nothing is told any more
+        while not other.take(NAME):  # it waits for what hangs, and nothing is told any more
             assert time.monotonic() < deadline
+            current_progress().advance("store", 0)
             time.sleep(0.05)
         with pytest.raises(LeaseLostError):
             work.require_lease()
