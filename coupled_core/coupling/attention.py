@@ -65,6 +65,7 @@ class CoupledAttention:
         """Of the next calls; None: they carry one text, and the model is the stock one."""
         self._role: Literal["keep", "recall"] | None = None
         self._kept_tokens: Tensor | None = None
+        # Keys and values by the name of the block, (1, heads, S_outside, head_dim) each.
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
 
     @contextmanager
@@ -75,6 +76,7 @@ class CoupledAttention:
             outside: indices of the image tokens that will be looked at, (S_outside,).
             num_text_tokens: rows of text in front of the image rows.
         """
+        # Text rows stand in front of the image rows, so token i of the image is row num_text + i.
         self._kept_tokens, self._role = outside + num_text_tokens, "keep"
         try:
             yield
@@ -89,6 +91,7 @@ class CoupledAttention:
             yield
         finally:
             self._role = None
+            # Empty already, unless the call broke off half-way through the blocks.
             self._kept.clear()
 
     @property
@@ -105,9 +108,10 @@ class CoupledAttention:
         elif self._role == "recall":
             # Behind the row's own image tokens: whoever splits the keys takes both for image keys.
             # Taken out, so that the memory is free again when the last block is done.
+            # The background is one row; expand shows it to all B images without a copy.
             rows = (len(key), -1, -1, -1)
             kept_key, kept_value = self._kept.pop(block.name)
-            key = cat([key, kept_key.expand(rows)], dim=2)
+            key = cat([key, kept_key.expand(rows)], dim=2)  # (B, heads, S_k + S_outside, head_dim)
             value = cat([value, kept_value.expand(rows)], dim=2)
         if self.weights is None:
             return attend_to_all(block, query, key, value)
@@ -122,6 +126,7 @@ class CoupledAttention:
             # whole block twice.
             beta = weights.beta if weights.single_beta is None else weights.single_beta
             return attend_two_branches(query, key, value, beta, layout)
+        # Double-stream blocks attend jointly: one softmax over both texts and the image.
         if self._mode == "key_scale":
             return attend_key_scale(query, key, value, weights.beta, layout)
         # In mode region, too: inside the region; outside there is no text to weigh.
@@ -130,6 +135,7 @@ class CoupledAttention:
 
 def attend_to_all(block: Block, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attend to all keys alike, as the stock model does."""
+    # diffusers has the heads third: (B, S, heads, head_dim).
     rows = (part.transpose(1, 2) for part in (query, key, value))
     attended: Tensor = dispatch_attention_fn(*rows, backend=block.backend)
     return attended.transpose(1, 2)

@@ -30,8 +30,10 @@ def coupled_attention(
         mode: How two texts are weighed.
         texts_meet: See `coupling.ablation`.
     """
+    # diffusers builds this dict anew at each access: these are the processors as they were found.
     originals = transformer.attn_processors
     attention = CoupledAttention(mode, texts_meet=texts_meet)
+    # Inside the try, because a processor that cannot be built leaves others already exchanged.
     try:
         transformer.set_attn_processor(
             {
@@ -41,6 +43,7 @@ def coupled_attention(
         )
         yield attention
     finally:
+        # A copy: diffusers pops the entries of the dict that it is given.
         transformer.set_attn_processor(dict(originals))
 
 
@@ -48,5 +51,6 @@ def _build(
     build_processor: BuildProcessor, attention: CoupledAttention, name: str, original: Any
 ) -> Any:
     backend = getattr(original, "_attention_backend", None)
+    # Names are paths such as "single_transformer_blocks.3.attn.processor".
     block = Block(name, name.startswith("single_"), backend)
     return build_processor(block, partial(attention.attend, block))

@@ -25,6 +25,8 @@ def attend_with_lse(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, 
     if torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value)):
         return attend_plainly(query, key, value)
     if query.device.type == "cpu":
+        # The public scaled_dot_product_attention runs the same kernels and throws their log-sum-exp
+        # away.
         output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)
         return output, lse
     if query.device.type == "cuda":
@@ -34,7 +36,10 @@ def attend_with_lse(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, 
 
 def attend_plainly(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Do what `attend_with_lse` does by elementary, differentiable operations on any device."""
+    # Sums of exponentials lose all their digits in bfloat16. float64 stays float64, for exact
+    # tests.
     exact = torch.promote_types(query.dtype, torch.float32)
+    # Logits: (B, heads, S_q, S_k), the whole matrix that the fused kernels never hold.
     logits = query.to(exact) @ key.to(exact).transpose(-1, -2) * query.shape[-1] ** -0.5
     lse = logits.logsumexp(dim=-1)
     output = (logits - lse.unsqueeze(-1)).exp() @ value.to(exact)
@@ -44,6 +49,8 @@ def attend_plainly(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, T
 def _attend_on_cuda(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     if query.shape[-1] % _KERNEL_ALIGNMENT:
         return attend_plainly(query, key, value)
+    # The flash kernel takes half precision alone; the memory-efficient one returns its log-sum-exp
+    # (the last argument asks for it) in float32, too. float64 has neither.
     if query.dtype in _FLASH_DTYPES:
         result = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)
         return result[0], result[1]

@@ -51,10 +51,13 @@ class FluxProcessor(_Processor):
         """
         _refuse_mask(attention_mask)
         query, key, value = _project(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
+        # (B, heads, S, head_dim) to (B, S, heads * head_dim), which the output matrices take.
         rows = self._attend(query, key, value).transpose(1, 2).flatten(2, 3)
         if encoder_hidden_states is None:
             return rows
         num_text = encoder_hidden_states.shape[1]
+        # to_out is a matrix and a dropout. Linear layers want contiguous rows, and these are
+        # slices.
         image: Tensor = attn.to_out[1](attn.to_out[0](rows[:, num_text:].contiguous()))
         text: Tensor = attn.to_add_out(rows[:, :num_text].contiguous())
         return image, text
@@ -72,6 +75,8 @@ class Flux2SingleProcessor(_Processor):
     ) -> Tensor:
         """Return text and image rows, (B, S, dim), of such rows."""
         _refuse_mask(attention_mask)
+        # One matrix makes query, key, value and the hidden layer of the MLP (twice as wide for its
+        # gate).
         projected = attn.to_qkv_mlp_proj(hidden_states)
         sizes = [attn.inner_dim] * 3 + [attn.mlp_hidden_dim * attn.mlp_mult_factor]
         query, key, value, mlp = projected.split_with_sizes(sizes, dim=-1)
@@ -79,6 +84,7 @@ class Flux2SingleProcessor(_Processor):
         query, key = attn.norm_q(query), attn.norm_k(key)
         query, key = _rotate(query, key, image_rotary_emb)
         attended = self._attend(*(rows.transpose(1, 2) for rows in (query, key, value)))
+        # One matrix takes both back: (B, S, heads * head_dim + mlp_hidden_dim).
         rows = torch.cat([attended.transpose(1, 2).flatten(2, 3), attn.mlp_act_fn(mlp)], dim=-1)
         out: Tensor = attn.to_out(rows)
         return out
@@ -98,12 +104,14 @@ def _project(
     image_rotary_emb: Rotary | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return query, key, value (B, heads, S, head_dim), text rows first, normalised and rotated."""
+    # diffusers' own, because it also knows the form in which the three matrices are fused into one.
     projected = _get_qkv_projections(attn, hidden_states, encoder_hidden_states)
     of_hidden, of_text = projected[:3], projected[3:]
     query, key, value = (_split_heads(attn, rows) for rows in of_hidden)
     query, key = attn.norm_q(query), attn.norm_k(key)
     if encoder_hidden_states is not None:
         text_query, text_key, text_value = (_split_heads(attn, rows) for rows in of_text)
+        # Along the sequence, (B, S_txt + S_img, heads, head_dim); values are not normalised.
         query = torch.cat([attn.norm_added_q(text_query), query], dim=1)
         key = torch.cat([attn.norm_added_k(text_key), key], dim=1)
         value = torch.cat([text_value, value], dim=1)
@@ -121,4 +129,4 @@ def _rotate(query: Tensor, key: Tensor, rotary: Rotary | None) -> tuple[Tensor, 
 
 
 def _split_heads(attn: Any, rows: Tensor) -> Tensor:
-    return rows.reshape(*rows.shape[:-1], -1, attn.head_dim)
+    return rows.reshape(*rows.shape[:-1], -1, attn.head_dim)  # (B, S, heads, head_dim)

@@ -53,10 +53,13 @@ def attend_log_bias(
     With `texts_meet` false the two texts do not attend to each other.
     """
     keys, values = layout.split(key), layout.split(value)
+    # All rows attend to the background text, to the entity text and to the image, each by itself.
     parts = [attend_with_lse(query, k, v) for k, v in zip(keys, values, strict=True)]
     beta = per_row(beta, parts[0][1])
-    weights = torch.stack([1 - beta, beta, torch.ones_like(beta)])
+    weights = torch.stack([1 - beta, beta, torch.ones_like(beta)])  # (3, B or 1, 1, 1)
     if not texts_meet:
+        # One weight a query row. The splits are views: the entity part gets weight 0 for the
+        # background's rows, and the other way round.
         weights = weights.repeat(1, 1, 1, query.shape[2])
         of_background, of_entity, _ = layout.split(weights, dim=3)
         of_background[1], of_entity[0] = 0.0, 0.0
@@ -70,6 +73,7 @@ def attend_key_scale(
     """Attend jointly, background keys times (1 - beta), entity keys times beta (equation 5)."""
     background, entity, image = layout.split(key)
     beta = per_row(beta, key).unsqueeze(-1).to(key.dtype)
+    # After the norm of the keys: scaling before it would cancel.
     key = torch.cat([(1 - beta) * background, beta * entity, image], dim=2)
     return scaled_dot_product_attention(query, key, value)
 
@@ -83,14 +87,19 @@ def attend_two_branches(
     Attention to the image keys is common to both branches and computed once.
     """
     image_key, image_value = layout.split(key)[2], layout.split(value)[2]
+    # Rows of both texts and of the image: (B, heads, S, head_dim) and (B, heads, S).
     to_image, image_lse = attend_with_lse(query, image_key, image_value)
     outputs, lses = layout.split(to_image), layout.split(image_lse)
     beta = per_row(beta, image_lse)
 
+    # The image rows are a sum of three outputs: to the image keys, which both branches share, and
+    # to either text. Their coefficients add up to 1.
     text_rows, image_share = [], torch.zeros_like(lses[2])
     blended: list[tuple[Tensor, Tensor]] = []
     for branch, weight in ((0, 1 - beta), (1, beta)):
         q_text, k_text, v_text = (layout.split(rows)[branch] for rows in (query, key, value))
+        # Text rows see their own text and the image. Of two parts, one has the share exp(a) /
+        # (exp(a) + exp(b)) = sigmoid(a - b), which cannot overflow.
         own, own_lse = attend_with_lse(q_text, k_text, v_text)
         share = (lses[branch] - own_lse).sigmoid()
         text_rows.append(_weighted_sum([outputs[branch], own], [share, 1 - share]))
@@ -110,6 +119,7 @@ def attend_two_branches(
 def per_row(beta: Tensor, like: Tensor) -> Tensor:
     """Return beta as (1, 1, 1) or (B, 1, 1) on the device of `like`, in at least float32."""
     dtype = torch.promote_types(like.dtype, torch.float32)
+    # In bfloat16, 1 - beta is 1 for every beta below 1 / 512.
     return beta.to(device=like.device, dtype=dtype).reshape(-1, 1, 1)
 
 
@@ -118,6 +128,8 @@ def _merge_coefficients(lse: Tensor, weights: Tensor) -> Tensor:
 
     `weights` is (parts, B or 1, 1, S or 1).
     """
+    # The largest log-sum-exp among parts that count, as in a stable softmax. It cancels in the
+    # fraction, so no gradient has to pass through it.
     reference = lse.masked_fill(weights == 0, -torch.inf).amax(dim=0).detach()
     mass = weights * (lse - reference).clamp(max=_MAX_EXPONENT).exp()
     return mass / mass.sum(dim=0)
@@ -126,5 +138,7 @@ def _merge_coefficients(lse: Tensor, weights: Tensor) -> Tensor:
 def _weighted_sum(outputs: list[Tensor], coefficients: list[Tensor]) -> Tensor:
     total = outputs[0] * coefficients[0].unsqueeze(-1)
     for output, coefficient in zip(outputs[1:], coefficients[1:], strict=True):
+        # Outputs may be bfloat16 and coefficients are not: addcmul promotes, so the sum is made in
+        # float32.
         total = torch.addcmul(total, output, coefficient.unsqueeze(-1))
     return total
