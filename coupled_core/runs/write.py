@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
@@ -73,8 +74,9 @@ class _MadePair:
     scored: ScoredSample
     decision: Decision
 
-    @property
+    @cached_property
     def images(self) -> EncodedPair:
+        # Cached, because the row and the part both ask, and each time masks would be encoded.
         i, j = self.planned.image_indices
         image_0, image_1 = self.generated.images[i], self.generated.images[j]
         return EncodedPair(
@@ -92,7 +94,7 @@ def _read_batches(work: ShardWork) -> Iterator[_StoredBatch]:
             generated = work.folder.read_table(GENERATED, batch.index)
             scored = work.folder.read_table(SCORED, batch.index)
             if generated is None or scored is None:
-                stage = SCORED if generated else GENERATED
+                stage = GENERATED if generated is None else SCORED
                 raise missing_batch(work.folder, stage, batch.index)
             yield _StoredBatch(attempt, parse_generated(generated), parse_scored(scored))
 
