@@ -125,6 +125,7 @@ def _compare_with_constraints() -> str:
     pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE))
     others = []
     for each in metadata.distributions():
+        # The one spelling of a package's name, after PEP 503.
         name = re.sub(r"[-_.]+", "-", each.name).lower()
         expected = pinned.get(name)
         if expected and name not in _INSTALLERS and each.version != expected:
@@ -228,6 +229,7 @@ class _Machine:
             if not os.access(place, os.W_OK):
                 raise StorageError(f"{place} cannot be written: name another --output")
             return f"{output.uri}, a folder"
+        # The same test as a build's, and what it proves holds for the builds of this process.
         ensure_conditional_writes(open_store(output.uri), single_writer=output.single_writer)
         alone = "you promise that nothing else writes there"
         return f"{output.uri}: {alone if output.single_writer else 'honours conditional writes'}"
@@ -240,6 +242,7 @@ class _Machine:
         cache = _nearest_folder(Path(HF_HUB_CACHE))
         folders = {cache: needed}
         if "://" not in self._config.output.uri:
+            # Where cache and output are one folder, what is to be fetched counts once.
             folders.setdefault(_nearest_folder(Path(self._config.output.uri)), 0)
         for folder, size in folders.items():
             free = shutil.disk_usage(folder).free

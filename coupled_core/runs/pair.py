@@ -89,6 +89,7 @@ def make_pair(
     first, second = map(Image.fromarray, generated.images)
     if not score:
         return MadePair((first, second), sample.split, sample.seed)
+    # Scorers go where the caller's pipeline computes; with offloading, weights may lie elsewhere.
     device = pipeline._execution_device if pipeline else config.generation.device
     masks, scores = _scorer(config, str(device)).score(sample, generated)
     pair = masks[0], masks[1]

@@ -195,6 +195,8 @@ def plan_run(
     inputs = (given.file,) if given else describe_files(config.prompts)
     store = open_store(config.output.uri)
     if not is_dry_run:
+        # Refusals in the order of their price: settings, then the store, then what it holds, then
+        # the prompts, all before a model is loaded.
         ensure_conditional_writes(store, single_writer=config.output.single_writer)
     snapshot = current_snapshot(store)
     refuse_other_scores(config, snapshot, store)
@@ -207,21 +209,25 @@ def plan_run(
     same_images = images_id(config, facts)
     kin = find_kin(store, same_images, name)
     files = PlanFiles(store, name, config.output.shard_size)
+    # Nobody begins a shard before the plan is written: without one there is nothing to list.
     finished = find_finished(store, name) if files.is_complete else frozenset()
     survey = TextSurvey(config, generation)
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
     if files.is_complete:
+        # Planned before: neither read nor validated again.
         shards = files.read()
         if not is_dry_run:
             files.refresh()
     else:
         items = given.items if given else _read_unchanged(config, inputs)
+        # A generator: the whole prompt set is never in memory, and is written while it is counted.
         cut = cut_shards(items, config.output.shard_size, naming)
         shards = cut if is_dry_run else files.write(cut)
     committed = committed_pair_ids(store, snapshot)
     found = _Tally(name, kin, committed, finished, survey, watch).count(shards)
     run = found.to_plan(generation, inputs)
     if run.open_shards:
+        # After the count, since a run with nothing left to do needs no models.
         require_scorers(config.scoring)
         require_weights(config.generation.base_model)
         if not is_dry_run:
@@ -238,6 +244,7 @@ def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterat
     """Yield the items of a prompt set by shards of `size`, each group with its seeds and ids."""
     rest = iter(items)
     shard_index = 0
+    # By place alone, bad rows included: whatever the dataset holds, a group stays in its shard.
     while shard := list(islice(rest, size)):
         groups = (item for item in shard if isinstance(item, PromptGroup))
         rows = (item for item in shard if isinstance(item, QuarantinedRow))

@@ -106,6 +106,7 @@ class PlanFiles:
 
     def __init__(self, store: ObjectStore, run_id: str, shard_size: int) -> None:
         self._store, self._folder = store, f"{WORK_FOLDER}{run_id}/plan"
+        # Whole shards a file, so that a shard is found by its index alone.
         self._shards_a_file = max(1, _ITEMS_A_FILE // shard_size)
 
     @property
@@ -130,6 +131,8 @@ class PlanFiles:
                 yield from block
             for path in paths:
                 self._store.upload_file(f"{self._folder}/{path.name}", path)
+        # The marker last. A generator that its reader leaves early never comes here, and leaves no
+        # plan.
         self._store.write(f"{self._folder}.json", json.dumps({"num_files": len(paths)}).encode())
 
     def refresh(self) -> None:
@@ -146,6 +149,7 @@ class PlanFiles:
         for number in range(self._count_files()):
             table = self._read_file(number)
             with self._named_damage(number):
+                # In the order in which they first occur, which is that of the shards.
                 indices = table.column("shard_index").unique().to_pylist()
             for index in indices:
                 yield self._parse_shard(table, index, number)
@@ -218,6 +222,7 @@ def _parse_shard(table: pa.Table, shard_index: int) -> ShardInput:
 
 
 def _plain_group(planned: PlannedGroup) -> dict[str, Any]:
+    # The pairs themselves follow from the number of prompts: `combinations` in the same order.
     samples = [[sample.seed, list(sample.pair_ids.values())] for sample in planned.samples]
     group = asdict(planned.group)
     return {"group": group, "request_sha256": planned.request_sha256, "samples": samples}

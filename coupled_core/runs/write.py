@@ -51,6 +51,7 @@ def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
     work.require_lease()
     pairs = chain(_made_rows(work, run), ((row, None) for row in _refused_rows(work, run)))
     uploaded = upload_shard(work.store, pairs, run_id=run.run_id, shard_index=work.plan.shard_index)
+    # Last: whoever finds the marker may commit the parts that it names.
     work.folder.write_done(uploaded.model_dump(mode="json"))
     return uploaded
 
@@ -84,6 +85,7 @@ class _MadePair:
             image_1,
             encode_mask(self.scored.masks[i].mask),
             encode_mask(self.scored.masks[j].mask),
+            # By the bytes, since a stored batch does not say its format.
             extension="webp" if image_0.data.startswith(b"RIFF") else "png",
         )
 

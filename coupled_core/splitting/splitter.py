@@ -114,6 +114,7 @@ def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
         return GivenFirstSplitter(OfflineSplitter())
     if name != "anthropic":
         return GivenFirstSplitter(find_plugins("splitters")[name](config))
+    # Here, since most runs ask no model and need none of it.
     from coupled_core.splitting.llm.splitter import LlmSplitter
 
     return GivenFirstSplitter(LlmSplitter(config, account))
