@@ -154,6 +154,7 @@ def _records(
     num_pairs = 0
     for record in records:
         if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
+            # Reads on to the end, so that a person sees all bad rows at once.
             raise _bad_rows_error(record, records)
         if isinstance(record, PromptGroup):
             num_pairs += count_pairs(record.prompts, record.num_seeds)
@@ -175,6 +176,7 @@ def _judge(
         is_empty = False
         result = validate_group(raw, config.max_prompt_chars, trust_splits=config.trust_splits)
         problems = [] if isinstance(result, PromptGroup) else result
+        # A bad row takes its id, too, or correcting it would make another one a duplicate.
         problems += _find_duplicate(raw, seen, file_names)
         if isinstance(result, PromptGroup) and not problems:
             yield result
@@ -197,6 +199,8 @@ def _find_duplicate(raw: RawGroup, seen: IdSet, file_names: Sequence[str]) -> li
     digest = hashlib.blake2b(group_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     first = seen.find(digest)
     if first is None:
+        # 16 bytes a group: the hash of the id, then where it stands, so that the error can name the
+        # first place.
         seen.add(digest + raw.file_index.to_bytes(3) + raw.source_row.to_bytes(5))
         return []
     file_name, row = file_names[int.from_bytes(first[8:11])], int.from_bytes(first[11:])

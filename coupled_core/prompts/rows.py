@@ -51,6 +51,7 @@ def read_raw_groups(files: Sequence[InputFile]) -> Iterator[RawGroup]:
     """
     # All columns are looked at before the first row: a wrong last file should not cost hours.
     found = [(index, file, _find_file_form(file)) for index, file in enumerate(files)]
+    # Files of one form in a row are read as one, so that a group may run on from file to file.
     for form, same in groupby(found, key=lambda each: each[2]):
         rows = (row for index, file, _ in same for row in _read_rows(file, index, form))
         yield from _join_groups(rows, form)
@@ -149,6 +150,8 @@ def _join_rows(rows: Sequence[RawGroup]) -> RawGroup:
     values = {"group_id": first.values["group_id"], "prompts": [r.values["prompt"] for r in rows]}
     problems = [problem for row in rows for problem in row.problems]
     for name in SETTINGS:
+        # Settings stand in every row of the group, so a null beside a value is a contradiction,
+        # too.
         found = list(dict.fromkeys(row.values.get(name) for row in rows))
         values[name] = found[0]
         if len(found) > 1:

@@ -69,6 +69,7 @@ class EntityFinder:
             # counts, as it did in metric version 1, so that masks and scores stay what they were.
             is_square = image.shape[0] == image.shape[1]
             seen = self._clip.embed_images(crops, centre_only=is_square)
+            # (P,): how much more a cut-out is like the entity's words than like the background's.
             leaning = seen @ (entity - background)
             best = int(leaning.argmax())
             if leaning[best] > 0:
@@ -93,9 +94,11 @@ class EntityFinder:
         for start in range(0, len(points), config.points_per_batch):
             some = list(points[start : start + config.points_per_batch])
             found += self._room.map(lambda some: self._segment(np.stack(some), image.shape), some)
-        logits = torch.cat([each for each, _ in found])
+        logits = torch.cat([each for each, _ in found])  # (points * 3, h, w)
+        # An estimate by a regression head, which may come out above 1.
         confidence = torch.cat([each for _, each in found]).clamp(max=1.0)
         masks = self._without_padding(logits) > self._predictor.model.mask_threshold
+        # Shares of the image: the padding is cut off before.
         areas = masks.float().mean(dim=(1, 2))
         good = (
             (confidence >= config.min_predicted_iou)
@@ -103,6 +106,7 @@ class EntityFinder:
             & (areas <= config.max_area)
         )
         (best,) = torch.where(good)
+        # Stable, so that equal estimates keep the order of the grid on every machine.
         best = best[confidence[best].argsort(descending=True, stable=True)]
         best = best[_find_distinct(masks[best], config.max_overlap)[: config.max_proposals]]
         chosen = zip(self._enlarge(logits[best]), confidence[best].tolist(), strict=True)
@@ -113,6 +117,8 @@ class EntityFinder:
         predictor, sam = self._predictor, self._predictor.model
         coords = predictor.transform.apply_coords(points, shape[:2])
         prompts = (
+            # (P, 1, 2) coordinates with (P, 1) labels; 1 is foreground: each point is a prompt
+            # alone.
             torch.as_tensor(coords, dtype=torch.float32, device=predictor.device)[:, None],
             torch.ones(len(points), 1, device=predictor.device),
         )
@@ -142,6 +148,7 @@ class EntityFinder:
     def _cut_out(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         ys, xs = np.nonzero(mask)
         height, width = mask.shape
+        # A square around the longer side, so that CLIP sees the entity undistorted.
         half = max(np.ptp(xs) + 1, np.ptp(ys) + 1) * self._config.crop_margin / 2
         cx, cy = (xs.min() + xs.max() + 1) / 2, (ys.min() + ys.max() + 1) / 2
         x0, y0 = max(0, round(cx - half)), max(0, round(cy - half))
@@ -171,6 +178,7 @@ def _find_distinct(masks: Tensor, max_overlap: float) -> list[int]:
     flat = masks.flatten(1).float()
     shared, areas = flat @ flat.T, flat.sum(dim=1)  # counts of pixels, exact below 2 ** 24
     union = areas[:, None] + areas - shared
+    # IoU > max_overlap, without a division by an empty union.
     overlaps = (shared > max_overlap * union).cpu().numpy()
     kept: list[int] = []
     for index in range(len(overlaps)):
