@@ -95,6 +95,8 @@ def at_stage(stage: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # The innermost stage comes first, and stays. In __dict__, which travels along when the
+        # error is pickled between processes.
         error.__dict__.setdefault("stage", stage)
         raise
 

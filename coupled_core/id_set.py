@@ -41,6 +41,7 @@ class IdSet:
         wanted = ids if isinstance(ids, np.ndarray) else _pack(ids)
         places = np.searchsorted(self._sorted, wanted)
         found = places < len(self._sorted)
+        # Behind the last id there is nothing to compare with, so only places inside are looked at.
         found[found] = self._sorted[places[found]] == wanted[found]
         return found
 

@@ -83,6 +83,7 @@ class GroupBatch:
 
         return cls(
             noise=torch.stack([group.noise for group in groups]),
+            # Such as [0, 0, 1, 1, 1] for a group of two images and one of three.
             group_of_row=torch.arange(len(groups)).repeat_interleave(sizes).to(device),
             background=gather([text.prompt_embeds for text in backgrounds]),
             background_pooled=gather_pooled(backgrounds),
@@ -105,12 +106,13 @@ class GroupBatch:
             return Conditioning(self.background, self.background_pooled)
         if phase == "suffix":
             return Conditioning(self.entity, self.entity_pooled)
+        # In bfloat16 a beta below 1 / 512 would leave 1 - beta at 1.
         weight = beta.to(torch.promote_types(self.entity.dtype, torch.float32))
         double, *single = weight.to(self.entity.device).reshape(-1).unbind()
-        background = self.background[self.group_of_row]
+        background = self.background[self.group_of_row]  # a row a group to a row an image
         layout = TextLayout(background.shape[1], self.entity.shape[1])
         return Conditioning(
-            torch.cat([background, self.entity], dim=1),
+            torch.cat([background, self.entity], dim=1),  # (R, 2 S_txt, dim)
             self._weigh_pooled(torch.ones_like(double) if ablation.pooled_of_entity else double),
             TextWeights(layout, double, *single),
         )
@@ -125,6 +127,8 @@ class GroupBatch:
         if self.background_pooled is None or self.entity_pooled is None:
             return None
         of_background = self.background_pooled[self.group_of_row]
+        # One vector for both texts: in single-stream blocks all rows then start alike, which lets
+        # both branches share the image's rows.
         pooled = (1 - share) * of_background + share * self.entity_pooled
         return pooled.to(self.entity.dtype)
 

@@ -278,6 +278,7 @@ class GroupGenerator:
     def _weigh(self, sigmas: Tensor) -> Tensor:
         """Return beta at noise levels (T,), (T,); (T, 2) where block types have their own."""
         beta, delay = self._schedule.beta, self._settings.ablation.single_delay
+        # Behind in time is at a higher sigma.
         return torch.stack([beta(sigmas), beta(sigmas + delay)], 1) if delay else beta(sigmas)
 
     def _build_group(self, sample: Sample, width: int, height: int) -> Group:
@@ -322,6 +323,8 @@ def _show(
     height: int,
 ) -> list[_ShownGroup]:
     """Decode groups, each background once, and lay images over backgrounds where there are some."""
+    # All of a batch decoded together: each group's images, then its background, as they are taken
+    # out again below.
     rows = [row for group in groups for row in (group.images, group.background) if row is not None]
     decoded = iter(decode_pixels(family, torch.cat(rows), width, height))
     shown = []

@@ -155,12 +155,14 @@ def describe_unknown_model(
     """
     num_layers = transformer_config.get("num_layers")
     if family is FLUX_1:
+        # FLUX.1's number of double-stream blocks.
         has_dev_size = num_layers == 19
         full = _FLUX_1_SCHNELL if guidance == "none" else _FLUX_1_DEV
         alike, restricted = full if has_dev_size else _MINIATURE, "FLUX.1 [dev]"
         scale = 0.0 if guidance == "none" else 3.5
     else:
         alike = _KLEIN_4B if guidance == "none" else _KLEIN_BASE_4B
+        # That of klein 4B; of another size the parameters are not known.
         if num_layers != 5:
             alike = replace(alike, num_parameters={})
         restricted, scale = "FLUX.2 [klein] 9B", alike.guidance_scale

@@ -123,6 +123,8 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         family=family,
         guidance=guidance,
         vae_sample_size_px=sizes.sample_size,
+        # Each level of the autoencoder but the last halves the image, and packing halves it once
+        # more.
         size_multiple_px=2 ** len(sizes.block_out_channels),
         tokenizer_max_length=int(sizes.model_max_length[0]),
         transformer=shape,
@@ -191,6 +193,8 @@ def hash_folder(folder: Path) -> str:
         p for p in folder.rglob("*") if p.suffix in _HASHED_SUFFIXES and p.is_file()
     ):
         size = path.stat().st_size
+        # Names and sizes too, with a separator that no name holds: else moving bytes from one file
+        # into the next would not show.
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
         with path.open("rb") as file:
             if size <= _WHOLE_FILE_BYTES:

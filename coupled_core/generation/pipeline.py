@@ -58,6 +58,7 @@ def load_placed(resolved: ResolvedGeneration, offload: str) -> PlacedPipeline:
             "HF_TOKEN; for a folder check that every file of the pipeline is there."
         ) from exc
     check_pipeline(pipeline)
+    # Progress is told by ours, once for all stages.
     pipeline.set_progress_bar_config(disable=True)
     try:
         return PlacedPipeline(pipeline, resolved.device, offload)

@@ -47,6 +47,7 @@ class RegionLoop:
         for i, phase in enumerate(self.phases):
             if phase == "prefix":
                 state.step_shared(i)
+            # At least one step reads, however few steps there are.
             elif state.weight is None or float(self.sigmas[i]) >= self.region.read_until:
                 state.step_reading(i)
             else:
@@ -75,6 +76,7 @@ class _State:
         family = loop.predictor.family
         dtype = family.transformer.dtype
         batch = GroupBatch.stack([group], family.device, dtype)
+        # Latents are kept in float32: many small steps add up, and bfloat16 would lose them.
         background = batch.noise.to(family.device, torch.promote_types(dtype, torch.float32))
         images = background[batch.group_of_row]
         return cls(loop, batch, background, images, torch.zeros(images.shape[:2]))
@@ -94,11 +96,12 @@ class _State:
                 self._predict(i, self.background, text.of_background),
             ),
         )
+        # What is compared are predicted clean latents, x0 = x - sigma v.
         sigma = self.loop.sigmas[i].to(self.images.device)
         self.evidence += measure_evidence(
             self.images - sigma * velocity, (self.background - sigma * background_velocity)[0]
         )
-        weight = choose_region(self.evidence, self.loop.frame.grid, self.loop.region)
+        weight = choose_region(self.evidence, self.loop.frame.grid, self.loop.region)  # (S_img,)
         self.weight = weight.unsqueeze(-1).to(self.images)
         self.background = self._advance(self.background, background_velocity, i)
         self.images = _tie(self._advance(self.images, velocity, i), self.background, self.weight)
@@ -114,6 +117,7 @@ class _State:
             with attention.keep(outside, text.of_background.prompt_embeds.shape[1]):
                 of_background = self._predict(i, self.background, text.of_background)
             with attention.recall():
+                # (N, S_inside, in_channels), and all rows of the background above.
                 of_images = self._predict(i, self.images[:, inside], text.of_images, image_ids)
             return of_images, of_background
 
@@ -121,10 +125,12 @@ class _State:
         background = self._advance(self.background, background_velocity, i)
         moved = self._advance(self.images[:, inside], velocity, i)
         images = background[self.batch.group_of_row]
+        # Weighed on the soft edge, where m is between 0 and 1.
         images[:, inside] = _tie(moved, background[:, inside], self.weight[inside])
         self.background, self.images = background, images
 
     def finish(self) -> DenoisedGroup:
+        # No region was read: every step was shared, and the images are the background.
         free = torch.zeros(len(self.evidence[0]), 1) if self.weight is None else self.weight
         weights = free[:, 0].float().cpu().expand(len(self.images), -1)
         return DenoisedGroup(self.images, self.background, weights)

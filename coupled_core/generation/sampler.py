@@ -125,6 +125,7 @@ def _sample_together(predictor: Predictor, call: _Call) -> list[DenoisedGroup]:
             velocity = pull_together(
                 latents, velocity, sigmas[i], batch.group_of_row, ablation.pull
             )
+        # An Euler step of dx / dsigma = v; sigma falls, so the difference is negative.
         latents = latents + (sigmas[i + 1] - sigmas[i]) * velocity
         call.report(i + 1, len(phases))
     if grouped:
@@ -150,6 +151,7 @@ def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[Phase]:
     if not shares or settings.mode == "key_scale":
         return ["middle"] * len(betas)
     values = betas.detach().cpu().reshape(len(betas), -1)  # a column a schedule
+    # Exactly, since only then the other text has no weight at all.
     silent, alone = (values == 0.0).all(1).tolist(), (values == 1.0).all(1).tolist()
     # A 0 after another value would have to bring the images together again: only leading zeros are
     # a prefix.

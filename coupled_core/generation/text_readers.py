@@ -56,6 +56,7 @@ def make_text_reader(
     num_marks = None
     if spec.is_chat:
         empty = [{"role": "user", "content": ""}]
+        # An empty message shows how many tokens the conversation puts around each prompt.
         words = tokenizer.apply_chat_template(empty, **CHAT_OPTIONS)
         num_marks = len(tokenizer(words).input_ids)
     name = f"{spec.name} of {base_model}"

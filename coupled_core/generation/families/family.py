@@ -171,6 +171,7 @@ def compute_noise_levels(
     """Return the noise levels that the pipeline would use; `scheduler` is left as it is."""
     # Setting timesteps changes a scheduler, and the pipeline may be the caller's.
     own = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
+    # As the pipelines make them, before the shift; the scheduler adds the last one, 0.
     sigmas = np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
     mu = family.compute_shift(scheduler, num_image_tokens, num_inference_steps)
     own.set_timesteps(sigmas=sigmas, mu=mu, device="cpu")
@@ -191,6 +192,8 @@ def load_family_class(spec: FamilySpec) -> type[Family]:
 
 def find_spec(pipeline: object) -> FamilySpec | None:
     """Return the family of a loaded pipeline, or None."""
+    # By name along the bases, so that a caller's subclass is of the family, and no pipeline class
+    # need be imported to ask.
     names = [each.__name__ for each in type(pipeline).__mro__]
     return next((SPECS[name] for name in names if name in SPECS), None)
 

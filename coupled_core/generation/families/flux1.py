@@ -32,6 +32,7 @@ class Flux1(Family):
     def draw_noise(self, seed: int, width: int, height: int) -> Tensor:
         """See `Family`."""
         channels = self.num_channels // 4
+        # Latent rows and columns, of which 2 x 2 are packed into one token.
         rows, columns = (2 * (side // self.size_multiple_px) for side in (height, width))
         generator = torch.Generator("cpu").manual_seed(seed)
         noise = torch.randn(1, channels, rows, columns, generator=generator, dtype=torch.float32)
@@ -76,6 +77,8 @@ class Flux1(Family):
             )
         velocity: Tensor = self.transformer(
             hidden_states=latents,
+            # Divided after the cast, as in the pipeline: in bfloat16 the order shows in the last
+            # digit.
             timestep=timestep.expand(num_rows).to(latents.dtype) / 1000,
             guidance=guidance,
             pooled_projections=conditioning.pooled,

@@ -38,6 +38,7 @@ class Flux2Klein(Family):
     def find_frame(self, width: int, height: int) -> Frame:
         """Return positions (0, row, column, 0), int64."""
         grid = height // self.size_multiple_px, width // self.size_multiple_px
+        # Only the shape is read; a batch of one gives one row of positions.
         (ids,) = self.pipeline._prepare_latent_ids(torch.empty(1, 0, *grid))
         return Frame(ids, grid)
 
@@ -72,6 +73,7 @@ class Flux2Klein(Family):
         """See `Family`; the second of two texts stands where it would stand alone."""
         places = count_per_text(conditioning.text_lengths)
         text_ids = torch.zeros(len(places), _NUM_AXES, dtype=torch.int64)
+        # On the last axis, which counts places in a text.
         text_ids[:, -1] = places
         velocity: Tensor = self.transformer(
             hidden_states=latents,
@@ -88,6 +90,7 @@ class Flux2Klein(Family):
         """See `Family`; latents leave the normalisation in which they were denoised."""
         vae = self.pipeline.vae
         grid = height // self.size_multiple_px, width // self.size_multiple_px
+        # (R, S_img, channels) to (R, channels, rows, columns).
         patches = latents.transpose(1, 2).reshape(len(latents), -1, *grid)
         mean, variance = (
             rows.view(1, -1, 1, 1).to(patches.device)
