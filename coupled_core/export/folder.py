@@ -185,6 +185,7 @@ class ExportFolder:
                 f"{identity}): delete it, or choose another folder"
             )
         self.write(f"{_WORK}/identity", identity.encode())
+        # Under the lock nobody else is writing, so these are of a process that died.
         for leftover in self._work.glob("staged-*"):
             leftover.unlink()
 
@@ -193,6 +194,7 @@ class ExportFolder:
 
     def _has(self, info: FileInfo) -> bool:
         path = self.root / info.path
+        # By its size alone: the content of every file is compared when all is read back.
         return path.is_file() and path.stat().st_size == info.size_bytes
 
     def _staged(self) -> Path:

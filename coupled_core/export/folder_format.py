@@ -155,6 +155,7 @@ def read_jsonl(path: Path) -> Iterator[IndexRow]:
 def _key(found: FoundEdit) -> str:
     """Return the edit's key, from the names of its files alone."""
     source, target = Path(found.source).stem, Path(found.target).stem
+    # Formats with equal stems name both files by the edit; the others share images between edits.
     if source in (target, target + CONDITIONING_SUFFIX):
         return target
     source_pair, _, source_index = source.rpartition("-")

@@ -74,6 +74,7 @@ def read_measurements(store: ObjectStore, snapshot: Snapshot) -> Measurements:
     names = (*_REALS, *_OTHERS, "extra_scores")
     schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
     batches = iter_manifest(store, snapshot.parts, schema.names)
+    # Numbers of all rows at once: quantiles need all of them, and a million rows take 150 MB.
     table = pa.Table.from_batches(batches, schema)
     devices = table["device_name"].to_pylist()
     known = tuple(sorted({name for name in devices if name is not None}))

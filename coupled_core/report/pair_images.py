@@ -97,6 +97,7 @@ def _match(
     masks: Sequence[Row],
     rows: Iterable[Row],
 ) -> Iterator[PairImages]:
+    # By hash and not by key: the row has no key of its sample, and equal hashes are the same image.
     hashes = dict(enumerate(image["sha256"] for image in images))
     for row in rows:
         i, j = row["image_index_0"], row["image_index_1"]
