@@ -39,6 +39,7 @@ from tests.faults.proxy import KILLS, NETWORK, REFUSALS, Fault, Request, fail_fr
 from tests.faults.races import race
 from tests.faults.servers import SERVERS, DisturbedS3, disturbed_s3
 from tests.faults.stored_damage import damage_parts, point_nowhere
+from tests.forks import preload
 
 _READS = ("GET", "HEAD")
 _FLIPS = {"disk": 64, "s3": 16}
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="of each race; killed builds")
     parser.add_argument("--server", choices=sorted(SERVERS), default="moto", help="for S3")
     options = parser.parse_args()
+    preload("tests.faults.killed_builds", "tests.faults.races", "tests.faults.stored_damage")
 
     def run() -> Iterator[tuple[str, Tally, float]]:
         for sections, server in (
