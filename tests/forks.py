@@ -17,6 +17,6 @@ FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload([*_LIBRARIES, "tests.faults.disturbances"])
 
 
-def preload(*modules: str) -> None:
+def preload(*modules: str, with_models: bool) -> None:
     """Import what a program imports there, too: else each process that it starts does so anew."""
-    FORKS.set_forkserver_preload([*_LIBRARIES, *modules])
+    FORKS.set_forkserver_preload([*(_LIBRARIES if with_models else ()), *modules])
