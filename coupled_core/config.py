@@ -18,10 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
 from coupled_core.filters import list_filters
 from coupled_core.plugins import find_plugins
+from coupled_core.records import CouplingMode, EntityText
 from coupled_core.redaction import holds_credentials
-
-CouplingMode = Literal["log_bias", "key_scale", "region"]
-EntityText = Literal["full_prompt", "entity_prompt"]
 
 
 class Settings(BaseModel):

@@ -19,13 +19,13 @@ from typing import Any, Literal
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor, cat
 
-from coupled_core.config import CouplingMode
 from coupled_core.coupling.weighted_attention import (
     TextLayout,
     attend_key_scale,
     attend_log_bias,
     attend_two_branches,
 )
+from coupled_core.records import CouplingMode
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention of query, key and value, (B, heads, S, head_dim) with text rows first, normalised and

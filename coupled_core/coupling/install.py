@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from coupled_core.config import CouplingMode
 from coupled_core.coupling.attention import Attend, Block, CoupledAttention
+from coupled_core.records import CouplingMode
 
 BuildProcessor = Callable[[Block, Attend], Any]
 """Makes what diffusers calls in a block: the model's own projections around a given attention."""

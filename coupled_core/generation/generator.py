@@ -11,7 +11,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from coupled_core.config import EntityText, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError
 from coupled_core.generation.batch import DenoisedGroup, Group
@@ -28,9 +28,9 @@ from coupled_core.generation.provenance import (
 )
 from coupled_core.generation.sampler import OnStep, SamplerSettings, sample_groups
 from coupled_core.generation.text_readers import make_text_reader
-from coupled_core.memory import Room, is_out_of_memory
-from coupled_core.reading import TextReader
-from coupled_core.records import GeneratedSample, Rejection, RejectReason, Sample
+from coupled_core.models.memory import Room, is_out_of_memory
+from coupled_core.models.text_reader import TextReader
+from coupled_core.records import EntityText, GeneratedSample, Rejection, RejectReason, Sample
 from coupled_core.schedules.schedule import Schedule
 
 Key = TypeVar("Key", bound=Hashable)

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from coupled_core.config import CouplingMode
 from coupled_core.errors import ConfigError
 from coupled_core.generation.families.spec import FLUX_1, FamilySpec, Guidance
 from coupled_core.generation.licences import LICENCES, Training
 from coupled_core.miniature import miniature_folder
 from coupled_core.plugins import find_plugins
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import SHIPPED_FOLDER, load_shipped_schedule
 

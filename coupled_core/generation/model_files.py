@@ -20,7 +20,7 @@ from coupled_core.generation.known_models import KNOWN_MODELS as KNOWN_MODELS
 from coupled_core.generation.known_models import KnownModel as KnownModel
 from coupled_core.generation.known_models import describe_unknown_model
 from coupled_core.generation.known_models import list_known_models as list_known_models
-from coupled_core.model_folder import require_files
+from coupled_core.models.files import require_files
 
 _WHOLE_FILE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 2**20

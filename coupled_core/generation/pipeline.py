@@ -15,8 +15,8 @@ from coupled_core.generation.known_models import describe_unknown_model, list_kn
 from coupled_core.generation.model_files import ModelFiles, require_weights
 from coupled_core.generation.placement import PlacedPipeline
 from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
-from coupled_core.memory import is_out_of_memory
-from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
+from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
+from coupled_core.models.memory import is_out_of_memory
 
 
 def load_pipeline(resolved: ResolvedGeneration, offload: str) -> DiffusionPipeline:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coupled_core.config import CouplingMode, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.families.spec import FamilySpec
 from coupled_core.generation.model_files import ModelFiles, find_model_files
+from coupled_core.records import CouplingMode
 from coupled_core.records import GenerationProvenance as GenerationProvenance
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule

@@ -19,13 +19,13 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import coupled_attention
 from coupled_core.coupling.latent_pull import pull_together
 from coupled_core.generation.batch import DenoisedGroup, Group, GroupBatch, Phase, Predictor
 from coupled_core.generation.families.family import Family, Frame, NoiseLevels
 from coupled_core.generation.region_sampler import RegionLoop
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import RegionSettings
 
 OnStep = Callable[[int, int], None]

@@ -5,7 +5,7 @@ from typing import Any
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.generation.families.spec import TokenizerSpec
 from coupled_core.generation.model_files import find_folder, find_spec_of
-from coupled_core.reading import TextReader, make_reader
+from coupled_core.models.text_reader import TextReader, make_reader
 
 CHAT_OPTIONS = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
 """How the pipelines put a prompt into a conversation."""

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from coupled_core.dataset.work import GENERATED, SCORED
-from coupled_core.memory import is_out_of_memory
+from coupled_core.models.memory import is_out_of_memory
 from coupled_core.progress import Progress
 from coupled_core.records import GeneratedSample
 from coupled_core.runs.checkpoints import ScoredSample, write_scored

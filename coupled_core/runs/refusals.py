@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 
 from coupled_core.config import RunConfig
 from coupled_core.llm.estimate import Sample
-from coupled_core.reading import TextReader, require_telling
+from coupled_core.models.text_reader import TextReader, require_telling
 from coupled_core.records import GenerationProvenance, PromptGroup, Rejection
 from coupled_core.runs.text_report import TextCount, TextReport
 from coupled_core.scoring.model_files import require_scorers

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
 
-from coupled_core.config import CouplingMode, fingerprint
+from coupled_core.config import fingerprint
 from coupled_core.errors import ScheduleError
+from coupled_core.records import CouplingMode
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coupled_core.config import CouplingMode
 from coupled_core.documents import parse_json, read_file
 from coupled_core.errors import ScheduleError
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import RegionSettings, Schedule
 
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"

@@ -19,11 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.memory import Room
+from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
+from coupled_core.models.memory import Room
 from coupled_core.scoring.clip_texts import Tokenizer
 from coupled_core.scoring.clip_windows import WindowCutter
 from coupled_core.scoring.model_files import find_clip
-from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 CODE_LENGTH = 64
 """Bytes of a code. Other codes do not compare: a change here raises `METRIC_VERSION`."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.reading import TextReader, make_reader
+from coupled_core.models.files import describe_weights_error
+from coupled_core.models.text_reader import TextReader, make_reader
 from coupled_core.scoring.model_files import find_clip, find_clip_folder
-from coupled_core.weights import describe_weights_error
 
 if TYPE_CHECKING:  # seconds and half a gigabyte, which who only counts tokens does without
     from torch import Tensor

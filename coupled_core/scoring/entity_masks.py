@@ -18,7 +18,7 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from coupled_core.memory import Room
+from coupled_core.models.memory import Room
 from coupled_core.records import EntityMask
 from coupled_core.scoring.clip import ClipScorer
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from coupled_core.config import RunConfig, ScoringConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
-from coupled_core.model_folder import require_files
+from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error, require_files
 from coupled_core.suggestions import suggest
-from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 PUBLISHED_SAM_TYPES = {"vit_h": 32, "vit_l": 24, "vit_b": 12}
 """The published models, and how many blocks their image encoders have."""

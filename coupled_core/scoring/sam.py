@@ -20,8 +20,8 @@ from segment_anything.modeling import (
 
 from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
+from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
 from coupled_core.scoring.model_files import find_sam
-from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 _LARGEST_SIZE = 16384
 """Of anything in an architecture: beyond it a typing error would take all memory."""

@@ -17,7 +17,7 @@ import typer
 from coupled_core import errors
 from coupled_core.errors import CoupledError
 from coupled_core.log_fields import AddFields, FieldFormatter
-from coupled_core.memory import is_out_of_memory
+from coupled_core.models.memory import is_out_of_memory
 from coupled_core.progress import LogProgress, Pace, Progress, SilentProgress, report_to
 from coupled_core.redaction import clean_error, redact
 from flows.cli.loopback import keep_loopback_direct

@@ -10,11 +10,11 @@ from typing import Any, get_args
 
 import torch
 
-from coupled_core.config import CouplingMode, EntityText
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator
 from coupled_core.generation.model_files import KnownModel
+from coupled_core.records import CouplingMode, EntityText
 from coupled_core.research.methods.coupled import CoupledMethod
 from coupled_core.research.methods.method import Knob, Knobs, Method
 from coupled_core.schedules.schedule import Parameters, RegionSettings, Schedule

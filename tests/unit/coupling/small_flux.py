@@ -13,13 +13,13 @@ from diffusers import (
 )
 from torch import Tensor
 
-from coupled_core.config import CouplingMode
 from coupled_core.coupling.attention import Block, CoupledAttention, TextWeights
 from coupled_core.coupling.install import coupled_attention
 from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.generation.families.family import Conditioning, Family
 from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.families.flux2 import Flux2Klein
+from coupled_core.records import CouplingMode
 
 NUM_TEXT, SIDE, BATCH = 6, 4, 3
 _SIZE_PX = 16 * SIDE
