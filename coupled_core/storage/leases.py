@@ -29,6 +29,7 @@ BEATS = "beats/"
 _OWNER = re.compile(r"[0-9a-f]{32}", re.ASCII)
 # Far more than we ever write: what is larger is none of ours, and not parsed.
 _MAX_BYTES = 1 << 16
+_MAX_SHOWN_CHARS = 64  # a host name on Linux has no more
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Lease:
     def __str__(self) -> str:
         taken_over = f", taken over {self.epoch - 1} times" if self.epoch > 1 else ""
         # Another process wrote them: what stands in log lines must not begin new ones.
-        host, since = (ascii(text)[1:-1] for text in (self.host, self.since))
+        host, since = (ascii(text[:_MAX_SHOWN_CHARS])[1:-1] for text in (self.host, self.since))
         return f"{host} since {since} (worker {self.owner[:8]}{taken_over})"
 
 

@@ -14,8 +14,8 @@ _PROCESS_ID = re.compile(r"[0-9]{1,7}", re.ASCII)  # Linux gives out 22 bits
 
 
 def host_name() -> str:
-    """Return what people call this machine."""
-    return socket.gethostname()
+    """Return what people call this machine; what is not UTF-8 in it comes as question marks."""
+    return socket.gethostname().encode(errors="replace").decode()
 
 
 def describe_process() -> str:
