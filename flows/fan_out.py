@@ -108,6 +108,8 @@ def _submit_shards(
 
 def open_processes(num_workers: int, devices: Sequence[str]) -> ProcessPoolTaskRunner:
     """Return a runner whose processes share out the devices among them."""
+    # Prefect's pool starts its processes by spawn, and only a lock of that kind can be handed to
+    # them.
     taken = multiprocessing.get_context("spawn").Value("i", 0)
     return ProcessPoolTaskRunner(num_workers, initializer=take_device, initargs=(taken, devices))
 
@@ -118,6 +120,7 @@ def list_devices(config: RunConfig) -> list[str]:
         return []
     import torch
 
+    # Its entries may be indices or UUIDs; a worker that sees one of them calls it cuda:0.
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
 
