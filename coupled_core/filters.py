@@ -144,6 +144,7 @@ def _read(numbers: Mapping[str, Any], name: str) -> float:
 
 def write_extra_scores(scores: Mapping[str, float]) -> str | None:
     """Return scores as a JSON object, null for what is not finite; None: there are none."""
+    # JSON has no NaN: Python would write one that other readers refuse.
     finite = {name: value if isfinite(value) else None for name, value in scores.items()}
     return json.dumps(finite, sort_keys=True) if finite else None
 
@@ -270,6 +271,7 @@ def list_filters() -> tuple[Filter, ...]:
                 f"{where}: expected a coupled_core.filters.Filter; got {type(found).__name__}"
             )
         taken = {word for each in filters for word in (each.reason, each.setting)}
+        # Both words are keys: reasons of manifest rows, settings of the command line.
         if again := {found.reason, found.setting} & {*taken, *OTHER_REASONS}:
             raise ConfigError(f"{where}: another filter has {' and '.join(sorted(again))}")
         filters.append(found)

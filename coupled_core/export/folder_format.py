@@ -78,11 +78,14 @@ class _FolderUnit:
         """Write the images of an edit."""
         paths = self._layout.paths(edit)
         for path, image in zip(paths, (edit.source, edit.target), strict=True):
+            # In formats that share images the backward edit names the same two files.
             if path not in self._files:
                 self._files[path] = self._folder.write(path, image.data)
         if self._layout.caption_path is not None:
             path = self._layout.caption_path(edit)
             self._files[path] = self._folder.write(path, edit.instruction.encode())
+        # Only in memory: an index of a unit that was not finished must not be found by the next
+        # attempt.
         self._index.append(self._layout.index_row(edit))
 
     def close(self) -> tuple[FileInfo, ...]:

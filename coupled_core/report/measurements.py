@@ -56,6 +56,7 @@ class Measurements:
     def combine(self, names: Sequence[str], *, takes_least: bool) -> Reals:
         """Return the least or the largest of some columns in each row; NaN if any is NaN."""
         pick = np.minimum if takes_least else np.maximum
+        # (columns, rows) -> (rows,)
         combined: Reals = pick.reduce([self.numbers[name] for name in names])
         return combined
 
@@ -109,6 +110,7 @@ def _to_numpy(column: Any) -> Any:
 
 def _flag(column: Any) -> Flags:
     """Return a column of true, false and null, which counts as false."""
+    # With nulls in it, numpy would get a column of Python objects.
     flags: Flags = _to_numpy(pc.fill_null(column, False)).astype(np.bool_)
     return flags
 

@@ -102,6 +102,7 @@ def _check_packages() -> str:
     from packaging.requirements import Requirement
 
     wanted = [Requirement(each) for each in metadata.requires(PACKAGE) or ()]
+    # Without the extras: a build needs none of them.
     needed = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
     wrong = []
     for each in needed:
@@ -119,6 +120,7 @@ def _check_packages() -> str:
 
 def _compare_with_constraints() -> str:
     """Say what differs from the versions that everything was seen to work with."""
+    # Only a checkout has it; an installed package compares with nothing.
     path = Path(__file__).parents[2] / "infra" / "constraints.txt"
     if not path.is_file():
         return ""

@@ -160,6 +160,7 @@ class _Reader:
 
     def take_attachments(self) -> str:
         start = self.at
+        # Several in a row: "in a red dress with long hair".
         while (end := self._find_attachment()) is not None:
             self.at = end
         return join_tokens(self._tokens[start : self.at])
