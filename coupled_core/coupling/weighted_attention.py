@@ -2,7 +2,7 @@
 
 Every function takes query, key and value as (B, heads, S, head_dim) with the rows in that order,
 returns the same layout, and takes beta as a 0-d tensor or one value a row of the batch, (B,), in
-[0, 1].
+[0, 1]. A mask says which keys are no padding, bool, (B, 1, 1, S_k); None: all.
 
 Attention to each part of the keys is computed once, by kernels that never see beta, and the parts
 are merged with coefficients made of their log-sum-exps. With l_p the log-sum-exp of part p and w_p
@@ -45,6 +45,7 @@ def attend_log_bias(
     value: Tensor,
     beta: Tensor,
     layout: TextLayout,
+    mask: Tensor | None = None,
     *,
     texts_meet: bool = True,
 ) -> Tensor:
@@ -52,8 +53,8 @@ def attend_log_bias(
 
     With `texts_meet` false the two texts do not attend to each other.
     """
-    keys, values = layout.split(key), layout.split(value)
-    parts = [attend_with_lse(query, k, v) for k, v in zip(keys, values, strict=True)]
+    keys, values, masks = layout.split(key), layout.split(value), _split_mask(mask, layout)
+    parts = [attend_with_lse(query, *part) for part in zip(keys, values, masks, strict=True)]
     beta = per_row(beta, parts[0][1])
     weights = torch.stack([1 - beta, beta, torch.ones_like(beta)])
     if not texts_meet:
@@ -65,23 +66,34 @@ def attend_log_bias(
 
 
 def attend_key_scale(
-    query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    layout: TextLayout,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Attend jointly, background keys times (1 - beta), entity keys times beta (equation 5)."""
     background, entity, image = layout.split(key)
     beta = per_row(beta, key).unsqueeze(-1).to(key.dtype)
     key = torch.cat([(1 - beta) * background, beta * entity, image], dim=2)
-    return scaled_dot_product_attention(query, key, value)
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 def attend_two_branches(
-    query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    layout: TextLayout,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Blend attention over [background | image] and over [entity | image] (equation 10).
 
     Image rows take (1 - beta) of the one and beta of the other; text rows exist in one branch only.
     Attention to the image keys is common to both branches and computed once.
     """
+    masks = _split_mask(mask, layout)
     image_key, image_value = layout.split(key)[2], layout.split(value)[2]
     to_image, image_lse = attend_with_lse(query, image_key, image_value)
     outputs, lses = layout.split(to_image), layout.split(image_lse)
@@ -91,10 +103,10 @@ def attend_two_branches(
     blended: list[tuple[Tensor, Tensor]] = []
     for branch, weight in ((0, 1 - beta), (1, beta)):
         q_text, k_text, v_text = (layout.split(rows)[branch] for rows in (query, key, value))
-        own, own_lse = attend_with_lse(q_text, k_text, v_text)
+        own, own_lse = attend_with_lse(q_text, k_text, v_text, masks[branch])
         share = (lses[branch] - own_lse).sigmoid()
         text_rows.append(_weighted_sum([outputs[branch], own], [share, 1 - share]))
-        seen, seen_lse = attend_with_lse(layout.split(query)[2], k_text, v_text)
+        seen, seen_lse = attend_with_lse(layout.split(query)[2], k_text, v_text, masks[branch])
         # The share of the image keys in a branch is the sigmoid of the difference of the two lses.
         share = (lses[2] - seen_lse).sigmoid()
         image_share = image_share + weight * share
@@ -111,6 +123,11 @@ def per_row(beta: Tensor, like: Tensor) -> Tensor:
     """Return beta as (1, 1, 1) or (B, 1, 1) on the device of `like`, in at least float32."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     return beta.to(device=like.device, dtype=dtype).reshape(-1, 1, 1)
+
+
+def _split_mask(mask: Tensor | None, layout: TextLayout) -> tuple[Tensor | None, ...]:
+    """Return the masks of the two texts; image keys need none."""
+    return (None,) * 3 if mask is None else (*layout.split(mask, dim=3)[:2], None)
 
 
 def _merge_coefficients(lse: Tensor, weights: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def decode_pixels(
     unpacked = family.unpack(latents, width, height)
     images: list[np.ndarray | None] = []
     for chunk in torch.split(unpacked, max(1, _PIXELS_AT_ONCE // (width * height))):
-        pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
+        pixels = family.decode(chunk.to(vae.dtype)).float()
         finite = (
             chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)
         ).tolist()
