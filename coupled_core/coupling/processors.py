@@ -1,7 +1,7 @@
 """Attention processors around a given attention; written against diffusers 0.42.
 
-They do what `FluxAttnProcessor`, `Flux2AttnProcessor` and `Flux2ParallelSelfAttnProcessor` do
-before and after the attention itself.
+They do what `FluxAttnProcessor`, `Flux2AttnProcessor`, `Flux2ParallelSelfAttnProcessor` and
+`QwenDoubleStreamAttnProcessor2_0` do before and after the attention itself.
 """
 
 from typing import Any, ClassVar
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_flux import _get_qkv_projections
+from diffusers.models.transformers.transformer_qwenimage import apply_rotary_emb_qwen
 from torch import Tensor
 
 from coupled_core.coupling.attention import Attend
@@ -88,6 +89,70 @@ class Flux2SingleProcessor(_Processor):
         rows = torch.cat([attended.transpose(1, 2).flatten(2, 3), attn.mlp_act_fn(mlp)], dim=-1)
         out: Tensor = attn.to_out(rows)
         return out
+
+
+class QwenProcessor(_Processor):
+    """All blocks of Qwen-Image, which have two streams."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        encoder_hidden_states_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+        *,
+        text_places: Tensor | None = None,
+        image_places: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return image and text rows, (B, S, dim), of such rows.
+
+        Args:
+            attn: the block's attention module.
+            hidden_states: image rows.
+            encoder_hidden_states: text rows.
+            encoder_hidden_states_mask: not looked at: `CoupledAttention` has it.
+            attention_mask: must be None.
+            image_rotary_emb: complex, of all places of the image and of one text as long as all.
+            text_places: of each text row in its own text, (S_txt,); None: there is one text.
+            image_places: of each image row in the image, (S_img,); None: all are there.
+        """
+        _refuse_mask(attention_mask)
+        assert image_rotary_emb is not None  # Qwen-Image always has one
+        of_image, of_text = (
+            turns if places is None else turns[places]
+            for turns, places in zip(image_rotary_emb, (image_places, text_places), strict=True)
+        )
+        image = (attn.to_q, attn.to_k, attn.to_v, attn.norm_q, attn.norm_k)
+        text = (
+            attn.add_q_proj, attn.add_k_proj, attn.add_v_proj, attn.norm_added_q, attn.norm_added_k,
+        )  # fmt: skip
+        parts = zip(
+            _project_stream(attn, text, encoder_hidden_states, of_text),
+            _project_stream(attn, image, hidden_states, of_image),
+            strict=True,
+        )
+        joint = (torch.cat(pair, dim=1).transpose(1, 2) for pair in parts)
+        rows = self._attend(*joint).transpose(1, 2).flatten(2, 3)
+        num_text = encoder_hidden_states.shape[1]
+        image_rows: Tensor = attn.to_out[1](attn.to_out[0](rows[:, num_text:].contiguous()))
+        text_rows: Tensor = attn.to_add_out(rows[:, :num_text].contiguous())
+        return image_rows, text_rows
+
+
+def _project_stream(
+    attn: Any, modules: tuple[Any, ...], rows: Tensor, turns: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return query, key, value of one stream, (B, S, heads, head_dim), normalised and rotated."""
+    *projections, norm_q, norm_k = modules
+    head_dim = attn.inner_dim // attn.heads
+    query, key, value = (each(rows).unflatten(-1, (-1, head_dim)) for each in projections)
+    return (
+        apply_rotary_emb_qwen(norm_q(query), turns, use_real=False),
+        apply_rotary_emb_qwen(norm_k(key), turns, use_real=False),
+        value,
+    )
 
 
 def _refuse_mask(attention_mask: Tensor | None) -> None:

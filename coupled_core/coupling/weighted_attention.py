@@ -2,7 +2,7 @@
 
 Every function takes query, key and value as (B, heads, S, head_dim) with the rows in that order,
 returns the same layout, and takes beta as a 0-d tensor or one value a row of the batch, (B,), in
-[0, 1].
+[0, 1]. A mask says which keys are no padding, bool, (B, 1, 1, S_k); None: all.
 
 Attention to each part of the keys is computed once, by kernels that never see beta, and the parts
 are merged with coefficients made of their log-sum-exps. With l_p the log-sum-exp of part p and w_p
@@ -45,6 +45,7 @@ def attend_log_bias(
     value: Tensor,
     beta: Tensor,
     layout: TextLayout,
+    mask: Tensor | None = None,
     *,
     texts_meet: bool = True,
 ) -> Tensor:
@@ -52,9 +53,9 @@ def attend_log_bias(
 
     With `texts_meet` false the two texts do not attend to each other.
     """
-    keys, values = layout.split(key), layout.split(value)
+    keys, values, masks = layout.split(key), layout.split(value), _split_mask(mask, layout)
     # All rows attend to the background text, to the entity text and to the image, each by itself.
-    parts = [attend_with_lse(query, k, v) for k, v in zip(keys, values, strict=True)]
+    parts = [attend_with_lse(query, *part) for part in zip(keys, values, masks, strict=True)]
     beta = per_row(beta, parts[0][1])
     weights = torch.stack([1 - beta, beta, torch.ones_like(beta)])  # (3, B or 1, 1, 1)
     if not texts_meet:
@@ -68,24 +69,35 @@ def attend_log_bias(
 
 
 def attend_key_scale(
-    query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    layout: TextLayout,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Attend jointly, background keys times (1 - beta), entity keys times beta (equation 5)."""
     background, entity, image = layout.split(key)
     beta = per_row(beta, key).unsqueeze(-1).to(key.dtype)
     # After the norm of the keys: scaling before it would cancel.
     key = torch.cat([(1 - beta) * background, beta * entity, image], dim=2)
-    return scaled_dot_product_attention(query, key, value)
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 def attend_two_branches(
-    query: Tensor, key: Tensor, value: Tensor, beta: Tensor, layout: TextLayout
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    layout: TextLayout,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Blend attention over [background | image] and over [entity | image] (equation 10).
 
     Image rows take (1 - beta) of the one and beta of the other; text rows exist in one branch only.
     Attention to the image keys is common to both branches and computed once.
     """
+    masks = _split_mask(mask, layout)
     image_key, image_value = layout.split(key)[2], layout.split(value)[2]
     # Rows of both texts and of the image: (B, heads, S, head_dim) and (B, heads, S).
     to_image, image_lse = attend_with_lse(query, image_key, image_value)
@@ -100,10 +112,10 @@ def attend_two_branches(
         q_text, k_text, v_text = (layout.split(rows)[branch] for rows in (query, key, value))
         # Text rows see their own text and the image. Of two parts, one has the share exp(a) /
         # (exp(a) + exp(b)) = sigmoid(a - b), which cannot overflow.
-        own, own_lse = attend_with_lse(q_text, k_text, v_text)
+        own, own_lse = attend_with_lse(q_text, k_text, v_text, masks[branch])
         share = (lses[branch] - own_lse).sigmoid()
         text_rows.append(_weighted_sum([outputs[branch], own], [share, 1 - share]))
-        seen, seen_lse = attend_with_lse(layout.split(query)[2], k_text, v_text)
+        seen, seen_lse = attend_with_lse(layout.split(query)[2], k_text, v_text, masks[branch])
         # The share of the image keys in a branch is the sigmoid of the difference of the two lses.
         share = (lses[2] - seen_lse).sigmoid()
         image_share = image_share + weight * share
@@ -121,6 +133,11 @@ def per_row(beta: Tensor, like: Tensor) -> Tensor:
     dtype = torch.promote_types(like.dtype, torch.float32)
     # In bfloat16, 1 - beta is 1 for every beta below 1 / 512.
     return beta.to(device=like.device, dtype=dtype).reshape(-1, 1, 1)
+
+
+def _split_mask(mask: Tensor | None, layout: TextLayout) -> tuple[Tensor | None, ...]:
+    """Return the masks of the two texts; image keys need none."""
+    return (None,) * 3 if mask is None else (*layout.split(mask, dim=3)[:2], None)
 
 
 def _merge_coefficients(lse: Tensor, weights: Tensor) -> Tensor:

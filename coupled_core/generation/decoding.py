@@ -44,7 +44,7 @@ def decode_pixels(
     images: list[np.ndarray | None] = []
     for chunk in torch.split(unpacked, max(1, _PIXELS_AT_ONCE // (width * height))):
         # (r, 3, H, W), about [-1, 1].
-        pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
+        pixels = family.decode(chunk.to(vae.dtype)).float()
         finite = (
             chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)
         ).tolist()

@@ -224,7 +224,7 @@ class GroupGenerator:
     @cached_property
     def _reader(self) -> TextReader:
         spec = self._family.spec.tokenizers[0]
-        tokenizer, limit = getattr(self._pipeline, spec.folder), self.provenance.max_sequence_length
+        tokenizer, limit = spec.find_in(self._pipeline), self.provenance.max_sequence_length
         return make_text_reader(tokenizer, spec, self.provenance.base_model, limit)
 
     def _entity_texts(self, sample: Sample) -> tuple[str, ...]:
@@ -287,7 +287,7 @@ class GroupGenerator:
         )
         noise = self._family.draw_noise(sample.seed, width, height)
         is_free = self._family.guidance == "classifier-free"
-        empty = self._encoder.encode([""])[0] if is_free else None
+        empty = self._encoder.encode([self._family.empty_prompt])[0] if is_free else None
         return Group(noise, background, tuple(entities), empty)
 
     def _finish(

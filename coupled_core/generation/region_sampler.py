@@ -110,7 +110,7 @@ class _State:
         assert self.weight is not None  # `denoise` reads a region first
         free = self.weight[:, 0] > 0
         inside, outside = free.nonzero()[:, 0], (~free).nonzero()[:, 0]
-        attention, image_ids = self.loop.predictor.attention, self.loop.frame.take(inside)
+        attention, frame = self.loop.predictor.attention, self.loop.frame.take(inside)
 
         def predict(text: _Texts) -> tuple[Tensor, ...]:
             # The background goes first: the images attend to its keys and values outside.
@@ -118,7 +118,7 @@ class _State:
                 of_background = self._predict(i, self.background, text.of_background)
             with attention.recall():
                 # (N, S_inside, in_channels), and all rows of the background above.
-                of_images = self._predict(i, self.images[:, inside], text.of_images, image_ids)
+                of_images = self._predict(i, self.images[:, inside], text.of_images, frame)
             return of_images, of_background
 
         velocity, background_velocity = self._guide(i, predict)
@@ -156,10 +156,9 @@ class _State:
         return tuple(map(predictor.combine, conditional, predict(nothing)))
 
     def _predict(
-        self, i: int, latents: Tensor, text: Conditioning, image_ids: Tensor | None = None
+        self, i: int, latents: Tensor, text: Conditioning, frame: Frame | None = None
     ) -> Tensor:
-        ids = self.loop.frame.ids if image_ids is None else image_ids
-        return self.loop.predictor.predict(i, latents, text, ids)
+        return self.loop.predictor.predict(i, latents, text, frame or self.loop.frame)
 
     def _advance(self, latents: Tensor, velocity: Tensor, i: int) -> Tensor:
         sigmas = self.loop.sigmas

@@ -80,7 +80,7 @@ def sample_groups(
         family.transformer,
         family.build_processor,
         settings.mode,
-        texts_meet=settings.ablation.texts_meet,
+        settings.ablation,
     ) as attention:
         predictor = Predictor(family, attention, levels, settings.guidance_scale)
         sample = _sample_regions if settings.mode == "region" else _sample_together
@@ -115,11 +115,11 @@ def _sample_together(predictor: Predictor, call: _Call) -> list[DenoisedGroup]:
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
         conditioning = batch.condition(phase, call.betas[i], ablation)
-        velocity = predictor.predict(i, latents, conditioning, call.frame.ids)
+        velocity = predictor.predict(i, latents, conditioning, call.frame)
         if predictor.is_guided(batch):
             nothing = batch.condition_on_nothing(len(latents))
             velocity = predictor.combine(
-                velocity, predictor.predict(i, latents, nothing, call.frame.ids)
+                velocity, predictor.predict(i, latents, nothing, call.frame)
             )
         if not grouped and float(1 - sigmas[i]) < ablation.pull_until:
             velocity = pull_together(

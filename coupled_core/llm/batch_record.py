@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Self
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from coupled_core.config import fingerprint
 from coupled_core.errors import NotFoundError, StorageError
@@ -40,7 +40,7 @@ class BatchRecord(BaseModel):
     instruction_version: str = "2"
     """That of all batches from before it was noted here."""
     rows: tuple[BatchRow, ...]
-    written_at: datetime
+    written_at: AwareDatetime
     """A moment before the API was asked to create it."""
     batch_id: str | None = None
     """None: the API has not answered yet, or its answer was lost."""

@@ -17,14 +17,15 @@ from coupled_core.plugins import find_plugins
 from coupled_core.records import PairScores
 from coupled_core.scoring.rims import distance_px, is_near, rim_seam
 
-METRIC_VERSION = "4"
+METRIC_VERSION = "5"
 """Goes up when a metric or the way an entity is found changes.
 
 Scores of two versions do not compare, with three exceptions. 1 and 2 are equal where images are
 square: 2 shows CLIP the whole of an image, 1 its central square. 2 and 3 are equal where CLIP reads
 prompts at once: 3 reads longer ones whole, 2 their beginning. 3 and 4 are equal where images have
 the size of Segment Anything's masks, as the miniature's do: 4 tells at that size which proposals
-are of sensible size and which overlap, 3 at the image's.
+are of sensible size and which overlap, 3 at the image's. 5 looks at proposals with their
+surroundings painted over, too: 4 took ground or sky around an entity for it in some images.
 """
 
 SIMILARITY_WEIGHT = 0.03495

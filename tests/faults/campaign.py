@@ -1,7 +1,7 @@
 """Disturb every operation at every step, and print what came of it.
 
     python -m tests.faults.campaign [--only kill-disk network ...] [--rounds 100] [--server seaweed]
-                                    [--part 2/4]
+                                    [--part 2/4] [--seconds 500]
 
 Steps are enumerated, not sampled: on S3 every request, before and after the server executes it; on
 disk every change that the interpreter announces. Network faults of every kind meet every request
@@ -9,6 +9,7 @@ that changes something; requests that only read get the kinds in turn.
 """
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from tests.faults.disturbances import (
     Reader,
     Tally,
     disturb_on_s3,
+    end_after,
+    in_time,
     kill_on_disk,
     kill_on_s3,
     open_undisturbed,
@@ -68,7 +71,7 @@ def network_faults(
     """Meet each request of an operation with each of the faults that `choose` names for it."""
     tally = Tally()
     for request in list_requests(template, s3)[steps]:
-        for fault in choose(request):
+        for fault in in_time(choose(request)):
             uri = s3.new_uri()
             template.copy_to(open_undisturbed(uri))
             store = s3.open_disturbed(uri)
@@ -92,7 +95,7 @@ def outages(
 ) -> Tally:
     """Let the server fail for good from each request on; the operation must give up, and heal."""
     tally = Tally()
-    for request in list_requests(template, s3)[steps]:
+    for request in in_time(list_requests(template, s3)[steps]):
         uri = s3.new_uri()
         template.copy_to(open_undisturbed(uri))
         store = s3.open_disturbed(uri)
@@ -112,7 +115,7 @@ def kills_on_s3(
     """Kill a process before and after each request of an operation."""
     tally = Tally()
     for request in list_requests(template, s3)[steps]:
-        for fault in KILLS if is_chosen(request) else ():
+        for fault in in_time(KILLS if is_chosen(request) else ()):
             uri = s3.new_uri()
             template.copy_to(open_undisturbed(uri))
             s3.proxy.reset(fault_at(request.index, fault))
@@ -126,12 +129,12 @@ def kills_on_s3(
 def kills_on_disk(template: Template, watcher: Reader, steps: slice = ALL_STEPS) -> Tally:
     """Kill a process before each change that an operation makes to a disk."""
     tally = Tally()
-    for step in count(steps.start or 0, steps.step or 1):
+    for step in in_time(count(steps.start or 0, steps.step or 1)):
         found, was_killed = kill_on_disk(template, step, watcher)
         tally += found
         if not was_killed:
-            return tally
-    raise AssertionError("unreachable")
+            break
+    return tally
 
 
 def template_of(operation: Operation) -> Template:
@@ -254,7 +257,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="of each race; killed builds")
     parser.add_argument("--server", choices=sorted(SERVERS), default="moto", help="for S3")
     parser.add_argument("--part", default="1/1", help="2/4: the second of four parts of all steps")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin nothing after that")
     options = parser.parse_args()
+    end_after(options.seconds)
     part, num_parts = map(int, options.part.split("/"))
     steps = slice(part - 1, None, num_parts)
     builds = any(name.startswith("builds") for name in options.only or ["builds"])

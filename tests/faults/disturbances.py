@@ -1,18 +1,20 @@
 """Disturbs operations on a dataset, lets a reader watch, and counts what came of it."""
 
+import math
 import os
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from itertools import takewhile
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from coupled_core.errors import CoupledError
 from coupled_core.storage.local import LocalStore
@@ -30,9 +32,22 @@ from tests.faults.proxy import FaultProxy
 from tests.forks import FORKS
 
 READ_TIMEOUT_SECONDS = 5.0
+_T = TypeVar("_T")
+_ends_at = math.inf
 _PAUSE_SECONDS = 0.05
 """Between two reads, at least; the reader leaves most of a processor to what it watches."""
 _MUTATIONS = ("os.link", "os.rename", "os.remove", "os.mkdir")
+
+
+def end_after(seconds: float) -> None:
+    """Begin nothing new after so long: see `in_time`."""
+    global _ends_at
+    _ends_at = time.monotonic() + seconds
+
+
+def in_time(steps: Iterable[_T]) -> Iterator[_T]:
+    """Yield steps as long as there is time for them."""
+    return takewhile(lambda _: time.monotonic() < _ends_at, steps)
 
 
 @dataclass

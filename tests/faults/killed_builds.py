@@ -25,7 +25,7 @@ from coupled_core.splitting.llm.splitter import LlmSplitter
 from coupled_core.storage.store import ObjectStore
 from tests.coupled_command import read_rows
 from tests.faults.aged import LONG_AGO, AgedStore
-from tests.faults.disturbances import Tally, count_steps, open_undisturbed
+from tests.faults.disturbances import Tally, count_steps, in_time, open_undisturbed
 from tests.faults.operations import list_damage
 from tests.forks import FORKS
 from tests.messages_server.process import RunningServer
@@ -75,7 +75,7 @@ def kill_builds(
         num_first = len(read_rows(site.uri))
         site.build(NUM_GROUPS)
         wanted = read_rows(site.uri)
-        for _ in range(num_builds):
+        for _ in in_time(range(num_builds)):
             place = replace(site, uri=new_uri())
             for key, data in first.items():
                 open_undisturbed(place.uri).write(key, data)
@@ -184,7 +184,7 @@ def kill_batches(num_rounds: int, seed: int = 0) -> Tally:
     tally, moments = Tally(), random.Random(seed)
     server = RunningServer(batch_seconds=0.4, shares={"expire": 0.2, "error": 0.1})
     try:
-        for _ in range(num_rounds):
+        for _ in in_time(range(num_rounds)):
             server.reset()
             with tempfile.TemporaryDirectory() as folder:
                 for _ in range(3):
@@ -209,7 +209,7 @@ def kill_batches_at_each_step(steps: slice) -> Tally:
     tally = Tally()
     server = RunningServer(batch_seconds=0.1, shares={"expire": 0.2, "error": 0.1})
     try:
-        for step in count(steps.start or 0, steps.step or 1):
+        for step in in_time(count(steps.start or 0, steps.step or 1)):
             server.reset()
             with tempfile.TemporaryDirectory() as folder:
                 process = _start_split(server, folder, step)
@@ -218,10 +218,10 @@ def kill_batches_at_each_step(steps: slice) -> Tally:
                 tally += Tally(injections=was_killed, killed=was_killed)
                 _finish_split(tally, server, folder, f"killed before change {step}")
             if not was_killed:
-                return tally
+                break
     finally:
         server.stop()
-    raise AssertionError("unreachable")
+    return tally
 
 
 def _finish_split(tally: Tally, server: RunningServer, folder: str, what: str) -> None:

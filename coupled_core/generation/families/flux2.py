@@ -1,6 +1,7 @@
-"""FLUX.2 [klein]: one text encoder, no pooled vector, four axes of positions.
+"""FLUX.2: one text encoder, no pooled vector, four axes of positions.
 
-The distilled models read no guidance scale; the base models take classifier-free guidance.
+Distilled [klein] models read no guidance scale; its base models take classifier-free guidance, and
+[dev] has an embedding of the scale.
 """
 
 import torch
@@ -16,20 +17,17 @@ from coupled_core.generation.families.family import (
     Frame,
     TextEmbedding,
     count_per_text,
+    fill_guidance,
 )
-from coupled_core.generation.families.spec import FLUX_2_KLEIN
+from coupled_core.generation.families.spec import FLUX_2_DEV, FLUX_2_KLEIN
 
 _NUM_AXES = 4
 """Time, row, column, and place in the text."""
 
 
-class Flux2Klein(Family):
-    """A `Flux2KleinPipeline`."""
-
-    spec = FLUX_2_KLEIN
-
+class _Flux2(Family):
     def encode(self, prompt: str, max_sequence_length: int) -> TextEmbedding:
-        """Return three layers of Qwen3 side by side."""
+        """Return three layers of the text encoder side by side."""
         prompt_embeds, _ = self.pipeline.encode_prompt(
             prompt, max_sequence_length=max_sequence_length
         )
@@ -67,7 +65,7 @@ class Flux2Klein(Family):
         latents: Tensor,
         timestep: Tensor,
         conditioning: Conditioning,
-        image_ids: Tensor,
+        frame: Frame,
         guidance_scale: float | None,
     ) -> Tensor:
         """See `Family`; the second of two texts stands where it would stand alone."""
@@ -78,10 +76,10 @@ class Flux2Klein(Family):
         velocity: Tensor = self.transformer(
             hidden_states=latents,
             timestep=timestep.expand(len(latents)).to(latents.dtype) / 1000,
-            guidance=None,
+            guidance=fill_guidance(guidance_scale, latents),
             encoder_hidden_states=conditioning.prompt_embeds,
             txt_ids=text_ids.to(latents.device),
-            img_ids=image_ids,
+            img_ids=frame.ids,
             return_dict=False,
         )[0]
         return velocity
@@ -101,3 +99,15 @@ class Flux2Klein(Family):
             patches * spread + mean.to(patches.dtype)
         )
         return unpatched
+
+
+class Flux2Klein(_Flux2):
+    """A `Flux2KleinPipeline`."""
+
+    spec = FLUX_2_KLEIN
+
+
+class Flux2Dev(_Flux2):
+    """A `Flux2Pipeline`."""
+
+    spec = FLUX_2_DEV
