@@ -32,21 +32,17 @@ def coupled_attention(
     """
     originals = transformer.attn_processors
     attention = CoupledAttention(mode, texts_meet=texts_meet)
+    attention.blocks = [
+        Block(name, name.startswith("single_"), getattr(original, "_attention_backend", None))
+        for name, original in originals.items()
+    ]
     try:
         transformer.set_attn_processor(
             {
-                name: _build(build_processor, attention, name, original)
-                for name, original in originals.items()
+                block.name: build_processor(block, partial(attention.attend, block))
+                for block in attention.blocks
             }
         )
         yield attention
     finally:
         transformer.set_attn_processor(dict(originals))
-
-
-def _build(
-    build_processor: BuildProcessor, attention: CoupledAttention, name: str, original: Any
-) -> Any:
-    backend = getattr(original, "_attention_backend", None)
-    block = Block(name, name.startswith("single_"), backend)
-    return build_processor(block, partial(attention.attend, block))

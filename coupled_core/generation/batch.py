@@ -156,7 +156,7 @@ class Predictor:
         self.attention.weights = conditioning.weights
         velocity = family.predict_velocity(
             latents.to(family.transformer.dtype),
-            self.levels.timesteps[step].to(latents.device),
+            self.levels.timesteps[step],
             conditioning,
             image_ids,
             self.guidance_scale if is_embedded else None,
