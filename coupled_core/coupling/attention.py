@@ -11,7 +11,7 @@ they left out. Outside the region each block of each image thus sees exactly the
 tokens: weight 0 of the entity text, in space.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -46,15 +46,21 @@ class TextWeights:
     """Takes beta's place in single-stream blocks; None: one beta for all blocks."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Block:
-    """One attention of a transformer."""
+    """One attention of a transformer, and what it keeps from one call for the next.
+
+    That stands here and not in a table by name, because a compiled block would be compiled anew for
+    each name that it looks up.
+    """
 
     name: str
     is_single: bool
     """Whether text and image go through one stream of weights."""
     backend: Any = None
     """What diffusers computes attention to one text with; None: its default."""
+    kept: tuple[Tensor, Tensor] | None = None
+    """Keys and values of the background outside the region; only between `keep` and `recall`."""
 
 
 class CoupledAttention:
@@ -69,8 +75,8 @@ class CoupledAttention:
         """Which of the next calls' text rows are no padding, bool, (B, S_txt); None: all."""
         self._role: Literal["keep", "recall"] | None = None
         self._kept_tokens: Tensor | None = None
-        # Keys and values by the name of the block, (1, heads, S_outside, head_dim) each.
-        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+        self.blocks: Sequence[Block] = ()
+        """All that keep something."""
 
     @contextmanager
     def keep(self, outside: Tensor, num_text_tokens: int) -> Iterator[None]:
@@ -96,25 +102,27 @@ class CoupledAttention:
         finally:
             self._role = None
             # Empty already, unless the call broke off half-way through the blocks.
-            self._kept.clear()
+            for block in self.blocks:
+                block.kept = None
 
     @property
     def num_kept_bytes(self) -> int:
         """What is kept at the moment."""
-        return sum(rows.nbytes for pair in self._kept.values() for rows in pair)
+        return sum(rows.nbytes for block in self.blocks for rows in block.kept or ())
 
     def attend(self, block: Block, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Return attention of the projected rows, (B, heads, S_q, head_dim)."""
         if self._role == "keep" and self._kept_tokens is not None:
             # A copy of what is needed: a slice would hold on to the rows of text and region, too.
             tokens = self._kept_tokens
-            self._kept[block.name] = key.index_select(2, tokens), value.index_select(2, tokens)
+            block.kept = key.index_select(2, tokens), value.index_select(2, tokens)
         elif self._role == "recall":
+            assert block.kept is not None, "`keep` comes before"
             # Behind the row's own image tokens: whoever splits the keys takes both for image keys.
             # Taken out, so that the memory is free again when the last block is done.
             # The background is one row; expand shows it to all B images without a copy.
             rows = (len(key), -1, -1, -1)
-            kept_key, kept_value = self._kept.pop(block.name)
+            (kept_key, kept_value), block.kept = block.kept, None
             key = cat([key, kept_key.expand(rows)], dim=2)  # (B, heads, S_k + S_outside, head_dim)
             value = cat([value, kept_value.expand(rows)], dim=2)
         mask = self._mask_keys(key.shape[2])
@@ -136,8 +144,9 @@ class CoupledAttention:
         mask: Tensor | None,
     ) -> Tensor:
         layout = weights.layout
-        is_late = block.is_single and weights.single_beta is not None
-        beta = weights.single_beta if is_late else weights.beta
+        beta = weights.beta
+        if block.is_single and weights.single_beta is not None:
+            beta = weights.single_beta
         if block.is_single and self._ablation.blend_in_single:
             # All else in such a block is token-wise or affine, so blending here equals running the
             # whole block twice.

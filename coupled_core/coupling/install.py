@@ -33,24 +33,20 @@ def coupled_attention(
     # diffusers builds this dict anew at each access: these are the processors as they were found.
     originals = transformer.attn_processors
     attention = CoupledAttention(mode, ablation)
+    # Names are paths such as "single_transformer_blocks.3.attn.processor".
+    attention.blocks = [
+        Block(name, name.startswith("single_"), getattr(original, "_attention_backend", None))
+        for name, original in originals.items()
+    ]
     # Inside the try, because a processor that cannot be built leaves others already exchanged.
     try:
         transformer.set_attn_processor(
             {
-                name: _build(build_processor, attention, name, original)
-                for name, original in originals.items()
+                block.name: build_processor(block, partial(attention.attend, block))
+                for block in attention.blocks
             }
         )
         yield attention
     finally:
         # A copy: diffusers pops the entries of the dict that it is given.
         transformer.set_attn_processor(dict(originals))
-
-
-def _build(
-    build_processor: BuildProcessor, attention: CoupledAttention, name: str, original: Any
-) -> Any:
-    backend = getattr(original, "_attention_backend", None)
-    # Names are paths such as "single_transformer_blocks.3.attn.processor".
-    block = Block(name, name.startswith("single_"), backend)
-    return build_processor(block, partial(attention.attend, block))

@@ -25,6 +25,8 @@ class FoundEdit:
     source: str
     target: str
     instruction: str
+    key: str | None = None
+    """Which edit it is; None: the names of its files say it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class FolderFormat:
         """Yield every edit that the trainer would see."""
         for found in self.read_index(root):
             yield SeenEdit(
-                key=_key(found),
+                key=found.key or _key(found),
                 source_sha256=_sha256(root / found.source),
                 target_sha256=_sha256(root / found.target),
                 instruction=found.instruction,

@@ -192,7 +192,7 @@ class Predictor:
         self.attention.weights, self.attention.mask = conditioning.weights, conditioning.mask
         velocity = family.predict_velocity(
             latents.to(family.transformer.dtype),
-            self.levels.timesteps[step].to(latents.device),
+            self.levels.timesteps[step],
             conditioning,
             frame,
             self.guidance_scale if is_embedded else None,

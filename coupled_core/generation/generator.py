@@ -18,7 +18,7 @@ from coupled_core.generation.batch import DenoisedGroup, Group
 from coupled_core.generation.composite import lay_over, upsample_weights
 from coupled_core.generation.decoding import decode_pixels, round_pixels
 from coupled_core.generation.families.family import Family, compute_noise_levels, open_family
-from coupled_core.generation.pipeline import load_placed, resolve_pipeline
+from coupled_core.generation.pipeline import compile_blocks, load_placed, resolve_pipeline
 from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import (
     SAMPLER_VERSIONS,
@@ -124,6 +124,8 @@ def load_generator(
         return GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
     resolved = resolve(config)
     placed = load_placed(resolved, config.offload)
+    if config.compile:
+        compile_blocks(placed.pipeline.transformer)
     room = Room(placed.free_more)
     return GroupGenerator(placed.pipeline, resolved.schedule, resolved.provenance, room)
 

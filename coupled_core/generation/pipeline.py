@@ -18,6 +18,19 @@ from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
 from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
 from coupled_core.models.memory import is_out_of_memory
 
+_MOST_GRAPHS = 32
+"""Of one class of blocks: a few for each mode, and at most 12 of one mode (one text or two, one row
+or several, rows in one piece or not). At torch's own limit of 8 all others would run uncompiled."""
+
+
+def compile_blocks(transformer: Any, backend: str = "inductor") -> None:
+    """Compile each class of repeated blocks once for all sizes, as they come up.
+
+    Sizes stay variables of the graphs: of images, of texts, of batches (the last one of a shard is
+    shorter), and of the regions, which differ from group to group.
+    """
+    transformer.compile_repeated_blocks(backend=backend, dynamic=True, recompile_limit=_MOST_GRAPHS)
+
 
 def load_pipeline(resolved: ResolvedGeneration, offload: str) -> DiffusionPipeline:
     """Return the pipeline of `load_placed`, for those who never ask for more room."""
@@ -76,7 +89,7 @@ def _no_room(name: str, where: str, error: Exception) -> ConfigError:
     )
 
 
-_SETTLED_BY_LOADING = ("revision", "dtype", "device", "offload")
+_SETTLED_BY_LOADING = ("revision", "dtype", "device", "offload", "compile")
 
 
 def resolve_pipeline(config: GenerationConfig, pipeline: DiffusionPipeline) -> ResolvedGeneration:

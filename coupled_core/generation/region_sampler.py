@@ -14,6 +14,7 @@ Nothing here needs to know which words name the entity, and no attention map is 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class RegionLoop:
     predictor: Predictor
     phases: Sequence[Phase]
     betas: Tensor
-    """(T,)."""
+    """(T,), on the device."""
     frame: Frame
     """On the device."""
     region: RegionSettings
@@ -41,19 +42,43 @@ class RegionLoop:
         """(T + 1,), on the CPU."""
         return self.predictor.levels.sigmas
 
+    @cached_property
+    def moves(self) -> Tensor:
+        """By how much each step changes sigma, (T,), on the device."""
+        return self.sigmas.diff().to(self.predictor.family.device)
+
     def denoise(self, group: Group, on_step: Callable[[], None]) -> DenoisedGroup:
         """Return the clean latents of a group's images and of its background."""
-        state = _State.start(self, group)
+        state, sigmas = _State.start(self, group), self.sigmas.tolist()
         for i, phase in enumerate(self.phases):
             if phase == "prefix":
                 state.step_shared(i)
             # At least one step reads, however few steps there are.
-            elif state.weight is None or float(self.sigmas[i]) >= self.region.read_until:
+            elif state.region is None or sigmas[i] >= self.region.read_until:
                 state.step_reading(i)
             else:
                 state.step_tied(i)
             on_step()
         return state.finish()
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Where the images of a group are free, on the device."""
+
+    weight: Tensor
+    """m of each token, (S_img, 1)."""
+    inside: Tensor
+    """Tokens with m > 0, (S_inside,)."""
+    outside: Tensor
+    """The others."""
+
+    @classmethod
+    def place(cls, weight: Tensor, like: Tensor) -> "_Region":
+        """Take m of each token, (S_img,), on the CPU: there nobody waits for its zeros."""
+        inside, outside = weight.nonzero()[:, 0], (weight == 0).nonzero()[:, 0]
+        device = like.device
+        return cls(weight.unsqueeze(-1).to(like), inside.to(device), outside.to(device))
 
 
 @dataclass
@@ -68,8 +93,8 @@ class _State:
     """(N, S_img, in_channels)."""
     evidence: Tensor
     """(N, S_img), on the CPU."""
-    weight: Tensor | None = None
-    """m of each token, (S_img, 1); None until it was read."""
+    region: _Region | None = None
+    """None until it was read."""
 
     @classmethod
     def start(cls, loop: RegionLoop, group: Group) -> "_State":
@@ -102,14 +127,14 @@ class _State:
             self.images - sigma * velocity, (self.background - sigma * background_velocity)[0]
         )
         weight = choose_region(self.evidence, self.loop.frame.grid, self.loop.region)  # (S_img,)
-        self.weight = weight.unsqueeze(-1).to(self.images)
+        self.region = _Region.place(weight, self.images)
         self.background = self._advance(self.background, background_velocity, i)
-        self.images = _tie(self._advance(self.images, velocity, i), self.background, self.weight)
+        moved = self._advance(self.images, velocity, i)
+        self.images = _tie(moved, self.background, self.region.weight)
 
     def step_tied(self, i: int) -> None:
-        assert self.weight is not None  # `denoise` reads a region first
-        free = self.weight[:, 0] > 0
-        inside, outside = free.nonzero()[:, 0], (~free).nonzero()[:, 0]
+        assert self.region is not None  # `denoise` reads a region first
+        inside, outside = self.region.inside, self.region.outside
         attention, frame = self.loop.predictor.attention, self.loop.frame.take(inside)
 
         def predict(text: _Texts) -> tuple[Tensor, ...]:
@@ -126,13 +151,14 @@ class _State:
         moved = self._advance(self.images[:, inside], velocity, i)
         images = background[self.batch.group_of_row]
         # Weighed on the soft edge, where m is between 0 and 1.
-        images[:, inside] = _tie(moved, background[:, inside], self.weight[inside])
+        images[:, inside] = _tie(moved, background[:, inside], self.region.weight[inside])
         self.background, self.images = background, images
 
     def finish(self) -> DenoisedGroup:
         # No region was read: every step was shared, and the images are the background.
-        free = torch.zeros(len(self.evidence[0]), 1) if self.weight is None else self.weight
-        weights = free[:, 0].float().cpu().expand(len(self.images), -1)
+        region = self.region
+        free = torch.zeros(len(self.evidence[0])) if region is None else region.weight[:, 0]
+        weights = free.float().cpu().expand(len(self.images), -1)
         return DenoisedGroup(self.images, self.background, weights)
 
     def _guide(
@@ -161,8 +187,7 @@ class _State:
         return self.loop.predictor.predict(i, latents, text, frame or self.loop.frame)
 
     def _advance(self, latents: Tensor, velocity: Tensor, i: int) -> Tensor:
-        sigmas = self.loop.sigmas
-        return latents + (sigmas[i + 1] - sigmas[i]).to(latents.device) * velocity
+        return latents + self.loop.moves[i] * velocity
 
 
 @dataclass(frozen=True)

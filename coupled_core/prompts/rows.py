@@ -5,10 +5,9 @@ Nothing is judged here.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -25,8 +24,7 @@ from coupled_core.prompts.open_file import open_file
 from coupled_core.prompts.tables import TableRow, decode_batch
 
 
-@dataclass(frozen=True)
-class RawGroup:
+class RawGroup(NamedTuple):
     """One group by column names of the wide form, with what was wrong with reading it."""
 
     source_file: str
@@ -36,7 +34,7 @@ class RawGroup:
     values: dict[str, Any]
     extra: dict[str, Any]
     """Unknown columns. Long form: a list of values, one a prompt."""
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
     is_broken: bool = False
     """The values are not known for certain: what else is wrong with them means nothing."""
 

@@ -95,6 +95,8 @@ def _text_problem(column: str, value: Any, max_chars: int) -> Iterator[str]:
     if value is None:
         yield f"column {column}: got null, expected text"
         return
+    if value.isascii() and value.isprintable() and value.strip() and len(value) <= max_chars:
+        return  # as most texts are: nothing below can object
     control = _CONTROL.search(value)
     if not _has_visible(value):
         yield f"column {column}: got {shorten(value)}, expected text that is not blank"

@@ -31,6 +31,7 @@ PairIds = Mapping[tuple[int, int], str]
 
 _ITEMS_A_FILE = 4096
 """A shard reads its file as a whole; so many items are a megabyte or two."""
+_ENCODER = json.JSONEncoder(default=str, sort_keys=True)
 _SCHEMA = pa.schema([("shard_index", pa.int32()), ("item", pa.string())])
 
 
@@ -201,12 +202,13 @@ class PlanFiles:
 
 
 def _write_block(shards: Iterable[ShardInput], path: Path) -> None:
-    rows = [
-        {"shard_index": shard.shard_index, "item": json.dumps(item, default=str, sort_keys=True)}
-        for shard in shards
-        for item in (*map(_plain_group, shard.groups), *map(asdict, shard.bad_rows))
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path, compression="zstd")
+    indices: list[int] = []
+    items: list[str] = []
+    for shard in shards:
+        plain = (*map(_plain_group, shard.groups), *map(asdict, shard.bad_rows))
+        indices += [shard.shard_index] * len(plain)
+        items += map(_ENCODER.encode, plain)
+    pq.write_table(pa.table([indices, items], schema=_SCHEMA), path, compression="zstd")
 
 
 def _parse_shard(table: pa.Table, shard_index: int) -> ShardInput:
@@ -224,8 +226,12 @@ def _parse_shard(table: pa.Table, shard_index: int) -> ShardInput:
 def _plain_group(planned: PlannedGroup) -> dict[str, Any]:
     # The pairs themselves follow from the number of prompts: `combinations` in the same order.
     samples = [[sample.seed, list(sample.pair_ids.values())] for sample in planned.samples]
-    group = asdict(planned.group)
-    return {"group": group, "request_sha256": planned.request_sha256, "samples": samples}
+    # `asdict` copies every value, which takes longer than all the rest of planning.
+    return {
+        "group": vars(planned.group),
+        "request_sha256": planned.request_sha256,
+        "samples": samples,
+    }
 
 
 def _parse_group(item: dict[str, Any]) -> PlannedGroup:

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,18 @@ def measure(
     return found
 
 
+def load_models(work: ShardWork, stand_in: WaitingGenerator | None = None) -> ShardModels:
+    """Load what makes and judges a shard, before anything is measured."""
+    models = steps.models_for(work.config)
+    if stand_in is None:
+        models.load_generator()
+    else:
+        stand_in.draw(work.attempt(1).samples.values())
+        models = ShardModels(lambda: stand_in, models.load_scorer)  # type: ignore[arg-type,return-value]
+    models.load_scorer()
+    return models
+
+
 def _what_is_stored(work: ShardWork) -> list[Any]:
     """Return all tables without the seconds that an image took."""
     tables = []
@@ -279,21 +292,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    stand_in = WaitingGenerator(options.wait_seconds or 0.0, options.side_px)
-
-    def models_of(work: ShardWork) -> ShardModels:
-        models = steps.models_for(work.config)
-        if options.wait_seconds is None:
-            models.load_generator()
-        else:
-            stand_in.draw(work.attempt(1).samples.values())
-            models = ShardModels(lambda: stand_in, models.load_scorer)  # type: ignore[arg-type,return-value]
-        models.load_scorer()
-        return models
-
-    found = measure(
-        Shard(options.groups, options.batch_size, options.steps), models_of, options.repeats
-    )
+    stand_in = None
+    if options.wait_seconds is not None:
+        stand_in = WaitingGenerator(options.wait_seconds, options.side_px)
+    shard = Shard(options.groups, options.batch_size, options.steps)
+    found = measure(shard, partial(load_models, stand_in=stand_in), options.repeats)
     if options.trace:
         write_trace(found, options.trace)
     if options.picture:

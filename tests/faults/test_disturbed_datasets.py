@@ -115,9 +115,16 @@ def test_credentials_or_a_clock_that_go_wrong_in_mid_run_are_an_error_and_the_da
 def test_collections_beside_a_writer_and_a_reader_take_nothing_that_either_needs(
     tmp_path: Path,
 ) -> None:
-    tally = collect_beside(lambda: str(tmp_path / "data"), {}, 6)
-    _assert_clean(tally)
-    assert tally.reads > 0
+    _assert_collected(collect_beside(lambda: str(tmp_path / "data"), {}, 6))
+
+
+def test_on_s3_they_take_nothing_either(s3: DisturbedS3) -> None:
+    _assert_collected(collect_beside(s3.new_uri, s3.direct, 6))
+
+
+def _assert_collected(tally: Tally) -> None:
+    assert tally.is_clean, tally.problems
+    assert tally.reads > 0 and tally.collections > 0
 
 
 def test_of_racing_processes_both_win_and_a_shard_of_both_counts_once(tmp_path: Path) -> None:

@@ -76,6 +76,10 @@ class NoiseLevels:
     timesteps: Tensor
     """(T,), float32: 1000 sigma, as models are told."""
 
+    def to(self, device: torch.device) -> "NoiseLevels":
+        """Return the levels with what models are told on a device."""
+        return NoiseLevels(self.sigmas, self.timesteps.to(device))
+
 
 class Family(ABC):
     """A loaded pipeline of one family; it is used, and left as it is."""
