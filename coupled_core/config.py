@@ -18,10 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
 from coupled_core.filters import list_filters
 from coupled_core.plugins import find_plugins
+from coupled_core.records import CouplingMode, EntityText
 from coupled_core.redaction import holds_credentials
-
-CouplingMode = Literal["log_bias", "key_scale", "region"]
-EntityText = Literal["full_prompt", "entity_prompt"]
 
 
 class Settings(BaseModel):
@@ -233,6 +231,9 @@ class GenerationConfig(Settings, title="Images"):
     offload: Literal["none", "model", "sequential", "auto"] = "none"
     """Keep idle parts of the model in main memory: slower, and fits a smaller GPU. auto: not before
     the model, or one group alone, does not fit."""
+    compile: bool = False
+    """Compile the blocks of the base model with torch.compile: the first batches take minutes
+    longer, and pixels may differ by rounding. Needs a C++ compiler."""
     batch_size: int = Field(default=8, ge=1)
     """Groups that are denoised together; does not change the images. A kill costs the batch under
     way, and at most two before it that are not stored yet."""
@@ -455,4 +456,5 @@ def fingerprint(value: BaseModel | dict[str, Any]) -> str:
     return hashlib.sha256(_CANONICAL.encode(plain).encode()).hexdigest()
 
 
+# Sorted and without blanks: ids follow from these bytes, so the form must never change.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

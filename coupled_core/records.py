@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from coupled_core.config import CouplingMode, EntityText
+CouplingMode = Literal["log_bias", "key_scale", "region"]
+"""How background text and entity text are weighed against each other; `coupling` has the rules."""
+EntityText = Literal["full_prompt", "entity_prompt"]
+"""What the entity stream reads: an image's full prompt, or its entity alone."""
 
 
 class RejectReason(StrEnum):

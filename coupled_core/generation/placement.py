@@ -2,7 +2,7 @@
 
 from diffusers import DiffusionPipeline
 
-from coupled_core.memory import is_out_of_memory
+from coupled_core.models.memory import is_out_of_memory
 
 
 class PlacedPipeline:

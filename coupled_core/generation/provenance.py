@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coupled_core.config import CouplingMode, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.families.spec import FamilySpec
 from coupled_core.generation.model_files import ModelFiles, find_model_files
+from coupled_core.records import CouplingMode
 from coupled_core.records import GenerationProvenance as GenerationProvenance
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule
@@ -46,6 +47,11 @@ def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
 
 def resolve(config: GenerationConfig) -> ResolvedGeneration:
     """Do `resolve_generation` and keep the files, the schedule and the device."""
+    if config.compile and config.offload in ("sequential", "auto"):
+        raise ConfigError(
+            f"compile: blocks whose weights come and go (offload={config.offload}) cannot be "
+            "compiled: use offload=none or model."
+        )
     files = find_model_files(config.base_model, config.revision)
     device = choose_device(config.device)
     if config.offload in ("model", "sequential") and _kind(device) == "cpu":
@@ -117,6 +123,7 @@ def choose_device(name: str) -> str:
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+        # A name may be well-formed and its device missing: only an allocation tells.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as exc:  # the latter comes from torch without CUDA
         raise ConfigError(

@@ -23,12 +23,14 @@ Deadline = Callable[[], float]
 """When something ends by all means, on the monotonic clock; may change while it goes on."""
 _BYTE_TIMEOUT_SECONDS, _CONNECT_SECONDS = 180.0, 10.0
 """How long the next byte may take; what is answered at one go comes all at once."""
+# For a small answer, for sending up to 200 MB, for reading the results of 100,000 rows.
 _CONTROL_SECONDS, _CREATE_SECONDS, _RESULTS_SECONDS = 120.0, 900.0, 7200.0
 _CONTROL_BYTES = 8 << 20
 _TOKEN_BYTES = 256
 """No token of an answer takes more, spelt out in escapes, signed thoughts included."""
 _ENVELOPE_BYTES = 1 << 16
 _BATCH_ID = re.compile(r"[\w-]{1,200}", re.ASCII)
+# By HTTP status.
 _INVALID = {400, 413, 422}
 _TRANSIENT = {408, 409, 425, 429}
 _HINTS = {
@@ -214,6 +216,8 @@ class Api:
                 for end in whole:
                     yield (line + end)[: int(max_bytes)]
                     line = b""
+                # One byte more than allowed is enough to know that a line is too long; the rest is
+                # not kept.
                 line = (line + rest)[: int(max_bytes) + 1]
             yield line
 
@@ -321,10 +325,12 @@ def _take_over(error: Exception) -> ApiError:
     status, response = getattr(error, "status_code", None), getattr(error, "response", None)
     what = type(cause or error).__name__ if status is None else str(status)
     words = getattr(error, "api_message", None) or str(cause or "") or str(error)
+    # Its words alone are taken over: the library's error holds the request, and with it the key.
     taken = ApiError(f"{what}: {words}", status)
     if isinstance(response, httpx2.Response):
         names = ("retry-after-ms", "retry-after")
         taken.retry_after = {n: response.headers[n] for n in names if n in response.headers}
+    # Nothing went out, so nothing can have been paid.
     taken.is_unsent = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
     taken.is_costly = isinstance(cause, httpx2.ReadTimeout)
     return taken

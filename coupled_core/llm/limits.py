@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 from httpcore2 import NetworkBackend, NetworkStream, ReadError, ReadTimeout, WriteTimeout
 
+# A large body goes out in pieces, between which the time is looked at.
 _WRITE_BYTES = 1 << 16
 _LOOK_SECONDS = 0.5
 
@@ -31,6 +32,7 @@ class _Exchange:
 
 
 class _Current(threading.local):
+    # A class attribute: each thread begins without one.
     exchange: _Exchange | None = None
 
 
@@ -100,6 +102,7 @@ class _LimitedStream(NetworkStream):
         self._stream.close()
 
     def start_tls(self, *args: Any, **kwargs: Any) -> NetworkStream:
+        # TLS wraps the plain stream anew, so the result has to be wrapped as well.
         return _LimitedStream(self._stream.start_tls(*args, **kwargs))
 
     def get_extra_info(self, info: str) -> Any:

@@ -116,9 +116,11 @@ class OnlineTransport:
         """Make one request; its answer is durable when this returns."""
         session = self._session
         worst_usd = max_cost_usd(session.price, question.bounds, is_batch=False)
+        # The slot first: who waits for one holds no money back from the others.
         with self._slots, self._budget.reserve(worst_usd) as purchase:
             self._pace.sleep(0.0)  # waiting for all this may take long: is anything wanted yet?
             self._leases.renew(question.key.request_sha256)
+            # From here on it may be paid for: what is not known at the end counts at its worst.
             purchase.cost_usd = worst_usd
             try:
                 document = session.api.answer(question, lambda: self._ends_at)

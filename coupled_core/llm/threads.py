@@ -28,6 +28,7 @@ def map_in_threads(
         num_threads: How many at a time.
         on_interrupt: Called when nobody wants more, as at Ctrl-C: has what has begun end soon.
     """
+    # Not `pool.map`, which would read all items at once.
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="split")
     pending: deque[Future[R]] = deque()
     try:

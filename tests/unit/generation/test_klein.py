@@ -10,7 +10,7 @@ import torch
 from diffusers import Flux2KleinPipeline
 from torch import Tensor
 
-from coupled_core.config import CouplingMode, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.coupling.cost_model import predict_step_flops
 from coupled_core.generation.batch import DenoisedGroup, Group
 from coupled_core.generation.decoding import decode_pixels
@@ -21,7 +21,7 @@ from coupled_core.generation.generator import load_generator
 from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import resolve
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
-from coupled_core.records import GeneratedSample
+from coupled_core.records import CouplingMode, GeneratedSample
 from coupled_core.schedules.schedule import RegionSettings
 from tests.unit.generation.tiny_klein import build_klein
 from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample

@@ -8,11 +8,11 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from coupled_core.config import CouplingMode
 from coupled_core.generation.batch import Group
 from coupled_core.generation.families.family import compute_noise_levels
 from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import RegionSettings
 from tests.unit.generation.test_sampler import build_groups, largest_difference, run
 from tests.unit.generation.tiny_pipeline import SIZE_PX
