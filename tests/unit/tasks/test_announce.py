@@ -1,11 +1,17 @@
 """What is shown in Prefect: safe to read, and never worth a run."""
 
+import time
 from dataclasses import replace
 
 import pytest
-from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
 
-from tasks.announce import courtesy, describe_summary, name_of, show_table
+from coupled_core.progress import SilentProgress
+from tasks.announce import ShownProgress, courtesy, describe_summary, name_of, show_table
 from tests.unit.runs.test_summary import SUMMARY
 
 
@@ -42,6 +48,19 @@ def test_what_cannot_be_shown_costs_a_warning_and_not_the_run(
     with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
         show()
     assert caplog.messages == ["cannot show it in Prefect: the server is gone, says [redacted]"]
+
+
+def test_a_server_that_is_away_does_not_hold_the_build_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shown = ShownProgress(SilentProgress(), "pairs")
+    begun_at = time.monotonic()
+    with temporary_settings(
+        {PREFECT_LOGGING_TO_API_ENABLED: True, PREFECT_API_URL: "http://127.0.0.1:9/api"}
+    ):
+        shown.show()
+    assert any("cannot show it in Prefect" in each for each in caplog.messages)
+    assert time.monotonic() - begun_at < 20, "with Prefect's retries it takes a minute"
 
 
 def test_a_temporary_server_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
