@@ -231,6 +231,9 @@ class GenerationConfig(Settings, title="Images"):
     offload: Literal["none", "model", "sequential", "auto"] = "none"
     """Keep idle parts of the model in main memory: slower, and fits a smaller GPU. auto: not before
     the model, or one group alone, does not fit."""
+    compile: bool = False
+    """Compile the blocks of the base model with torch.compile: the first batches take minutes
+    longer, and pixels may differ by rounding. Needs a C++ compiler."""
     batch_size: int = Field(default=8, ge=1)
     """Groups that are denoised together; does not change the images. A kill costs the batch under
     way, and at most two before it that are not stored yet."""
@@ -453,4 +456,5 @@ def fingerprint(value: BaseModel | dict[str, Any]) -> str:
     return hashlib.sha256(_CANONICAL.encode(plain).encode()).hexdigest()
 
 
+# Sorted and without blanks: ids follow from these bytes, so the form must never change.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

@@ -29,6 +29,7 @@ class Footprint:
         """
         if not self.num_parameters or offload == "sequential":
             return None
+        # With offloading one part is on the device at a time: the largest decides.
         take = sum if offload == "none" else max
         return take(self.num_parameters.values()) * _DTYPE_BYTES[dtype]
 

@@ -75,6 +75,7 @@ class Measurements:
     def combine(self, names: Sequence[str], *, takes_least: bool) -> Reals:
         """Return the least or the largest of some columns in each row; NaN if any is NaN."""
         pick = np.minimum if takes_least else np.maximum
+        # (columns, rows) -> (rows,)
         combined: Reals = pick.reduce([self.numbers[name] for name in names])
         return combined
 
@@ -93,6 +94,7 @@ def read_measurements(store: ObjectStore, snapshot: Snapshot) -> Measurements:
     names = (*_REALS, *_OTHERS, "extra_scores")
     schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
     batches = iter_manifest(store, snapshot.parts, schema.names)
+    # Numbers of all rows at once: quantiles need all of them, and a million rows take 150 MB.
     table = pa.Table.from_batches(batches, schema)
     return Measurements(
         numbers={name: _to_numpy(table[name]) for name in _REALS}
@@ -133,6 +135,7 @@ def _label(column: Any) -> Labels:
 
 def _flag(column: Any) -> Flags:
     """Return a column of true, false and null, which counts as false."""
+    # With nulls in it, numpy would get a column of Python objects.
     flags: Flags = _to_numpy(pc.fill_null(column, False)).astype(np.bool_)
     return flags
 

@@ -106,6 +106,7 @@ def count_origins(store: ObjectStore, snapshot: Snapshot) -> tuple[Origin, ...]:
     return tuple(
         Origin(**dict(zip(_ORIGIN_COLUMNS, values, strict=True)), num_pairs=number)
         for values, number in counts.most_common()
+        # Rows that were never generated have no model.
         if values[0] is not None
     )
 

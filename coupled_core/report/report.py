@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from coupled_core.dataset.own_keys import REPORT_FOLDER
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.documents import parse_json
 from coupled_core.report import queries
@@ -53,6 +54,7 @@ def make_report(store: ObjectStore, snapshot: Snapshot, num_pairs: int = DEFAULT
     works = ShardWorks(store)
     shown = _choose(store, profile, works, num_pairs)
     values = _page_values(profile)
+    # Rendered without pairs first: thumbnails get what the rest leaves of the page.
     bare = _render(values, {"columns": [], "scores": [], "rows": []})
     room = MAX_PAGE_BYTES - _RESERVE_BYTES - len(bare.encode())
     images = iter_pair_images(store, [pair.row for pair in shown], works)
@@ -126,7 +128,7 @@ def _render(values: dict[str, Any], gallery: dict[str, Any]) -> str:
 
 def report_key(snapshot_id: str, name: str) -> str:
     """Return where a file of a report stands: report.html, survival.png or summary.json."""
-    return f"reports/{snapshot_id}/{name}"
+    return f"{REPORT_FOLDER}{snapshot_id}/{name}"
 
 
 def store_report(store: ObjectStore, snapshot_id: str, report: Report) -> None:

@@ -46,9 +46,11 @@ def choose_pairs(
     bound = min_combined
     if bound is None:
         bound = float(combined[kept].min()) if kept.any() else 0.0
+    # A fixed seed: the same snapshot shows the same pairs.
     random = np.random.default_rng(0)
     shuffled = random.permutation(len(rows))
     orders: dict[str, NDArray[np.intp]] = {
+        # lexsort sorts by its last key first: kept pairs, then by score.
         BEST: np.lexsort((-combined, ~kept)),
         BORDERLINE: np.argsort(np.abs(combined - bound), kind="stable"),
         WORST: np.lexsort((combined, kept)),

@@ -152,6 +152,8 @@ def _place(dataset: str, snapshot_id: str, name: str) -> str | None:
         if "://" not in dataset:
             store.write(name, data)
             return f"{store.uri}/{name}"
+        # In the current folder pictures of several datasets may meet: the snapshot's id keeps them
+        # apart.
         stem, dot, extension = name.partition(".")
         path = Path(f"{stem}-{snapshot_id}{dot}{extension}").absolute()
         path.write_bytes(data)

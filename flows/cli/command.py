@@ -130,6 +130,7 @@ def _make_callback(function: Callable[..., None]) -> Callable[..., None]:
             values = _sort_arguments(given, words) if is_about_a_dataset else given
             function(terminal, **{name: read(values) for name, read in readers.items()})
 
+    # Typer reads the signature, and takes this one for the function's own.
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return callback
 
@@ -151,6 +152,7 @@ def _sort_arguments(given: Mapping[str, Any], words: Sequence[inspect.Parameter]
     """
     names, dataset = [word.name for word in words], given["dataset"]
     found = [given[each] for each in ("first", *names) if given[each] is not None]
+    # As many words as the command wants: then none of them is the dataset. One more: the first is.
     if dataset is None and len(found) not in (0, len(words)):
         dataset, *found = found
     if len(found) > len(words):
@@ -192,6 +194,7 @@ def _expand_model(model: type[BaseModel], offer: Offer) -> tuple[list[inspect.Pa
     settings = [each for each in list_settings(model, offer.section) if offer.includes(each.key)]
     parameters = [each for setting in settings for each in _options_of(setting, offer)]
     if model is RunConfig or "run" in model.model_fields:
+        # First, since all other settings stand on them.
         parameters[:0] = [
             _parameter("profile", _PROFILE, "miniature"),
             _parameter("config", _CONFIG),
@@ -199,6 +202,8 @@ def _expand_model(model: type[BaseModel], offer: Offer) -> tuple[list[inspect.Pa
 
     def read(given: Mapping[str, Any]) -> BaseModel:
         options = {each.key: given[_name(each)] for each in settings}
+        # Two options a flag, so that "not given" differs from "no": else no option could overrule
+        # an environment that says yes.
         off = {each.key: False for each in settings if each.is_flag and given[_name(each, "no_")]}
         profile = given.get("profile", "miniature")
         return read_settings(model, {**options, **off}, offer, given.get("config"), profile)

@@ -60,6 +60,8 @@ def read_settings(
         given = [*below, *_read_environment(), *given]
     values: dict[str, Any] = {}
     origins: dict[Place, str] = {}
+    # From the weakest source to the strongest: a later one overwrites a value together with its
+    # origin.
     for key, value, origin in given:
         path = _find_place(model, key, offer.section)
         if path is not None:
