@@ -35,13 +35,13 @@ GALLERY = (
 )
 
 
-def command(dataset: str, snapshot: Snapshot, sql: str) -> str:
+def write_command(dataset: str, snapshot: Snapshot, sql: str) -> str:
     """Return the command line that asks a snapshot."""
     quoted = shlex.quote(sql) if set(sql) & set('"$`\\!') else f'"{sql}"'
     return f"coupled query {shlex.quote(dataset)} --snapshot {snapshot.snapshot_id} {quoted}"
 
 
-def break_down(column: str) -> str:
+def count_labels(column: str) -> str:
     """Return a query for scored pairs by the values of a column, most dropped pairs first."""
     return (
         f"select {column}, count(*) as scored, count(*) filter (where kept) as kept, "
@@ -51,7 +51,7 @@ def break_down(column: str) -> str:
     )
 
 
-def histogram(distribution: Distribution) -> str:
+def count_bins(distribution: Distribution) -> str:
     """Return a query for kept and dropped pairs in each bin, counted from 0."""
     low, high, num_bins = distribution.edges[0], distribution.edges[-1], len(distribution.num_kept)
     place = f"(value - {_real(low)}) / {_real((high - low) / num_bins)}"
@@ -68,7 +68,7 @@ def histogram(distribution: Distribution) -> str:
     )
 
 
-def survival(curve: SurvivalCurve) -> str:
+def count_kept(curve: SurvivalCurve) -> str:
     """Return a query for the pairs that are kept at one bound, to be changed in the text."""
     bound = curve.in_force[0] if curve.in_force else curve.bounds[0]
     return (

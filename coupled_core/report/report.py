@@ -80,7 +80,7 @@ def _page_values(profile: DatasetProfile) -> dict[str, Any]:
     num_scored = profile.funnel.pairs_scored
 
     def ask(sql: str) -> str:
-        return queries.command(profile.dataset, profile.snapshot, sql)
+        return queries.write_command(profile.dataset, profile.snapshot, sql)
 
     return {
         "profile": profile,
@@ -89,15 +89,15 @@ def _page_values(profile: DatasetProfile) -> dict[str, Any]:
         "dropped": _sort_reasons(profile.funnel.dropped_by_reason),
         "failed": _sort_reasons(profile.funnel.failed_by_reason),
         "histograms": [
-            (draw_histogram(each), ask(queries.histogram(each))) for each in profile.distributions
+            (draw_histogram(each), ask(queries.count_bins(each))) for each in profile.distributions
         ],
         "survival": [
-            (curve, draw_survival(curve, num_scored), ask(queries.survival(curve)))
+            (curve, draw_survival(curve, num_scored), ask(queries.count_kept(curve)))
             for curve in profile.survival
         ],
         "breakdowns": [
-            ("What varies", profile.kinds, ask(queries.break_down("variation_kind"))),
-            ("Backgrounds", profile.backgrounds, ask(queries.break_down("background_prompt"))),
+            ("What varies", profile.kinds, ask(queries.count_labels("variation_kind"))),
+            ("Backgrounds", profile.backgrounds, ask(queries.count_labels("background_prompt"))),
         ],
         "has_large_groups": bool((profile.pairs.last_image > 1).any()),
         "ask": {

@@ -39,7 +39,7 @@ def test_a_video_that_was_rendered_between_the_frames_is_found_with_its_prompt(
     (root / "videos").mkdir()
     for row in found.data:
         frames = [Image.open(root / row[name]) for name in ("input_image", "end_image")]
-        clip = [frames[0]] * 4 + [frames[1]]
+        clip = [Image.blend(*frames, share / 4) for share in range(5)]
         path = root / row["video"].replace(".mp4", ".gif")
         clip[0].save(path, save_all=True, append_images=clip[1:])
         load = loader.UnifiedDataset.default_video_operator(

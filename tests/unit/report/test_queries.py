@@ -67,7 +67,7 @@ def test_funnel_reasons_and_breakdown_are_those_of_the_page(
         "variation_kind": profile.kinds,
         "background_prompt": profile.backgrounds,
     }.items():
-        rows = _ask(made, queries.break_down(column))
+        rows = _ask(made, queries.count_labels(column))
         assert [(row[column], row["scored"], row["kept"]) for row in rows] == [
             (each.label, each.num_scored, each.num_kept) for each in found.shares
         ]
@@ -78,7 +78,7 @@ def test_histograms_have_the_bars_of_the_page(
 ) -> None:
     assert any(each.is_logarithmic for each in profile.distributions)
     for each in profile.distributions:
-        found = {row["bin"]: row for row in _ask(made, queries.histogram(each))}
+        found = {row["bin"]: row for row in _ask(made, queries.count_bins(each))}
         bars = list(zip(each.num_kept, each.num_dropped, strict=True))
         expected = {place: bar for place, bar in enumerate(bars) if any(bar)}
         title = each.metric.title
@@ -90,11 +90,11 @@ def test_thresholds_keep_the_pairs_of_the_page(
 ) -> None:
     assert len(profile.survival) > 4
     for curve in profile.survival:
-        (row,) = _ask(made, queries.survival(curve))
+        (row,) = _ask(made, queries.count_kept(curve))
         assert row["kept"] == curve.kept_at(curve.in_force[0]), curve.filter.setting
     for_combined = profile.survival[0]
     at = for_combined.bounds[10]
-    sql = queries.survival(for_combined).replace("combined >= 1.0", f"combined >= {at!r}")
+    sql = queries.count_kept(for_combined).replace("combined >= 1.0", f"combined >= {at!r}")
     assert _ask(made, sql) == [{"kept": for_combined.num_kept[10]}]
 
 
