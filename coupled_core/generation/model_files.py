@@ -163,6 +163,16 @@ def _family_of(base_model: str, index: Mapping[str, Any]) -> FamilySpec:
     return SPECS[pipeline_class]
 
 
+def is_bare(files: ModelFiles) -> bool:
+    """Say whether a folder holds configurations alone, which is enough to plan by."""
+    folder = files.folder
+    return folder is not None and not any(
+        any((folder / part).glob(f"*.{ending}"))
+        for part in files.family.parts
+        for ending in ("safetensors", "bin", "gguf")
+    )
+
+
 def require_weights(base_model: str) -> None:
     """Refuse a folder that lacks a file of the pipeline, or holds a damaged one.
 
@@ -324,6 +334,8 @@ def _fetch(model_id: str, file: str, commit: str | None, revision: str | None) -
         raise ModelUnavailableError(
             f"{where} is not in the local cache and cannot be fetched: {str(exc).splitlines()[0]} "
             "Check the network (and that HF_HUB_OFFLINE is not set), or pass a folder that holds "
-            "the model. A gated model also wants its licence accepted at "
+            "the model. To plan, its configuration is enough, a few MB: where there is a network, "
+            f"type hf download {model_id} --include '*.json' '*.txt' '*.jinja' '*.model'. "
+            "A gated model also wants its licence accepted at "
             f"huggingface.co/{model_id}, and `hf auth login` or HF_TOKEN."
         ) from exc
