@@ -12,6 +12,7 @@ from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
     from coupled_core.runs.forecast import Forecast, SplitForecast
+    from coupled_core.runs.needs import MemoryUse
 
 _WIDTH = 16
 _READS_PROMPTS = (
@@ -266,7 +267,7 @@ def _describe_needs(
     """Say what a build takes of time, money for the device, memory, network and disk."""
     from coupled_core.report.numbers import format_bytes
 
-    needs, device = forecast.needs, forecast.run.generation.device_name
+    needs = forecast.needs
     yield "generation", _describe_time(forecast)
     usd = _price_time(forecast, gpu_usd_per_hour)
     if usd is not None:
@@ -274,14 +275,39 @@ def _describe_needs(
             "device price",
             f"{_write_range(*map(_write_usd, usd))} at ${gpu_usd_per_hour:g} an hour",
         )
-    if needs.device_bytes is not None:
-        held = "weights" if config.generation.offload == "none" else "largest part's weights"
-        text = f"{format_bytes(needs.device_bytes)} of {held} on {device}, and what a step needs"
-        yield "memory", text
+    if needs.memory is not None:
+        yield from _describe_memory(needs.memory)
     if needs.download_bytes:
         yield "download", f"{format_bytes(needs.download_bytes)} of weights, once"
     least, most = map(format_bytes, _disk_bytes(forecast))
     yield "disk", f"{_write_range(least, most)} if all pairs are kept; twice that while it builds"
+
+
+def _describe_memory(use: "MemoryUse") -> Iterator[tuple[str, str]]:
+    """Say what a batch takes of the device, by component, and whether it fits there."""
+    from coupled_core.generation.budget import write_gib
+
+    plan = use.plan
+    groups = use.num_groups if plan.groups_share_steps else 1
+    if use.refusal:
+        yield "memory", f"does not fit: {use.refusal}"
+    else:
+        peak = write_gib(plan.peak(use.offload, groups))
+        yield (
+            "memory",
+            f"{peak} of {write_gib(use.available_bytes)} on the device with --offload "
+            f"{use.offload}, {groups} groups at a time (computed)",
+        )
+    parts = ", ".join(f"{part} {write_gib(size)}" for part, size in plan.weights.items())
+    kept = f", keys and values kept {write_gib(plan.kept)}" if plan.kept else ""
+    yield "", f"weights: {parts}"
+    yield (
+        "",
+        f"a group's step {write_gib(plan.step)}{kept}; an image to decode "
+        f"{write_gib(plan.decode)}, at most {use.num_decoded:,} at once; scorers "
+        f"{write_gib(use.scorer_bytes)}",
+    )
+    yield "", f"main memory for weights {write_gib(plan.host_bytes(use.offload))}"
 
 
 def _describe_time(forecast: "Forecast") -> str:

@@ -42,6 +42,9 @@ class FamilySpec:
     """The first one's text directs the images."""
     block_flops: int
     """Operations of a block's matrices for a token, in squares of the token's width."""
+    step_bytes: tuple[int, int]
+    """What a step takes beside weights, in bytes for a token and a number of its width: for each
+    byte of a number's format, and whatever that is. Counted, see `memory_plan`."""
     max_sequence_length: int = 512
     """Most tokens of a text."""
     is_classifier_free: bool = False
@@ -81,6 +84,7 @@ FLUX_1 = FamilySpec(
         ),
     ),
     block_flops=24,
+    step_bytes=(15, 12),
 )  # fmt: skip
 FLUX_2_KLEIN = FamilySpec(
     name="FLUX.2 [klein]",
@@ -94,6 +98,7 @@ FLUX_2_KLEIN = FamilySpec(
         ),
     ),
     block_flops=26,
+    step_bytes=(22, 1),
     is_classifier_free=True,
 )  # fmt: skip
 SPECS: Mapping[str, FamilySpec] = {each.pipeline_class: each for each in (FLUX_1, FLUX_2_KLEIN)}
