@@ -285,29 +285,23 @@ def _describe_needs(
 
 def _describe_memory(use: "MemoryUse") -> Iterator[tuple[str, str]]:
     """Say what a batch takes of the device, by component, and whether it fits there."""
-    from coupled_core.generation.budget import write_gib
+    from coupled_core.report.numbers import format_bytes
 
     plan = use.plan
     groups = use.num_groups if plan.groups_share_steps else 1
     if use.refusal:
         yield "memory", f"does not fit: {use.refusal}"
     else:
-        peak = write_gib(plan.peak(use.offload, groups))
-        yield (
-            "memory",
-            f"{peak} of {write_gib(use.available_bytes)} on the device with --offload "
-            f"{use.offload}, {groups} groups at a time (computed)",
-        )
-    parts = ", ".join(f"{part} {write_gib(size)}" for part, size in plan.weights.items())
-    kept = f", keys and values kept {write_gib(plan.kept)}" if plan.kept else ""
+        peak = format_bytes(plan.peak(use.offload, groups))
+        room = f"{format_bytes(use.available_bytes)} of the device with --offload {use.offload}"
+        yield "memory", f"{peak} of {room}, groups at a time: {groups} (computed)"
+    parts = ", ".join(f"{part} {format_bytes(size)}" for part, size in plan.weights.items())
+    kept = f", kept keys and values {format_bytes(plan.kept)}" if plan.kept else ""
+    decode = f"decoding an image {format_bytes(plan.decode)}, at most {use.num_decoded:,} at once"
     yield "", f"weights: {parts}"
-    yield (
-        "",
-        f"a group's step {write_gib(plan.step)}{kept}; an image to decode "
-        f"{write_gib(plan.decode)}, at most {use.num_decoded:,} at once; scorers "
-        f"{write_gib(use.scorer_bytes)}",
-    )
-    yield "", f"main memory for weights {write_gib(plan.host_bytes(use.offload))}"
+    yield "", f"a group's step {format_bytes(plan.step)}{kept}; {decode}"
+    host = format_bytes(plan.host_bytes(use.offload))
+    yield "", f"scorers {format_bytes(use.scorer_bytes)}; main memory for weights {host}"
 
 
 def _describe_time(forecast: "Forecast") -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline, GGUFQuantizationConfig
+from diffusers import FluxPipeline, FluxTransformer2DModel, GGUFQuantizationConfig
 from safetensors.torch import load_file, save_file
 
 from coupled_core.config import GenerationConfig
@@ -51,7 +51,9 @@ def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random LoRA of rank 4 on all queries, keys and values."""
     torch.manual_seed(0)
     rows = {}
-    for name, module in FluxPipeline.from_pretrained(FOLDER).transformer.named_modules():
+    for name, module in FluxPipeline.from_pretrained(
+        FOLDER, dtype=torch.float32
+    ).transformer.named_modules():
         if name.split(".")[-1] in ("to_q", "to_k", "to_v"):
             shapes = {"A": (4, module.in_features), "B": (module.out_features, 4)}
             for letter, shape in shapes.items():
@@ -139,7 +141,7 @@ def test_with_offload_disk_only_one_half_is_ever_loaded() -> None:
 @needs_peft
 def test_a_lora_gives_the_same_pixels_loaded_fused_and_fused_and_unloaded(lora: Path) -> None:
     def load(*steps: str) -> Images:
-        pipeline = FluxPipeline.from_pretrained(FOLDER)
+        pipeline = FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
         pipeline.load_lora_weights(str(lora), adapter_name="a")
         for step in steps:
             getattr(pipeline, step)()
@@ -203,7 +205,7 @@ def _fuse_qkv_beside_lora(pipeline: FluxPipeline, lora: Path) -> None:
 def test_what_would_drop_a_lora_silently_is_refused(
     spoil: Callable[[FluxPipeline, Path], None], named: str, lora: Path
 ) -> None:
-    pipeline = FluxPipeline.from_pretrained(FOLDER)
+    pipeline = FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
     spoil(pipeline, lora)
     with pytest.raises(ConfigError, match=named):
         load_generator(GenerationConfig(base_model="miniature"), pipeline)
@@ -211,7 +213,7 @@ def test_what_would_drop_a_lora_silently_is_refused(
 
 @needs_peft
 def test_the_right_order_of_casting_and_lora_is_not_refused(lora: Path) -> None:
-    pipeline = FluxPipeline.from_pretrained(FOLDER)
+    pipeline = FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
     pipeline.load_lora_weights(str(lora))
     pipeline.transformer.enable_layerwise_casting(
         storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32
@@ -222,13 +224,11 @@ def test_the_right_order_of_casting_and_lora_is_not_refused(lora: Path) -> None:
 @needs_gguf
 @needs_peft
 def test_fusing_anything_into_gguf_weights_is_refused(gguf_file: Path, lora: Path) -> None:
-    from diffusers import FluxTransformer2DModel
-
     transformer = FluxTransformer2DModel.from_single_file(
         str(gguf_file), config=str(FOLDER), subfolder="transformer", dtype=torch.float32,
         quantization_config=GGUFQuantizationConfig(compute_dtype=torch.float32),
     )  # fmt: skip
-    pipeline = FluxPipeline.from_pretrained(FOLDER, transformer=transformer)
+    pipeline = FluxPipeline.from_pretrained(FOLDER, transformer=transformer, dtype=torch.float32)
     pipeline.load_lora_weights(str(lora))
     adapted = [each for each in transformer.modules() if hasattr(each, "merged_adapters")]
     adapted[0].merged_adapters.append("default_0")  # which merging would do, if it went through
