@@ -245,6 +245,9 @@ class GenerationConfig(Settings, title="Images"):
     transformer: str | None = Field(default=None, exclude_if=lambda given: given is None)
     """Single file (.safetensors) with the transformer's weights, such as a fine-tune; all else is
     the base model's."""
+    compile: bool = False
+    """Compile the blocks of the base model with torch.compile: the first batches take minutes
+    longer, and pixels may differ by rounding. Needs a C++ compiler."""
     batch_size: int = Field(default=8, ge=1)
     """Most groups that are denoised together, fewer where memory is short; does not change the
     images. A kill costs the batch under
@@ -480,4 +483,5 @@ def fingerprint(value: BaseModel | dict[str, Any]) -> str:
     return hashlib.sha256(_CANONICAL.encode(plain).encode()).hexdigest()
 
 
+# Sorted and without blanks: ids follow from these bytes, so the form must never change.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

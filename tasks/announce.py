@@ -145,6 +145,7 @@ class ShownProgress:
 
     def end(self) -> None:
         """Show how far it came; a run that was over before anybody could look shows nothing."""
+        # It is made at the first showing, so a short run has none.
         if self._artifact is not None:
             self.show()
 
@@ -154,6 +155,8 @@ class ShownProgress:
         self._updated_at = time.monotonic()
         made = [self._counts.get(stage, 0) for stage in ("generate", "score")]
         to_make = [self._totals.get(stage, 0) for stage in ("generate", "score")]
+        # Generating and scoring count alike. A shard that is tried again counts its
+        # finished batches once more, so the sum can pass the total.
         share = 100.0 * min(sum(made) / sum(to_make), 1.0) if sum(to_make) else 0.0
         counts = [f"{s} {self._counts.get(s, 0)} of {total}" for s, total in self._totals.items()]
         text = redact(", ".join(counts) + self._remark)

@@ -173,6 +173,7 @@ class ImageFiles:
             return
         self._writer.close()
         num_rows = len(self._pair_ids)
+        # The name is settled before any row states it: rows of the manifest name parts by key.
         file = self._settle(_describe(self._path, self._kind, self._shard_index, num_rows))
         self.places |= {name: (file.key, row) for row, name in enumerate(self._pair_ids)}
         self._files.append(file)
@@ -240,6 +241,7 @@ def iter_batches(
     stored = dict(zip(names, file.schema_arrow.names, strict=True))
     wanted = None if columns is None else [stored[name] for name in columns if name in stored]
     num_said = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    # The footer says it twice; damage to it seldom changes both alike.
     _compare_rows(file.metadata.num_rows, sum(num_said))
     for group in range(file.num_row_groups) if row_groups is None else row_groups:
         num_read = 0

@@ -45,7 +45,8 @@ def decode_pixels(
     images: list[np.ndarray | None] = []
     num_together = max(1, min(at_once, _PIXELS_AT_ONCE // (width * height)))
     for chunk in torch.split(unpacked, num_together):
-        pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
+        # (r, 3, H, W), about [-1, 1].
+        pixels = family.decode(chunk.to(vae.dtype)).float()
         finite = (
             chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)
         ).tolist()

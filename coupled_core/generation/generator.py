@@ -20,7 +20,7 @@ from coupled_core.generation.budget import NO_LIMIT, Budget, find_budget
 from coupled_core.generation.composite import lay_over, upsample_weights
 from coupled_core.generation.decoding import decode_pixels, round_pixels
 from coupled_core.generation.families.family import Family, compute_noise_levels, open_family
-from coupled_core.generation.pipeline import load_placed, resolve_pipeline
+from coupled_core.generation.pipeline import compile_blocks, load_placed, resolve_pipeline
 from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import (
     SAMPLER_VERSIONS,
@@ -131,6 +131,8 @@ def load_generator(
     budget = find_budget(config, made, files, resolved.device, beside_bytes)
     way = budget.choose_way(config.offload)
     placed = load_placed(resolved, way, may_move=config.offload == "auto")
+    if config.compile:
+        compile_blocks(placed.pipeline.transformer)
     return GroupGenerator(
         placed.pipeline,
         resolved.schedule,
@@ -249,7 +251,7 @@ class GroupGenerator:
     @cached_property
     def _reader(self) -> TextReader:
         spec = self._family.spec.tokenizers[0]
-        tokenizer, limit = getattr(self._pipeline, spec.folder), self.provenance.max_sequence_length
+        tokenizer, limit = spec.find_in(self._pipeline), self.provenance.max_sequence_length
         return make_text_reader(tokenizer, spec, self.provenance.base_model, limit)
 
     def _entity_texts(self, sample: Sample) -> tuple[str, ...]:
@@ -309,13 +311,14 @@ class GroupGenerator:
     def _weigh(self, sigmas: Tensor) -> Tensor:
         """Return beta at noise levels (T,), (T,); (T, 2) where block types have their own."""
         beta, delay = self._schedule.beta, self._settings.ablation.single_delay
+        # Behind in time is at a higher sigma.
         return torch.stack([beta(sigmas), beta(sigmas + delay)], 1) if delay else beta(sigmas)
 
     def _texts(self, sample: Sample) -> list[str]:
         """Return all that is read for a sample; last the empty text, where the guidance is free."""
         is_free = self._family.guidance == "classifier-free"
         texts = [sample.split.background_prompt, *self._entity_texts(sample)]
-        return [*texts, ""] if is_free else texts
+        return [*texts, self._family.empty_prompt] if is_free else texts
 
     def _build_group(self, sample: Sample, width: int, height: int) -> Group:
         background, *others = self._encoder.encode(self._texts(sample))
@@ -357,6 +360,8 @@ def _show(
     at_once: int,
 ) -> list[_ShownGroup]:
     """Decode groups, each background once, and lay images over backgrounds where there are some."""
+    # All of a batch decoded together: each group's images, then its background, as they are taken
+    # out again below.
     rows = [row for group in groups for row in (group.images, group.background) if row is not None]
     decoded = iter(decode_pixels(family, torch.cat(rows), *size_px, at_once))
     shown = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
@@ -84,7 +84,11 @@ class _Sizes(BaseModel):
     model_config = ConfigDict(strict=True, protected_namespaces=())
 
     sample_size: int = Field(ge=1, le=2**16)
-    block_out_channels: list[int] = Field(min_length=1, max_length=16)
+    levels: list[int] = Field(
+        min_length=1,
+        max_length=16,
+        validation_alias=AliasChoices(*{each.vae_levels for each in SPECS.values()}),
+    )
     model_max_length: list[Annotated[float, Field(ge=1)]]
     """Of each tokenizer: without one a prompt would be padded without an end."""
 
@@ -110,8 +114,15 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
     transformer, vae, *tokenizers = configs.values()
     try:
         lengths = [each.get("model_max_length") for each in tokenizers]
-        sizes = _Sizes.model_validate({**vae, "model_max_length": lengths})
-        shape = TransformerShape.model_validate(transformer)
+        sizes = _Sizes.model_validate(
+            {
+                "sample_size": vae.get("sample_size", family.default_size_px),
+                family.vae_levels: vae.get(family.vae_levels),
+                "model_max_length": lengths,
+            }
+        )
+        no_single = {} if family.has_single_blocks else {"num_single_layers": 0}
+        shape = TransformerShape.model_validate({**no_single, **transformer})
     except ValidationError as exc:
         problem = exc.errors()[0]
         raise ModelUnavailableError(
@@ -129,10 +140,13 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         family=family,
         guidance=guidance,
         vae_sample_size_px=sizes.sample_size,
-        size_multiple_px=2 ** len(sizes.block_out_channels),
+        # Each level of the autoencoder but the last halves the image, and packing halves it once
+        # more.
+        size_multiple_px=2 ** len(sizes.levels),
         tokenizer_max_length=int(sizes.model_max_length[0]),
         transformer=shape,
-        decoder_channels=sizes.block_out_channels[:2][-1],
+        # Levels are channels, or multiples of the base's.
+        decoder_channels=sizes.levels[:2][-1] * int(vae.get("base_dim", 1)),
         transformer_class=_class_of(index),
         quantization=_quantization_of(transformer),
     )
@@ -209,6 +223,8 @@ def hash_folder(folder: Path) -> str:
     for path in sorted(
         p for p in folder.rglob("*") if p.suffix in _HASHED_SUFFIXES and p.is_file()
     ):
+        # Names and sizes too, with a separator that no name holds: else moving bytes from one file
+        # into the next would not show.
         name = path.relative_to(folder).as_posix()
         digest.update(f"{name}\0{path.stat().st_size}\0".encode())
         _add_content(digest, path)

@@ -25,6 +25,19 @@ from coupled_core.generation.weights_route import (
 from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
 from coupled_core.models.memory import is_out_of_memory
 
+_MOST_GRAPHS = 32
+"""Of one class of blocks: a few for each mode, and at most 12 of one mode (one text or two, one row
+or several, rows in one piece or not). At torch's own limit of 8 all others would run uncompiled."""
+
+
+def compile_blocks(transformer: Any, backend: str = "inductor") -> None:
+    """Compile each class of repeated blocks once for all sizes, as they come up.
+
+    Sizes stay variables of the graphs: of images, of texts, of batches (the last one of a shard is
+    shorter), and of the regions, which differ from group to group.
+    """
+    transformer.compile_repeated_blocks(backend=backend, dynamic=True, recompile_limit=_MOST_GRAPHS)
+
 
 def load_pipeline(resolved: ResolvedGeneration, offload: str) -> DiffusionPipeline:
     """Return the pipeline of `load_placed`, for those who never ask for more room."""
@@ -57,6 +70,7 @@ def load_placed(
     else:
         pipeline = loader.load()
         check_pipeline(pipeline)
+    # Progress is told by ours, once for all stages.
     pipeline.set_progress_bar_config(disable=True)
     try:
         return PlacedPipeline(pipeline, resolved.device, offload, may_move=may_move, reload=reload)
@@ -136,7 +150,7 @@ def _no_room(name: str, where: str, error: Exception) -> ConfigError:
 
 
 _SETTLED_BY_LOADING = (
-    "revision", "dtype", "device", "offload", "quantize", "lora", "transformer",
+    "revision", "dtype", "device", "offload", "quantize", "lora", "transformer", "compile",
 )  # fmt: skip
 
 
@@ -166,7 +180,7 @@ def resolve_pipeline(config: GenerationConfig, pipeline: DiffusionPipeline) -> R
     is_named = "base_model" in config.model_fields_set
     name = config.base_model if is_named else pipeline.name_or_path or type(pipeline).__name__
     family = open_family(pipeline)
-    transformer, main = family.transformer.config, spec.tokenizers[0].folder
+    transformer = family.transformer.config
     files = ModelFiles(
         name=name,
         folder=None,
@@ -175,9 +189,9 @@ def resolve_pipeline(config: GenerationConfig, pipeline: DiffusionPipeline) -> R
         or describe_unknown_model(name, transformer, spec, family.guidance),
         family=spec,
         guidance=family.guidance,
-        vae_sample_size_px=int(family.pipeline.vae.config.sample_size),
+        vae_sample_size_px=int(family.pipeline.vae.config.get("sample_size", spec.default_size_px)),
         size_multiple_px=family.size_multiple_px,
-        tokenizer_max_length=int(getattr(pipeline, main).model_max_length),
+        tokenizer_max_length=int(spec.tokenizers[0].find_in(pipeline).model_max_length),
     )
     dtype = str(pipeline.transformer.dtype).removeprefix("torch.")
     weights = describe_loaded(pipeline)
@@ -212,7 +226,7 @@ def _check_tokenizer(pipeline: DiffusionPipeline, spec: TokenizerSpec) -> None:
 
     Where its files are missing, a tokenizer loads without a word, and all prompts are one to it.
     """
-    name, tokenizer = spec.folder, getattr(pipeline, spec.folder)
+    name, tokenizer = spec.folder, spec.find_in(pipeline)
     num_known = getattr(pipeline, spec.encoder).get_input_embeddings().num_embeddings
     try:
         first, second = (tokenizer(text).input_ids for text in _PROBES)

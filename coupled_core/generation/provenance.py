@@ -50,6 +50,11 @@ def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
 
 def resolve(config: GenerationConfig) -> ResolvedGeneration:
     """Do `resolve_generation` and keep the files, the schedule and the device."""
+    if config.compile and config.offload in ("sequential", "auto"):
+        raise ConfigError(
+            f"compile: blocks whose weights come and go (offload={config.offload}) cannot be "
+            "compiled: use offload=none or model."
+        )
     files = find_model_files(config.base_model, config.revision)
     device = choose_device(config.device)
     if config.offload in ("model", "group", "sequential") and _kind(device) == "cpu":
@@ -125,6 +130,7 @@ def choose_device(name: str) -> str:
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+        # A name may be well-formed and its device missing: only an allocation tells.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as exc:  # the latter comes from torch without CUDA
         raise ConfigError(

@@ -131,6 +131,7 @@ def _find_memory_use(
 
 def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> ImageTime | None:
     named = generation.device_name
+    # In the order of the table, where "H100 PCIe" stands before "H100".
     card = next((name for name in CARDS if re.search(rf"\b{name}\b", named)), None)
     if card is None:
         is_small = generation.base_model == "miniature" and named.startswith("cpu")
@@ -141,6 +142,7 @@ def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> Ima
     )
     if geometry.width < _MIN_WIDTH or generation.dtype == "float32":
         return None
+    # Of an image in the middle of its schedule, the dearest kind of step: sharing is left out.
     step = predict_step_flops(geometry, "merged") / (CARDS[card] * _REACHED * 1e12)
     # Classifier-free guidance predicts a second time, from the empty text.
     is_doubled = files.guidance == "classifier-free" and generation.guidance_scale > 1

@@ -25,7 +25,7 @@ _READS_PROMPTS = (
 @command(
     examples="""
     coupled validate prompts.parquet
-    coupled validate prompts.csv --base-model black-forest-labs/FLUX.1-schnell
+    coupled validate prompts.csv --profile flux-schnell
     """
 )
 def validate(
@@ -93,6 +93,7 @@ def _survey_texts(config: RunConfig) -> tuple[list[str], dict[str, Any] | None]:
 @command(
     examples="""
     coupled plan
+    coupled plan --profile flux-schnell --prompts prompts.csv --gpu-usd-per-hour 2
     coupled plan --prompts s3://bucket/set.parquet --output s3://bucket/pairs --json
     """,
 )

@@ -139,6 +139,7 @@ def told_when_output_fails() -> Iterator[None]:
 @contextmanager
 def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
     """Turn errors into one line and an exit code; with --debug the traceback comes first."""
+    # Before anything heavy is imported: libraries read these variables once.
     _configure_logging(terminal)
     keep_loopback_direct()
     try:
@@ -198,7 +199,7 @@ def _configure_logging(terminal: Terminal) -> None:
         defaults |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
         defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
     for name, value in defaults.items():
-        os.environ.setdefault(name, value)
+        os.environ.setdefault(name, value)  # whoever has set one wants it so
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         FieldFormatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
