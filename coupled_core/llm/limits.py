@@ -86,7 +86,8 @@ class _LimitedStream(NetworkStream):
         while True:
             left = _time_left(exchange, silent_until - time.monotonic(), ReadTimeout)
             try:
-                return self._stream.read(max_bytes, max(0.0, min(left, _LOOK_SECONDS)))
+                # Never 0, with which sockets do not wait at all and fail in another way.
+                return self._stream.read(max_bytes, max(1e-3, min(left, _LOOK_SECONDS)))
             except ReadTimeout:
                 if time.monotonic() >= silent_until:
                     raise
