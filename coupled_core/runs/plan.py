@@ -10,7 +10,7 @@ from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
 from coupled_core.errors import PromptSetError
-from coupled_core.generation.model_files import require_weights
+from coupled_core.generation.model_files import is_bare, require_weights
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
@@ -30,6 +30,7 @@ from coupled_core.runs.identity import (
     run_id,
     sample_seed,
 )
+from coupled_core.runs.models import files_of
 from coupled_core.runs.planned import (
     PlanFiles,
     PlannedBadRow,
@@ -234,7 +235,9 @@ def plan_run(
     if run.open_shards:
         # After the count, since a run with nothing left to do needs no models.
         require_scorers(config.scoring)
-        require_weights(config.generation.base_model)
+        model = files_of(generation.base_model, generation.base_model_revision)
+        if not (is_dry_run and is_bare(model)):
+            require_weights(model.name)
         if not is_dry_run:
             join_kin(store, same_images, name)
     return run

@@ -71,9 +71,9 @@ class QwenImage(Family):
     def combine(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
         """See `Family`; each token keeps the length that it has without guidance."""
         guided = super().combine(conditional, unconditional, scale)
-        lengths = (each.norm(dim=-1, keepdim=True) for each in (conditional, guided))
-        without, with_guidance = lengths
-        return guided * (without / with_guidance)
+        lengths = [each.norm(dim=-1, keepdim=True) for each in (conditional, guided)]
+        rescaled: Tensor = guided * (lengths[0] / lengths[1])
+        return rescaled
 
     def unpack(self, latents: Tensor, width: int, height: int) -> Tensor:
         """See `Family`; latents leave the normalisation in which they were denoised."""
