@@ -151,7 +151,7 @@ def test_a_group_of_three_images_is_a_strip(browser: Chrome, groups_page: Path) 
     assert one_of(browser, "#pair-title").text == "no 1 → no 2"
     browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)
-    assert browser.switch_to.active_element == frames[0]
+    wait_until(browser, "document.activeElement === document.querySelector('.strip .frame')")
 
 
 def test_a_score_of_another_package_sorts_and_filters(browser: Chrome, groups_page: Path) -> None:
