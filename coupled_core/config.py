@@ -456,4 +456,5 @@ def fingerprint(value: BaseModel | dict[str, Any]) -> str:
     return hashlib.sha256(_CANONICAL.encode(plain).encode()).hexdigest()
 
 
+# Sorted and without blanks: ids follow from these bytes, so the form must never change.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

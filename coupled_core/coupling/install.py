@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.attention import Attend, Block, CoupledAttention
 from coupled_core.records import CouplingMode
 
@@ -17,8 +18,7 @@ def coupled_attention(
     transformer: Any,
     build_processor: BuildProcessor,
     mode: CouplingMode,
-    *,
-    texts_meet: bool = True,
+    ablation: Ablation = THE_METHOD,
 ) -> Iterator[CoupledAttention]:
     """Yield the state of the transformer's attention; its processors come back whatever happens.
 
@@ -28,14 +28,17 @@ def coupled_attention(
         transformer: A model of diffusers with `attn_processors`.
         build_processor: Of the model's family.
         mode: How two texts are weighed.
-        texts_meet: See `coupling.ablation`.
+        ablation: What differs from the method.
     """
+    # diffusers builds this dict anew at each access: these are the processors as they were found.
     originals = transformer.attn_processors
-    attention = CoupledAttention(mode, texts_meet=texts_meet)
+    attention = CoupledAttention(mode, ablation)
+    # Names are paths such as "single_transformer_blocks.3.attn.processor".
     attention.blocks = [
         Block(name, name.startswith("single_"), getattr(original, "_attention_backend", None))
         for name, original in originals.items()
     ]
+    # Inside the try, because a processor that cannot be built leaves others already exchanged.
     try:
         transformer.set_attn_processor(
             {
@@ -45,4 +48,5 @@ def coupled_attention(
         )
         yield attention
     finally:
+        # A copy: diffusers pops the entries of the dict that it is given.
         transformer.set_attn_processor(dict(originals))

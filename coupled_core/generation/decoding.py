@@ -43,7 +43,8 @@ def decode_pixels(
     unpacked = family.unpack(latents, width, height)
     images: list[np.ndarray | None] = []
     for chunk in torch.split(unpacked, max(1, _PIXELS_AT_ONCE // (width * height))):
-        pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
+        # (r, 3, H, W), about [-1, 1].
+        pixels = family.decode(chunk.to(vae.dtype)).float()
         finite = (
             chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)
         ).tolist()

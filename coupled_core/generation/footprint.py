@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 
 from coupled_core.coupling.cost_model import Geometry
-from coupled_core.generation.model_files import KnownModel, ModelFiles, list_weights
+from coupled_core.generation.model_files import KnownModel, ModelFiles, is_bare, list_weights
 
 _STORED_BYTES = 2
 """A parameter on the hub, in bfloat16."""
@@ -29,12 +29,15 @@ class Footprint:
         """
         if not self.num_parameters or offload == "sequential":
             return None
+        # With offloading one part is on the device at a time: the largest decides.
         take = sum if offload == "none" else max
         return take(self.num_parameters.values()) * _DTYPE_BYTES[dtype]
 
 
 def find_footprint(files: ModelFiles) -> Footprint:
     """Return the size of a base model, from a folder's files or, on the hub, from what is known."""
+    if is_bare(files):
+        return Footprint(files.known.num_parameters, hub_bytes(files.known))
     if files.folder is not None:
         return Footprint(_count_parameters(files.folder, files.family.parts), 0)
     wanted = hub_bytes(files.known)

@@ -226,7 +226,7 @@ class GroupGenerator:
     @cached_property
     def _reader(self) -> TextReader:
         spec = self._family.spec.tokenizers[0]
-        tokenizer, limit = getattr(self._pipeline, spec.folder), self.provenance.max_sequence_length
+        tokenizer, limit = spec.find_in(self._pipeline), self.provenance.max_sequence_length
         return make_text_reader(tokenizer, spec, self.provenance.base_model, limit)
 
     def _entity_texts(self, sample: Sample) -> tuple[str, ...]:
@@ -280,6 +280,7 @@ class GroupGenerator:
     def _weigh(self, sigmas: Tensor) -> Tensor:
         """Return beta at noise levels (T,), (T,); (T, 2) where block types have their own."""
         beta, delay = self._schedule.beta, self._settings.ablation.single_delay
+        # Behind in time is at a higher sigma.
         return torch.stack([beta(sigmas), beta(sigmas + delay)], 1) if delay else beta(sigmas)
 
     def _build_group(self, sample: Sample, width: int, height: int) -> Group:
@@ -288,7 +289,7 @@ class GroupGenerator:
         )
         noise = self._family.draw_noise(sample.seed, width, height)
         is_free = self._family.guidance == "classifier-free"
-        empty = self._encoder.encode([""])[0] if is_free else None
+        empty = self._encoder.encode([self._family.empty_prompt])[0] if is_free else None
         return Group(noise, background, tuple(entities), empty)
 
     def _finish(
@@ -324,6 +325,8 @@ def _show(
     height: int,
 ) -> list[_ShownGroup]:
     """Decode groups, each background once, and lay images over backgrounds where there are some."""
+    # All of a batch decoded together: each group's images, then its background, as they are taken
+    # out again below.
     rows = [row for group in groups for row in (group.images, group.background) if row is not None]
     decoded = iter(decode_pixels(family, torch.cat(rows), width, height))
     shown = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
@@ -78,7 +78,11 @@ class _Sizes(BaseModel):
     model_config = ConfigDict(strict=True, protected_namespaces=())
 
     sample_size: int = Field(ge=1, le=2**16)
-    block_out_channels: list[int] = Field(min_length=1, max_length=16)
+    levels: list[int] = Field(
+        min_length=1,
+        max_length=16,
+        validation_alias=AliasChoices(*{each.vae_levels for each in SPECS.values()}),
+    )
     model_max_length: list[Annotated[float, Field(ge=1)]]
     """Of each tokenizer: without one a prompt would be padded without an end."""
 
@@ -104,8 +108,15 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
     transformer, vae, *tokenizers = configs.values()
     try:
         lengths = [each.get("model_max_length") for each in tokenizers]
-        sizes = _Sizes.model_validate({**vae, "model_max_length": lengths})
-        shape = TransformerShape.model_validate(transformer)
+        sizes = _Sizes.model_validate(
+            {
+                "sample_size": vae.get("sample_size", family.default_size_px),
+                family.vae_levels: vae.get(family.vae_levels),
+                "model_max_length": lengths,
+            }
+        )
+        no_single = {} if family.has_single_blocks else {"num_single_layers": 0}
+        shape = TransformerShape.model_validate({**no_single, **transformer})
     except ValidationError as exc:
         problem = exc.errors()[0]
         raise ModelUnavailableError(
@@ -123,7 +134,9 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         family=family,
         guidance=guidance,
         vae_sample_size_px=sizes.sample_size,
-        size_multiple_px=2 ** len(sizes.block_out_channels),
+        # Each level of the autoencoder but the last halves the image, and packing halves it once
+        # more.
+        size_multiple_px=2 ** len(sizes.levels),
         tokenizer_max_length=int(sizes.model_max_length[0]),
         transformer=shape,
     )
@@ -148,6 +161,16 @@ def _family_of(base_model: str, index: Mapping[str, Any]) -> FamilySpec:
             "FLUX.2-klein-4B."
         )
     return SPECS[pipeline_class]
+
+
+def is_bare(files: ModelFiles) -> bool:
+    """Say whether a folder holds configurations alone, which is enough to plan by."""
+    folder = files.folder
+    return folder is not None and not any(
+        any((folder / part).glob(f"*.{ending}"))
+        for part in files.family.parts
+        for ending in ("safetensors", "bin", "gguf")
+    )
 
 
 def require_weights(base_model: str) -> None:
@@ -191,6 +214,8 @@ def hash_folder(folder: Path) -> str:
         p for p in folder.rglob("*") if p.suffix in _HASHED_SUFFIXES and p.is_file()
     ):
         size = path.stat().st_size
+        # Names and sizes too, with a separator that no name holds: else moving bytes from one file
+        # into the next would not show.
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
         with path.open("rb") as file:
             if size <= _WHOLE_FILE_BYTES:
@@ -309,6 +334,8 @@ def _fetch(model_id: str, file: str, commit: str | None, revision: str | None) -
         raise ModelUnavailableError(
             f"{where} is not in the local cache and cannot be fetched: {str(exc).splitlines()[0]} "
             "Check the network (and that HF_HUB_OFFLINE is not set), or pass a folder that holds "
-            "the model. A gated model also wants its licence accepted at "
+            "the model. To plan, its configuration is enough, a few MB: where there is a network, "
+            f"type hf download {model_id} --include '*.json' '*.txt' '*.jinja' '*.model'. "
+            "A gated model also wants its licence accepted at "
             f"huggingface.co/{model_id}, and `hf auth login` or HF_TOKEN."
         ) from exc

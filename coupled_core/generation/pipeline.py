@@ -71,6 +71,7 @@ def load_placed(resolved: ResolvedGeneration, offload: str) -> PlacedPipeline:
             "HF_TOKEN; for a folder check that every file of the pipeline is there."
         ) from exc
     check_pipeline(pipeline)
+    # Progress is told by ours, once for all stages.
     pipeline.set_progress_bar_config(disable=True)
     try:
         return PlacedPipeline(pipeline, resolved.device, offload)
@@ -116,7 +117,7 @@ def resolve_pipeline(config: GenerationConfig, pipeline: DiffusionPipeline) -> R
     is_named = "base_model" in config.model_fields_set
     name = config.base_model if is_named else pipeline.name_or_path or type(pipeline).__name__
     family = open_family(pipeline)
-    transformer, main = family.transformer.config, spec.tokenizers[0].folder
+    transformer = family.transformer.config
     files = ModelFiles(
         name=name,
         folder=None,
@@ -125,9 +126,9 @@ def resolve_pipeline(config: GenerationConfig, pipeline: DiffusionPipeline) -> R
         or describe_unknown_model(name, transformer, spec, family.guidance),
         family=spec,
         guidance=family.guidance,
-        vae_sample_size_px=int(family.pipeline.vae.config.sample_size),
+        vae_sample_size_px=int(family.pipeline.vae.config.get("sample_size", spec.default_size_px)),
         size_multiple_px=family.size_multiple_px,
-        tokenizer_max_length=int(getattr(pipeline, main).model_max_length),
+        tokenizer_max_length=int(spec.tokenizers[0].find_in(pipeline).model_max_length),
     )
     dtype = str(pipeline.transformer.dtype).removeprefix("torch.")
     return resolve_on(config, files, str(family.device), dtype)
@@ -157,7 +158,7 @@ def _check_tokenizer(pipeline: DiffusionPipeline, spec: TokenizerSpec) -> None:
 
     Where its files are missing, a tokenizer loads without a word, and all prompts are one to it.
     """
-    name, tokenizer = spec.folder, getattr(pipeline, spec.folder)
+    name, tokenizer = spec.folder, spec.find_in(pipeline)
     num_known = getattr(pipeline, spec.encoder).get_input_embeddings().num_embeddings
     try:
         first, second = (tokenizer(text).input_ids for text in _PROBES)

@@ -123,6 +123,7 @@ def choose_device(name: str) -> str:
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+        # A name may be well-formed and its device missing: only an allocation tells.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as exc:  # the latter comes from torch without CUDA
         raise ConfigError(

@@ -53,6 +53,7 @@ class RegionLoop:
         for i, phase in enumerate(self.phases):
             if phase == "prefix":
                 state.step_shared(i)
+            # At least one step reads, however few steps there are.
             elif state.region is None or sigmas[i] >= self.region.read_until:
                 state.step_reading(i)
             else:
@@ -100,6 +101,7 @@ class _State:
         family = loop.predictor.family
         dtype = family.transformer.dtype
         batch = GroupBatch.stack([group], family.device, dtype)
+        # Latents are kept in float32: many small steps add up, and bfloat16 would lose them.
         background = batch.noise.to(family.device, torch.promote_types(dtype, torch.float32))
         images = background[batch.group_of_row]
         return cls(loop, batch, background, images, torch.zeros(images.shape[:2]))
@@ -119,11 +121,12 @@ class _State:
                 self._predict(i, self.background, text.of_background),
             ),
         )
+        # What is compared are predicted clean latents, x0 = x - sigma v.
         sigma = self.loop.sigmas[i].to(self.images.device)
         self.evidence += measure_evidence(
             self.images - sigma * velocity, (self.background - sigma * background_velocity)[0]
         )
-        weight = choose_region(self.evidence, self.loop.frame.grid, self.loop.region)
+        weight = choose_region(self.evidence, self.loop.frame.grid, self.loop.region)  # (S_img,)
         self.region = _Region.place(weight, self.images)
         self.background = self._advance(self.background, background_velocity, i)
         moved = self._advance(self.images, velocity, i)
@@ -132,24 +135,27 @@ class _State:
     def step_tied(self, i: int) -> None:
         assert self.region is not None  # `denoise` reads a region first
         inside, outside = self.region.inside, self.region.outside
-        attention, image_ids = self.loop.predictor.attention, self.loop.frame.take(inside)
+        attention, frame = self.loop.predictor.attention, self.loop.frame.take(inside)
 
         def predict(text: _Texts) -> tuple[Tensor, ...]:
             # The background goes first: the images attend to its keys and values outside.
             with attention.keep(outside, text.of_background.prompt_embeds.shape[1]):
                 of_background = self._predict(i, self.background, text.of_background)
             with attention.recall():
-                of_images = self._predict(i, self.images[:, inside], text.of_images, image_ids)
+                # (N, S_inside, in_channels), and all rows of the background above.
+                of_images = self._predict(i, self.images[:, inside], text.of_images, frame)
             return of_images, of_background
 
         velocity, background_velocity = self._guide(i, predict)
         background = self._advance(self.background, background_velocity, i)
         moved = self._advance(self.images[:, inside], velocity, i)
         images = background[self.batch.group_of_row]
+        # Weighed on the soft edge, where m is between 0 and 1.
         images[:, inside] = _tie(moved, background[:, inside], self.region.weight[inside])
         self.background, self.images = background, images
 
     def finish(self) -> DenoisedGroup:
+        # No region was read: every step was shared, and the images are the background.
         region = self.region
         free = torch.zeros(len(self.evidence[0])) if region is None else region.weight[:, 0]
         weights = free.float().cpu().expand(len(self.images), -1)
@@ -176,10 +182,9 @@ class _State:
         return tuple(map(predictor.combine, conditional, predict(nothing)))
 
     def _predict(
-        self, i: int, latents: Tensor, text: Conditioning, image_ids: Tensor | None = None
+        self, i: int, latents: Tensor, text: Conditioning, frame: Frame | None = None
     ) -> Tensor:
-        ids = self.loop.frame.ids if image_ids is None else image_ids
-        return self.loop.predictor.predict(i, latents, text, ids)
+        return self.loop.predictor.predict(i, latents, text, frame or self.loop.frame)
 
     def _advance(self, latents: Tensor, velocity: Tensor, i: int) -> Tensor:
         return latents + self.loop.moves[i] * velocity

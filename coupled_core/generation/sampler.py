@@ -80,7 +80,7 @@ def sample_groups(
         family.transformer,
         family.build_processor,
         settings.mode,
-        texts_meet=settings.ablation.texts_meet,
+        settings.ablation,
     ) as attention:
         # What a step asks of the device makes the CPU wait for it; so all of it is there before.
         levels = levels.to(family.device)
@@ -117,16 +117,17 @@ def _sample_together(predictor: Predictor, call: _Call) -> list[DenoisedGroup]:
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
         conditioning = batch.condition(phase, betas[i], ablation)
-        velocity = predictor.predict(i, latents, conditioning, call.frame.ids)
+        velocity = predictor.predict(i, latents, conditioning, call.frame)
         if predictor.is_guided(batch):
             nothing = batch.condition_on_nothing(len(latents))
             velocity = predictor.combine(
-                velocity, predictor.predict(i, latents, nothing, call.frame.ids)
+                velocity, predictor.predict(i, latents, nothing, call.frame)
             )
         if not grouped and 1 - times[i] < ablation.pull_until:
             velocity = pull_together(
                 latents, velocity, sigmas[i], batch.group_of_row, ablation.pull
             )
+        # An Euler step of dx / dsigma = v; sigma falls, so the difference is negative.
         latents = latents + (sigmas[i + 1] - sigmas[i]) * velocity
         call.report(i + 1, len(phases))
     if grouped:
@@ -153,6 +154,7 @@ def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[Phase]:
     if not shares or settings.mode == "key_scale":
         return ["middle"] * len(betas)
     values = betas.detach().cpu().reshape(len(betas), -1)  # a column a schedule
+    # Exactly, since only then the other text has no weight at all.
     silent, alone = (values == 0.0).all(1).tolist(), (values == 1.0).all(1).tolist()
     # A 0 after another value would have to bring the images together again: only leading zeros are
     # a prefix.

@@ -81,6 +81,7 @@ class Room:
                     "results", len(some), cause, self._most[kind],
                 )  # fmt: skip
             elif how := self._free_more():
+                # With more room, more may fit again.
                 self._most.clear()
                 _LOGGER.warning("one does not fit into memory (%s): from now on with %s, which is "
                                 "slower and has the same results", cause, how)  # fmt: skip
@@ -90,6 +91,7 @@ class Room:
 
 
 def _free_unused() -> None:
+    # Tracebacks and tensors may hold each other in a circle, which only the collector opens.
     gc.collect()
     torch = sys.modules.get("torch")  # whoever ran out of its memory has imported it
     if torch is not None and torch.cuda.is_initialized():

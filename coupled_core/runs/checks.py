@@ -102,6 +102,7 @@ def _check_packages() -> str:
     from packaging.requirements import Requirement
 
     wanted = [Requirement(each) for each in metadata.requires(PACKAGE) or ()]
+    # Without the extras: a build needs none of them.
     needed = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
     wrong = []
     for each in needed:
@@ -119,12 +120,14 @@ def _check_packages() -> str:
 
 def _compare_with_constraints() -> str:
     """Say what differs from the versions that everything was seen to work with."""
+    # Only a checkout has it; an installed package compares with nothing.
     path = Path(__file__).parents[2] / "infra" / "constraints.txt"
     if not path.is_file():
         return ""
     pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE))
     others = []
     for each in metadata.distributions():
+        # The one spelling of a package's name, after PEP 503.
         name = re.sub(r"[-_.]+", "-", each.name).lower()
         expected = pinned.get(name)
         if expected and name not in _INSTALLERS and each.version != expected:
@@ -228,6 +231,7 @@ class _Machine:
             if not os.access(place, os.W_OK):
                 raise StorageError(f"{place} cannot be written: name another --output")
             return f"{output.uri}, a folder"
+        # The same test as a build's, and what it proves holds for the builds of this process.
         ensure_conditional_writes(open_store(output.uri), single_writer=output.single_writer)
         alone = "you promise that nothing else writes there"
         return f"{output.uri}: {alone if output.single_writer else 'honours conditional writes'}"
@@ -240,6 +244,7 @@ class _Machine:
         cache = _nearest_folder(Path(HF_HUB_CACHE))
         folders = {cache: needed}
         if "://" not in self._config.output.uri:
+            # Where cache and output are one folder, what is to be fetched counts once.
             folders.setdefault(_nearest_folder(Path(self._config.output.uri)), 0)
         for folder, size in folders.items():
             free = shutil.disk_usage(folder).free

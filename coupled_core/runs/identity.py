@@ -54,6 +54,7 @@ def images_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
     judged = {"scoring", "filter", "selection", "content_filter", "duplicates"}
     settings = _settings_that_count(config)
     settings = {name: values for name, values in settings.items() if name not in judged}
+    # Which images are stored in the end does not change how they are made.
     del settings["output"]["store_dropped"]
     return fingerprint({"images of": settings, "inputs": list(inputs_sha256)})[:16]
 
@@ -109,7 +110,10 @@ def sample_seed(run_seed: int, group_id: str, group_seed: int | None, seed_index
     """Return the seed of a group's `seed_index`-th sample; a group's own seed goes first."""
     if group_seed is None:
         digest = hashlib.sha256(f"{run_seed}:{group_id}".encode()).digest()
+        # Derived from the group's name, so it does not depend on the order of the groups, or on
+        # others.
         group_seed = int.from_bytes(digest[:8], "big") % 2**31
+    # Seeds in a row: more seeds of a group leave those before as they were.
     return group_seed + seed_index
 
 

@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 
 from coupled_core.config import RunConfig
-from coupled_core.coupling.cost_model import predict_step_flops
+from coupled_core.coupling.cost_model import Geometry, predict_step_flops
 from coupled_core.generation.footprint import find_footprint, geometry_of
-from coupled_core.generation.model_files import ModelFiles
+from coupled_core.generation.licences import Training
+from coupled_core.generation.model_files import ModelFiles, is_bare
 from coupled_core.records import GenerationProvenance
 from coupled_core.scoring.model_files import scorer_bytes
 
@@ -58,6 +59,14 @@ class Needs:
     """All weights that lie on the device at once; a step needs some more. None: unknown."""
     pair_bytes: tuple[int, int]
     """A pair's two images, stored."""
+    image_flops: int
+    """Floating-point operations of an image's steps, one text a step."""
+    family: str
+    """What the base model is."""
+    training: Training
+    """Whether an image editor may be trained on the pairs."""
+    lacks_weights: bool
+    """Its folder holds configurations alone."""
 
 
 def find_needs(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> Needs:
@@ -70,25 +79,38 @@ def find_needs(config: RunConfig, generation: GenerationProvenance, files: Model
         download_bytes=footprint.missing_bytes,
         device_bytes=None if weights is None else weights + scorer_bytes(config.scoring),
         pair_bytes=(int(_BYTES_A_PIXEL[0] * pixels), int(_BYTES_A_PIXEL[1] * pixels)),
+        image_flops=_count_predictions(generation, files)
+        * predict_step_flops(_find_geometry(generation, files), "stock"),
+        family=files.family.name,
+        training=files.known.training,
+        lacks_weights=is_bare(files),
     )
+
+
+def _find_geometry(generation: GenerationProvenance, files: ModelFiles) -> Geometry:
+    return geometry_of(files, generation.width, generation.height, generation.max_sequence_length)
+
+
+def _count_predictions(generation: GenerationProvenance, files: ModelFiles) -> int:
+    """Classifier-free guidance predicts a second time at each step, from the empty text."""
+    is_doubled = files.guidance == "classifier-free" and generation.guidance_scale > 1
+    return generation.num_inference_steps * (2 if is_doubled else 1)
 
 
 def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> ImageTime | None:
     named = generation.device_name
+    # In the order of the table, where "H100 PCIe" stands before "H100".
     card = next((name for name in CARDS if re.search(rf"\b{name}\b", named)), None)
     if card is None:
         is_small = generation.base_model == "miniature" and named.startswith("cpu")
         seen = "as seen on CPUs of other machines"
         return ImageTime(_MINIATURE_SECONDS, seen) if is_small else None
-    geometry = geometry_of(
-        files, generation.width, generation.height, generation.max_sequence_length
-    )
+    geometry = _find_geometry(generation, files)
     if geometry.width < _MIN_WIDTH or generation.dtype == "float32":
         return None
+    # Of an image in the middle of its schedule, the dearest kind of step: sharing is left out.
     step = predict_step_flops(geometry, "merged") / (CARDS[card] * _REACHED * 1e12)
-    # Classifier-free guidance predicts a second time, from the empty text.
-    is_doubled = files.guidance == "classifier-free" and generation.guidance_scale > 1
-    least = step * generation.num_inference_steps * (2 if is_doubled else 1)
+    least = step * _count_predictions(generation, files)
     return ImageTime(
         (least + _REST_SECONDS, least * _SLOWDOWN + _REST_SECONDS),
         f"computed for {card}, not measured",

@@ -39,6 +39,8 @@ def refusal_for(config: RunConfig, generation: GenerationProvenance) -> Refuse:
     Tokenizers are loaded when the first group is asked about.
     """
     refuse_words = refusal_of(config.content_filter)
+    # `cache` of a function without arguments: loaded once, and only if words did not refuse
+    # already.
     load_readers = cache(lambda: readers_for(config, generation))
     are_prompts_read = generation.entity_text == "full_prompt"
     return lambda group: (

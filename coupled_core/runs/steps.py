@@ -82,6 +82,7 @@ def make_pairs(work: ShardWork, attempt: int = 1) -> bool:
     progress, samples = current_progress(), work.attempt(attempt).samples
     if attempt > 1:
         for stage in ("generate", "score"):
+            # How many are tried again is known only now, when the rounds before are scored.
             progress.extend(stage, sum(len(sample.pairs) for sample in samples.values()))
     made = make_batches(work, models_for(work.config), progress, attempt)
     _logger.info(

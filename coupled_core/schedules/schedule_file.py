@@ -53,6 +53,7 @@ def load_schedule(path: Path) -> Schedule:
         schedule = Schedule(**content)
     except (ScheduleError, TypeError) as exc:
         raise ScheduleError(f"{path}: {exc}") from exc
+    # The id goes into pair ids: a file that was edited must not pass for the old one.
     if stated != schedule.id:
         raise ScheduleError(
             f"{path}: the content does not match the id: expected {schedule.id}, got {stated}. "

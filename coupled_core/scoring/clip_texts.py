@@ -55,6 +55,7 @@ def make_clip_reader(tokenizer: Any, name: str) -> TextReader:
     return TextReader(
         name,
         tokenizer.context_length,
+        # OpenAI's tokenizer encodes without its two marks, begin and end.
         num_marks=2,
         encode=lambda texts: [tokenizer.encode(text) for text in texts],
         in_windows=True,

@@ -4,9 +4,10 @@ Points on a regular grid prompt Segment Anything, one decoder pass each on one e
 image. What comes back confident, of sensible size and not twice the same is a proposal; all of that
 is told at the size of the model's masks, and proposals alone are enlarged to the image's. Around
 each proposal a square is cut out and compared with two texts: the entity prompt and the shared
-background prompt. The proposal whose cut-out leans most towards the entity is the entity; where
-none leans that way there is none, and the mask is empty. Nothing here knows which model made the
-image, nor looks at the other images of the group.
+background prompt; once as it is, and once with its surroundings painted over, since ground or sky
+around an entity shows the entity, too. The proposal whose two cut-outs lean most towards the entity
+is the entity; where none leans that way there is none, and the mask is empty. Nothing here knows
+which model made the image, nor looks at the other images of the group.
 """
 
 import math
@@ -63,13 +64,20 @@ class EntityFinder:
         """
         proposals = self._propose(image)
         if proposals:
-            crops = [self._cut_out(image, proposal.mask) for proposal in proposals]
+            squares = [self._find_square(proposal.mask) for proposal in proposals]
             entity, background = self._clip.embed_texts([entity_prompt, background_prompt])
             # At the border of an image a cut-out is no square. In square images only its centre
             # counts, as it did in metric version 1, so that masks and scores stay what they were.
             is_square = image.shape[0] == image.shape[1]
+            crops = [np.ascontiguousarray(image[square]) for square in squares]
+            crops += [
+                _paint_over(crop, proposal.mask[square])
+                for crop, proposal, square in zip(crops, proposals, squares, strict=True)
+            ]
             seen = self._clip.embed_images(crops, centre_only=is_square)
-            leaning = seen @ (entity - background)
+            # (P,): how much more both cut-outs are like the entity's words than like the
+            # background's.
+            leaning = (seen @ (entity - background)).reshape(2, -1).sum(axis=0)
             best = int(leaning.argmax())
             if leaning[best] > 0:
                 chosen = proposals[best]
@@ -93,9 +101,11 @@ class EntityFinder:
         for start in range(0, len(points), config.points_per_batch):
             some = list(points[start : start + config.points_per_batch])
             found += self._room.map(lambda some: self._segment(np.stack(some), image.shape), some)
-        logits = torch.cat([each for each, _ in found])
+        logits = torch.cat([each for each, _ in found])  # (points * 3, h, w)
+        # An estimate by a regression head, which may come out above 1.
         confidence = torch.cat([each for _, each in found]).clamp(max=1.0)
         masks = self._without_padding(logits) > self._predictor.model.mask_threshold
+        # Shares of the image: the padding is cut off before.
         areas = masks.float().mean(dim=(1, 2))
         good = (
             (confidence >= config.min_predicted_iou)
@@ -103,6 +113,7 @@ class EntityFinder:
             & (areas <= config.max_area)
         )
         (best,) = torch.where(good)
+        # Stable, so that equal estimates keep the order of the grid on every machine.
         best = best[confidence[best].argsort(descending=True, stable=True)]
         best = best[_find_distinct(masks[best], config.max_overlap)[: config.max_proposals]]
         chosen = zip(self._enlarge(logits[best]), confidence[best].tolist(), strict=True)
@@ -113,6 +124,8 @@ class EntityFinder:
         predictor, sam = self._predictor, self._predictor.model
         coords = predictor.transform.apply_coords(points, shape[:2])
         prompts = (
+            # (P, 1, 2) coordinates with (P, 1) labels; 1 is foreground: each point is a prompt
+            # alone.
             torch.as_tensor(coords, dtype=torch.float32, device=predictor.device)[:, None],
             torch.ones(len(points), 1, device=predictor.device),
         )
@@ -139,14 +152,24 @@ class EntityFinder:
         full = sam.postprocess_masks(logits[:, None], predictor.input_size, predictor.original_size)
         return np.asarray((full[:, 0] > sam.mask_threshold).cpu().numpy())
 
-    def _cut_out(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def _find_square(self, mask: np.ndarray) -> tuple[slice, slice]:
+        """Return the rows and columns of a square around a mask, as far as the image goes."""
         ys, xs = np.nonzero(mask)
         height, width = mask.shape
+        # A square around the longer side, so that CLIP sees the entity undistorted.
         half = max(np.ptp(xs) + 1, np.ptp(ys) + 1) * self._config.crop_margin / 2
         cx, cy = (xs.min() + xs.max() + 1) / 2, (ys.min() + ys.max() + 1) / 2
         x0, y0 = max(0, round(cx - half)), max(0, round(cy - half))
         x1, y1 = min(width, round(cx + half)), min(height, round(cy + half))
-        return np.ascontiguousarray(image[y0:y1, x0:x1])
+        return slice(y0, y1), slice(x0, x1)
+
+
+def _paint_over(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the image with the mean colour of what lies outside the mask there."""
+    if mask.all():
+        return image
+    colour = image[~mask].mean(axis=0).round().astype(np.uint8)
+    return np.where(mask[..., None], image, colour)
 
 
 def touches_border(mask: np.ndarray) -> bool:
@@ -171,6 +194,7 @@ def _find_distinct(masks: Tensor, max_overlap: float) -> list[int]:
     flat = masks.flatten(1).float()
     shared, areas = flat @ flat.T, flat.sum(dim=1)  # counts of pixels, exact below 2 ** 24
     union = areas[:, None] + areas - shared
+    # IoU > max_overlap, without a division by an empty union.
     overlaps = (shared > max_overlap * union).cpu().numpy()
     kept: list[int] = []
     for index in range(len(overlaps)):

@@ -60,6 +60,8 @@ class PairScorer:
         ]
         if image_embeddings is None:
             image_embeddings = self.embed_images(images)
+        # The full prompts, not the entities: alignment asks whether the image shows what was asked
+        # for.
         text_embeddings = self.clip.embed_texts(sample.group.prompts)
         scores = {
             (i, j): score_pair(

@@ -24,7 +24,7 @@ _READS_PROMPTS = (
 @command(
     examples="""
     coupled validate prompts.parquet
-    coupled validate prompts.csv --base-model black-forest-labs/FLUX.1-schnell
+    coupled validate prompts.csv --profile flux-schnell
     """
 )
 def validate(
@@ -92,6 +92,7 @@ def _survey_texts(config: RunConfig) -> tuple[list[str], dict[str, Any] | None]:
 @command(
     examples="""
     coupled plan
+    coupled plan --profile flux-schnell --prompts prompts.csv --gpu-usd-per-hour 2
     coupled plan --prompts s3://bucket/set.parquet --output s3://bucket/pairs --json
     """,
 )
@@ -264,9 +265,13 @@ def _describe_needs(
     config: RunConfig, forecast: "Forecast", gpu_usd_per_hour: float | None
 ) -> Iterator[tuple[str, str]]:
     """Say what a build takes of time, money for the device, memory, network and disk."""
+    from coupled_core.generation.licences import describe_training
     from coupled_core.report.numbers import format_bytes
 
-    needs, device = forecast.needs, forecast.run.generation.device_name
+    needs, generation = forecast.needs, forecast.run.generation
+    device = generation.device_name
+    yield "", f"{needs.family}, licence {generation.license}. {describe_training(needs.training)}"
+    yield "", f"{needs.image_flops / 1e12:,.3g} TFLOP an image, without what coupling adds"
     yield "generation", _describe_time(forecast)
     usd = _price_time(forecast, gpu_usd_per_hour)
     if usd is not None:
@@ -280,6 +285,8 @@ def _describe_needs(
         yield "memory", text
     if needs.download_bytes:
         yield "download", f"{format_bytes(needs.download_bytes)} of weights, once"
+    if needs.lacks_weights:
+        yield "", f"{generation.base_model} holds configurations alone: a build needs its weights"
     least, most = map(format_bytes, _disk_bytes(forecast))
     yield "disk", f"{_write_range(least, most)} if all pairs are kept; twice that while it builds"
 

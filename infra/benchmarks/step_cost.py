@@ -130,7 +130,7 @@ def step_naively(transformer: FluxTransformer2DModel, groups: Sequence[Group]) -
             torch.randn(num_rows, NUM_IMAGE, 16),
             torch.tensor(1000.0),
             Conditioning(torch.randn(num_rows, 2 * NUM_TEXT, 128), torch.randn(num_rows, 128)),
-            torch.zeros(NUM_IMAGE, 3),
+            Frame(torch.zeros(NUM_IMAGE, 3), (NUM_IMAGE, 1)),
             None,
         )
     finally:

@@ -198,6 +198,8 @@ def _vary_parts(schedule: Schedule) -> Iterator[Variant]:
     apart, whole = Ablation(texts_meet=False), Ablation(pooled_of_entity=True)
     yield Variant("background and entity text", "do not meet", schedule, ablation=apart)
     yield Variant("pooled vector", "of the entity stream", schedule, ablation=whole)
+    joint = Ablation(blend_in_single=False)
+    yield Variant("single-stream blocks", "weigh logits", schedule, ablation=joint)
     for delay in _DELAYS:
         value = f"single-stream blocks {abs(delay):g} {'later' if delay > 0 else 'earlier'}"
         yield Variant("block types", value, schedule, ablation=Ablation(single_delay=delay))
