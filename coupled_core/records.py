@@ -172,6 +172,8 @@ class GenerationProvenance:
     """full_prompt or entity_prompt: what the entity stream read."""
     sampler_version: int = 1
     """Which rule of the mode made the pixels; it goes up when equal settings give other images."""
+    weights: str = ""
+    """Quantisation, single file and LoRAs, with hashes; empty: the base model as it is."""
 
 
 @dataclass(frozen=True)

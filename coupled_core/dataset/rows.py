@@ -185,6 +185,7 @@ def generation_columns(
     # A group may ask for a size of its own, and another machine may have made a batch.
     return {
         **vars(provenance),
+        "weights": provenance.weights or None,
         "width": size_px[0],
         "height": size_px[1],
         "device_name": device_name,

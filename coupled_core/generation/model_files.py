@@ -59,6 +59,12 @@ class ModelFiles:
     """Tokens of the text that directs the images."""
     transformer: TransformerShape = field(default_factory=TransformerShape)
     """Its geometry."""
+    decoder_channels: int = 256
+    """Of the autoencoder, before its last block."""
+    transformer_class: str = "FluxTransformer2DModel"
+    """Of `diffusers`."""
+    quantization: Mapping[str, Any] = field(default_factory=dict)
+    """How the transformer's files are quantised; empty: they are not."""
 
     @property
     def size_px(self) -> int:
@@ -139,7 +145,21 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         size_multiple_px=2 ** len(sizes.levels),
         tokenizer_max_length=int(sizes.model_max_length[0]),
         transformer=shape,
+        # Levels are channels, or multiples of the base's.
+        decoder_channels=sizes.levels[:2][-1] * int(vae.get("base_dim", 1)),
+        transformer_class=_class_of(index),
+        quantization=_quantization_of(transformer),
     )
+
+
+def _class_of(index: Mapping[str, Any]) -> str:
+    named = index.get("transformer")
+    return str(named[-1]) if isinstance(named, list) and named else ""
+
+
+def _quantization_of(transformer: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = transformer.get("quantization_config")
+    return found if isinstance(found, dict) else {}
 
 
 def find_spec_of(base_model: str, revision: str | None) -> FamilySpec:
@@ -213,18 +233,30 @@ def hash_folder(folder: Path) -> str:
     for path in sorted(
         p for p in folder.rglob("*") if p.suffix in _HASHED_SUFFIXES and p.is_file()
     ):
-        size = path.stat().st_size
         # Names and sizes too, with a separator that no name holds: else moving bytes from one file
         # into the next would not show.
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
-        with path.open("rb") as file:
-            if size <= _WHOLE_FILE_BYTES:
-                digest.update(file.read())
-                continue
-            for i in range(_NUM_SAMPLES):
-                file.seek((size - _SAMPLE_BYTES) * i // (_NUM_SAMPLES - 1))
-                digest.update(file.read(_SAMPLE_BYTES))
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        _add_content(digest, path)
     return digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return a SHA-256 over a file, large ones by samples as in `hash_folder`."""
+    digest = hashlib.sha256(f"{path.stat().st_size}\0".encode())
+    _add_content(digest, path)
+    return digest.hexdigest()
+
+
+def _add_content(digest: "hashlib._Hash", path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _WHOLE_FILE_BYTES:
+            digest.update(file.read())
+            return
+        for i in range(_NUM_SAMPLES):
+            file.seek((size - _SAMPLE_BYTES) * i // (_NUM_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
 
 
 _INDEX = "model_index.json"
@@ -268,7 +300,7 @@ class _Source:
     def read(self, file: str) -> dict[str, Any]:
         """Return a configuration file as a dictionary."""
         if self._folder is None:
-            path = _fetch(self._name, file, self.commit or self._revision, self._revision)
+            path = fetch_file(self._name, file, self.commit or self._revision, self._revision)
             # The first answer fixes the commit; the others, and later the weights, come from that
             # commit.
             self.commit = self.commit or path.parent.name
@@ -308,11 +340,17 @@ def _require_tokenizers(folder: Path, family: FamilySpec) -> None:
             )
 
 
-def _fetch(model_id: str, file: str, commit: str | None, revision: str | None) -> Path:
+def fetch_file(
+    model_id: str,
+    file: str,
+    commit: str | None = None,
+    revision: str | None = None,
+    what: str = "base model",
+) -> Path:
     """Return a file of a hub model, fetched if need be; `revision` is what errors say."""
     from huggingface_hub import errors, hf_hub_download
 
-    where = f"base model {model_id}" + (f" at revision {revision}" if revision else "")
+    where = f"{what} {model_id}" + (f" at revision {revision}" if revision else "")
     try:
         return Path(hf_hub_download(model_id, file, revision=commit))
     except errors.GatedRepoError as exc:

@@ -18,6 +18,7 @@ from pathlib import Path
 from coupled_core.config import RunConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError, StorageError
+from coupled_core.generation.budget import find_memory
 from coupled_core.generation.footprint import find_footprint, hub_bytes
 from coupled_core.generation.licences import describe_training
 from coupled_core.generation.model_files import (
@@ -165,19 +166,18 @@ class _Machine:
     def check_device(self) -> str:
         """Compare the weights with the memory of the device, where both are known."""
         device = choose_device(self._config.generation.device)
-        memory = _memory_of(device)
-        text = f"{name_device(device)} with {format_bytes(memory)}"
+        text = f"{name_device(device)} with {format_bytes(find_memory(device))}"
         if not isinstance(self._found, ModelFiles):
             return text
         resolved = resolve_generation(self._config.generation)
-        needed = find_needs(self._config, resolved, self._found).device_bytes
+        use = find_needs(self._config, resolved, self._found).memory
         text += f", {resolved.dtype}"
-        if needed is not None and needed > memory:
-            raise ConfigError(
-                f"{text}: the weights take {format_bytes(needed)}; type --offload auto (or "
-                "sequential) after the command, or take a larger device"
-            )
-        return text if needed is None else f"{text}; weights take {format_bytes(needed)}"
+        if use is None:
+            return text
+        if use.refusal:
+            raise ConfigError(f"{text}: {use.refusal}")
+        peak = format_bytes(use.plan.peak(use.offload, use.num_groups))
+        return f"{text}; a build takes {peak} (computed)"
 
     def check_base_model(self) -> str:
         """Look for weights in the folder or in the cache of the hub."""
@@ -263,14 +263,6 @@ class _Machine:
             return "none is asked (--splitter anthropic would)"
         check_environment()
         return f"a key for {self._config.split.model} is set; whether it is valid shows only in use"
-
-
-def _memory_of(device: str) -> int:
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _nearest_folder(path: Path) -> Path:

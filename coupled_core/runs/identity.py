@@ -75,6 +75,8 @@ def generation_fingerprint(facts: Mapping[str, Any]) -> str:
     decisive = {name: value for name, value in facts.items() if name not in _NOT_IN_PIXELS}
     if decisive.get("sampler_version") == 1:  # pairs from before there were versions keep their ids
         del decisive["sampler_version"]
+    if not decisive.get("weights"):  # likewise
+        decisive.pop("weights", None)
     return fingerprint(decisive)
 
 

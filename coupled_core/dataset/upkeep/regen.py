@@ -32,6 +32,7 @@ REPRODUCED = (
     "max_sequence_length",
     "entity_text",
     "dtype",
+    "weights",
 )
 """Columns that a generator must agree with to make the same images."""
 

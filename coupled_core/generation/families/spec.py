@@ -47,6 +47,9 @@ class FamilySpec:
     """The first one's text directs the images."""
     block_flops: int
     """Operations of a block's matrices for a token, in squares of the token's width."""
+    step_bytes: tuple[int, int]
+    """What a step takes beside weights, in bytes for a token and a number of its width: for each
+    byte of a number's format, and whatever that is. Counted, see `memory_plan`."""
     max_sequence_length: int = 512
     """Most tokens of a text."""
     default_size_px: int | None = None
@@ -91,6 +94,7 @@ FLUX_1 = FamilySpec(
         ),
     ),
     block_flops=24,
+    step_bytes=(15, 12),
 )  # fmt: skip
 FLUX_2_KLEIN = FamilySpec(
     name="FLUX.2 [klein]",
@@ -104,6 +108,7 @@ FLUX_2_KLEIN = FamilySpec(
         ),
     ),
     block_flops=26,
+    step_bytes=(22, 1),
     is_classifier_free=True,
 )  # fmt: skip
 FLUX_2_DEV = FamilySpec(
@@ -118,6 +123,7 @@ FLUX_2_DEV = FamilySpec(
         ),
     ),
     block_flops=26,
+    step_bytes=(22, 1),
 )  # fmt: skip
 QWEN_IMAGE = FamilySpec(
     name="Qwen-Image",
@@ -131,6 +137,7 @@ QWEN_IMAGE = FamilySpec(
         ),
     ),
     block_flops=24,
+    step_bytes=(15, 12),  # FLUX.1's; not counted
     max_sequence_length=1024,
     default_size_px=1024,
     vae_levels="dim_mult",

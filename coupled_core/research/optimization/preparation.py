@@ -100,7 +100,12 @@ def name_conditions(
         "prompts": prompt_etags,
         "splitter": splitter_identity,
         "metric": METRIC_VERSION,
-        "generation": {k: v for k, v in asdict(generation).items() if k not in _NOT_IN_IMAGES},
+        "generation": {
+            name: value
+            for name, value in asdict(generation).items()
+            # Searches from before weights could be altered go on.
+            if name not in _NOT_IN_IMAGES and (name, value) != ("weights", "")
+        },
     }
     return fingerprint(facts)[:16]
 
