@@ -8,6 +8,7 @@ images a group, twice. The backend runs graphs as they are, since only their num
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -47,7 +48,7 @@ class Compilations:
 
 
 @torch.no_grad()
-def count() -> Compilations:
+def count(modes: Sequence[CouplingMode] = _MODES) -> Compilations:
     """Sample with compiled blocks and count graphs."""
     torch._dynamo.reset()
     counters.clear()
@@ -55,7 +56,7 @@ def count() -> Compilations:
     compile_blocks(transformer, backend="eager")
     family, numbers = open_family(transformer), []
     for batches in (_WARM_UP, _LATER):
-        for mode in _MODES:
+        for mode in modes:
             for sizes, side in batches:
                 sample(family, mode, sizes, side)
         numbers.append(counters["stats"]["unique_graphs"])

@@ -12,14 +12,16 @@ from coupled_core.generation.pipeline import compile_blocks, resolve_pipeline
 from coupled_core.generation.provenance import resolve_generation
 from infra.benchmarks.compilations import count
 from tests.unit.generation.test_region_sampler import FREE, run_region
-from tests.unit.generation.test_sampler import BETAS, build_groups, largest_difference, run
+from tests.unit.generation.test_sampler import build_groups, largest_difference
+
+pytestmark = pytest.mark.timeout(900)  # torch.compile takes a second a graph, many on busy cores
 
 
-def test_batches_of_mixed_sizes_and_modes_compile_nothing_after_the_first_of_each_mode() -> None:
-    found = count()
+def test_groups_of_other_sizes_and_regions_compile_nothing_anew() -> None:
+    found = count(["region"])
     assert found.graph_breaks == 0
-    # 19 of six blocks. Were blocks told apart by name, each would have graphs of its own.
-    assert 0 < found.warm_up < 25
+    # Of two kinds of block. Were blocks told apart by name, each of the six would have its own.
+    assert 0 < found.warm_up <= 12
     assert found.after_warm_up == 0
 
 
@@ -27,9 +29,9 @@ def test_batches_of_mixed_sizes_and_modes_compile_nothing_after_the_first_of_eac
 def test_compiled_blocks_make_the_same_latents(model_folder: Path) -> None:
     pipeline = FluxPipeline.from_pretrained(model_folder)  # another test's must stay plain
     groups = build_groups(pipeline, [2])
-    plain = run(pipeline, groups, BETAS) + run_region(pipeline, groups, FREE)
+    plain = run_region(pipeline, groups, FREE)
     compile_blocks(pipeline.transformer, backend="aot_eager")
-    compiled = run(pipeline, groups, BETAS) + run_region(pipeline, groups, FREE)
+    compiled = run_region(pipeline, groups, FREE)
     assert largest_difference(compiled, plain) < 1e-5
 
 
