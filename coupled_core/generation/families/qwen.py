@@ -73,7 +73,8 @@ class QwenImage(Family):
         guided = super().combine(conditional, unconditional, scale)
         lengths = (each.norm(dim=-1, keepdim=True) for each in (conditional, guided))
         without, with_guidance = lengths
-        return guided * (without / with_guidance)
+        rescaled: Tensor = guided * (without / with_guidance)
+        return rescaled
 
     def unpack(self, latents: Tensor, width: int, height: int) -> Tensor:
         """See `Family`; latents leave the normalisation in which they were denoised."""
