@@ -283,10 +283,13 @@ def _describe_needs(
         held = "weights" if config.generation.offload == "none" else "largest part's weights"
         text = f"{format_bytes(needs.device_bytes)} of {held} on {device}, and what a step needs"
         yield "memory", text
-    if needs.download_bytes:
-        yield "download", f"{format_bytes(needs.download_bytes)} of weights, once"
+    weights = f"{format_bytes(needs.download_bytes)} of weights" if needs.download_bytes else ""
     if needs.lacks_weights:
-        yield "", f"{generation.base_model} holds configurations alone: a build needs its weights"
+        lacking = weights or "its weights"
+        name = generation.base_model
+        yield "download", f"{name} holds configurations alone: a build needs {lacking} there"
+    elif weights:
+        yield "download", f"{weights}, once"
     least, most = map(format_bytes, _disk_bytes(forecast))
     yield "disk", f"{_write_range(least, most)} if all pairs are kept; twice that while it builds"
 
