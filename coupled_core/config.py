@@ -225,7 +225,7 @@ class GenerationConfig(Settings, title="Images"):
     height: int | None = Field(default=None, ge=16, le=MAX_SIDE_PX)
     """Height of the images in pixels. Default: the base model's."""
     max_sequence_length: int | None = Field(default=None, ge=1)
-    """T5 tokens that each text stream reads. Default: the base model's."""
+    """Tokens that each text stream reads at most. Default: the base model's."""
     seed: int = 0
     """Groups without a seed of their own derive theirs from this one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

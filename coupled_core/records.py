@@ -162,7 +162,7 @@ class GenerationProvenance:
     """Pixels; a group may ask for another size."""
     height: int
     max_sequence_length: int
-    """T5 tokens of each text stream."""
+    """Tokens of each text stream, at most."""
     dtype: str
     """float32, bfloat16 or float16."""
     device_name: str

@@ -71,7 +71,7 @@ COLUMNS = (
     Column("coupling_mode", _TEXT, "generate", "log_bias, key_scale or region."),
     Column("num_inference_steps", _INT, "generate", "Denoising steps."),
     Column("guidance_scale", _REAL, "generate", "Guidance that the model was given; 0 where it takes none."),
-    Column("max_sequence_length", _INT, "generate", "T5 tokens of each text stream."),
+    Column("max_sequence_length", _INT, "generate", "Tokens of each text stream, at most."),
     Column("entity_text", _TEXT, "generate", "What the entity stream read: full_prompt or entity_prompt."),
     Column("sampler_version", _INT, "generate", "Version of the rule by which that mode makes images: two versions give other pixels from the same settings."),
     Column("width", _INT, "generate", "Pixels, of both images."),

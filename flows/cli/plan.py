@@ -281,10 +281,13 @@ def _describe_needs(
         )
     if needs.memory is not None:
         yield from _describe_memory(needs.memory)
-    if needs.download_bytes:
-        yield "download", f"{format_bytes(needs.download_bytes)} of weights, once"
+    weights = f"{format_bytes(needs.download_bytes)} of weights" if needs.download_bytes else ""
     if needs.lacks_weights:
-        yield "", f"{generation.base_model} holds configurations alone: a build needs its weights"
+        lacking = weights or "its weights"
+        name = generation.base_model
+        yield "download", f"{name} holds configurations alone: a build needs {lacking} there"
+    elif weights:
+        yield "download", f"{weights}, once"
     least, most = map(format_bytes, _disk_bytes(forecast))
     yield "disk", f"{_write_range(least, most)} if all pairs are kept; twice that while it builds"
 

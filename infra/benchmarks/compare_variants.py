@@ -1,7 +1,7 @@
 """Holds one variant of ours against another, on pairs that nothing was fitted on.
 
     python -m infra.benchmarks.compare_variants --variant "single-stream blocks, in log_bias: weigh
-        logits" --against "mode: log_bias" --fresh 961000 --groups 200 --keep FILE.jsonl
+        logits" --against "mode: log_bias" --fresh 961000 --groups 200 --keep FILE
 
 Names are those of `coupled compare --ablations`. A group is kept as soon as both are scored, so a
 run that was ended goes on where it stopped; `--minutes` ends it by itself.
