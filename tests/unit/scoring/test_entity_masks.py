@@ -40,7 +40,7 @@ def test_the_ground_around_an_entity_is_not_taken_for_it(finder):
     found = finder.find(
         image, "An orange rabbit sits.", "In a dark forest in the evening glow."
     ).mask
-    red, green, blue = image[found].mean(axis=0)
+    red, _, blue = image[found].mean(axis=0)
     assert found.mean() < 0.2
     assert red > 180 > 2 * blue  # orange
 
