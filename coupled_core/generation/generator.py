@@ -350,9 +350,7 @@ def _show(
     return shown
 
 
-def _lay(
-    image: np.ndarray, background: np.ndarray, region: np.ndarray, matte: float
-) -> np.ndarray:
+def _lay(image: np.ndarray, background: np.ndarray, region: np.ndarray, matte: float) -> np.ndarray:
     """Lay an image over its background where the region, and what it shows itself, say so."""
     if matte:
         within = lay_over(image, background, region)
