@@ -82,15 +82,19 @@ class RegionSettings:
     Lengths are shares of the image's shorter side, so that one schedule serves every size.
     """
 
-    size: float = 0.07
+    size: float = 0.12
     """Share of the image tokens that one entity gets, (0, 1]; the region unites a group's images.
     1 leaves every token free."""
     margin: float = 0.0625
     """Width of the rim added around it, >= 0."""
     feather: float = 0.0625
     """Width over which m falls from 1 to 0 outside the rim, >= 0."""
-    read_until: float = 0.6
+    read_until: float = 0.7
     """The region is read at every step whose sigma is at least this; then it stays, [0, 1]."""
+    matte: float = 0.07
+    """Difference from the background, as a share of full brightness, from which on the pixels of a
+    region are the image's own; below a third of it they are the background's, [0, 1]. Shadows
+    fainter than that are lost. 0 keeps the whole region."""
 
     def find_error(self) -> str | None:
         """Return what is wrong with the settings, or None."""
@@ -182,7 +186,8 @@ class Schedule:
             "shift": self.shift,
         }
         if self.region is not None:
-            content["region"] = asdict(self.region)
+            # Files from before there were mattes keep their ids.
+            content["region"] = {k: v for k, v in asdict(self.region).items() if k != "matte" or v}
         if self.fit is not None:
             content["fit"] = dict(self.fit)
         return content

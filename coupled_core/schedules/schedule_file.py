@@ -49,7 +49,7 @@ def load_schedule(path: Path) -> Schedule:
     }
     try:
         if "region" in content:
-            content["region"] = RegionSettings(**content["region"])
+            content["region"] = RegionSettings(**{"matte": 0.0, **content["region"]})
         schedule = Schedule(**content)
     except (ScheduleError, TypeError) as exc:
         raise ScheduleError(f"{path}: {exc}") from exc

@@ -7,7 +7,7 @@ region, to the last bit; the share of the entity's mask that lies inside (what l
 cropped); how much brightness jumps from pixel to pixel across the region's border, against the same
 places of the background alone; and, against images of the same prompts and noise without coupling:
 how much of their entities lies outside the region, how well the masks agree, and how many images
-show their entity.
+show their entity. At last the scores of the pairs, and how many are unfit by a guard.
 """
 
 import argparse
@@ -20,9 +20,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from coupled_core.config import GenerationConfig, RunConfig, ScoringConfig
+from coupled_core.config import FilterConfig, GenerationConfig, RunConfig, ScoringConfig
+from coupled_core.filtering.decide import explain
+from coupled_core.filters import list_filters
 from coupled_core.generation.generator import GroupGenerator, load_generator
-from coupled_core.records import GeneratedSample, Sample
+from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
 from coupled_core.research.drawn_world.prompt_sets import build_fresh_table
 from coupled_core.research.evaluation.intervals import bootstrap_mean
 from coupled_core.research.evaluation.pairs import EntityJudge
@@ -59,6 +61,12 @@ class RegionFit:
     """Intersection over union of its mask and ours."""
     right_more: float
     """Share of our images that show their entity, less that of the stock images."""
+    similarity_clear: float
+    """Background similarity clear of the masks, mean over the group's pairs."""
+    combined: float
+    """J, mean over the group's pairs."""
+    unfit: float
+    """Share of the group's pairs on which a guard fires."""
     panels: tuple[np.ndarray, ...]
     """Images, background, and the first image with all but the region dimmed."""
 
@@ -81,7 +89,7 @@ def measure(sample: Sample, generator: GroupGenerator, judges: Judges) -> Region
     assert made.background is not None, "expected a schedule of mode region"
     assert made.regions is not None
     inside = [region > 0 for region in made.regions]
-    masks, _ = judges.scorer.score(sample, made)
+    masks, scores = judges.scorer.score(sample, made)
     stock, _ = judges.scorer.score(sample, GeneratedSample(plain.images, plain.seconds, ""))
     found = [
         (one.mask, other.mask, where)
@@ -115,8 +123,22 @@ def measure(sample: Sample, generator: GroupGenerator, judges: Judges) -> Region
         stock_outside=tuple(float(other[~where].sum() / other.sum()) for _, other, where in found),
         overlap=tuple(float((own & other).sum() / (own | other).sum()) for own, other, _ in found),
         right_more=float(right - right_in_stock),
+        similarity_clear=_mean_score(scores, "background_similarity_clear"),
+        combined=_mean_score(scores, "combined"),
+        unfit=float(
+            np.mean([_is_unfit(pair, (masks[i], masks[j])) for (i, j), pair in scores.items()])
+        ),
         panels=(*made.images, made.background, dimmed.astype(np.uint8)),
     )
+
+
+def _mean_score(scores: Mapping[tuple[int, int], PairScores], name: str) -> float:
+    return float(np.mean([getattr(pair, name) for pair in scores.values()]))
+
+
+def _is_unfit(pair: PairScores, masks: tuple[EntityMask, EntityMask]) -> bool:
+    guards = {each.reason for each in list_filters() if each.is_guard}
+    return any(reason in guards for reason, _ in explain(pair, masks, FilterConfig()))
 
 
 def _jump_across(inside: np.ndarray, image: np.ndarray, entity: np.ndarray) -> float:
@@ -177,6 +199,9 @@ def _print(found: dict[str, RegionFit]) -> None:
         "stock entity outside": {n: one.stock_outside for n, one in found.items() if one.overlap},
         "overlap of masks with stock": {n: one.overlap for n, one in found.items() if one.overlap},
         "images right, less stock": {n: [one.right_more] for n, one in found.items()},
+        "S clear of the masks": {n: [one.similarity_clear] for n, one in found.items()},
+        "J": {n: [one.combined] for n, one in found.items()},
+        "pairs unfit": {n: [one.unfit] for n, one in found.items()},
         "jump across the border, 0..255": {n: [one.jumps] for n, one in found.items()},
         "... in the background alone": {n: [one.jumps_of_background] for n, one in found.items()},
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,8 +29,8 @@ REGION_KNOBS = (
 
 def build_region(knobs: Knobs) -> RegionSettings:
     """Return the settings that these knobs, among others, describe."""
-    names = [field.name for field in fields(RegionSettings)]
-    return RegionSettings(**{name: round(float(knobs[name]), _DECIMALS) for name in names})
+    chosen = {knob.name: round(float(knobs[knob.name]), _DECIMALS) for knob in REGION_KNOBS}
+    return RegionSettings(**chosen)
 
 
 SINE_KNOBS = (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from coupled_core.generation.composite import lay_over, upsample_weights
+from coupled_core.generation.composite import find_matte, lay_over, upsample_weights
 from coupled_core.generation.generator import GroupGenerator, load_generator
 from coupled_core.records import GeneratedSample, Sample
 from coupled_core.schedules.schedule import RegionSettings, Schedule
@@ -114,3 +114,57 @@ def test_an_image_is_laid_over_by_shares_and_not_at_all_where_there_is_none() ->
     background[0, 0], image[0, 0] = 1e-3, 1e30
     laid = lay_over(image, background, np.array([[0.0, 0.25, 1.0]]))
     assert laid[0, :, 0].tolist() == [1e-3, 15.0, 30.0]
+
+
+def draw_square(image: np.ndarray, top: int, left: int, side: int, level: float) -> None:
+    image[top : top + side, left : left + side] += level
+
+
+def test_a_matte_keeps_an_entity_whole_and_drops_tints_and_small_parts_elsewhere() -> None:
+    background = np.full((64, 64, 3), 100.0)
+    image = background + 4.0  # a tint that nobody sees
+    draw_square(image, 20, 10, 20, 60.0)
+    draw_square(image, 28, 18, 3, -60.0)  # a spot in the entity that is as the background
+    draw_square(image, 5, 50, 4, 100.0)  # a second moon
+    matte = find_matte(image, background, 18.0)
+    assert matte[20:40, 10:30].min() > 0.9
+    assert matte[:12, 40:].max() == 0.0
+    assert matte[50:, :].max() == 0.0
+    assert ((matte > 0) & (matte < 1)).any()  # a soft edge
+
+
+def test_two_entities_of_like_weight_both_stay_in_a_frame_that_is_not_square() -> None:
+    background = np.full((48, 96, 3), 100.0)
+    image = background.copy()
+    draw_square(image, 8, 8, 12, 60.0)
+    draw_square(image, 30, 70, 12, -50.0)
+    matte = find_matte(image, background, 18.0)
+    assert matte[10:18, 10:18].min() == 1.0
+    assert matte[32:40, 72:80].min() == 1.0
+    assert matte[:, 40:60].max() == 0.0
+
+
+def test_images_that_are_their_background_have_an_empty_matte() -> None:
+    image = np.full((8, 8, 3), 7.0)
+    assert find_matte(image, image, 18.0).max() == 0.0
+
+
+def test_a_matte_gives_the_background_more_pixels_and_none_away(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    shown = []
+    for matte in (0.0, 0.2):
+        path = tmp_path / f"{matte}.json"
+        region = replace(SETTINGS, matte=matte)
+        save_schedule(
+            Schedule("step", {"center": -0.1}, "region", "tiny", None, False, "", region=region),
+            path,
+        )
+        (made,) = load_generator(build_config(model_folder, schedule=str(path))).generate(
+            [build_sample(0, 2)]
+        )
+        assert isinstance(made, GeneratedSample)
+        shown.append(np.stack([(image == made.background).all(axis=2) for image in made.images]))
+    without, with_matte = shown
+    assert with_matte.sum() > without.sum()
+    assert with_matte[without].all()

@@ -100,6 +100,14 @@ def test_a_region_is_saved_and_read_with_the_schedule(tmp_path: Path) -> None:
     assert other.id != schedule.id
 
 
+def test_a_region_from_before_there_were_mattes_has_none(tmp_path: Path) -> None:
+    schedule = build("step", mode="region", region=RegionSettings(matte=0.0))
+    save_schedule(schedule, tmp_path / "schedule.json")
+    assert "matte" not in (tmp_path / "schedule.json").read_text()
+    assert load_schedule(tmp_path / "schedule.json") == schedule
+    assert build("step", mode="region", region=RegionSettings()).id != schedule.id
+
+
 @pytest.mark.parametrize(
     ("region", "message"),
     [
