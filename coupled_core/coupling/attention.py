@@ -136,8 +136,9 @@ class CoupledAttention:
         mask: Tensor | None,
     ) -> Tensor:
         layout = weights.layout
-        is_late = block.is_single and weights.single_beta is not None
-        beta = weights.single_beta if is_late else weights.beta
+        beta = weights.beta
+        if block.is_single and weights.single_beta is not None:
+            beta = weights.single_beta
         if block.is_single and self._ablation.blend_in_single:
             # All else in such a block is token-wise or affine, so blending here equals running the
             # whole block twice.
