@@ -230,9 +230,9 @@ def plan_run(
     if run.open_shards:
         # After the count, since a run with nothing left to do needs no models.
         require_scorers(config.scoring)
-        files = files_of(generation.base_model, generation.base_model_revision)
-        if not (is_dry_run and is_bare(files)):
-            require_weights(files.name)
+        model = files_of(generation.base_model, generation.base_model_revision)
+        if not (is_dry_run and is_bare(model)):
+            require_weights(model.name)
         if not is_dry_run:
             join_kin(store, same_images, name)
     return run

@@ -72,7 +72,8 @@ class QwenImage(Family):
         """See `Family`; each token keeps the length that it has without guidance."""
         guided = super().combine(conditional, unconditional, scale)
         lengths = [each.norm(dim=-1, keepdim=True) for each in (conditional, guided)]
-        return guided * (lengths[0] / lengths[1])
+        rescaled: Tensor = guided * (lengths[0] / lengths[1])
+        return rescaled
 
     def unpack(self, latents: Tensor, width: int, height: int) -> Tensor:
         """See `Family`; latents leave the normalisation in which they were denoised."""
