@@ -47,7 +47,7 @@ def test_there_are_variants_of_every_subject_the_sampler_allows() -> None:
     subjects = {variant.subject for variant in list_variants(SINE, MINIATURE)}
     assert subjects == {
         "family", "sine", "mode", "prefix", "entity stream", "pooled vector",
-        "background and entity text", "block types", "latent pull",
+        "background and entity text", "single-stream blocks", "block types", "latent pull",
     }  # fmt: skip
 
 
