@@ -8,6 +8,7 @@ default does not say it, the default in words after "Default:", at the end.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
 from coupled_core.filters import list_filters
 from coupled_core.plugins import find_plugins
+from coupled_core.records import CouplingMode, EntityText
 from coupled_core.redaction import holds_credentials
 
-CouplingMode = Literal["log_bias", "key_scale", "region"]
-EntityText = Literal["full_prompt", "entity_prompt"]
+Offload = Literal["none", "model", "disk", "group", "sequential"]
 
 
 class Settings(BaseModel):
@@ -195,6 +196,7 @@ class SplitConfig(LlmConfig, title="Splitting prompts into background and entiti
         return name
 
 
+QUANTIZATIONS = ("none", "int8", "int8-dynamic", "fp8", "nf4")
 MAX_SIDE_PX = 4096
 """Four times what FLUX is trained on; attention over a larger image fits no GPU."""
 
@@ -223,19 +225,45 @@ class GenerationConfig(Settings, title="Images"):
     height: int | None = Field(default=None, ge=16, le=MAX_SIDE_PX)
     """Height of the images in pixels. Default: the base model's."""
     max_sequence_length: int | None = Field(default=None, ge=1)
-    """T5 tokens that each text stream reads. Default: the base model's."""
+    """Tokens that each text stream reads at most. Default: the base model's."""
     seed: int = 0
     """Groups without a seed of their own derive theirs from this one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the base model. auto: bfloat16 on CUDA, else float32."""
     device: str = "auto"
     """auto, cuda, cuda:N, mps or cpu. auto: cuda, else mps, else cpu."""
-    offload: Literal["none", "model", "sequential", "auto"] = "none"
-    """Keep idle parts of the model in main memory: slower, and fits a smaller GPU. auto: not before
-    the model, or one group alone, does not fit."""
+    offload: Offload | Literal["auto"] = "none"
+    """Where idle parts of the model are, for a smaller GPU; slower from left to right. model: in
+    main memory. disk: text encoders and transformer are loaded in turn, for little main memory.
+    group, sequential: layer by layer, group fetching ahead. auto: as it takes."""
+    quantize: str = Field(default="none", exclude_if=lambda given: given == "none")
+    """Store the transformer's weights in fewer bits: int8, int8-dynamic (activations, too) or fp8
+    (extra `quantize`), nf4 (bitsandbytes, CUDA), or gguf:FILE. Other images than without."""
+    lora: tuple[str, ...] = Field(default=(), exclude_if=lambda given: not given)
+    """LoRAs, each a file or a Hugging Face id, OWNER/NAME or OWNER/NAME/FILE, and :WEIGHT unless 1;
+    several, separated by commas (extra `lora`)."""
+    transformer: str | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Single file (.safetensors) with the transformer's weights, such as a fine-tune; all else is
+    the base model's."""
+    compile: bool = False
+    """Compile the blocks of the base model with torch.compile: the first batches take minutes
+    longer, and pixels may differ by rounding. Needs a C++ compiler."""
     batch_size: int = Field(default=8, ge=1)
-    """Groups that are denoised together; does not change the images. A kill costs the batch under
+    """Most groups that are denoised together, fewer where memory is short; does not change the
+    images. A kill costs the batch under
     way, and at most two before it that are not stored yet."""
+
+    @field_validator("quantize")
+    @classmethod
+    def _check_quantize(cls, name: str) -> str:
+        if name == "nunchaku":
+            raise ValueError(
+                "nunchaku computes attention inside blocks of its own, where it cannot be coupled: "
+                f"expected {', '.join(QUANTIZATIONS)} or gguf:FILE"
+            )
+        if name not in QUANTIZATIONS and not re.fullmatch("gguf:.+", name):
+            raise ValueError(f"expected {', '.join(QUANTIZATIONS)} or gguf:FILE")
+        return name
 
 
 class ScoringConfig(Settings, title="Scores"):
@@ -455,4 +483,5 @@ def fingerprint(value: BaseModel | dict[str, Any]) -> str:
     return hashlib.sha256(_CANONICAL.encode(plain).encode()).hexdigest()
 
 
+# Sorted and without blanks: ids follow from these bytes, so the form must never change.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

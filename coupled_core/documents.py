@@ -48,6 +48,7 @@ def read_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise DocumentError("expected a regular file, got a device, a pipe or a socket")
     with path.open("rb") as file:
+        # One byte more than allowed tells that it is too large, whatever its size.
         data = file.read(max_bytes + 1)
     _check_size(len(data), max_bytes)
     return data
@@ -163,6 +164,7 @@ def check_value(
     Raises:
         DocumentError: saying which.
     """
+    # A list instead of recursion, which would itself end on deep nesting.
     waiting, num_values = [(value, 0)], 0
     while waiting:
         each, depth = waiting.pop()

@@ -11,6 +11,7 @@
     │   ├── NotFoundError      it does not exist
     │   └── ConflictError      a conditional write lost against another writer
     ├── LeaseLostError         another worker has taken over what this one was working on
+    ├── NodeLostError          the machine that a run sends its work to is gone
     └── DatasetError           a dataset contradicts itself or the run that wants to write to it
 
 A rejected pair is not an error: it is a manifest row with a reason; `filters` explains them.
@@ -85,6 +86,12 @@ class LeaseLostError(CoupledError):
     """Another worker has taken over the work: this one was silent for too long, and stops."""
 
 
+class NodeLostError(CoupledError):
+    """The machine that a run sends its work to is gone; that says nothing about the work."""
+
+    must_repeat = True
+
+
 class DatasetError(CoupledError):
     """The dataset is in a state that forbids the operation."""
 
@@ -95,6 +102,8 @@ def at_stage(stage: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # The innermost stage comes first, and stays. In __dict__, which travels along when the
+        # error is pickled between processes.
         error.__dict__.setdefault("stage", stage)
         raise
 

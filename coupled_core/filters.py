@@ -107,10 +107,13 @@ class Filter:
         NaN never is: every comparison with it is false.
         """
         is_right = number >= bound if self.is_minimum else number <= bound
+        # `&` and not `and`, which arrays do not take.
         return is_right & (number != 0.0) if self.zero_fails else is_right
 
     def can_judge(self, numbers: Mapping[str, Any]) -> bool:
         """Say whether a row was measured as it takes; rows from before a later score were not."""
+        # The first filters judge every scored row: their numbers were measured from the start, and
+        # a null there is a fault.
         return self in _FIRST or all(_is_measured(numbers, name) for name in self.columns)
 
     def find_objections(self, numbers: Mapping[str, Any], bound: float) -> list[str]:
@@ -141,6 +144,7 @@ def _read(numbers: Mapping[str, Any], name: str) -> float:
 
 def write_extra_scores(scores: Mapping[str, float]) -> str | None:
     """Return scores as a JSON object, null for what is not finite; None: there are none."""
+    # JSON has no NaN: Python would write one that other readers refuse.
     finite = {name: value if isfinite(value) else None for name, value in scores.items()}
     return json.dumps(finite, sort_keys=True) if finite else None
 
@@ -267,6 +271,7 @@ def list_filters() -> tuple[Filter, ...]:
                 f"{where}: expected a coupled_core.filters.Filter; got {type(found).__name__}"
             )
         taken = {word for each in filters for word in (each.reason, each.setting)}
+        # Both words are keys: reasons of manifest rows, settings of the command line.
         if again := {found.reason, found.setting} & {*taken, *OTHER_REASONS}:
             raise ConfigError(f"{where}: another filter has {' and '.join(sorted(again))}")
         filters.append(found)
@@ -309,6 +314,7 @@ def order_reasons(reasons: Iterable[str]) -> list[str]:
     """Return reasons as they stand in a row: each once, in the order of the tables."""
     given = {str(reason) for reason in reasons}
     known = [*(each.reason for each in list_filters()), *map(str, OTHER_REASONS)]
+    # Unknown ones are of packages that are not installed here, and are kept.
     return [*(reason for reason in known if reason in given), *sorted(given.difference(known))]
 
 

@@ -16,6 +16,7 @@ _current: ContextVar[Mapping[str, str]] = ContextVar("coupled_log_fields", defau
 @contextmanager
 def log_fields(**fields: str) -> Iterator[None]:
     """Let everything that is logged inside carry these fields, beside those from further out."""
+    # A new mapping, since the old one is shared with other tasks and threads.
     token = _current.set({**_current.get(), **fields})
     try:
         yield

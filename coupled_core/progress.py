@@ -78,6 +78,8 @@ class Pace:
     def reach(self, done: float) -> None:
         """Say how much of the piece under way is done, in the stage's units."""
         self._part = done
+        # The first step of the first piece: what went before it was loading, which says nothing
+        # about the pace.
         if not self._has_worked:
             self._started_at, self._old, self._has_worked = time.monotonic(), self.reached, True
 
@@ -90,6 +92,7 @@ class Pace:
     def rate(self) -> float | None:
         """Units a second; None: nothing was done yet."""
         worked = self.reached - self._old
+        # At least a millisecond: the clock may not have moved.
         return worked / max(time.monotonic() - self._started_at, 1e-3) if worked > 0 else None
 
     def describe(self) -> list[str]:
@@ -211,6 +214,7 @@ class LogProgress:
     def remark(self, stage: str, text: str) -> None:
         """Put it at the end of the stage's lines; long pauses between counts are filled by it."""
         self._remarks[stage] = text
+        # A first remark is no news by itself: it waits for the next line.
         self._logged.setdefault(stage, time.monotonic())
         self._log(stage)
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from coupled_core.config import CouplingMode, EntityText
+CouplingMode = Literal["log_bias", "key_scale", "region"]
+"""How background text and entity text are weighed against each other; `coupling` has the rules."""
+EntityText = Literal["full_prompt", "entity_prompt"]
+"""What the entity stream reads: an image's full prompt, or its entity alone."""
 
 
 class RejectReason(StrEnum):
@@ -159,7 +162,7 @@ class GenerationProvenance:
     """Pixels; a group may ask for another size."""
     height: int
     max_sequence_length: int
-    """T5 tokens of each text stream."""
+    """Tokens of each text stream, at most."""
     dtype: str
     """float32, bfloat16 or float16."""
     device_name: str
@@ -169,6 +172,8 @@ class GenerationProvenance:
     """full_prompt or entity_prompt: what the entity stream read."""
     sampler_version: int = 1
     """Which rule of the mode made the pixels; it goes up when equal settings give other images."""
+    weights: str = ""
+    """Quantisation, single file and LoRAs, with hashes; empty: the base model as it is."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 def redact(text: str) -> str:
     """Return a text without the secrets of the environment, and without what looks like one."""
+    # Read each time, as the environment may have changed; the cache makes that cheap.
     if known := _known_secrets(tuple(os.environ.items())):
         text = known.sub(REDACTED, text)
     for shape, replacement in _SHAPES:
@@ -98,6 +99,7 @@ def _known_secrets(environment: tuple[tuple[str, str], ...]) -> re.Pattern[str] 
     forms = {form for secret in secrets for form in _forms(secret)}
     if not forms:
         return None
+    # Longest first: a secret that begins another must not leave the rest of it.
     return re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
 
 

@@ -32,6 +32,7 @@ def code_revision() -> str | None:
 def _checked_out() -> str | None:
     if not (_ROOT / ".git").exists():
         return None
+    # Below, all tags are left out: it is always the commit.
     command = ["git", "-C", str(_ROOT), "describe", "--always", "--abbrev=40", "--dirty"]
     try:
         found = subprocess.run(

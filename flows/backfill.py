@@ -82,6 +82,8 @@ def _carry_out(name: str, plan: BackfillPlan, execution: ExecutionConfig) -> lis
         reports.append(report)
         progress.advance("partitions")
 
+    # What needs no work is told here, not by a worker: nobody should start processes and load
+    # models to learn that a partition is done.
     found, to_build = open_backfill(plan.config, name), []
     for partition in plan.partitions:  # nobody starts processes and loads models for nothing
         why = found.find_reason_to_skip(partition, plan.config, plan.settings.reprocess)
@@ -94,6 +96,7 @@ def _carry_out(name: str, plan: BackfillPlan, execution: ExecutionConfig) -> lis
             raise outcome.error
         if outcome.result is not None:
             take(outcome.result)
+    # They came as they ended; readers expect the plan's order.
     return sorted(reports, key=lambda report: order.index(report.partition))
 
 
@@ -108,6 +111,8 @@ def _build_all(
         "execution": execution,
     }
     pieces = {each: {**parameters, "partition": each} for each in partitions}
+    # One at a time needs no process of its own: the models stay loaded in this one from one
+    # partition to the next.
     if at_once == 1:
 
         def begin(partition: Partition, take: Callable[[Read[Report]], None]) -> None:
@@ -139,6 +144,7 @@ def build_partition(
         )
         return summary
 
+    # The build inside reports its own shards and pairs; here they are a part of one partition.
     within = ProgressWithin(current_progress(), "partitions", partition.name)
     with report_to(within):
         return open_backfill(config, name).build(partition, config, reprocess, build)

@@ -90,6 +90,8 @@ def build_dataset(
         "split.max_llm_usd": max_llm_usd,
         "filter.min_combined": min_combined,
     }
+    # A parameter at its default counts as not given, so that it cannot undo the profile or
+    # `config`.
     asked = layer_settings(profile, config or _DEFAULTS, given)
     shown = ShownProgress(current_progress(), asked.output.uri)
     with exported_metrics(), report_to(shown):
@@ -100,6 +102,8 @@ def build_dataset(
 
 
 def _build(asked: RunConfig, execution: ExecutionConfig, shards: str | None) -> RunSummary:
+    # `auto` is settled once, here: workers with another environment might choose another
+    # splitter.
     started_at, config = time.monotonic(), settle_split(asked)
     run = plan(config, shards)
     name_flow_run(config.output.uri, run.run_id, shards)
@@ -141,6 +145,7 @@ class _Building:
         self._config, self._execution, self._run = config, execution, run
         self._commits = commits
         self._budget = FailureBudget(execution)
+        # Only to tell later whether somebody else has committed meanwhile.
         before = current_snapshot(open_store(config.output.uri))
         self._before = before.snapshot_id if before else None
         self._finished = set(run.finished_shards)
@@ -173,6 +178,8 @@ class _Building:
         progress.begin("generate", num_pairs)
         progress.begin("score", num_pairs)
         try:
+            # Closed however the loop ends: the traceback of an exception would keep
+            # the generator alive, and with it its workers.
             with closing(self._outcomes(shards)) as outcomes:
                 for outcome in outcomes:
                     self._take(outcome)
@@ -190,6 +197,7 @@ class _Building:
                 with report_to(SilentProgress()):  # reporting it would stop the commit, too
                     self._keep(build.commit_run(self._config, run, done - self._committed))
             raise
+        # The last ones, fewer than `commit_every`.
         self._commit()
         if self._execution.runner == "deployment":  # others have committed
             self.snapshot = self.find_newer()
@@ -204,6 +212,7 @@ class _Building:
             yield from build_side_by_side(self._config, self._execution, shards)
             return
         store = open_store(self._config.output.uri)
+        # Each run builds its range in its own process, and must not start further runs.
         here = self._execution.model_copy(update={"runner": "here", "deployment": None})
         parameters: dict[str, Any] = {
             "prompts": list(self._config.prompts.uris),
@@ -215,6 +224,7 @@ class _Building:
 
     def _leave_out_hopeless_shards(self) -> list[ShardPlan]:
         store, run = open_store(self._config.output.uri), self._run
+        # They count as failed, or a run that leaves them out would pass for a complete one.
         aside = find_set_aside(store, run.run_id, self._execution.max_shard_failures)
         shards = run.open_shards
         self.failures.update(
@@ -230,15 +240,19 @@ class _Building:
                 self.metrics.add_built(outcome.result)
                 self._budget.add_built(outcome.result.funnel)
             else:
+                # Its seconds and its losses are counted by whoever built it, its pairs are only
+                # ticked off.
                 self.built_elsewhere.append(index)
                 for stage in ("generate", "score"):
                     current_progress().advance(stage, outcome.piece.num_pairs)
+        # It ends this run, not this shard alone: every other shard would ask the same API.
         elif isinstance(error, LlmError):  # what other shards have finished is committed
             self.stopped, self.is_llm_away = str(error), must_repeat(error)
         elif must_repeat(error) or isinstance(error, PromptSetError):
             raise error
         else:
             self._take_failure(outcome.piece, error)
+        # After every outcome, failed or built: the budget may be spent by either.
         if self.stopped is None:
             self.stopped = self._budget.find_excess()
             self.is_over_budget = self.stopped is not None

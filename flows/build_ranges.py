@@ -79,6 +79,7 @@ def build_in_ranges(
     by_index = {shard.shard_index: shard for shard in run.open_shards}
     cut = cut_ranges(list(by_index), execution.shards_per_run)
     waiting = [_Range(name, tuple(by_index[index] for index in inside)) for name, inside in cut]
+    # Without a limit here, the work pool's own limit decides how many run.
     limit = execution.workers or len(waiting)
     started: dict[UUID, _Range] = {}
     with get_client(sync_client=True) as client:
@@ -91,6 +92,8 @@ def build_in_ranges(
                 for ended in _wait_for_some(client, started):
                     yield from _tell(store, run.run_id, started.pop(ended.id), ended)
         except BaseException:
+            # Cancelling, not Cancelled: whoever runs them has yet to stop them in
+            # good order.
             for flow_run_id in started:
                 client.set_flow_run_state(flow_run_id, Cancelling())
             raise
@@ -104,8 +107,10 @@ def _start(deployment: str, run_id: str, part: _Range, parameters: Mapping[str, 
             parameters={**parameters, "shards": part.name},
             flow_run_name=f"{run_id} shards {part.name}",
             idempotency_key=f"{runtime.flow_run.id}:{part.name}:{attempt}",
-            timeout=0,
+            timeout=0,  # returns at once, and does not wait for the run's end
         )
+        # A key that is known already gives the old run back, which may have ended: then the next
+        # key starts another.
         if found.state is None or not found.state.is_final():
             return found
     raise CoupledError(
@@ -124,6 +129,7 @@ def _wait_for_some(client: SyncPrefectClient, started: Mapping[UUID, _Range]) ->
 
 def _tell(store: ObjectStore, run_id: str, part: _Range, ended: FlowRun) -> Iterator[ShardOutcome]:
     """Yield the shards of a range: what counts is which of them are marked finished."""
+    # A run that failed may have finished most of its shards first.
     done = {each.shard_index for each in list_work(store, run_id) if each.name == DONE}
     missing = _describe_end(ended)
     for shard in part.shards:
@@ -135,6 +141,7 @@ def _describe_end(ended: FlowRun) -> CoupledError:
     state, said = "unknown", ""
     if ended.state is not None:
         state, said = ended.state.type.value, ended.state.message or ""
+    # Only this text crosses from the other process; the error itself is not persisted.
     kind, _, text = said.removeprefix(_FAILED_WITH).partition(": ")
     error = CoupledError(f"flow run {ended.name} ended {state} without building it: {said}")
     if said.startswith(_FAILED_WITH) and kind in _STOP_ALL:

@@ -75,6 +75,8 @@ def evaluate_all(settings: CompareSettings, chunks: Sequence[Chunk]) -> None:
     totals: Counter[str] = Counter()
     for chunk in open_chunks:
         totals[chunk.cell.part] += len(chunk.samples)
+    # All totals before the first chunk, or the time left would be computed for the first part
+    # alone.
     for part, total in totals.items():
         progress.begin(part, total)
     for chunk in open_chunks:

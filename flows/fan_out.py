@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from coupled_core.config import ExecutionConfig, RunConfig
-from coupled_core.errors import ConfigError
+from coupled_core.errors import ConfigError, NodeLostError
 from coupled_core.runs.division import Elsewhere, Outcome, Read, divide, look_at_shards
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.steps import ShardResult
@@ -108,6 +108,8 @@ def _submit_shards(
 
 def open_processes(num_workers: int, devices: Sequence[str]) -> ProcessPoolTaskRunner:
     """Return a runner whose processes share out the devices among them."""
+    # Prefect's pool starts its processes by spawn, and only a lock of that kind can be handed to
+    # them.
     taken = multiprocessing.get_context("spawn").Value("i", 0)
     return ProcessPoolTaskRunner(num_workers, initializer=take_device, initargs=(taken, devices))
 
@@ -118,6 +120,7 @@ def list_devices(config: RunConfig) -> list[str]:
         return []
     import torch
 
+    # Its entries may be indices or UUIDs; a worker that sees one of them calls it cuda:0.
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
 
@@ -139,14 +142,26 @@ def _build_on_ray(
             f"runner ray needs what is not installed ({error.name}): pip install "
             "'coupled-images[ray]'"
         ) from error
-    started_here = execution.ray_address is None
+    address = execution.ray_address
     local: Mapping[str, Any] = {"include_dashboard": False, "num_cpus": execution.workers}
-    ray.init(execution.ray_address, namespace="prefect", **(local if started_here else {}))
+    try:
+        ray.init(address, namespace="prefect", **(local if address is None else {}))
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        raise ConfigError(
+            f"ray_address {address}: no Ray cluster lets this process in ({error}). Try `ray "
+            "status --address` from here; a cluster with tokens wants its own in RAY_AUTH_TOKEN"
+        ) from error
     try:
         resources = ray.cluster_resources()
         num_gpus = int(resources.get("GPU", 0))
         num_workers = execution.workers or num_gpus or int(resources.get("CPU", 1))
         options = remote_options(num_gpus=1) if num_gpus else remote_options(num_cpus=1)
-        yield from _submit_shards(config, shards, RayTaskRunner(), num_workers, options)
+        for outcome in _submit_shards(config, shards, RayTaskRunner(), num_workers, options):
+            if isinstance(outcome.error, ray.exceptions.LocalRayletDiedError):
+                raise NodeLostError(  # else every shard would be noted as failed, one after another
+                    "the Ray node that this run was connected to is gone; run the same command "
+                    "again, it goes on where this one stopped"
+                ) from outcome.error
+            yield outcome
     finally:
         ray.shutdown()

@@ -57,6 +57,7 @@ class InterruptibleProgress:
     def stop_if_told(self) -> None:
         """Carry out again what a signal has called for, and what somebody may have swallowed."""
         for number in self.read_signals():
+            # Whoever handles the signal now: Prefect's handler inside a flow, Python's own outside.
             handler = signal.getsignal(number)
             if callable(handler):
                 handler(number, None)
@@ -78,7 +79,10 @@ def stopped_by_signals(listener: Progress) -> Iterator[Progress]:
     if threading.current_thread() is not threading.main_thread():
         yield listener
         return
+    # The interpreter's C handler writes a byte for every signal, before and whether or not any
+    # Python code runs for it.
     incoming, outgoing = os.pipe()
+    # Python demands that of the end it writes to; the other must not wait where nothing came.
     for end in (incoming, outgoing):
         os.set_blocking(end, False)
     progress = InterruptibleProgress(listener, incoming)
@@ -90,6 +94,7 @@ def stopped_by_signals(listener: Progress) -> Iterator[Progress]:
         raise
     finally:
         signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        # While this one was set, the outer descriptor got nothing.
         if before != -1:  # whoever waits outside has to hear of them, too
             with suppress(BlockingIOError):  # its pipe is full: they have heard of signals
                 os.write(before, bytes(progress.read_signals()))

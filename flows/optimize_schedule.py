@@ -70,6 +70,7 @@ class TrialQueue:
 
     def run(self, trials: Sequence[Trial]) -> list[list[EvaluatedPair]]:
         """Return the pairs of each trial."""
+        # The same schedule may be asked for twice in one call, and is run once.
         sides = [trial.side for trial in {trial.key: trial for trial in trials}.values()]
         self.expect(train=sides.count("train"), validation=sides.count("validation"))
         return list(self._answer(trials))
@@ -77,6 +78,8 @@ class TrialQueue:
     def note(self, evaluation: Evaluation) -> None:
         """Take note of an evaluation of the search; those from its history cost nothing."""
         self._num_noted += 1
+        # It was not asked for in this process: an earlier run of the search has answered it, and
+        # the search reads it from its history.
         if self._num_noted > self._num_answered:
             self._num_answered = self._num_noted
             self._skip("train")
@@ -88,6 +91,8 @@ class TrialQueue:
             self._evaluate_side_by_side(trials, self._pool)
         answered: set[str] = set()  # one trial may be asked for twice; it was expected once
         for trial in trials:
+            # After a round of the pool every record is there; the search wants them in the order in
+            # which it asked.
             pairs = self._records.read(trial)
             if pairs is None:
                 pairs = evaluate_candidate(self._settings, trial)
@@ -107,6 +112,7 @@ class TrialQueue:
         for future in as_completed(list(futures)):
             trial = futures[future]
             self._progress.advance(_SAMPLES, self._num_samples[trial.side])
+            # Recorded as it ends, not when the round has ended: a kill loses only what is at work.
             self._keep(trial, future.result())
 
     def _keep(self, trial: Trial, pairs: Sequence[EvaluatedPair]) -> None:

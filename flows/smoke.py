@@ -61,6 +61,7 @@ def smoke(
     )
     facts = verify_dataset(dataset=dataset)
     if not keep:
+        # The list first: deleting under a listing that is still being read may skip keys.
         for key in [info.key for info in store.list("")]:
             store.delete(key)
     return {**facts, "run": summary.run_id}

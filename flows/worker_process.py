@@ -23,6 +23,7 @@ def end_with_parent() -> None:
 
     def wait_and_end() -> None:
         parent.join()
+        # Not sys.exit, which would end this thread alone.
         os._exit(1)
 
     threading.Thread(target=wait_and_end, name="end-with-parent", daemon=True).start()
@@ -47,10 +48,12 @@ def take_device(taken: Any, devices: Sequence[str]) -> None:
         taken: A shared `Value` that counts the processes so far.
         devices: As in CUDA_VISIBLE_DEVICES; empty: there are none to share out.
     """
+    # The processes start at the same time; without the lock two could read the same number.
     with taken.get_lock():
         number = taken.value
         taken.value += 1
     if devices:
+        # There may be more workers than devices; then several share one.
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
     end_with_parent()
     leave_quietly()

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ VARIABLES = ("COUPLED_PROMPTS", "COUPLED_OUTPUT", "COUPLED_PROFILE", "COUPLED_TI
 QUEUES = {"nightly": 1, "on-demand": 2, "shards": 3, "backfill": 4}
 """Priorities: a worker that has room takes what waits in the nightly queue first."""
 _SILENCE = timedelta(seconds=90)  # three heartbeats: one may be lost
+_MAX_START_SECONDS = 120.0
 _ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "Paused", "Suspended")
 
 
@@ -41,6 +43,7 @@ def main() -> None:
     if asked.bucket:
         changes += create_bucket(asked.bucket)
     with get_client(sync_client=True) as client:
+        wait_for_server(client)
         changes += set_up_pool(client, asked.pool_type)
         changes += set_up_queues(client, asked.gpu_runs, asked.backfill_runs)
         changes += deploy(client)
@@ -69,6 +72,15 @@ def _check_environment() -> None:
 def _revision() -> str:
     asked = ["git", "-C", str(HERE.parent), "describe", "--always", "--dirty"]
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def wait_for_server(client: SyncPrefectClient) -> None:
+    """Return once the server answers: one that was just started makes its tables first."""
+    deadline = time.monotonic() + _MAX_START_SECONDS
+    while (trouble := client.api_healthcheck()) is not None:
+        if time.monotonic() > deadline:
+            sys.exit(f"{os.environ['PREFECT_API_URL']} does not answer: {trouble}")
+        time.sleep(1.0)
 
 
 def create_bucket(name: str) -> Iterator[str]:

@@ -22,7 +22,11 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 from prefect.events import emit_event
-from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
+from prefect.settings import (
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
 
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.progress import Progress
@@ -32,6 +36,8 @@ from coupled_core.runs.summary import RunSummary
 P = ParamSpec("P")
 _logger = logging.getLogger(__name__)
 _UPDATE_EVERY_SECONDS = 15.0
+_PAUSES = 20.0
+"""So many times as long as it took: a server that hangs takes little of a build's time."""
 COMMITTED = "coupled.snapshot.committed"
 
 
@@ -109,7 +115,7 @@ class ShownProgress:
         self._counts: dict[str, int] = {}
         self._remark = ""
         self._artifact: UUID | None = None
-        self._updated_at = time.monotonic()
+        self._show_at = time.monotonic() + _UPDATE_EVERY_SECONDS
 
     def begin(self, stage: str, total: int) -> None:
         """Remember the total."""
@@ -140,20 +146,29 @@ class ShownProgress:
         self._show_now_and_then()
 
     def _show_now_and_then(self) -> None:
-        if time.monotonic() - self._updated_at >= _UPDATE_EVERY_SECONDS:
+        if time.monotonic() >= self._show_at:
+            begun_at = time.monotonic()
             self.show()
+            took = time.monotonic() - begun_at
+            self._show_at = time.monotonic() + max(_UPDATE_EVERY_SECONDS, _PAUSES * took)
 
     def end(self) -> None:
         """Show how far it came; a run that was over before anybody could look shows nothing."""
+        # It is made at the first showing, so a short run has none.
         if self._artifact is not None:
             self.show()
 
     @courtesy
     def show(self) -> None:
-        """Show it now."""
-        self._updated_at = time.monotonic()
+        """Show it now, or not at all: Prefect's retries would hold the build up for a minute."""
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            self._show()
+
+    def _show(self) -> None:
         made = [self._counts.get(stage, 0) for stage in ("generate", "score")]
         to_make = [self._totals.get(stage, 0) for stage in ("generate", "score")]
+        # Generating and scoring count alike. A shard that is tried again counts its
+        # finished batches once more, so the sum can pass the total.
         share = 100.0 * min(sum(made) / sum(to_make), 1.0) if sum(to_make) else 0.0
         counts = [f"{s} {self._counts.get(s, 0)} of {total}" for s, total in self._totals.items()]
         text = redact(", ".join(counts) + self._remark)

@@ -18,9 +18,11 @@ _runs: dict[str, ComparisonRun] = {}
 
 def run_for(settings: CompareSettings) -> ComparisonRun:
     """Return the comparison in this process, loaded once; the last one is kept."""
+    # Tasks may run in threads: two at a time would load the models twice.
     with _loading:
         name = fingerprint(settings)
         if name not in _runs:
+            # Before the new one is loaded: both together may not fit in memory.
             _runs.clear()
             _runs[name] = ComparisonRun(settings)
         return _runs[name]

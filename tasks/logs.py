@@ -42,12 +42,15 @@ def logged_run() -> Iterator[None]:
     if any(isinstance(each, APILogHandler) for each in logger.handlers):
         yield
         return
+    # At the handlers, since a logger does not ask its filters about records of the loggers
+    # below it.
     for each in logging.getLogger().handlers:
         each.addFilter(_FIELDS)
     handler, level = APILogHandler(), logger.level
     handler.addFilter(_OfThisRun())
     handler.setFormatter(FieldFormatter("%(message)s"))
     logger.addHandler(handler)
+    # Else the root's WARNING would hold, and progress is logged as INFO.
     if level == logging.NOTSET:
         logger.setLevel(logging.INFO)
     try:

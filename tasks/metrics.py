@@ -74,6 +74,7 @@ def exported_metrics() -> Iterator[None]:
     finally:
         if provider is not None:
             try:
+                # Milliseconds. The reader exports once a minute, and a process may end before.
                 provider.force_flush(5_000)
             except Exception as error:  # whatever it is: no metric is worth a run
                 _logger.warning("metrics could not be exported: %s", error)
@@ -95,4 +96,5 @@ def _open_provider() -> Any:
         )
         return None
     metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())]))
+    # Not the one made above: it can be set only once, and whoever was first counts.
     return metrics.get_meter_provider()

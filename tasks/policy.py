@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Say whether the same call may succeed a little later."""
-    return is_passing(state.data)
+    return is_passing(state.data)  # of a failed run: its exception
 
 
 def without_secrets(function: Callable[P, R]) -> Callable[P, R]:
@@ -31,6 +31,8 @@ def without_secrets(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except Exception as error:
             failure = clean_error(error)
+        # Out of the except block: raised inside, it would carry the error that holds the secret as
+        # its context.
         raise failure
 
     return cleaned

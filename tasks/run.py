@@ -31,6 +31,7 @@ def plan(config: RunConfig, shards: str | None = None) -> RunPlan:
         shards: Ranges such as 0-99 that somebody builds; None: all of them.
     """
     ranges = parse_ranges(shards) if shards is not None else None
+    # Before the prompts are read, which may take minutes.
     splitter_for(config.split)  # says now that a key is missing
     found = plan_run(config, generation_of(config.generation))
     found = found if ranges is None else found.only(ranges)

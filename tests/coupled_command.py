@@ -22,6 +22,8 @@ from tests.warm_command import run_warm, start_warm
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_SECONDS = 280
+_PROGRAM = "from flows.cli.start import main; main()"
+"""What the installed command runs."""
 UNSTABLE_COLUMNS = ("created_at", "generate_seconds", "gpu_seconds", "code_revision")
 SMALL = ("--num-inference-steps", "2", "--shard-size", "2", "--batch-size", "1")
 """Few steps and tiny shards: the four groups of `write_prompts` become 2 shards of 2 batches."""
@@ -38,7 +40,7 @@ class Coupled:
         """Start the command and return at once; standard error goes to `log`."""
         with (log or self.folder / "log").open("a") as errors:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "flows.cli.main", *arguments],
+                [sys.executable, "-P", "-c", _PROGRAM, *arguments],
                 cwd=self.folder,
                 env=self._all_variables,
                 stdout=subprocess.PIPE,

@@ -15,3 +15,8 @@ _LIBRARIES = (
 
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload([*_LIBRARIES, "tests.faults.disturbances"])
+
+
+def preload(*modules: str, with_models: bool) -> None:
+    """Import what a program imports there, too: else each process that it starts does so anew."""
+    FORKS.set_forkserver_preload([*(_LIBRARIES if with_models else ()), *modules])

@@ -42,6 +42,12 @@ class SamplePair:
     background_similarity_clear: float = -0.2
     rim_seam: float = 0.3
     extra_scores: Mapping[str, float] = field(default_factory=dict)
+    background_prompt: str = "a lake"
+    variation_kind: str = "entity_swap"
+    group_id: str | None = None
+    """None: one of its own."""
+    indices: tuple[int, int] = (0, 1)
+    """Which images of its group it has."""
     llm_cost_usd: float = 0.001
     gpu_seconds: float = 2.0
 
@@ -118,8 +124,10 @@ def _row(
     schedule_id: str,
 ) -> rows.Row:
     facts = sample_run_facts(run_id)
-    group = PromptGroup(f"{run_id}-{index}", pair.prompts, "prompts.parquet", index)
-    planned = rows.PlannedPair(_pair_id(run_id, index), group, (0, 1), 7, 0)
+    prompts = {**dict.fromkeys(range(max(pair.indices)), "others"), **_at(pair, pair.prompts)}
+    texts = tuple(prompts[place] for place in sorted(prompts))
+    group = PromptGroup(pair.group_id or f"{run_id}-{index}", texts, "prompts.parquet", index)
+    planned = rows.PlannedPair(_pair_id(run_id, index), group, pair.indices, 7, 0)
     side = max(1, round(pair.mask_side * 100)) if pair.mask_side else 0
     area = np.zeros((100, 100), bool)
     area[:side, :side] = True
@@ -153,19 +161,24 @@ def _row(
 
 
 def _split(pair: SamplePair) -> GroupSplit:
+    entities = {**dict.fromkeys(range(max(pair.indices)), "others"), **_at(pair, pair.entities)}
     return GroupSplit(
-        background_prompt="a lake",
-        entity_prompts=pair.entities,
+        background_prompt=pair.background_prompt,
+        entity_prompts=tuple(entities[place] for place in sorted(entities)),
         edit_instructions={
-            (0, 1): EditInstruction("Replace the one.", "model"),
-            (1, 0): EditInstruction("Replace the other.", "model"),
+            pair.indices: EditInstruction("Replace the one.", "model"),
+            pair.indices[::-1]: EditInstruction("Replace the other.", "model"),
         },
-        variation_kind="entity_swap",
+        variation_kind=pair.variation_kind,
         source="batch",
         request_sha256="e" * 64,
         model="model",
         llm_cost_usd=pair.llm_cost_usd,
     )
+
+
+def _at(pair: SamplePair, texts: tuple[str, str]) -> dict[int, str]:
+    return dict(zip(pair.indices, texts, strict=True))
 
 
 def _pair_id(run_id: str, index: int) -> str:

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from coupled_core.config import CouplingMode, EntityText
 from coupled_core.dataset import rows
 from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
 from coupled_core.dataset.images import encode_image, encode_mask
 from coupled_core.dataset.snapshot import InputInfo, RunInfo
 from coupled_core.records import (
+    CouplingMode,
     Decision,
     EditInstruction,
     EntityMask,
+    EntityText,
     GenerationProvenance,
     GroupSplit,
     ImageDescriptor,

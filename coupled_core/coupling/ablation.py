@@ -12,6 +12,9 @@ class Ablation:
 
     texts_meet: bool = True
     """Whether, in double-stream blocks, background text and entity text attend to each other."""
+    blend_in_single: bool = True
+    """Whether single-stream blocks attend to each text apart and blend; else they weigh logits as
+    double-stream blocks do."""
     pooled_of_entity: bool = False
     """Whether the pooled vector is the entity stream's from the start, instead of one that beta
     interpolates; images then differ already at beta = 0, and share no step."""

@@ -36,12 +36,15 @@ def predict_step_flops(geometry: Geometry, form: Form) -> int:
             twice, as published.
     """
     text, image = geometry.num_text_tokens, geometry.num_image_tokens
+    # Rows that a block sees with one text and with both.
     one, both = text + image, 2 * text + image
     stock_block = _linear(geometry, one) + _attention(geometry, one, one)
     if form == "stock":
         return (geometry.num_double_blocks + geometry.num_single_blocks) * stock_block
     double_block = _linear(geometry, both) + _attention(geometry, both, both)
     single_block = {
+        # All rows attend to the image keys once. Each text is then attended to by its own rows and
+        # the image's; the two texts never meet.
         "merged": _linear(geometry, both)
         + _attention(geometry, both, image)
         + 2 * _attention(geometry, one, text),
@@ -56,6 +59,7 @@ def predict_group_ratio(
 ) -> float:
     """Return the cost of a coupled group over that of its images made singly by the stock model."""
     stock = predict_step_flops(geometry, "stock")
+    # In steps of stock cost: the prefix is computed once a group, all others once an image.
     middle = predict_step_flops(geometry, "merged") / stock
     steps = num_prefix + num_middle + num_suffix
     coupled = num_prefix + num_images * (middle * num_middle + num_suffix)
@@ -91,6 +95,7 @@ def predict_region_ratio(
     """Return the cost of a group in mode region over that of its images made singly."""
     stock = predict_step_flops(geometry, "stock")
     tied = predict_tied_step_flops(geometry, num_images, num_inside) / stock
+    # While the region is being read, the background is one more image beside the group's.
     group = num_reading * (1 + num_images) + num_tied * tied
     return group / ((num_reading + num_tied) * num_images)
 
@@ -100,4 +105,5 @@ def _linear(geometry: Geometry, num_tokens: int) -> int:
 
 
 def _attention(geometry: Geometry, num_queries: int, num_keys: int) -> int:
+    # Two products of S_q x S_k x d (queries with keys, weights with values), two operations each.
     return 4 * num_queries * num_keys * geometry.width

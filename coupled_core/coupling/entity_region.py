@@ -25,7 +25,9 @@ def measure_evidence(image: Tensor, background: Tensor) -> Tensor:
         Squared difference with mean 1 over the tokens of each image, float32 on the CPU,
         (N, S_img); zeros where there is no difference at all.
     """
-    difference = (image - background).float().square().mean(dim=-1)
+    # Mean 1 an image, so that no image of the group outweighs the others, nor a step the other
+    # steps. The bound keeps 0 / 0 at 0 where both predictions are equal.
+    difference = (image - background).float().square().mean(dim=-1)  # (N, S_img)
     return (difference / difference.mean(dim=-1, keepdim=True).clamp(min=1e-12)).cpu()
 
 
@@ -47,7 +49,10 @@ def choose_region(evidence: Tensor, grid: tuple[int, int], settings: RegionSetti
     side = min(grid)
     chosen = np.zeros(grid, dtype=bool)
     for one in evidence.reshape(-1, *grid).numpy():
+        # Lengths are in shorter sides, so that one setting serves all sizes of image.
         chosen |= _take_largest(gaussian_filter(one, _SMOOTHING * side), settings.size)
+    # Distance of a token to the nearest chosen one, in tokens. Where all are chosen SciPy has
+    # nothing to measure to and its result is undefined.
     distance = distance_transform_edt(~chosen) if not chosen.all() else np.zeros(grid)
     beyond_rim = distance / side - settings.margin
     if settings.feather > 0:

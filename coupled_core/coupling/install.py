@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from coupled_core.config import CouplingMode
+from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.attention import Attend, Block, CoupledAttention
+from coupled_core.records import CouplingMode
 
 BuildProcessor = Callable[[Block, Attend], Any]
 """Makes what diffusers calls in a block: the model's own projections around a given attention."""
@@ -17,8 +18,7 @@ def coupled_attention(
     transformer: Any,
     build_processor: BuildProcessor,
     mode: CouplingMode,
-    *,
-    texts_meet: bool = True,
+    ablation: Ablation = THE_METHOD,
 ) -> Iterator[CoupledAttention]:
     """Yield the state of the transformer's attention; its processors come back whatever happens.
 
@@ -28,25 +28,25 @@ def coupled_attention(
         transformer: A model of diffusers with `attn_processors`.
         build_processor: Of the model's family.
         mode: How two texts are weighed.
-        texts_meet: See `coupling.ablation`.
+        ablation: What differs from the method.
     """
+    # diffusers builds this dict anew at each access: these are the processors as they were found.
     originals = transformer.attn_processors
-    attention = CoupledAttention(mode, texts_meet=texts_meet)
+    attention = CoupledAttention(mode, ablation)
+    # Names are paths such as "single_transformer_blocks.3.attn.processor".
+    attention.blocks = [
+        Block(name, name.startswith("single_"), getattr(original, "_attention_backend", None))
+        for name, original in originals.items()
+    ]
+    # Inside the try, because a processor that cannot be built leaves others already exchanged.
     try:
         transformer.set_attn_processor(
             {
-                name: _build(build_processor, attention, name, original)
-                for name, original in originals.items()
+                block.name: build_processor(block, partial(attention.attend, block))
+                for block in attention.blocks
             }
         )
         yield attention
     finally:
+        # A copy: diffusers pops the entries of the dict that it is given.
         transformer.set_attn_processor(dict(originals))
-
-
-def _build(
-    build_processor: BuildProcessor, attention: CoupledAttention, name: str, original: Any
-) -> Any:
-    backend = getattr(original, "_attention_backend", None)
-    block = Block(name, name.startswith("single_"), backend)
-    return build_processor(block, partial(attention.attend, block))

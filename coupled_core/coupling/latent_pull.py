@@ -19,6 +19,7 @@ def pull_together(
         group_of_row: index of the group that a row belongs to, (R,), integer.
         strength: 0 leaves the predictions alone, 1 makes those of a group equal.
     """
+    # FLUX is trained on x = (1 - sigma) x0 + sigma noise and predicts v = noise - x0.
     clean = latents - sigma * velocity
     # lerp is exact at both ends: at strength 1 images that were equal stay equal to the last bit.
     pulled = lerp(clean, average_over_groups(clean, group_of_row), strength)
@@ -29,5 +30,6 @@ def average_over_groups(rows: Tensor, group_of_row: Tensor) -> Tensor:
     """Return for each row the mean of the rows of its group, of the shape of the rows."""
     groups = group_of_row.to(rows.device)
     counts = groups.bincount().to(rows.dtype).reshape(-1, *[1] * (rows.ndim - 1))
+    # One row of totals a group; index_add_ sums the rows of the same group.
     totals = rows.new_zeros(len(counts), *rows.shape[1:]).index_add_(0, groups, rows)
     return (totals / counts)[groups]

@@ -33,6 +33,8 @@ _EMPTY_WORDS = frozenset(" ".join((_ARTICLES, _PREPOSITIONS, _CONNECTIVES, _FRAM
 def partition_of_background(background_prompt: str) -> str:
     """Assign a background to train, val or test: 90, 5 and 5 of 100 by the hash of its words."""
     digest = hashlib.sha256(canonical_background(background_prompt).encode()).digest()
+    # The hash of the words alone decides: another run, machine or order of rows comes to the same
+    # partition, and growth never moves a background.
     bucket = int.from_bytes(digest[:8], "big") % 100
     return "train" if bucket < 90 else "val" if bucket < 95 else "test"
 
@@ -51,12 +53,15 @@ def content_words(text: str) -> frozenset[str]:
 
 def _fold(text: str) -> str:
     """Return a text without case, compatibility forms and accents."""
+    # NFKC makes full-width letters and ligatures plain, NFKD parts letters from their accents so
+    # that these can be left out, NFC joins what remains (Hangul) again.
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     return unicodedata.normalize("NFC", "".join(c for c in plain if not unicodedata.combining(c)))
 
 
 def _singular(word: str) -> str:
     """Return a word without a plural's or a possessive's ending, as far as spelling shows it."""
+    # Rough rules are enough: both wordings of a background go through the same ones.
     word = re.sub(r"['’]s?$", "", word)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"

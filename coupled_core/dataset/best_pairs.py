@@ -34,6 +34,7 @@ def choose_best(
     rivals: dict[Edit, list[Candidate[Name]]] = defaultdict(list)
     for candidate in candidates:
         rivals[candidate.edit].append(candidate)
+    # sorted is stable: among equal ranks the order of the candidates stays.
     ranked = {edit: sorted(found, key=_rank) for edit, found in rivals.items()}
     return frozenset(c.name for edit, found in ranked.items() for c in found[: quota_of[edit]])
 

@@ -66,11 +66,12 @@ COLUMNS = (
     Column("seed", _LONG, "plan", "Seed of the noise that both images start from."),
     Column("base_model", _TEXT, "generate", "Hugging Face id or name of the image model."),
     Column("base_model_revision", _TEXT, "generate", "Commit of a Hugging Face model; SHA-256 over the files of a folder."),
+    Column("weights", _TEXT, "generate", "Quantisation, single file and LoRAs (name@hash*weight) of its transformer; null: the base model as it is, and before 2.3."),
     Column("schedule_id", _TEXT, "generate", "Content hash of the coupling schedule."),
     Column("coupling_mode", _TEXT, "generate", "log_bias, key_scale or region."),
     Column("num_inference_steps", _INT, "generate", "Denoising steps."),
     Column("guidance_scale", _REAL, "generate", "Guidance that the model was given; 0 where it takes none."),
-    Column("max_sequence_length", _INT, "generate", "T5 tokens of each text stream."),
+    Column("max_sequence_length", _INT, "generate", "Tokens of each text stream, at most."),
     Column("entity_text", _TEXT, "generate", "What the entity stream read: full_prompt or entity_prompt."),
     Column("sampler_version", _INT, "generate", "Version of the rule by which that mode makes images: two versions give other pixels from the same settings."),
     Column("width", _INT, "generate", "Pixels, of both images."),
@@ -141,7 +142,7 @@ COLUMNS = (
     Column("gpu_seconds", _REAL, "generate", "The pair's share of generate_seconds."),
 )  # fmt: skip
 
-SCHEMA_VERSION = "2.2"
+SCHEMA_VERSION = "2.3"
 """major.minor: minor grows with each new column; a new major could not be read by old readers."""
 OLD_NAMES = {"split": "partition"}
 """Columns as major version 1 called them, and their present names."""

@@ -50,6 +50,7 @@ class PairLooks:
 
     def best_first(self) -> "PairLooks":
         """Return the pairs by falling combined metric; among equals the smaller pair_id first."""
+        # lexsort sorts by its last key first.
         return self.take(np.lexsort((self.pair_ids, -_scores(self.combined))))
 
     @staticmethod
@@ -67,6 +68,7 @@ class PairLooks:
 
 def _scores(combined: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the combined metric; where there is none, less than any."""
+    # neginf is named because the default would make it the least finite number.
     return np.nan_to_num(combined, nan=-np.inf, neginf=-np.inf)
 
 
@@ -90,6 +92,7 @@ def _parse_looks(batch: pa.RecordBatch, wanted: pa.Array) -> PairLooks:
     return PairLooks(
         np.array(chosen["pair_id"].to_pylist(), "S32"),
         chosen["combined"].to_numpy(zero_copy_only=False).astype(np.float64),
+        # Hex digits are big-endian; the bytes are turned into the machine's order.
         _both(chosen, "phash", ">u8").astype(np.uint64).reshape(-1, 2),
         _both(chosen, "clip_code", "i1").reshape(-1, 2, _CODE_LENGTH),
     )
@@ -99,6 +102,7 @@ def _both(batch: pa.RecordBatch, what: str, kind: str) -> NDArray[Any]:
     """Return a column of hex digits of both images, image 0 before image 1 of each row."""
     columns = [batch.column(f"image_{number}_{what}").to_pylist() for number in (0, 1)]
     digits: Sequence[str] = [text for pair in zip(*columns, strict=True) for text in pair]
+    # One call over all digits, instead of one a row.
     return np.frombuffer(bytes.fromhex("".join(digits)), kind)
 
 
@@ -126,18 +130,25 @@ def find_duplicates(
     """
     if not len(new):
         return {}
+    # Equal looks are looked up once, by the best of them.
     ordered = new.best_first()
     same_as = _first_equal(ordered)
     distinct = np.flatnonzero(same_as == np.arange(len(ordered)))
     pairs = ordered.take(distinct)
+    # Settled pairs win over all new ones, whatever their scores.
     keepers = _SettledSearch(pairs, config).find(settled)
     better, worse = _find_edges(pairs, config)
+    # By the worse pair, then by the better: each pair is decided after all better ones, and goes
+    # because of the best that stays.
     by_pair = np.lexsort((better, worse))
     for one, other in zip(better[by_pair].tolist(), worse[by_pair].tolist(), strict=True):
+        # A pair that goes takes nothing along: what is near it alone may stay.
         if one not in keepers and other not in keepers:
             keepers[other] = pairs.pair_ids[one]
     found = {}
     for index, place in enumerate(np.searchsorted(distinct, same_as).tolist()):
+        # Further pairs of equal looks go with the first, and name what it duplicates or else
+        # itself.
         first = None if distinct[place] == index else pairs.pair_ids[place]
         if (keeper := keepers.get(place, first)) is not None:
             found[ordered.pair_ids[index].decode()] = keeper.decode()
@@ -149,6 +160,7 @@ def _first_equal(pairs: PairLooks) -> _Indices:
 
     Only first ones are compared: a thousand equal pairs would be half a million comparisons.
     """
+    # (N, 2 hashes + 16 words of codes): rows of 64-bit numbers sort faster than rows of bytes.
     looks = np.column_stack([pairs.phashes, pairs.codes.reshape(len(pairs), 128).view(np.uint64)])
     _, first, group = np.unique(looks, axis=0, return_index=True, return_inverse=True)
     return first.astype(np.int64)[group.reshape(-1)]
@@ -167,6 +179,8 @@ class _SettledSearch:
         blocks = (block for block in settled if len(block))
         tables: list[_KeyTable] | None = None
         for block in blocks:
+            # Made at the first block: an empty dataset needs none. The new pairs are the table and
+            # the settled ones ask, so that memory grows with the new ones alone.
             tables = tables or list(_key_tables(self._pairs, self._config))
             keys = _keys(block, self._config)
             for table, asked in zip(tables, keys, strict=True):
@@ -189,6 +203,8 @@ class _SettledSearch:
             strict=True,
         )
         for query, rank in zip(queries.tolist(), ranks, strict=True):
+            # Tuples compare from the left. The last entry is the id, so that ties do not depend on
+            # the order of the blocks.
             self._best[query] = min(rank, self._best.get(query, rank))
 
 
@@ -207,6 +223,7 @@ class _KeyTable:
 
     def matches(self, asked: NDArray[np.uint32]) -> Iterator[_Edges]:
         """Yield (asking, found) where the keys are equal, some at a time."""
+        # A look into a table of bits spares the binary search for nearly all that ask.
         asking = np.flatnonzero(self.has_pair[asked])
         first = np.searchsorted(self.keys, asked[asking])
         for repeated, places in _spread(first, self.counts[first]):
@@ -215,6 +232,7 @@ class _KeyTable:
 
 def _key_tables(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[_KeyTable]:
     """Yield the pairs by each of their keys, also with their images swapped."""
+    # Pairs count as near in either order of their images.
     swapped = replace(pairs, phashes=pairs.phashes[:, ::-1])
     for straight, other in zip(_keys(pairs, config), _keys(swapped, config), strict=True):
         keys = np.concatenate([straight, other])
@@ -223,6 +241,7 @@ def _key_tables(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[_KeyTabl
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         counts = np.searchsorted(keys, keys, side="right") - np.arange(len(keys))
+        # The second half are the same pairs with their images swapped, hence the remainder.
         yield _KeyTable(has_pair, keys, counts, order % len(pairs))
 
 
@@ -230,6 +249,8 @@ def _keys(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[NDArray[np.uin
     """Yield a key of each pair for each two chunks of its images; near pairs share one of them."""
     chunks = _chunks(pairs.phashes, config.max_phash_distance)
     bits = _key_bits(config)
+    # (2 images, chunks, N); chunks that are longer than a key lose their upper bits, which only
+    # makes more candidates.
     parts = (chunks & np.uint64((1 << bits) - 1)).astype(np.uint32).transpose(1, 2, 0).copy()
     for first, second in product(parts[0], parts[1]):
         yield first << np.uint32(bits) | second
@@ -245,6 +266,8 @@ def _find_edges(pairs: PairLooks, config: DuplicatesConfig) -> _Edges:
     found = [np.empty(0, np.int64)]
     for better, worse in _iter_candidates(pairs, config):
         near = _are_near(pairs, better, pairs, worse, config)
+        # Near pairs agree in several chunks and come up again and again; as one number they are
+        # made unique by a sort.
         found.append(np.unique(better[near] * num_pairs + worse[near]))
     edges = np.unique(np.concatenate(found))
     return edges // num_pairs, edges % num_pairs
@@ -254,14 +277,18 @@ def _iter_candidates(pairs: PairLooks, config: DuplicatesConfig) -> Iterator[_Ed
     """Yield (better, worse) with equal chunks, block by block."""
     chunks = _chunks(pairs.phashes, config.max_phash_distance)
     for i, j in product(range(chunks.shape[2]), repeat=2):
+        # One chunk of each image: of image 0 the i-th and of image 1 the j-th. Near pairs agree in
+        # at least one such combination.
         keys = _join(chunks[:, 0, i], chunks[:, 1, j])
         order = np.argsort(keys, kind="stable")
+        # The second with the images swapped.
         for asked in (keys, _join(chunks[:, 1, i], chunks[:, 0, j])):
             first = np.searchsorted(keys[order], asked, side="left")
             counts = np.searchsorted(keys[order], asked, side="right") - first
             for worse, places in _spread(first, counts):
                 better = order[places]
                 is_before = better < worse
+                # Indices are ranks, so the smaller is the better; each pair of pairs comes once.
                 yield better[is_before], worse[is_before]
 
 
@@ -270,9 +297,11 @@ def _spread(first: _Indices, counts: _Indices) -> Iterator[_Edges]:
     at = 0
     while at < len(first):
         ends = np.cumsum(counts[at:])
+        # So many indices as their places together fit in the bound, one at least.
         size = max(1, int(np.searchsorted(ends, _MAX_CANDIDATES, side="right")))
         number, start = counts[at : at + size], first[at : at + size]
         indices = np.repeat(np.arange(at, at + len(number)), number)
+        # A running number over all places, less where each index began, plus its first place.
         starts = np.repeat(start - (np.cumsum(number) - number), number)
         yield indices, starts + np.arange(len(indices))
         at += size

@@ -44,6 +44,7 @@ def encode_image(image: NDArray[np.uint8], image_format: ImageFormat = "png") ->
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     """Encode a bool (H, W) mask as an 8-bit grey PNG: 255 on the entity, 0 elsewhere."""
     buffer = io.BytesIO()
+    # Two values in large areas: the highest level costs little here.
     Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, "PNG", compress_level=9)
     return buffer.getvalue()
 
@@ -67,8 +68,9 @@ def perceptual_hash(image: NDArray[np.uint8]) -> str:
     side = _HASH_INPUT_SIDE
     grey = Image.fromarray(image).convert("L").resize((side, side), Image.Resampling.LANCZOS)
     frequency = np.arange(_HASH_SIDE)[:, None]
+    # Rows of a type II discrete cosine transform; scale does not matter, as signs alone count.
     basis = np.cos(np.pi * frequency * (2 * np.arange(side) + 1) / (2 * side))
-    low = (basis @ np.asarray(grey, dtype=np.float64) @ basis.T).ravel()
+    low = (basis @ np.asarray(grey, dtype=np.float64) @ basis.T).ravel()  # (64,)
     bits = low > np.median(low[1:])  # the mean brightness (first term) would dwarf the others
     return f"{int.from_bytes(np.packbits(bits).tobytes(), 'big'):016x}"
 

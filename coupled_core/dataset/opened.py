@@ -51,6 +51,7 @@ class Dataset:
             DatasetError: a part is missing or damaged, or does not go with the manifest.
         """
         for part in self.snapshot.parts_of("manifest"):
+            # Rows of one shard at a time; their images come by place, in bounded memory.
             rows = self._read([part], None, kept_only=True).to_pylist()
             for row, found in iter_stored_images(self._store, rows):
                 yield StoredPair(row, *(_open(found[name]["bytes"]) for name in IMAGE_FIELDS))
@@ -86,6 +87,7 @@ class Dataset:
         self, parts: Sequence[PartInfo], columns: Sequence[str] | None, *, kept_only: bool
     ) -> pa.Table:
         names = list(columns if columns is not None else MANIFEST_SCHEMA.names)
+        # "kept" is read for the filter, and left out again if nobody asked for it.
         read = list(dict.fromkeys([*names, "kept"]))
         schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in read])
         batches = iter_manifest(self._store, parts, read)

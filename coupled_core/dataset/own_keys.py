@@ -17,6 +17,8 @@ _WORK = (
     rf"\d{{5,}}/({GENERATED}|{SCORED})/batch-\d{{5,}}\.parquet|"
     rf"{LEASES}(\d{{5,}}|[0-9a-f]{{32}}|beats/[0-9a-f]{{32}})"
 )
+# Written out instead of "everything in our folders": a user's file that happens to lie there must
+# not be deleted.
 _OURS = re.compile(
     rf"({'|'.join(PART_FOLDERS)})part-\d{{5,}}-[0-9a-f]{{8}}\.parquet|"
     rf"{SNAPSHOT_FOLDER}{SNAPSHOT_ID}\.json|"

@@ -68,6 +68,8 @@ def open_query(store: ObjectStore, snapshot: Snapshot, sql: str) -> Iterator[Que
         with duckdb.connect(config=config) as connection:
             connection.register(_PARTS, _open_parts(store, snapshot, failures))
             connection.execute(f"create view manifest as {_present_columns()}")
+            # Last, since nothing can be set after it: the query itself could turn the locks off
+            # otherwise.
             connection.execute("set lock_configuration = true")
             try:
                 _require_select(connection, sql)
@@ -137,6 +139,7 @@ def _name_error(error: Exception, failures: Sequence[CoupledError], uri: str) ->
     import duckdb
 
     text = str(error)
+    # The store's own error says more than DuckDB's about it.
     if failures:
         return failures[0]
     if isinstance(error, duckdb.OutOfMemoryException):

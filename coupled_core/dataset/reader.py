@@ -140,6 +140,7 @@ def read_whole_part(
     """
     where = f"{store.uri}/{part.key}"
     with _named_damage(where):
+        # At once and not by ranges: the hash needs all of it anyway.
         data = store.read(part.key)
         if (found := hashlib.sha256(data).hexdigest()) != part.sha256:
             raise pa.ArrowInvalid(
@@ -187,6 +188,7 @@ def iter_stored_images(
         DatasetError: a part is missing or damaged, two rows name one place, or a place holds
             another pair or other images than its row says.
     """
+    # Parquet keeps columns apart, so masks that nobody wants are not fetched.
     columns = ["pair_id", *(IMAGE_FIELDS if with_masks else IMAGE_FIELDS[:2])]
     placed = sorted(rows, key=itemgetter("image_part", "image_row"))
     # Each part is opened once, and read from its beginning to its end.

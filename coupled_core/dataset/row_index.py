@@ -31,6 +31,7 @@ from coupled_core.errors import NotFoundError
 from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectStore
 
+# Texts that repeat in most rows: each is stored once, and rows hold its number.
 _TERM = pa.dictionary(pa.int32(), pa.string())
 INDEX_SCHEMA = pa.schema(
     [
@@ -76,6 +77,7 @@ class PartRows:
             read = pool.map(lambda part: read_index_rows(self._store, part), todo)
             self._tables |= {part.sha256: table for part, table in zip(todo, read, strict=True)}
         tables = [self._tables[part.sha256] for part in manifest]
+        # An empty table in front, because concatenating none is an error.
         return pa.concat_tables([INDEX_SCHEMA.empty_table(), *tables])
 
 
@@ -147,6 +149,7 @@ class IndexFile:
         with pq.ParquetFile(self.path) as file:
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, names)
+                # Most files count in full, and are not filtered.
                 if self.num_alive < self.num_rows:
                     alive = pa.array(self.parts, pa.string())
                     table = table.filter(pc.is_in(table["part"].cast(pa.string()), alive))
@@ -229,6 +232,7 @@ def open_index(
                 _LOGGER.warning("%s is of no use: %s; its rows are read from parts", where, error)
                 continue
             files.append(file)
+            # What this file covers counts in no further one, or its rows would count twice.
             left = {sha256: number for sha256, number in left.items() if sha256 not in file.parts}
         yield RowIndex(parts, files, rows or PartRows(store))
 
@@ -276,6 +280,7 @@ def pair_ids_of(table: pa.Table) -> NDArray[np.bytes_]:
 def looks_of(table: pa.Table) -> PairLooks:
     """Return the looks of those rows of an index that have some."""
     chosen = table.filter(pc.is_valid(table["codes"]))
+    # 16 raw bytes to 32 hex digits for all ids at once.
     digits = _to_numpy(chosen["pair_id"], "V16").tobytes().hex().encode()
     return PairLooks(
         np.frombuffer(digits, "S32"),
@@ -298,6 +303,8 @@ def _to_numpy(column: pa.ChunkedArray, kind: str) -> NDArray[Any]:
     arrays = []
     for chunk in column.chunks:
         width = chunk.type.byte_width
+        # The first buffer says which values are null; the second holds the bytes, one after the
+        # other.
         data = chunk.buffers()[1]
         # A slice shares the whole buffer.
         start = chunk.offset * width

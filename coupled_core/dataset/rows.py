@@ -83,6 +83,7 @@ def complete_row(*stages: Mapping[str, Any]) -> Row:
     Raises:
         KeyError: a name is not a column of the manifest (our own mistake).
     """
+    # All columns in the order of the schema: equal rows give equal bytes.
     row: Row = dict.fromkeys(MANIFEST_SCHEMA.names)
     for columns in stages:
         if unknown := columns.keys() - row.keys():
@@ -184,6 +185,7 @@ def generation_columns(
     # A group may ask for a size of its own, and another machine may have made a batch.
     return {
         **vars(provenance),
+        "weights": provenance.weights or None,
         "width": size_px[0],
         "height": size_px[1],
         "device_name": device_name,
@@ -243,6 +245,7 @@ def _llm_share(group_usd: float, pair: PlannedPair) -> float:
     if pair.attempt > 1:
         return 0.0
     num_prompts = len(pair.group.prompts)
+    # Every two prompts of the group make a pair, once for each seed.
     return group_usd / (num_prompts * (num_prompts - 1) // 2 * pair.group.num_seeds)
 
 

@@ -110,6 +110,7 @@ class Snapshot(BaseModel):
         details: dict[str, Any] | None = None,
     ) -> Self:
         """Make a snapshot of now, with parts in the order of their keys."""
+        # The id is a hash of all the rest, so that has to be there first.
         draft = cls(
             snapshot_id="",
             schema_version=SCHEMA_VERSION,

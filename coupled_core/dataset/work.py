@@ -129,6 +129,7 @@ class WorkFolder:
 
     def write_table(self, stage: str, batch: int, table: pa.Table) -> None:
         """Store a stage's table of a batch; image bytes in it are compressed already."""
+        # In memory, not streamed: a batch is small, and a stored object must be complete.
         buffer = io.BytesIO()
         pq.write_table(
             table, buffer, compression="none", use_dictionary=False, write_statistics=False

@@ -77,6 +77,7 @@ def _header(plan: ExportPlan, data_files: Mapping[str, str] | None) -> dict[str,
     if header["license"] == "other":
         header["license_name"] = hub_license_name(facts)
         if links := [url for url in map(license_url, license_names(facts)) if url]:
+            # The Hub shows one link; the table below has all licences.
             header["license_link"] = links[0]
     header["task_categories"] = ["image-to-image", "text-to-image"]
     header["tags"] = ["image-editing", "image-pairs", "synthetic", "ai-generated"]
@@ -98,6 +99,7 @@ def _yaml(value: Any, indent: str = "") -> Iterator[str]:
                 if isinstance(item, str):
                     yield f"{indent}- {json.dumps(item, ensure_ascii=False)}"
                 else:
+                    # The first key of a mapping in a list stands on the line of its dash.
                     first, *rest = _yaml(item, indent + "  ")
                     yield f"{indent}- {first.strip()}"
                     yield from rest

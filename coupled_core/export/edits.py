@@ -78,6 +78,8 @@ class SeenEdit:
 
     def digest(self) -> str:
         """Return a hash of all that must go together, 64 hex digits."""
+        # An instruction is the only free text of the four, so the separator cannot be confused with
+        # what it separates.
         parts = (self.key, self.source_sha256, self.target_sha256, self.instruction)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -63,8 +63,10 @@ def export_snapshot(
     """
     identity = export_identity(snapshot, export_format, selection, root)
     folder = ExportFolder(root)
+    # A marker is written last, so what it stands beside is whole.
     if (marker := folder.marker()) is not None:
         _check_same_export(marker, identity, root)
+        # A kill between the marker and the clearing leaves notes behind.
         folder.clear()
         return ExportReport(marker, 0, 0, 0)
     plan = plan_export(store, snapshot, selection)
@@ -118,6 +120,7 @@ class _UnitPass:
         num_done = sum(plan.num_pairs_by_unit[unit] for unit in done)
         progress.begin("export", plan.facts.num_pairs - num_done)
         with ExitStack() as unfinished:
+            # Also after an error: half-written files must not keep their place on the disk.
             unfinished.callback(self._abort)
             for missing in self._missing(done):
                 self._write_window(missing)
@@ -126,6 +129,8 @@ class _UnitPass:
         assigner = UnitAssigner(self._plan.selection)
         for window in iter_windows(self._store, self._plan.snapshot, self._plan.selection):
             exported = [row for row in window if self._plan.selection.directions_of(row)]
+            # Every exported pair is assigned, done or not: a unit is filled by what comes before
+            # it.
             assigned = [(row, assigner.assign(row)) for row in exported]
             yield {row["pair_id"]: (row, unit) for row, unit in assigned if unit not in done}
 
@@ -136,6 +141,8 @@ class _UnitPass:
             target = self._open.get(unit) or self._begin(unit)
             for edit in edits_of(pair, self._plan.selection.directions_of(pair.row)):
                 target.writer.add(edit)
+                # What was meant, noted while it is written; compared at the end with what a reader
+                # finds.
                 target.digests[edit.key] = seen_edit(edit).digest()
             target.num_left -= 1
             if target.num_left == 0:

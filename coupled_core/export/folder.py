@@ -89,11 +89,14 @@ class ExportFolder:
             ConfigError: it holds something else, or another process is writing to it.
             StorageError: inside the block, the file system refused something.
         """
+        # Looked at before anything is made in the folder: a refusal leaves it as it was.
         is_ours = (self._work / "identity").exists()
         if not is_ours and self.root.exists() and any(self._strangers()):
             raise ConfigError(f"{self.root} is not empty: choose an empty or a new folder")
         try:
             (self._work / "units").mkdir(parents=True, exist_ok=True)
+            # The lock lies in the work folder, so that folder has to be there first, whoever made
+            # it.
             with self._locked():
                 self._claim(identity)
                 yield
@@ -119,6 +122,8 @@ class ExportFolder:
         """Move a finished file to its place below the export."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Work folder and export are on one file system, so this is one step: no reader sees half a
+        # file.
         staged.replace(target)
 
     def describe(self, path: str) -> FileInfo:
@@ -161,6 +166,8 @@ class ExportFolder:
 
     def complete(self, marker: dict[str, Any]) -> None:
         """Write the marker, the last file of an export, and clear away what led to it."""
+        # The notes go last: killed in between, the export is complete and carries some of them
+        # along.
         self.write(MARKER, (json.dumps(marker, indent=2, sort_keys=True) + "\n").encode())
         self.clear()
 
@@ -172,6 +179,8 @@ class ExportFolder:
     def _locked(self) -> Iterator[None]:
         with (self._work / "lock").open("ab") as lock:
             try:
+                # The kernel drops it with the process, even by SIGKILL: no lock is ever left
+                # behind.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ConfigError(f"another export is writing to {self.root}") from error
@@ -185,6 +194,7 @@ class ExportFolder:
                 f"{identity}): delete it, or choose another folder"
             )
         self.write(f"{_WORK}/identity", identity.encode())
+        # Under the lock nobody else is writing, so these are of a process that died.
         for leftover in self._work.glob("staged-*"):
             leftover.unlink()
 
@@ -193,6 +203,7 @@ class ExportFolder:
 
     def _has(self, info: FileInfo) -> bool:
         path = self.root / info.path
+        # By its size alone: the content of every file is compared when all is read back.
         return path.is_file() and path.stat().st_size == info.size_bytes
 
     def _staged(self) -> Path:

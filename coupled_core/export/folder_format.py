@@ -25,6 +25,8 @@ class FoundEdit:
     source: str
     target: str
     instruction: str
+    key: str | None = None
+    """Which edit it is; None: the names of its files say it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class FolderFormat:
         """Yield every edit that the trainer would see."""
         for found in self.read_index(root):
             yield SeenEdit(
-                key=_key(found),
+                key=found.key or _key(found),
                 source_sha256=_sha256(root / found.source),
                 target_sha256=_sha256(root / found.target),
                 instruction=found.instruction,
@@ -78,11 +80,14 @@ class _FolderUnit:
         """Write the images of an edit."""
         paths = self._layout.paths(edit)
         for path, image in zip(paths, (edit.source, edit.target), strict=True):
+            # In formats that share images the backward edit names the same two files.
             if path not in self._files:
                 self._files[path] = self._folder.write(path, image.data)
         if self._layout.caption_path is not None:
             path = self._layout.caption_path(edit)
             self._files[path] = self._folder.write(path, edit.instruction.encode())
+        # Only in memory: an index of a unit that was not finished must not be found by the next
+        # attempt.
         self._index.append(self._layout.index_row(edit))
 
     def close(self) -> tuple[FileInfo, ...]:
@@ -155,6 +160,7 @@ def read_jsonl(path: Path) -> Iterator[IndexRow]:
 def _key(found: FoundEdit) -> str:
     """Return the edit's key, from the names of its files alone."""
     source, target = Path(found.source).stem, Path(found.target).stem
+    # Formats with equal stems name both files by the edit; the others share images between edits.
     if source in (target, target + CONDITIONING_SUFFIX):
         return target
     source_pair, _, source_index = source.rpartition("-")

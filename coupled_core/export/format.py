@@ -30,6 +30,7 @@ _SHIPPED: Mapping[str, tuple[str, str]] = {
     "simpletuner": ("simpletuner:SIMPLETUNER", "two backends with equal file names and Parquet metadata, for SimpleTuner"),
     "diffusion-pipe": ("diffusion_pipe:DIFFUSION_PIPE", "a folder a size of targets with captions.json and sources with equal stems, TOML"),
     "onetrainer": ("onetrainer:ONETRAINER", "targets, each with its source and its instruction beside it, for OneTrainer"),
+    "multi-turn": ("multi_turn:MULTI_TURN", "JSONL of chains of edits through groups of three and more images"),
     "webdataset": ("webdataset:WEBDATASET", "tar shards of KEY.input.png, KEY.output.png, KEY.json"),
     "huggingface": ("hugging_face:HUGGING_FACE", "Parquet with all columns, a dataset card and Croissant metadata"),
     "flf2v": ("flf2v:FLF2V", "first and last frames of videos (variations of one entity, not swaps)"),

@@ -131,6 +131,7 @@ def _exchange(
     added = [path for path in wanted if path not in shown]
     removed = shown.keys() - {*wanted}
     properties: dict[str, Any] = {_SNAPSHOT_PROPERTY: name}
+    # One overwrite for both: readers never see the new rows beside the old ones.
     with transaction.update_snapshot(properties).overwrite() as producer:
         for path in removed:
             producer.delete_data_file(shown[path])

@@ -22,6 +22,7 @@ class EditSet:
     def add(self, digest: str) -> None:
         """Take an edit in, by `SeenEdit.digest`."""
         self.num_edits += 1
+        # A sum and not an exclusive or, in which an edit that is there twice would vanish.
         self._sum = (self._sum + int(digest, 16)) % (1 << 256)
 
     def __eq__(self, other: object) -> bool:

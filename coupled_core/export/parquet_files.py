@@ -38,6 +38,7 @@ class Field:
         """What `datasets` makes of it."""
         if self.type == _IMAGE:
             return {"_type": "Image"}
+        # Arrow writes "double" and "bool", `datasets` has names of its own.
         names = {pa.float64(): "float64", pa.bool_(): "bool"}
         return {"_type": "Value", "dtype": names.get(self.type, str(self.type))}
 

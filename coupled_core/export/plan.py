@@ -96,6 +96,7 @@ def select_edits(
         )
     if directions not in DIRECTIONS:
         raise ConfigError(f"unknown directions {directions!r}: expected {', '.join(DIRECTIONS)}")
+    # Formats of other packages, and those that are no folders, have no such attribute.
     told_paths = getattr(export_format, "told_paths", "relative")
     if absolute_paths and told_paths == "relative":
         raise ConfigError(
@@ -124,6 +125,7 @@ def iter_windows(
         for row in rows:
             _check_complete(row)
         if rows:
+            # In the order of their images, so that each image part is read forwards.
             yield sorted(rows, key=lambda row: (row["image_part"], row["image_row"]))
 
 
@@ -152,6 +154,7 @@ class UnitAssigner:
         num_bytes = pair_bytes(row) * len(self._selection.directions_of(row))
         index, num_pairs, filled = self._state.get(row["partition"], (0, 0, 0))
         is_full = filled + num_bytes > self._max_bytes or num_pairs >= _MAX_UNIT_PAIRS
+        # A pair that is larger than a unit has one to itself.
         if num_pairs and is_full:
             index, num_pairs, filled = index + 1, 0, 0
         self._state[row["partition"]] = (index, num_pairs + 1, filled + num_bytes)
@@ -257,6 +260,7 @@ def _mask(batch: pa.RecordBatch, selection: Selection) -> pa.Array:
     wanted = pc.is_in(batch["partition"], pa.array(selection.partitions, pa.string()))
     mask = pc.and_(batch["kept"], wanted)
     if selection.skips_entity_swaps:
+        # A pair of unknown kind may be a swap.
         swap = pc.fill_null(pc.equal(batch["variation_kind"], "entity_swap"), True)
         mask = pc.and_(mask, pc.invert(swap))
     return mask

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.attention import CoupledAttention, TextWeights
@@ -13,6 +14,7 @@ from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.generation.families.family import (
     Conditioning,
     Family,
+    Frame,
     NoiseLevels,
     TextEmbedding,
 )
@@ -48,17 +50,48 @@ class DenoisedGroup:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Some texts on the device, shorter ones with padding behind them."""
+
+    embeds: Tensor
+    """(R, S_txt, joint_attention_dim)."""
+    pooled: Tensor | None
+    """(R, pooled_projection_dim)."""
+    mask: Tensor | None
+    """Which rows are no padding, bool, (R, S_txt); None: all, and attention has faster kernels."""
+
+    @classmethod
+    def stack(
+        cls, texts: Sequence[TextEmbedding], device: torch.device, dtype: torch.dtype
+    ) -> "Texts":
+        """Move texts to the device."""
+        pooled = [each.pooled_prompt_embeds for each in texts]
+        known = [each for each in pooled if each is not None]
+        embeds = [each.prompt_embeds for each in texts]
+        lengths = torch.tensor([len(each) for each in embeds])
+        mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+        return cls(
+            pad_sequence(embeds, batch_first=True).to(device, dtype),
+            torch.stack(known).to(device, dtype) if len(known) == len(pooled) else None,
+            None if bool(mask.all()) else mask.to(device),
+        )
+
+    def take(self, rows: Tensor) -> "Texts":
+        """Return texts by index, (R,)."""
+        parts = (self.embeds, self.pooled, self.mask)
+        return Texts(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
 class GroupBatch:
     """The groups' tensors on the device: G rows for groups, R for images."""
 
     noise: Tensor
     group_of_row: Tensor
-    background: Tensor
-    background_pooled: Tensor | None
-    entity: Tensor
-    entity_pooled: Tensor | None
-    empty: Tensor | None
-    """(1, S_txt, joint_attention_dim)."""
+    background: Texts
+    entity: Texts
+    empty: Texts | None
+    """One row."""
 
     @classmethod
     def stack(
@@ -69,26 +102,13 @@ class GroupBatch:
         entities = [entity for group in groups for entity in group.entities]
         empty = groups[0].empty
         sizes = torch.tensor([len(group.entities) for group in groups])
-
-        def gather(tensors: list[Tensor]) -> Tensor:
-            return torch.stack(tensors).to(device, dtype)
-
-        def gather_pooled(texts: list[TextEmbedding]) -> Tensor | None:
-            pooled = [each.pooled_prompt_embeds for each in texts]
-            return (
-                gather([each for each in pooled if each is not None])
-                if all(each is not None for each in pooled)
-                else None
-            )
-
         return cls(
             noise=torch.stack([group.noise for group in groups]),
+            # Such as [0, 0, 1, 1, 1] for a group of two images and one of three.
             group_of_row=torch.arange(len(groups)).repeat_interleave(sizes).to(device),
-            background=gather([text.prompt_embeds for text in backgrounds]),
-            background_pooled=gather_pooled(backgrounds),
-            entity=gather([text.prompt_embeds for text in entities]),
-            entity_pooled=gather_pooled(entities),
-            empty=None if empty is None else gather([empty.prompt_embeds]),
+            background=Texts.stack(backgrounds, device, dtype),
+            entity=Texts.stack(entities, device, dtype),
+            empty=None if empty is None else Texts.stack([empty], device, dtype),
         )
 
     def condition(
@@ -101,32 +121,48 @@ class GroupBatch:
             beta: 0-d; or (2,), that of double-stream and that of single-stream blocks.
             ablation: which parts differ.
         """
-        if phase == "prefix":
-            return Conditioning(self.background, self.background_pooled)
-        if phase == "suffix":
-            return Conditioning(self.entity, self.entity_pooled)
-        weight = beta.to(torch.promote_types(self.entity.dtype, torch.float32))
-        double, *single = weight.to(self.entity.device).reshape(-1).unbind()
-        background = self.background[self.group_of_row]
-        layout = TextLayout(background.shape[1], self.entity.shape[1])
+        if phase != "middle":
+            return _condition_on(self.background if phase == "prefix" else self.entity)
+        # From a row a group to a row an image.
+        background, entity = self.background.take(self.group_of_row), self.entity
+        # In bfloat16 a beta below 1 / 512 would leave 1 - beta at 1.
+        weight = beta.to(torch.promote_types(entity.embeds.dtype, torch.float32))
+        double, *single = weight.to(entity.embeds.device).reshape(-1).unbind()
+        layout = TextLayout(background.embeds.shape[1], entity.embeds.shape[1])
+        # Full prompts' vectors from the start would part images at beta 0.
+        share = torch.ones_like(double) if ablation.pooled_of_entity else double
         return Conditioning(
-            torch.cat([background, self.entity], dim=1),
-            self._weigh_pooled(torch.ones_like(double) if ablation.pooled_of_entity else double),
+            torch.cat([background.embeds, entity.embeds], dim=1),  # (R, 2 S_txt, dim)
+            _weigh_pooled(background.pooled, entity.pooled, share),
             TextWeights(layout, double, *single),
+            _join_masks(background, entity),
         )
 
     def condition_on_nothing(self, num_rows: int) -> Conditioning:
         """Return the empty text, by which classifier-free guidance moves away from."""
         assert self.empty is not None  # `Predictor.is_guided` asks before
-        return Conditioning(self.empty.expand(num_rows, -1, -1), None)
+        rows = torch.zeros_like(self.group_of_row[:1]).expand(num_rows)
+        return _condition_on(self.empty.take(rows))
 
-    def _weigh_pooled(self, share: Tensor) -> Tensor | None:
-        """Return one vector an image; full prompts' from the start would part images at beta 0."""
-        if self.background_pooled is None or self.entity_pooled is None:
-            return None
-        of_background = self.background_pooled[self.group_of_row]
-        pooled = (1 - share) * of_background + share * self.entity_pooled
-        return pooled.to(self.entity.dtype)
+
+def _condition_on(texts: Texts) -> Conditioning:
+    return Conditioning(texts.embeds, texts.pooled, mask=texts.mask)
+
+
+def _join_masks(*texts: Texts) -> Tensor | None:
+    if all(each.mask is None for each in texts):
+        return None
+    whole = (each.embeds.new_ones(each.embeds.shape[:2], dtype=torch.bool) for each in texts)
+    pairs = zip(texts, whole, strict=True)
+    return torch.cat([each.mask if each.mask is not None else ones for each, ones in pairs], dim=1)
+
+
+def _weigh_pooled(background: Tensor | None, entity: Tensor | None, share: Tensor) -> Tensor | None:
+    if background is None or entity is None:
+        return None
+    # One vector for both texts: in single-stream blocks all rows then start alike, which lets both
+    # branches share the image's rows.
+    return ((1 - share) * background + share * entity).to(entity.dtype)
 
 
 @dataclass(frozen=True)
@@ -148,17 +184,17 @@ class Predictor:
         return is_free and batch.empty is not None and scale is not None and scale > 1
 
     def predict(
-        self, step: int, latents: Tensor, conditioning: Conditioning, image_ids: Tensor
+        self, step: int, latents: Tensor, conditioning: Conditioning, frame: Frame
     ) -> Tensor:
         """Return the velocity at a step, in the dtype of the latents, (R, S, in_channels)."""
         family = self.family
         is_embedded = family.guidance == "embedding"
-        self.attention.weights = conditioning.weights
+        self.attention.weights, self.attention.mask = conditioning.weights, conditioning.mask
         velocity = family.predict_velocity(
             latents.to(family.transformer.dtype),
-            self.levels.timesteps[step].to(latents.device),
+            self.levels.timesteps[step],
             conditioning,
-            image_ids,
+            frame,
             self.guidance_scale if is_embedded else None,
         )
         return velocity.to(latents.dtype)

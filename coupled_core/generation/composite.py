@@ -41,7 +41,7 @@ def upsample_weights(
     Returns:
         M of each image, float32 (height, width) in [0, 1]: exactly 0 where the nearest tokens are.
     """
-    planes = weights.reshape(len(weights), 1, *grid)
+    planes = weights.reshape(len(weights), 1, *grid)  # (N, 1, rows, columns)
     # Edges along whole tokens would show: they jump by more than a level of brightness.
     pixels = functional.interpolate(planes, size=(height, width), mode="bilinear")
     return tuple(pixels[:, 0].clamp(0.0, 1.0).numpy())

@@ -25,7 +25,7 @@ def round_pixels(pixels: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def decode_pixels(
-    family: Family, latents: Tensor, width: int, height: int
+    family: Family, latents: Tensor, width: int, height: int, at_once: int = 2**16
 ) -> list[np.ndarray | None]:
     """Decode packed latents in batches.
 
@@ -34,6 +34,7 @@ def decode_pixels(
         latents: (R, S_img, in_channels), clean.
         width: pixels.
         height: pixels.
+        at_once: most images of a batch.
 
     Returns:
         For each row an image, float32 in [0, 255], (height, width, 3) RGB, or None where latents or
@@ -42,8 +43,10 @@ def decode_pixels(
     vae, processor = family.pipeline.vae, family.pipeline.image_processor
     unpacked = family.unpack(latents, width, height)
     images: list[np.ndarray | None] = []
-    for chunk in torch.split(unpacked, max(1, _PIXELS_AT_ONCE // (width * height))):
-        pixels = vae.decode(chunk.to(vae.dtype), return_dict=False)[0].float()
+    num_together = max(1, min(at_once, _PIXELS_AT_ONCE // (width * height)))
+    for chunk in torch.split(unpacked, num_together):
+        # (r, 3, H, W), about [-1, 1].
+        pixels = family.decode(chunk.to(vae.dtype)).float()
         finite = (
             chunk.isfinite().flatten(1).all(dim=1) & pixels.isfinite().flatten(1).all(dim=1)
         ).tolist()

@@ -1,16 +1,15 @@
 """How large a base model is: what is still to be fetched, and what it takes on a device."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
 from coupled_core.coupling.cost_model import Geometry
-from coupled_core.generation.model_files import KnownModel, ModelFiles, list_weights
+from coupled_core.generation.model_files import KnownModel, ModelFiles, is_bare, list_weights
 
 _STORED_BYTES = 2
 """A parameter on the hub, in bfloat16."""
-_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
@@ -21,25 +20,31 @@ class Footprint:
     """By part of the pipeline; empty: unknown."""
     missing_bytes: int
     """What a build would fetch from the hub first."""
-
-    def device_bytes(self, dtype: str, offload: str) -> int | None:
-        """Return what the weights take at least on the device, without a step's own needs.
-
-        None: unknown, as for `offload=sequential`, where it is a layer at a time.
-        """
-        if not self.num_parameters or offload == "sequential":
-            return None
-        take = sum if offload == "none" else max
-        return take(self.num_parameters.values()) * _DTYPE_BYTES[dtype]
+    stored_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Of parts that are quantised where they lie, and stay so in memory."""
 
 
-def find_footprint(files: ModelFiles) -> Footprint:
-    """Return the size of a base model, from a folder's files or, on the hub, from what is known."""
+def find_footprint(files: ModelFiles, quantize: str = "none") -> Footprint:
+    """Return the size of a base model, from a folder's files or, on the hub, from what is known.
+
+    Args:
+        files: Of the model.
+        quantize: As in the settings; a GGUF file stays in memory as it is.
+    """
+    stored: dict[str, int] = {}
+    gguf = Path(quantize.removeprefix("gguf:")).expanduser()
+    if quantize.startswith("gguf:") and gguf.is_file():
+        stored["transformer"] = gguf.stat().st_size
+    if is_bare(files):
+        return Footprint(files.known.num_parameters, hub_bytes(files.known), stored)
     if files.folder is not None:
-        return Footprint(_count_parameters(files.folder, files.family.parts), 0)
+        if files.quantization:
+            weights = list_weights(files.folder, ("transformer",))
+            stored["transformer"] = sum(path.stat().st_size for path in weights)
+        return Footprint(_count_parameters(files.folder, files.family.parts), 0, stored)
     wanted = hub_bytes(files.known)
     missing = max(0, wanted - _cached_bytes(files)) if wanted else 0
-    return Footprint(files.known.num_parameters, missing)
+    return Footprint(files.known.num_parameters, missing, stored)
 
 
 def hub_bytes(known: KnownModel) -> int:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -11,14 +12,15 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from coupled_core.config import EntityText, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError
 from coupled_core.generation.batch import DenoisedGroup, Group
+from coupled_core.generation.budget import NO_LIMIT, Budget, find_budget
 from coupled_core.generation.composite import find_matte, lay_over, upsample_weights
 from coupled_core.generation.decoding import decode_pixels, round_pixels
 from coupled_core.generation.families.family import Family, compute_noise_levels, open_family
-from coupled_core.generation.pipeline import load_placed, resolve_pipeline
+from coupled_core.generation.pipeline import compile_blocks, load_placed, resolve_pipeline
 from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import (
     SAMPLER_VERSIONS,
@@ -28,9 +30,9 @@ from coupled_core.generation.provenance import (
 )
 from coupled_core.generation.sampler import OnStep, SamplerSettings, sample_groups
 from coupled_core.generation.text_readers import make_text_reader
-from coupled_core.memory import Room, is_out_of_memory
-from coupled_core.reading import TextReader
-from coupled_core.records import GeneratedSample, Rejection, RejectReason, Sample
+from coupled_core.models.memory import Room, is_out_of_memory
+from coupled_core.models.text_reader import TextReader
+from coupled_core.records import EntityText, GeneratedSample, Rejection, RejectReason, Sample
 from coupled_core.schedules.schedule import Schedule
 
 Key = TypeVar("Key", bound=Hashable)
@@ -105,7 +107,7 @@ def _too_large(error: Exception, provenance: GenerationProvenance, what: str) ->
 
 
 def load_generator(
-    config: GenerationConfig, pipeline: DiffusionPipeline | None = None
+    config: GenerationConfig, pipeline: DiffusionPipeline | None = None, beside_bytes: int = 0
 ) -> "GroupGenerator":
     """Load the base model and the schedule.
 
@@ -113,9 +115,11 @@ def load_generator(
         config: What to load, and how to use it.
         pipeline: Used in place of a base model, and left as it is: its attention processors are
             exchanged for the length of a call alone. None: load one.
+        beside_bytes: What other models will take of the device.
 
     Raises:
-        ConfigError: settings that do not work on this machine or with this model.
+        ConfigError: settings that do not work on this machine or with this model, which may be too
+            large for it.
         ModelUnavailableError: the base model is missing, gated, or does not load.
         ScheduleError: the schedule is missing, or is for another mode.
     """
@@ -123,9 +127,20 @@ def load_generator(
         resolved = resolve_pipeline(config, pipeline)
         return GroupGenerator(pipeline, resolved.schedule, resolved.provenance)
     resolved = resolve(config)
-    placed = load_placed(resolved, config.offload)
-    room = Room(placed.free_more)
-    return GroupGenerator(placed.pipeline, resolved.schedule, resolved.provenance, room)
+    made, files = resolved.provenance, resolved.files
+    budget = find_budget(config, made, files, resolved.device, beside_bytes)
+    way = budget.choose_way(config.offload)
+    placed = load_placed(resolved, way, may_move=config.offload == "auto")
+    if config.compile:
+        compile_blocks(placed.pipeline.transformer)
+    return GroupGenerator(
+        placed.pipeline,
+        resolved.schedule,
+        resolved.provenance,
+        Room(placed.free_more),
+        budget=budget.placed(lambda: placed.offload),
+        reading=placed.reading_texts if placed.offload == "disk" else nullcontext,
+    )
 
 
 class GroupGenerator:
@@ -137,13 +152,16 @@ class GroupGenerator:
         schedule: Schedule,
         provenance: GenerationProvenance,
         room: Room | None = None,
+        *,
+        budget: Budget = NO_LIMIT,
+        reading: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.provenance = provenance
         self._pipeline = pipeline
         self._family = open_family(pipeline)
         self._schedule = schedule
-        self._encoder = PromptEncoder(self._family, provenance.max_sequence_length)
-        self._room = room or Room()
+        self._encoder = PromptEncoder(self._family, provenance.max_sequence_length, reading=reading)
+        self._room, self._budget = room or Room(), budget
         is_guided = self._family.guidance != "none"
         self._settings = SamplerSettings(
             mode=provenance.coupling_mode,
@@ -174,7 +192,9 @@ class GroupGenerator:
             entity_text=entity_text or self.provenance.entity_text,
             num_inference_steps=num_inference_steps or self.provenance.num_inference_steps,
         )
-        other = GroupGenerator(self._pipeline, schedule, provenance, self._room)
+        other = GroupGenerator(
+            self._pipeline, schedule, provenance, self._room, budget=self._budget
+        )
         other._encoder = self._encoder  # texts do not depend on the schedule
         other._settings = replace(other._settings, ablation=ablation)
         return other
@@ -213,6 +233,13 @@ class GroupGenerator:
         )
         return [why or next(made) for why in refusals]
 
+    def read_ahead(self, samples: Sequence[Sample]) -> None:
+        """Read the texts of samples to come, if text encoders have to be loaded for it."""
+        if self._encoder.is_always_ready:
+            return
+        readable = [sample for sample in samples if self._find_unreadable(sample) is None]
+        self._encoder.read_ahead([text for each in readable for text in self._texts(each)])
+
     def _find_unreadable(self, sample: Sample) -> Rejection | None:
         """Ask the tokenizer about all texts, some of which were not known before the split."""
         texts = self._entity_texts(sample)
@@ -224,7 +251,7 @@ class GroupGenerator:
     @cached_property
     def _reader(self) -> TextReader:
         spec = self._family.spec.tokenizers[0]
-        tokenizer, limit = getattr(self._pipeline, spec.folder), self.provenance.max_sequence_length
+        tokenizer, limit = spec.find_in(self._pipeline), self.provenance.max_sequence_length
         return make_text_reader(tokenizer, spec, self.provenance.base_model, limit)
 
     def _entity_texts(self, sample: Sample) -> tuple[str, ...]:
@@ -234,11 +261,14 @@ class GroupGenerator:
     def _generate_size(
         self, samples: Sequence[Sample], width: int, height: int, on_step: OnStep | None
     ) -> list[GeneratedSample | Rejection]:
+        num_images = max(len(sample.group.prompts) for sample in samples)
+        most = self._budget.most_groups(width, height, num_images)
         try:
             return self._room.map(
                 lambda some: self._generate_together(some, width, height, on_step),
                 samples,
                 (width, height),
+                most,
             )
         except Exception as error:
             if is_out_of_memory(error):
@@ -251,6 +281,8 @@ class GroupGenerator:
     ) -> list[GeneratedSample | Rejection]:
         started_at = time.perf_counter()
         family = self._family
+        # All at once: text encoders may have to be loaded for it.
+        self._encoder.encode([text for sample in samples for text in self._texts(sample)])
         groups = [self._build_group(sample, width, height) for sample in samples]
         frame = family.find_frame(width, height)
         levels = compute_noise_levels(
@@ -265,8 +297,9 @@ class GroupGenerator:
             self._settings,
             on_step=on_step,
         )
+        at_once = self._budget.most_decoded(width, height)
         matte = 255 * self._settings.region.matte if self._settings.region else 0.0
-        shown = _show(family, denoised, frame.grid, (width, height), matte)
+        shown = _show(family, denoised, frame.grid, (width, height), at_once=at_once, matte=matte)
         # With offloading the autoencoder would stay on the device while the next batch denoises.
         self._pipeline.maybe_free_model_hooks()
         num_images = sum(len(sample.group.prompts) for sample in samples)
@@ -279,16 +312,21 @@ class GroupGenerator:
     def _weigh(self, sigmas: Tensor) -> Tensor:
         """Return beta at noise levels (T,), (T,); (T, 2) where block types have their own."""
         beta, delay = self._schedule.beta, self._settings.ablation.single_delay
+        # Behind in time is at a higher sigma.
         return torch.stack([beta(sigmas), beta(sigmas + delay)], 1) if delay else beta(sigmas)
 
-    def _build_group(self, sample: Sample, width: int, height: int) -> Group:
-        background, *entities = self._encoder.encode(
-            [sample.split.background_prompt, *self._entity_texts(sample)]
-        )
-        noise = self._family.draw_noise(sample.seed, width, height)
+    def _texts(self, sample: Sample) -> list[str]:
+        """Return all that is read for a sample; last the empty text, where the guidance is free."""
         is_free = self._family.guidance == "classifier-free"
-        empty = self._encoder.encode([""])[0] if is_free else None
-        return Group(noise, background, tuple(entities), empty)
+        texts = [sample.split.background_prompt, *self._entity_texts(sample)]
+        return [*texts, self._family.empty_prompt] if is_free else texts
+
+    def _build_group(self, sample: Sample, width: int, height: int) -> Group:
+        background, *others = self._encoder.encode(self._texts(sample))
+        noise = self._family.draw_noise(sample.seed, width, height)
+        num_images = len(sample.group.prompts)
+        empty = others[num_images] if len(others) > num_images else None
+        return Group(noise, background, tuple(others[:num_images]), empty)
 
     def _finish(
         self, sample: Sample, shown: "_ShownGroup", seconds_per_image: float, batch_size: int
@@ -319,20 +357,19 @@ def _show(
     family: Family,
     groups: Sequence[DenoisedGroup],
     grid: tuple[int, int],
-    size: tuple[int, int],
+    size_px: tuple[int, int],
+    *,
+    at_once: int,
     matte: float,
 ) -> list[_ShownGroup]:
     """Decode groups, each background once, and lay images over backgrounds where there are some.
 
-    Args:
-        family: decodes.
-        groups: all of one size.
-        grid: rows and columns of image tokens.
-        size: width and height in pixels.
-        matte: in levels, see `find_matte`; 0: the whole region is the image's own.
+    `matte` is in levels, see `find_matte`; 0: the whole region is the image's own.
     """
+    # All of a batch decoded together: each group's images, then its background, as they are taken
+    # out again below.
     rows = [row for group in groups for row in (group.images, group.background) if row is not None]
-    decoded = iter(decode_pixels(family, torch.cat(rows), *size))
+    decoded = iter(decode_pixels(family, torch.cat(rows), *size_px, at_once))
     shown = []
     for group in groups:
         images = [next(decoded) for _ in group.images]
@@ -340,7 +377,7 @@ def _show(
             shown.append(_ShownGroup([_round(image) for image in images]))
             continue
         background = next(decoded)
-        regions = upsample_weights(group.weights, grid, *size)
+        regions = upsample_weights(group.weights, grid, *size_px)
         # Rounded once, at the end: what is rounded twice may end a level apart.
         laid = [
             None if image is None or background is None else _lay(image, background, region, matte)

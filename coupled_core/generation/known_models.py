@@ -10,12 +10,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from coupled_core.config import CouplingMode
 from coupled_core.errors import ConfigError
-from coupled_core.generation.families.spec import FLUX_1, FamilySpec, Guidance
+from coupled_core.generation.families.spec import (
+    FLUX_1,
+    FLUX_2_DEV,
+    QWEN_IMAGE,
+    FamilySpec,
+    Guidance,
+)
 from coupled_core.generation.licences import LICENCES, Training
 from coupled_core.miniature import miniature_folder
 from coupled_core.plugins import find_plugins
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import SHIPPED_FOLDER, load_shipped_schedule
 
@@ -70,13 +76,19 @@ _KLEIN_4B_PARAMETERS = MappingProxyType(
 _KLEIN_9B_PARAMETERS = MappingProxyType(
     {"transformer": 9_078_581_248, "text_encoder": 8_190_735_360, "vae": 84_046_115}
 )
+_FLUX_2_DEV_PARAMETERS = MappingProxyType(
+    {"transformer": 32_223_281_152, "text_encoder": 24_011_361_280, "vae": 84_046_115}
+)
+_QWEN_IMAGE_PARAMETERS = MappingProxyType(
+    {"transformer": 20_430_401_088, "text_encoder": 8_292_166_656, "vae": 126_892_531}
+)
 
 
 def _know(
     name: str, schedule: str, num_inference_steps: int, guidance_scale: float, **more: Any
 ) -> KnownModel:
-    """Return a model of Black Forest Labs; mode region has not been measured on any of them."""
-    known_id = f"black-forest-labs/{name}"
+    """Return a model of the hub; mode region has not been measured on any of them."""
+    known_id = name if "/" in name else f"black-forest-labs/{name}"
     licence = LICENCES[known_id]
     defaults = {"max_sequence_length": 512, "size_px": 1024, "coupling_mode": "log_bias"}
     return KnownModel(
@@ -100,6 +112,10 @@ _KLEIN_4B = _know("FLUX.2-klein-4B", "flux2-klein", 4, 0.0, num_parameters=_KLEI
 _KLEIN_BASE_4B = _know(
     "FLUX.2-klein-base-4B", "flux2-klein-base", 50, 4.0, num_parameters=_KLEIN_4B_PARAMETERS
 )
+_FLUX_2_DEV_MODEL = _know("FLUX.2-dev", "flux2-dev", 50, 4.0, num_parameters=_FLUX_2_DEV_PARAMETERS)
+_QWEN_IMAGE_MODEL = _know(
+    "Qwen/Qwen-Image", "qwen-image", 50, 4.0, num_parameters=_QWEN_IMAGE_PARAMETERS
+)
 _MINIATURE = KnownModel(
     id="miniature",
     license="Apache-2.0",
@@ -119,6 +135,8 @@ _ALL = (
     _KLEIN_BASE_4B,
     _know("FLUX.2-klein-9B", "flux2-klein", 4, 0.0, num_parameters=_KLEIN_9B_PARAMETERS),
     _know("FLUX.2-klein-base-9B", "flux2-klein-base", 50, 4.0, num_parameters=_KLEIN_9B_PARAMETERS),
+    _FLUX_2_DEV_MODEL,
+    _QWEN_IMAGE_MODEL,
     _MINIATURE,
 )
 KNOWN_MODELS: Mapping[str, KnownModel] = {model.id: model for model in _ALL}
@@ -149,32 +167,42 @@ def describe_unknown_model(
 ) -> KnownModel:
     """Return what to assume of a model that is not in the list.
 
-    FLUX.2 [klein] gets the defaults of its distilled or its base model; FLUX.1's own geometry those
-    of dev (with guidance embedding) or schnell (without); anything else those of the miniature. Its
-    licence is not ours to guess.
+    FLUX.1's own geometry gets the defaults of dev (with guidance embedding) or schnell (without),
+    any other those of the miniature; FLUX.2 [klein] those of its distilled or its base model; other
+    families have one model. Its licence is not ours to guess.
     """
     num_layers = transformer_config.get("num_layers")
+    restricted = {FLUX_1: "FLUX.1 [dev]", QWEN_IMAGE: None}.get(
+        family, "FLUX.2 [dev] or [klein] 9B"
+    )
     if family is FLUX_1:
-        has_dev_size = num_layers == 19
         full = _FLUX_1_SCHNELL if guidance == "none" else _FLUX_1_DEV
-        alike, restricted = full if has_dev_size else _MINIATURE, "FLUX.1 [dev]"
-        scale = 0.0 if guidance == "none" else 3.5
+        alike, full_size = full if num_layers == 19 else _MINIATURE, 19
+    elif family is FLUX_2_DEV:
+        alike, full_size = _FLUX_2_DEV_MODEL, 8
+    elif family is QWEN_IMAGE:
+        alike, full_size = _QWEN_IMAGE_MODEL, 60
     else:
-        alike = _KLEIN_4B if guidance == "none" else _KLEIN_BASE_4B
-        if num_layers != 5:
-            alike = replace(alike, num_parameters={})
-        restricted, scale = "FLUX.2 [klein] 9B", alike.guidance_scale
+        alike, full_size = _KLEIN_4B if guidance == "none" else _KLEIN_BASE_4B, 5
+    default_scale = alike.guidance_scale or 3.5
     return replace(
         alike,
         id=base_model,
         license="unknown",
-        use_restrictions=(
-            "Not known to this program: see the licence of the base model. If it derives from "
-            f"{restricted}, that model's non-commercial licence and its ban on training competing "
-            "models apply."
-        ),
+        use_restrictions=_describe_unknown_terms(restricted),
         training="unknown",
-        guidance_scale=scale,
+        guidance_scale=0.0 if guidance == "none" else default_scale,
         size_px=None,
         folder=None,
+        num_parameters=alike.num_parameters if num_layers == full_size else {},
+    )
+
+
+def _describe_unknown_terms(restricted: str | None) -> str:
+    terms = "Not known to this program: see the licence of the base model."
+    if restricted is None:
+        return terms
+    return (
+        f"{terms} If it derives from {restricted}, that model's non-commercial licence and its ban "
+        "on training competing models apply."
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
@@ -20,7 +20,7 @@ from coupled_core.generation.known_models import KNOWN_MODELS as KNOWN_MODELS
 from coupled_core.generation.known_models import KnownModel as KnownModel
 from coupled_core.generation.known_models import describe_unknown_model
 from coupled_core.generation.known_models import list_known_models as list_known_models
-from coupled_core.model_folder import require_files
+from coupled_core.models.files import require_files
 
 _WHOLE_FILE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 2**20
@@ -59,6 +59,12 @@ class ModelFiles:
     """Tokens of the text that directs the images."""
     transformer: TransformerShape = field(default_factory=TransformerShape)
     """Its geometry."""
+    decoder_channels: int = 256
+    """Of the autoencoder, before its last block."""
+    transformer_class: str = "FluxTransformer2DModel"
+    """Of `diffusers`."""
+    quantization: Mapping[str, Any] = field(default_factory=dict)
+    """How the transformer's files are quantised; empty: they are not."""
 
     @property
     def size_px(self) -> int:
@@ -78,7 +84,11 @@ class _Sizes(BaseModel):
     model_config = ConfigDict(strict=True, protected_namespaces=())
 
     sample_size: int = Field(ge=1, le=2**16)
-    block_out_channels: list[int] = Field(min_length=1, max_length=16)
+    levels: list[int] = Field(
+        min_length=1,
+        max_length=16,
+        validation_alias=AliasChoices(*{each.vae_levels for each in SPECS.values()}),
+    )
     model_max_length: list[Annotated[float, Field(ge=1)]]
     """Of each tokenizer: without one a prompt would be padded without an end."""
 
@@ -104,8 +114,15 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
     transformer, vae, *tokenizers = configs.values()
     try:
         lengths = [each.get("model_max_length") for each in tokenizers]
-        sizes = _Sizes.model_validate({**vae, "model_max_length": lengths})
-        shape = TransformerShape.model_validate(transformer)
+        sizes = _Sizes.model_validate(
+            {
+                "sample_size": vae.get("sample_size", family.default_size_px),
+                family.vae_levels: vae.get(family.vae_levels),
+                "model_max_length": lengths,
+            }
+        )
+        no_single = {} if family.has_single_blocks else {"num_single_layers": 0}
+        shape = TransformerShape.model_validate({**no_single, **transformer})
     except ValidationError as exc:
         problem = exc.errors()[0]
         raise ModelUnavailableError(
@@ -123,10 +140,26 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         family=family,
         guidance=guidance,
         vae_sample_size_px=sizes.sample_size,
-        size_multiple_px=2 ** len(sizes.block_out_channels),
+        # Each level of the autoencoder but the last halves the image, and packing halves it once
+        # more.
+        size_multiple_px=2 ** len(sizes.levels),
         tokenizer_max_length=int(sizes.model_max_length[0]),
         transformer=shape,
+        # Levels are channels, or multiples of the base's.
+        decoder_channels=sizes.levels[:2][-1] * int(vae.get("base_dim", 1)),
+        transformer_class=_class_of(index),
+        quantization=_quantization_of(transformer),
     )
+
+
+def _class_of(index: Mapping[str, Any]) -> str:
+    named = index.get("transformer")
+    return str(named[-1]) if isinstance(named, list) and named else ""
+
+
+def _quantization_of(transformer: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = transformer.get("quantization_config")
+    return found if isinstance(found, dict) else {}
 
 
 def find_spec_of(base_model: str, revision: str | None) -> FamilySpec:
@@ -148,6 +181,16 @@ def _family_of(base_model: str, index: Mapping[str, Any]) -> FamilySpec:
             "FLUX.2-klein-4B."
         )
     return SPECS[pipeline_class]
+
+
+def is_bare(files: ModelFiles) -> bool:
+    """Say whether a folder holds configurations alone, which is enough to plan by."""
+    folder = files.folder
+    return folder is not None and not any(
+        any((folder / part).glob(f"*.{ending}"))
+        for part in files.family.parts
+        for ending in ("safetensors", "bin", "gguf")
+    )
 
 
 def require_weights(base_model: str) -> None:
@@ -190,16 +233,30 @@ def hash_folder(folder: Path) -> str:
     for path in sorted(
         p for p in folder.rglob("*") if p.suffix in _HASHED_SUFFIXES and p.is_file()
     ):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
-        with path.open("rb") as file:
-            if size <= _WHOLE_FILE_BYTES:
-                digest.update(file.read())
-                continue
-            for i in range(_NUM_SAMPLES):
-                file.seek((size - _SAMPLE_BYTES) * i // (_NUM_SAMPLES - 1))
-                digest.update(file.read(_SAMPLE_BYTES))
+        # Names and sizes too, with a separator that no name holds: else moving bytes from one file
+        # into the next would not show.
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        _add_content(digest, path)
     return digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return a SHA-256 over a file, large ones by samples as in `hash_folder`."""
+    digest = hashlib.sha256(f"{path.stat().st_size}\0".encode())
+    _add_content(digest, path)
+    return digest.hexdigest()
+
+
+def _add_content(digest: "hashlib._Hash", path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _WHOLE_FILE_BYTES:
+            digest.update(file.read())
+            return
+        for i in range(_NUM_SAMPLES):
+            file.seek((size - _SAMPLE_BYTES) * i // (_NUM_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
 
 
 _INDEX = "model_index.json"
@@ -243,7 +300,7 @@ class _Source:
     def read(self, file: str) -> dict[str, Any]:
         """Return a configuration file as a dictionary."""
         if self._folder is None:
-            path = _fetch(self._name, file, self.commit or self._revision, self._revision)
+            path = fetch_file(self._name, file, self.commit or self._revision, self._revision)
             # The first answer fixes the commit; the others, and later the weights, come from that
             # commit.
             self.commit = self.commit or path.parent.name
@@ -283,11 +340,17 @@ def _require_tokenizers(folder: Path, family: FamilySpec) -> None:
             )
 
 
-def _fetch(model_id: str, file: str, commit: str | None, revision: str | None) -> Path:
+def fetch_file(
+    model_id: str,
+    file: str,
+    commit: str | None = None,
+    revision: str | None = None,
+    what: str = "base model",
+) -> Path:
     """Return a file of a hub model, fetched if need be; `revision` is what errors say."""
     from huggingface_hub import errors, hf_hub_download
 
-    where = f"base model {model_id}" + (f" at revision {revision}" if revision else "")
+    where = f"{what} {model_id}" + (f" at revision {revision}" if revision else "")
     try:
         return Path(hf_hub_download(model_id, file, revision=commit))
     except errors.GatedRepoError as exc:
@@ -309,6 +372,8 @@ def _fetch(model_id: str, file: str, commit: str | None, revision: str | None) -
         raise ModelUnavailableError(
             f"{where} is not in the local cache and cannot be fetched: {str(exc).splitlines()[0]} "
             "Check the network (and that HF_HUB_OFFLINE is not set), or pass a folder that holds "
-            "the model. A gated model also wants its licence accepted at "
+            "the model. To plan, its configuration is enough, a few MB: where there is a network, "
+            f"type hf download {model_id} --include '*.json' '*.txt' '*.jinja' '*.model'. "
+            "A gated model also wants its licence accepted at "
             f"huggingface.co/{model_id}, and `hf auth login` or HF_TOKEN."
         ) from exc

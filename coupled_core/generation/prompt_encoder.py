@@ -1,7 +1,8 @@
 """Runs prompts through a model's text encoders, each of them once."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -11,8 +12,24 @@ from coupled_core.generation.families.family import Family, TextEmbedding
 class PromptEncoder:
     """A model's text encoders with a memory of recent prompts."""
 
-    def __init__(self, family: Family, max_sequence_length: int, max_remembered: int = 256) -> None:
-        self._family = family
+    def __init__(
+        self,
+        family: Family,
+        max_sequence_length: int,
+        max_remembered: int = 256,
+        reading: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Begin without having read anything.
+
+        Args:
+            family: Its text encoders are used.
+            max_sequence_length: Tokens.
+            max_remembered: Prompts.
+            reading: Entered while text encoders are needed, which may have to be loaded.
+        """
+        self._family, self._reading = family, reading
+        self.is_always_ready = reading is nullcontext
+        """Whether encoding asks for nothing to be loaded first."""
         self._max_sequence_length = max_sequence_length
         self._max_remembered = max_remembered
         self._remembered: OrderedDict[str, TextEmbedding] = OrderedDict()
@@ -21,12 +38,20 @@ class PromptEncoder:
 
     def encode(self, prompts: Sequence[str]) -> list[TextEmbedding]:
         """Return the embeddings in order, on the CPU: 4 MB a prompt of FLUX.1-dev."""
-        return [self._encode_one(prompt) for prompt in prompts]
+        found = {each: self._remembered[each] for each in prompts if each in self._remembered}
+        for prompt in found:
+            self._remembered.move_to_end(prompt)
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
+        if new:
+            with self._reading():
+                found |= {prompt: self._encode_one(prompt) for prompt in new}
+        return [found[prompt] for prompt in prompts]
+
+    def read_ahead(self, prompts: Sequence[str]) -> None:
+        """Encode as many prompts as are remembered, so that text encoders are needed once."""
+        self.encode(list(dict.fromkeys(prompts))[: self._max_remembered])
 
     def _encode_one(self, prompt: str) -> TextEmbedding:
-        if prompt in self._remembered:
-            self._remembered.move_to_end(prompt)
-            return self._remembered[prompt]
         # One at a time: a batch would let the rounding of one prompt depend on its neighbours, and
         # encoding is a thousandth of the time of denoising.
         with torch.no_grad():

@@ -4,13 +4,15 @@ import ctypes
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coupled_core.config import CouplingMode, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.families.spec import FamilySpec
 from coupled_core.generation.model_files import ModelFiles, find_model_files
+from coupled_core.generation.weights_route import AS_STORED, WeightsRoute, resolve_route
+from coupled_core.records import CouplingMode
 from coupled_core.records import GenerationProvenance as GenerationProvenance
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule
@@ -31,6 +33,8 @@ class ResolvedGeneration:
     schedule: Schedule
     device: str
     """As torch names it."""
+    route: WeightsRoute = AS_STORED
+    """Of the transformer's weights."""
 
 
 def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
@@ -46,20 +50,28 @@ def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
 
 def resolve(config: GenerationConfig) -> ResolvedGeneration:
     """Do `resolve_generation` and keep the files, the schedule and the device."""
+    if config.compile and config.offload in ("sequential", "auto"):
+        raise ConfigError(
+            f"compile: blocks whose weights come and go (offload={config.offload}) cannot be "
+            "compiled: use offload=none or model."
+        )
     files = find_model_files(config.base_model, config.revision)
     device = choose_device(config.device)
-    if config.offload in ("model", "sequential") and _kind(device) == "cpu":
+    if config.offload in ("model", "group", "sequential") and _kind(device) == "cpu":
         raise ConfigError(
             f"offload={config.offload} moves model parts between an accelerator and the CPU, but "
-            "the device is cpu: use offload=none or auto."
+            "the device is cpu: use offload=none, disk or auto."
         )
-    return resolve_on(config, files, device, _choose_dtype(config.dtype, device))
+    route = resolve_route(config, files, device)
+    dtype = _choose_dtype(config.dtype, device)
+    resolved = resolve_on(config, files, device, dtype, weights=route.label)
+    return replace(resolved, route=route)
 
 
 def resolve_on(
-    config: GenerationConfig, files: ModelFiles, device: str, dtype: str
+    config: GenerationConfig, files: ModelFiles, device: str, dtype: str, *, weights: str
 ) -> ResolvedGeneration:
-    """Fill in the defaults for a model whose files, device and dtype are settled."""
+    """Fill in the defaults for a model whose files, device, dtype and weights are settled."""
     schedule = choose_schedule(config, files)
     steps = config.num_inference_steps or files.known.num_inference_steps
     guidance = (
@@ -83,6 +95,7 @@ def resolve_on(
         use_restrictions=files.known.use_restrictions,
         entity_text=config.entity_text,
         sampler_version=SAMPLER_VERSIONS[schedule.mode],
+        weights=weights,
     )
     return ResolvedGeneration(provenance, files, schedule, device)
 
@@ -117,6 +130,7 @@ def choose_device(name: str) -> str:
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+        # A name may be well-formed and its device missing: only an allocation tells.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as exc:  # the latter comes from torch without CUDA
         raise ConfigError(

@@ -14,6 +14,7 @@ Nothing here needs to know which words name the entity, and no attention map is 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class RegionLoop:
     predictor: Predictor
     phases: Sequence[Phase]
     betas: Tensor
-    """(T,)."""
+    """(T,), on the device."""
     frame: Frame
     """On the device."""
     region: RegionSettings
@@ -41,18 +42,43 @@ class RegionLoop:
         """(T + 1,), on the CPU."""
         return self.predictor.levels.sigmas
 
+    @cached_property
+    def moves(self) -> Tensor:
+        """By how much each step changes sigma, (T,), on the device."""
+        return self.sigmas.diff().to(self.predictor.family.device)
+
     def denoise(self, group: Group, on_step: Callable[[], None]) -> DenoisedGroup:
         """Return the clean latents of a group's images and of its background."""
-        state = _State.start(self, group)
+        state, sigmas = _State.start(self, group), self.sigmas.tolist()
         for i, phase in enumerate(self.phases):
             if phase == "prefix":
                 state.step_shared(i)
-            elif state.weight is None or float(self.sigmas[i]) >= self.region.read_until:
+            # At least one step reads, however few steps there are.
+            elif state.region is None or sigmas[i] >= self.region.read_until:
                 state.step_reading(i)
             else:
                 state.step_tied(i)
             on_step()
         return state.finish()
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Where the images of a group are free, on the device."""
+
+    weight: Tensor
+    """m of each token, (S_img, 1)."""
+    inside: Tensor
+    """Tokens with m > 0, (S_inside,)."""
+    outside: Tensor
+    """The others."""
+
+    @classmethod
+    def place(cls, weight: Tensor, like: Tensor) -> "_Region":
+        """Take m of each token, (S_img,), on the CPU: there nobody waits for its zeros."""
+        inside, outside = weight.nonzero()[:, 0], (weight == 0).nonzero()[:, 0]
+        device = like.device
+        return cls(weight.unsqueeze(-1).to(like), inside.to(device), outside.to(device))
 
 
 @dataclass
@@ -67,14 +93,15 @@ class _State:
     """(N, S_img, in_channels)."""
     evidence: Tensor
     """(N, S_img), on the CPU."""
-    weight: Tensor | None = None
-    """m of each token, (S_img, 1); None until it was read."""
+    region: _Region | None = None
+    """None until it was read."""
 
     @classmethod
     def start(cls, loop: RegionLoop, group: Group) -> "_State":
         family = loop.predictor.family
         dtype = family.transformer.dtype
         batch = GroupBatch.stack([group], family.device, dtype)
+        # Latents are kept in float32: many small steps add up, and bfloat16 would lose them.
         background = batch.noise.to(family.device, torch.promote_types(dtype, torch.float32))
         images = background[batch.group_of_row]
         return cls(loop, batch, background, images, torch.zeros(images.shape[:2]))
@@ -94,39 +121,44 @@ class _State:
                 self._predict(i, self.background, text.of_background),
             ),
         )
+        # What is compared are predicted clean latents, x0 = x - sigma v.
         sigma = self.loop.sigmas[i].to(self.images.device)
         self.evidence += measure_evidence(
             self.images - sigma * velocity, (self.background - sigma * background_velocity)[0]
         )
-        weight = choose_region(self.evidence, self.loop.frame.grid, self.loop.region)
-        self.weight = weight.unsqueeze(-1).to(self.images)
+        weight = choose_region(self.evidence, self.loop.frame.grid, self.loop.region)  # (S_img,)
+        self.region = _Region.place(weight, self.images)
         self.background = self._advance(self.background, background_velocity, i)
-        self.images = _tie(self._advance(self.images, velocity, i), self.background, self.weight)
+        moved = self._advance(self.images, velocity, i)
+        self.images = _tie(moved, self.background, self.region.weight)
 
     def step_tied(self, i: int) -> None:
-        assert self.weight is not None  # `denoise` reads a region first
-        free = self.weight[:, 0] > 0
-        inside, outside = free.nonzero()[:, 0], (~free).nonzero()[:, 0]
-        attention, image_ids = self.loop.predictor.attention, self.loop.frame.take(inside)
+        assert self.region is not None  # `denoise` reads a region first
+        inside, outside = self.region.inside, self.region.outside
+        attention, frame = self.loop.predictor.attention, self.loop.frame.take(inside)
 
         def predict(text: _Texts) -> tuple[Tensor, ...]:
             # The background goes first: the images attend to its keys and values outside.
             with attention.keep(outside, text.of_background.prompt_embeds.shape[1]):
                 of_background = self._predict(i, self.background, text.of_background)
             with attention.recall():
-                of_images = self._predict(i, self.images[:, inside], text.of_images, image_ids)
+                # (N, S_inside, in_channels), and all rows of the background above.
+                of_images = self._predict(i, self.images[:, inside], text.of_images, frame)
             return of_images, of_background
 
         velocity, background_velocity = self._guide(i, predict)
         background = self._advance(self.background, background_velocity, i)
         moved = self._advance(self.images[:, inside], velocity, i)
         images = background[self.batch.group_of_row]
-        images[:, inside] = _tie(moved, background[:, inside], self.weight[inside])
+        # Weighed on the soft edge, where m is between 0 and 1.
+        images[:, inside] = _tie(moved, background[:, inside], self.region.weight[inside])
         self.background, self.images = background, images
 
     def finish(self) -> DenoisedGroup:
-        free = torch.zeros(len(self.evidence[0]), 1) if self.weight is None else self.weight
-        weights = free[:, 0].float().cpu().expand(len(self.images), -1)
+        # No region was read: every step was shared, and the images are the background.
+        region = self.region
+        free = torch.zeros(len(self.evidence[0])) if region is None else region.weight[:, 0]
+        weights = free.float().cpu().expand(len(self.images), -1)
         return DenoisedGroup(self.images, self.background, weights)
 
     def _guide(
@@ -150,14 +182,12 @@ class _State:
         return tuple(map(predictor.combine, conditional, predict(nothing)))
 
     def _predict(
-        self, i: int, latents: Tensor, text: Conditioning, image_ids: Tensor | None = None
+        self, i: int, latents: Tensor, text: Conditioning, frame: Frame | None = None
     ) -> Tensor:
-        ids = self.loop.frame.ids if image_ids is None else image_ids
-        return self.loop.predictor.predict(i, latents, text, ids)
+        return self.loop.predictor.predict(i, latents, text, frame or self.loop.frame)
 
     def _advance(self, latents: Tensor, velocity: Tensor, i: int) -> Tensor:
-        sigmas = self.loop.sigmas
-        return latents + (sigmas[i + 1] - sigmas[i]).to(latents.device) * velocity
+        return latents + self.loop.moves[i] * velocity
 
 
 @dataclass(frozen=True)

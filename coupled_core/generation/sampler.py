@@ -19,13 +19,13 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.coupling.install import coupled_attention
 from coupled_core.coupling.latent_pull import pull_together
 from coupled_core.generation.batch import DenoisedGroup, Group, GroupBatch, Phase, Predictor
 from coupled_core.generation.families.family import Family, Frame, NoiseLevels
 from coupled_core.generation.region_sampler import RegionLoop
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import RegionSettings
 
 OnStep = Callable[[int, int], None]
@@ -80,8 +80,10 @@ def sample_groups(
         family.transformer,
         family.build_processor,
         settings.mode,
-        texts_meet=settings.ablation.texts_meet,
+        settings.ablation,
     ) as attention:
+        # What a step asks of the device makes the CPU wait for it; so all of it is there before.
+        levels = levels.to(family.device)
         predictor = Predictor(family, attention, levels, settings.guidance_scale)
         sample = _sample_regions if settings.mode == "region" else _sample_together
         return sample(predictor, call)
@@ -107,24 +109,25 @@ def _sample_together(predictor: Predictor, call: _Call) -> list[DenoisedGroup]:
     dtype = predictor.family.transformer.dtype
     batch = GroupBatch.stack(call.groups, device, dtype)
     latents = batch.noise.to(device, torch.promote_types(dtype, torch.float32))
-    sigmas = predictor.levels.sigmas.to(device)
-    phases = choose_phases(call.betas, call.settings)
+    sigmas, times = predictor.levels.sigmas.to(device), predictor.levels.sigmas.tolist()
+    phases, betas = choose_phases(call.betas, call.settings), call.betas.to(device)
     grouped = True
     for i, phase in enumerate(phases):
         # One row stands for all images of a group as long as nothing tells them apart.
         if phase != "prefix" and grouped:
             latents, grouped = latents[batch.group_of_row], False
-        conditioning = batch.condition(phase, call.betas[i], ablation)
-        velocity = predictor.predict(i, latents, conditioning, call.frame.ids)
+        conditioning = batch.condition(phase, betas[i], ablation)
+        velocity = predictor.predict(i, latents, conditioning, call.frame)
         if predictor.is_guided(batch):
             nothing = batch.condition_on_nothing(len(latents))
             velocity = predictor.combine(
-                velocity, predictor.predict(i, latents, nothing, call.frame.ids)
+                velocity, predictor.predict(i, latents, nothing, call.frame)
             )
-        if not grouped and float(1 - sigmas[i]) < ablation.pull_until:
+        if not grouped and 1 - times[i] < ablation.pull_until:
             velocity = pull_together(
                 latents, velocity, sigmas[i], batch.group_of_row, ablation.pull
             )
+        # An Euler step of dx / dsigma = v; sigma falls, so the difference is negative.
         latents = latents + (sigmas[i + 1] - sigmas[i]) * velocity
         call.report(i + 1, len(phases))
     if grouped:
@@ -137,7 +140,8 @@ def _sample_regions(predictor: Predictor, call: _Call) -> list[DenoisedGroup]:
     if call.settings.region is None:
         raise ValueError("mode region expects region settings; got None")
     phases = choose_phases(call.betas, call.settings)
-    loop = RegionLoop(predictor, phases, call.betas, call.frame, call.settings.region)
+    betas = call.betas.to(predictor.family.device)
+    loop = RegionLoop(predictor, phases, betas, call.frame, call.settings.region)
     done, num_steps = count(1), len(phases) * len(call.groups)
     return [
         loop.denoise(group, lambda: call.report(next(done), num_steps)) for group in call.groups
@@ -150,6 +154,7 @@ def choose_phases(betas: Tensor, settings: SamplerSettings) -> list[Phase]:
     if not shares or settings.mode == "key_scale":
         return ["middle"] * len(betas)
     values = betas.detach().cpu().reshape(len(betas), -1)  # a column a schedule
+    # Exactly, since only then the other text has no weight at all.
     silent, alone = (values == 0.0).all(1).tolist(), (values == 1.0).all(1).tolist()
     # A 0 after another value would have to bring the images together again: only leading zeros are
     # a prefix.

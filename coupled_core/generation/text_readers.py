@@ -5,10 +5,7 @@ from typing import Any
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.generation.families.spec import TokenizerSpec
 from coupled_core.generation.model_files import find_folder, find_spec_of
-from coupled_core.reading import TextReader, make_reader
-
-CHAT_OPTIONS = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
-"""How the pipelines put a prompt into a conversation."""
+from coupled_core.models.text_reader import TextReader, make_reader
 
 
 def load_text_readers(
@@ -53,10 +50,19 @@ def make_text_reader(
     tokenizer: Any, spec: TokenizerSpec, base_model: str, limit: int
 ) -> TextReader:
     """Return what reads prompts with a loaded tokenizer."""
-    num_marks = None
-    if spec.is_chat:
-        empty = [{"role": "user", "content": ""}]
-        words = tokenizer.apply_chat_template(empty, **CHAT_OPTIONS)
-        num_marks = len(tokenizer(words).input_ids)
+    num_marks = None if spec.chat == "none" else _count_chat_tokens(tokenizer, spec)
     name = f"{spec.name} of {base_model}"
     return make_reader(tokenizer, name, limit, num_marks=num_marks)
+
+
+def _count_chat_tokens(tokenizer: Any, spec: TokenizerSpec) -> int:
+    """Return the tokens of a conversation around an empty prompt, as the pipelines word it."""
+    if spec.chat == "qwen3":
+        messages = [{"role": "user", "content": ""}]
+        options = {"add_generation_prompt": True, "enable_thinking": False}
+    else:
+        from diffusers.pipelines.flux2.pipeline_flux2 import format_input
+
+        (messages,), options = format_input([""]), {"add_generation_prompt": False}
+    words = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    return len(tokenizer(words).input_ids)

@@ -134,6 +134,7 @@ class AnswerCache:
             return None
         except ValidationError:
             answer = None
+        # An object that was copied to another key answers another question.
         if answer is None or answer.custom_id != request.custom_id:
             raise StorageError(
                 f"{self._store.uri}/{key} is damaged: delete it to have its question asked again"
@@ -149,6 +150,8 @@ class AnswerCache:
         try:
             self._store.write_if_absent(key, data)
         except ConflictError:
+            # What is there does not count for us (a refresh, or somebody's invalid request): ours
+            # takes its place.
             there = self.read(answer)
             if there is not None:
                 return there
@@ -184,4 +187,5 @@ def answered_id(request_sha256: str) -> str:
 def _store_key(request: RequestKey) -> str:
     repair = "" if request.attempt == 0 else ".repair"
     sha256 = request.request_sha256
+    # In 256 folders, since one folder with a million files is slow on a disk.
     return f"{_ANSWERS}{sha256[:2]}/{sha256}{repair}{_SUFFIX}"

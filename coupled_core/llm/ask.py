@@ -90,6 +90,8 @@ class Asker:
 
         def read_open() -> Iterator[Dialogue[R]]:
             for place, subject in enumerate(read_subjects()):
+                # The reader yields the same subjects in the same order each time, so a place names
+                # one.
                 if place == len(settled):
                     settled.append(False)
                 if not settled[place]:
@@ -105,6 +107,7 @@ class Asker:
             return
         batches = BatchTransport(self.session)
         if transport == "auto":
+            # Looks no further than it must to know that there are enough.
             first = list(islice(_look_up(read_open(), note), _BATCH_FROM))
             is_small = len(first) < _BATCH_FROM
             if is_small and not batches.waits_for(dialogue.question for dialogue in first):

@@ -61,6 +61,7 @@ class BatchApi:
             try:
                 return self._session.api.create_batch(questions)
             except ApiError as error:
+                # Python deletes `error` at the end of the clause; the message below needs it.
                 last = error
                 if not error.is_transient:
                     raise LlmError(f"no batch was created: {error.to_final()}") from None
@@ -142,6 +143,8 @@ class BatchApi:
         takes_none = not trusts_api and len(found.invalid) == len(record.rows)
         if not takes_none:
             list(map_in_threads(cache.add, found.invalid, _STORE_THREADS))
+        # In this order: a process that dies here has the answers, and the next one harvests once
+        # more. The record goes last, since without it nobody would look for the batch again.
         Ledger(store, record.account).settle(record.purchase, found.cost_usd)
         summary = {"batch_id": record.batch_id, "account": record.account, "rows": found.ends}
         self._register.finish(record, json.dumps({**summary, "cost_usd": found.cost_usd}).encode())
@@ -168,6 +171,7 @@ class BatchApi:
                 else:
                     found.ends["succeeded"] += 1
                     found.cost_usd += end.cost_usd
+                    # Lines are read in this thread; several others store what they hold.
                     yield end
 
         with closing(lines):
@@ -195,6 +199,7 @@ class BatchApi:
         except UnreadableError as error:
             _logger.warning("batch %s holds a line that is %s", record.batch_id, error)
             return "unreadable"
+        # Taken out, so that a row that is told twice counts once.
         del rows[row.custom_id]
         return end
 
@@ -209,6 +214,7 @@ class BatchApi:
             return StoredAnswer.of_message(row.to_key(), asked, outcome.get("message"), row, price)
         if kind == "errored":
             error: Any = outcome.get("error")
+            # The API wraps an error of a row into another object of type "error".
             while isinstance(error, Mapping) and isinstance(error.get("error"), Mapping):
                 error = error["error"]
             if isinstance(error, Mapping) and error.get("type") == "invalid_request_error":
@@ -233,6 +239,7 @@ class BatchApi:
                 last_id = batch["id"]
                 if created_at is not None and _count_rows(batch) == len(record.rows):
                     yield batch["id"]
+            # A page that brings nothing new would be asked for again and again.
             if not has_more or last_id == after_id:
                 return
 
@@ -268,4 +275,5 @@ def _read_time(value: object) -> datetime | None:
 def _count_rows(batch: Mapping[str, Any]) -> int:
     counts = batch.get("request_counts")
     values = counts.values() if isinstance(counts, Mapping) else ()
+    # `True` is an integer for Python as well, and is none here.
     return sum(value for value in values if type(value) is int)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Self
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from coupled_core.config import fingerprint
 from coupled_core.errors import NotFoundError, StorageError
@@ -40,7 +40,7 @@ class BatchRecord(BaseModel):
     instruction_version: str = "2"
     """That of all batches from before it was noted here."""
     rows: tuple[BatchRow, ...]
-    written_at: datetime
+    written_at: AwareDatetime
     """A moment before the API was asked to create it."""
     batch_id: str | None = None
     """None: the API has not answered yet, or its answer was lost."""
@@ -72,6 +72,7 @@ class OpenBatch:
     def __init__(self, record: BatchRecord) -> None:
         self.key, self.account = record.key, record.account
         self.batch_id, self.written_at = record.batch_id, record.written_at
+        # 16 bytes a row: many batches of 10,000 rows are in memory at a time.
         self.row_names = frozenset(_shorten(row.custom_id) for row in record.rows)
         """The first bytes of each custom_id. A row that is harvested is told by the record."""
 
@@ -145,6 +146,8 @@ class BatchRegister:
     def finish(self, record: BatchRecord, summary: bytes) -> None:
         """Mark a batch as harvested; the last step, all its answers and its cost are stored."""
         assert record.batch_id is not None, "only what has a name can have been harvested"
+        # The mark before the record goes: a batch that is in neither place would pass for a lost
+        # one.
         self._store.write(_finished_key(record.batch_id), summary)
         self.withdraw(record)
 
@@ -163,6 +166,8 @@ class BatchRegister:
 
         Of two that were announced at once the first by key stands; the other one yields.
         """
+        # Announce, then look: with the other order two processes could both look, see nothing, and
+        # create.
         self.write(record)
         mine = self._batches[record.key]
         deadline = time.monotonic() + patience.twin_seconds

@@ -90,6 +90,7 @@ class BatchTransport:
             LlmBudgetError: the cap is reached; what was asked is in the cache.
             LlmError: the API refuses us, or brings no answers.
         """
+        # One listing tells which of a large set are answered; without it each group costs a read.
         answered = list_answered(self._session.store, _MAX_LISTED_A_SUBJECT * num_subjects)
         num_idle = 0
         while num_idle < _MAX_IDLE_ROUNDS:
@@ -115,12 +116,14 @@ class BatchTransport:
             LlmError: the API refuses it.
         """
         self._drain(down_to=_MAX_OPEN - 1)
+        # In the order of the module's text, with the money set aside before the API is asked.
         record, questions = self._claim(questions)
         if record is None:
             return
         costs = [max_cost_usd(self._session.price, q.bounds, is_batch=True) for q in questions]
         cap_usd = self._session.config.max_llm_usd
         try:
+            # The worst case of all rows; the harvest puts what they cost in its place.
             self._ledger.hold(record.purchase, math.fsum(costs), cap_usd)
         except LlmBudgetError:
             self._forget(record)
@@ -167,6 +170,7 @@ class BatchTransport:
 
     def _collect(self, question: Question) -> None:
         """Have a request asked, sooner or later; at the cap, or where it is asked already, not."""
+        # Equal groups ask one question, and pay for it once.
         name = question.key.custom_id
         if self._budget_error or name in self._collected or self.is_asked(question):
             return
@@ -201,6 +205,7 @@ class BatchTransport:
                 return None, left
             record = BatchRecord.of_questions(self._session, left)
             if not self._register.claim(record, self._session.patience):
+                # Somebody else has announced some of them: look again which.
                 continue
             # Nobody else can ask them now, but somebody may just have harvested some.
             answers = map_in_threads(lambda each: cache.read(each.key), left, _READ_THREADS)
@@ -222,6 +227,8 @@ class BatchTransport:
                 seconds = patience.first_poll_seconds
             elif len(self._wanted) > down_to:
                 self._api.pace.sleep(seconds)
+                # A batch takes minutes to hours: the longer it has taken, the longer until the next
+                # look.
                 seconds = min(seconds * _POLL_GROWTH, patience.max_poll_seconds)
             current_progress().advance(self._session.stage, 0)  # lets Ctrl-C through
 

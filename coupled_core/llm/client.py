@@ -1,8 +1,9 @@
 """The API as we use it: what its environment has to be, its requests, its failures in our words."""
 
+import math
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -18,14 +19,18 @@ if TYPE_CHECKING:  # takes seconds to import
 _KEY, _URL = "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 _PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
-_BYTE_TIMEOUT_SECONDS = 180.0
+Deadline = Callable[[], float]
+"""When something ends by all means, on the monotonic clock; may change while it goes on."""
+_BYTE_TIMEOUT_SECONDS, _CONNECT_SECONDS = 180.0, 10.0
 """How long the next byte may take; what is answered at one go comes all at once."""
+# For a small answer, for sending up to 200 MB, for reading the results of 100,000 rows.
 _CONTROL_SECONDS, _CREATE_SECONDS, _RESULTS_SECONDS = 120.0, 900.0, 7200.0
 _CONTROL_BYTES = 8 << 20
 _TOKEN_BYTES = 256
 """No token of an answer takes more, spelt out in escapes, signed thoughts included."""
 _ENVELOPE_BYTES = 1 << 16
 _BATCH_ID = re.compile(r"[\w-]{1,200}", re.ASCII)
+# By HTTP status.
 _INVALID = {400, 413, 422}
 _TRANSIENT = {408, 409, 425, 429}
 _HINTS = {
@@ -133,6 +138,11 @@ class ApiError(Exception):
         return LlmError(f"the API answered {self}; {hint}")
 
 
+def never() -> float:
+    """Let it take its time."""
+    return math.inf
+
+
 class Api:
     """The Messages API. Every method raises `ApiError`, and `ConfigError` where it cannot begin.
 
@@ -156,10 +166,15 @@ class Api:
     def __exit__(self, *_: object) -> None:
         self.sdk.close()
 
-    def answer(self, question: Question) -> dict[str, Any]:
-        """Return the answer to a question as it came: a JSON object, and nothing more is sure."""
+    def answer(self, question: Question, ends_at: Deadline = never) -> dict[str, Any]:
+        """Return the answer to a question as it came: a JSON object, and nothing more is sure.
+
+        Args:
+            question: What is asked.
+            ends_at: When to give up by all means, as in `limits.limited`.
+        """
         limits = self._answer_seconds, bound_answer(question.bounds.max_output_tokens)
-        return self._fetch("POST", "messages", question.params, *limits)
+        return self._fetch("POST", "messages", question.params, *limits, ends_at)
 
     def count_tokens(self, question: Question) -> int:
         """Return the input tokens of a question; free."""
@@ -201,6 +216,8 @@ class Api:
                 for end in whole:
                     yield (line + end)[: int(max_bytes)]
                     line = b""
+                # One byte more than allowed is enough to know that a line is too long; the rest is
+                # not kept.
                 line = (line + rest)[: int(max_bytes) + 1]
             yield line
 
@@ -211,9 +228,10 @@ class Api:
         body: Mapping[str, Any] | None = None,
         seconds: float = _CONTROL_SECONDS,
         max_bytes: float = _CONTROL_BYTES,
+        ends_at: Deadline = never,
     ) -> dict[str, Any]:
         data = bytearray()
-        with self._open(method, path, body, seconds, max_bytes) as response:
+        with self._open(method, path, body, seconds, max_bytes, ends_at) as response:
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > max_bytes:  # packed, it was less
@@ -231,6 +249,7 @@ class Api:
         body: Mapping[str, Any] | None,
         seconds: float,
         max_bytes: float,
+        ends_at: Deadline = never,
     ) -> Iterator["httpx2.Response"]:
         """Make a request whose answer is read by the caller, within limits."""
         import httpx2
@@ -238,7 +257,7 @@ class Api:
         from coupled_core.llm.limits import limited  # takes a second to import
 
         problem = None
-        with limited(seconds, max_bytes):
+        with limited(seconds, max_bytes, ends_at):
             response = self._send(method, f"/v1/{path}", body)
             try:
                 yield response
@@ -275,18 +294,20 @@ def bound_answer(max_output_tokens: int) -> float:
 
 def _open_sdk() -> "Anthropic":
     from anthropic import Anthropic, DefaultHttpxClient
+    from httpx2 import Timeout
 
     from coupled_core.llm.limits import install_limits
 
     problem = ""
     try:
         # The API redirects nobody; who does is a portal, and the key is not for it.
-        http = DefaultHttpxClient(follow_redirects=False, timeout=_BYTE_TIMEOUT_SECONDS)
+        timeout = Timeout(_BYTE_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
+        http = DefaultHttpxClient(follow_redirects=False, timeout=timeout)
         install_limits(http)
         return Anthropic(
             api_key=os.environ[_KEY],
             max_retries=0,
-            timeout=_BYTE_TIMEOUT_SECONDS,
+            timeout=timeout,
             http_client=http,
         )
     except Exception as error:  # it has read a dozen more variables of the environment
@@ -304,10 +325,12 @@ def _take_over(error: Exception) -> ApiError:
     status, response = getattr(error, "status_code", None), getattr(error, "response", None)
     what = type(cause or error).__name__ if status is None else str(status)
     words = getattr(error, "api_message", None) or str(cause or "") or str(error)
+    # Its words alone are taken over: the library's error holds the request, and with it the key.
     taken = ApiError(f"{what}: {words}", status)
     if isinstance(response, httpx2.Response):
         names = ("retry-after-ms", "retry-after")
         taken.retry_after = {n: response.headers[n] for n in names if n in response.headers}
+    # Nothing went out, so nothing can have been paid.
     taken.is_unsent = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
     taken.is_costly = isinstance(cause, httpx2.ReadTimeout)
     return taken

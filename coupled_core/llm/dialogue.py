@@ -99,6 +99,7 @@ class Dialogue(Generic[R]):
     @property
     def paid(self) -> list[StoredAnswer]:
         """The answers that this account bought for this subject; others came for free."""
+        # Two equal groups of a run share one answer, and it is the cost of the one that asked.
         mine = (self._session.account, self.question.key.subject_id)
         return [each for each in self.answers if (each.account, each.subject_id) == mine]
 

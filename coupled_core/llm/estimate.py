@@ -44,6 +44,7 @@ def estimate_tokens(text: str) -> float:
     words = _WORD.findall(text)
     num_further = sum(max(0, len(word) - _LETTERS_OF_ONE) for word in words)
     others = [] if text.isascii() else [char for char in text if char > "\x7f"]
+    # Digits are marks, too: a tokenizer cuts numbers into pieces.
     num_marks = len(text) - sum(map(len, words)) - text.count(" ") - len(others)
     return (
         sum(map(_tokens_of_char, others))
@@ -69,6 +70,7 @@ class Sample(Generic[T]):
     size: int
     items: list[T] = field(default_factory=list)
     num_seen: int = 0
+    # A fixed seed: the same set gives the same estimate.
     _random: random.Random = field(default_factory=lambda: random.Random(0))
 
     def add(self, item: T) -> None:
@@ -133,6 +135,8 @@ def _half_width(
         return 0.0
     if count < 2:
         return ratio  # one group says nothing about how groups differ
+    # The variance of the residuals from the line through the origin, with the finite population's
+    # correction: what was counted needs no estimate.
     squares = math.fsum((c - ratio * e) ** 2 for c, e in zip(counted, estimated, strict=True))
     unseen_share = 1 - count / population
     error = math.sqrt(unseen_share * squares / (count - 1) / count)

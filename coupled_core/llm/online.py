@@ -4,6 +4,7 @@ A question is leased before it is asked. Where another worker asks it already, t
 taken up meanwhile: workers on the same set share the work, and none pays for what another pays for.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from coupled_core.llm.threads import map_in_threads
 from coupled_core.storage.leases import Leases
 
 _STORE_TRIES = 5
+_GRACE_SECONDS = 3.0
+"""For answers that are on their way at Ctrl-C: those that come are paid for and worth having."""
 
 
 class OnlineTransport:
@@ -38,6 +41,7 @@ class OnlineTransport:
         self._slots = threading.BoundedSemaphore(config.max_concurrency)
         self._pace = Pace(config.max_requests_per_minute, patience.first_backoff_seconds)
         self._has_worked = False
+        self._ends_at = math.inf
         self._failure: Exception | None = None
 
     def settle(self, dialogues: Iterable[Dialogue[R]]) -> Iterator[Dialogue[R]]:
@@ -49,9 +53,10 @@ class OnlineTransport:
         """
         self._failure = None
         self._pace.resume()
+        self._ends_at = math.inf
         # While some wait for the store, the others keep the API as busy as it may be.
         num_threads = self._session.config.max_concurrency * 3 // 2
-        tries = map_in_threads(self._try, dialogues, num_threads, on_interrupt=self._pace.stop)
+        tries = map_in_threads(self._try, dialogues, num_threads, on_interrupt=self._end_soon)
         try:
             with closing(tries):
                 for dialogue in tries:
@@ -66,6 +71,11 @@ class OnlineTransport:
         finally:
             self._leases.close()
             self._budget.settle()
+
+    def _end_soon(self) -> None:
+        """Begin nothing new; what is still on its way after a moment counts at its worst case."""
+        self._pace.stop()
+        self._ends_at = time.monotonic() + _GRACE_SECONDS
 
     def _try(self, dialogue: Dialogue[R]) -> Dialogue[R]:
         """Bring a dialogue to its end, unless another worker is asking about its subject."""
@@ -106,11 +116,14 @@ class OnlineTransport:
         """Make one request; its answer is durable when this returns."""
         session = self._session
         worst_usd = max_cost_usd(session.price, question.bounds, is_batch=False)
+        # The slot first: who waits for one holds no money back from the others.
         with self._slots, self._budget.reserve(worst_usd) as purchase:
-            self._leases.renew(question.key.request_sha256)  # waiting for all this may take long
+            self._pace.sleep(0.0)  # waiting for all this may take long: is anything wanted yet?
+            self._leases.renew(question.key.request_sha256)
+            # From here on it may be paid for: what is not known at the end counts at its worst.
             purchase.cost_usd = worst_usd
             try:
-                document = session.api.answer(question)
+                document = session.api.answer(question, lambda: self._ends_at)
                 asked = session.ask_by("online", question)
                 answer = StoredAnswer.of_message(
                     question.key, asked, document, question.bounds, session.price

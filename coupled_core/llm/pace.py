@@ -83,6 +83,7 @@ class Pace:
                         "what is answered is kept"
                     ) from None
                 if error.is_rate_limit:
+                    # Somebody got through since: not a reason to wait longer than at first.
                     num_refused = 0 if self._answered_at > refused_at else num_refused + 1
                     refused_at = time.monotonic()
                 self.back_off(error, num_failures + num_refused)
@@ -105,6 +106,7 @@ class Pace:
     def back_off(self, error: ApiError, num_failures: int) -> None:
         """Wait before a repetition: as long as the API asks within reason, else ever longer."""
         ceiling = min(_MAX_BACKOFF_SECONDS, self._first_backoff_seconds * 2**num_failures)
+        # Jitter, so that threads that failed together do not come back together.
         ours = ceiling * random.uniform(0.5, 1.0)
         asked = _read_retry_after(error.retry_after)
         seconds = ours if asked is None else min(max(asked, ours), max(_MAX_ASKED_SECONDS, ours))
@@ -134,6 +136,7 @@ class Pace:
                 return (self._closed_until - now) * random.uniform(1.0, 1.5) + 1e-3
             if self._per_second is None:
                 return 0.0
+            # A token bucket: tokens flow in at the rate, and at most `_burst` of them wait.
             self._tokens += (now - self._filled_at) * self._per_second
             self._tokens, self._filled_at = min(self._tokens, self._burst), now
             if self._tokens < 1.0:
@@ -148,6 +151,7 @@ def _read_retry_after(headers: Mapping[str, str]) -> float | None:
         with suppress(ValueError):
             if not math.isnan(seconds := float(headers.get(name, "")) * unit):
                 return seconds
+    # The header may also name a date (RFC 9110).
     with suppress(ValueError, TypeError, OverflowError):
         when = parsedate_to_datetime(headers.get("retry-after", ""))
         return when.timestamp() - time.time()

@@ -35,6 +35,7 @@ class RequestKey(BaseModel):
         """The name of the request in a batch: 64 hex digits, as many as the API allows."""
         if self.attempt == 0:
             return self.request_sha256
+        # A hash again, as a suffix would make it longer than the API allows.
         return fingerprint({"request": self.request_sha256, "attempt": self.attempt})
 
 

@@ -33,6 +33,7 @@ def quote(text: str) -> str:
 
     The API may repeat what we sent, so keys are taken out.
     """
+    # Redacted before it is cut, or half a key could remain.
     clean = redact(text[:_MAX_QUOTED_CHARS])
     plain = " ".join("".join(char if char.isprintable() else " " for char in clean).split())
     return plain if len(plain) <= _MAX_WORDS_CHARS else plain[: _MAX_WORDS_CHARS - 1] + "…"

@@ -112,6 +112,7 @@ class Ledger:
         """
         for _ in range(_MAX_WRITES):
             amounts, etag = self._read()
+            # Without our own former amount, which this one replaces.
             others = math.fsum(value for key, value in amounts.items() if key != name)
             if cap_usd is not None and others + usd > cap_usd:
                 raise LlmBudgetError(
@@ -119,6 +120,8 @@ class Ledger:
                     f"have spent {others + usd:.6f} USD; what is answered is kept: raise "
                     "--max-llm-usd and run the same command again"
                 )
+            # Fails if anybody has changed the file since it was read: then the total may be
+            # another.
             if self._write({**amounts, name: usd}, etag):
                 return
             # Those who lost at the same moment must not try again at the same moment.
@@ -211,6 +214,7 @@ class OnlineBudget:
         needed = self._spent + sum(self._reserved.values()) + max_usd
         if needed <= self._held:
             return True
+        # A block if the cap allows it, else this one request.
         for wanted in (needed + _BLOCK_REQUESTS * max_usd, needed):
             try:
                 self._ledger.hold(self._name, wanted, self._cap_usd)

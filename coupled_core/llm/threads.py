@@ -26,8 +26,9 @@ def map_in_threads(
         function: What to do with an item.
         items: Any number of them.
         num_threads: How many at a time.
-        on_interrupt: Called when nobody wants more, as at Ctrl-C: cuts short what merely waits.
+        on_interrupt: Called when nobody wants more, as at Ctrl-C: has what has begun end soon.
     """
+    # Not `pool.map`, which would read all items at once.
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="split")
     pending: deque[Future[R]] = deque()
     try:
@@ -38,8 +39,9 @@ def map_in_threads(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-    except (KeyboardInterrupt, GeneratorExit):
-        on_interrupt()
+    except BaseException as error:
+        if not isinstance(error, Exception):  # Ctrl-C, SIGTERM, or nobody reads on
+            on_interrupt()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -70,6 +70,8 @@ class Kind:
     def holds(self, value: Any) -> bool:
         """Say whether a value that comes without a type is of this kind."""
         try:
+            # Arrow's own reading of the value, so that text formats and Parquet are held to one
+            # rule.
             return self.is_right(pa.array([value]).type)
         except (pa.ArrowException, OverflowError, ValueError):  # of several types, or of none
             return False
@@ -291,6 +293,7 @@ def _describe_missing(missing: Sequence[str], schema: pa.Schema, form: Form) -> 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.BaseExtensionType):
+        # A UUID is stored as 16 bytes, and is text in Python and JSON.
         return kind.extension_name != "arrow.uuid" and _holds_bytes(kind.storage_type)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return _holds_bytes(kind.value_type)
@@ -317,6 +320,7 @@ def _find_meant(name: str, known: frozenset[str]) -> str | None:
 
 
 def _check_type(file_name: str, field: pa.Field, kind: Kind, is_required: bool) -> None:
+    # A column that is empty throughout has no type in Parquet, and says nothing.
     all_null = types.is_null(field.type) and not is_required
     if not all_null and not kind.is_right(field.type):
         raise PromptSetError(

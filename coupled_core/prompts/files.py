@@ -65,6 +65,7 @@ def list_input_files(uri: str) -> list[InputFile]:
     if uri in SHIPPED_SETS:
         return [_find_shipped(SHIPPED_SETS[uri])]
     try:
+        # What exists is taken at its name first: brackets and stars may stand in names of files.
         store, key = open_uri(uri)
     except NotFoundError as error:
         if is_pattern(uri) and (found := _match_files(uri)):
@@ -95,12 +96,14 @@ def _match_files(uri: str) -> list[InputFile]:
     root, pattern = cut_pattern(uri)
     if "://" in uri:
         store, matcher = open_store(root.rstrip("/")), compile_pattern(pattern)
+        # Lists no more of the bucket than what every match begins with.
         listed = store.list(literal_prefix(pattern))
         return list(_list_folder(store, root, (i for i in listed if matcher.fullmatch(i.key))))
     # A listing would go through everything below the root, which may be somebody's home.
     names = glob.glob(pattern, root_dir=root or ".", recursive=True)  # noqa: PTH207 (takes `**x`)
     paths = (root + name for name in names)
     found = {file.name: file for path in paths for file in _list_matched(path, root)}
+    # By name, so that a file that is matched twice (itself and by its folder) counts once.
     return [found[name] for name in sorted(found)]
 
 
@@ -119,5 +122,6 @@ def _find_shipped(file_name: str) -> InputFile:
 
 
 def _is_data_file(key: str) -> bool:
+    # Such as _SUCCESS and .crc files of Spark.
     hidden = any(part.startswith(("_", ".")) for part in key.split("/"))
     return read_ending(key) is not None and not hidden

@@ -38,6 +38,7 @@ class Format:
 
 def read_ending(name: str) -> Format | None:
     """Return the format that a file's name says, in capitals or not; None: it says none."""
+    # Two empty ones in front, so that a name without endings has a last and a last but one, too.
     *_, before, last = "", "", *PurePosixPath(name.lower()).suffixes
     if last in _BY_ENDING:
         return Format(_BY_ENDING[last])

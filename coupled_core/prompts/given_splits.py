@@ -31,6 +31,7 @@ def find_split_problems(
         for index, entity in enumerate(entities)
     ]
     everything = [word for prompt in words for word in prompt]
+    # No word at all points to another language, which one sentence says better than one a group.
     if not any(_is_in(word, everything) for entity in entities for word in _named(entity)):
         yield (
             f"column entity_prompts: got {list(entities)!r}, of which no word is in the prompts; "
@@ -46,6 +47,7 @@ def find_split_problems(
                 f"column entity_prompts: got {one!r} for prompts {i} and {j}; expected entities "
                 "that differ"
             )
+    # With entities that are not their prompts', nothing can be said about the background.
     if not any(missing):
         yield from _find_entity_in_background(words, background, entities)
 
@@ -131,6 +133,7 @@ def _find_entity_in_background(
                 continue
             is_shared = all(_is_in(word, prompt) for prompt in words)
             uses += sum(are_forms(word, other) for other in content_words(entity))
+            # A word of both may stand twice in the prompt: "a brick house by a brick wall".
             has_too_few = uses > sum(are_forms(word, other) for other in words[index])
             if not is_shared or (has_too_few and word == _head_of(entity)):
                 yield (

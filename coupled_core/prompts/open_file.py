@@ -74,6 +74,7 @@ def open_file(file: InputFile) -> Iterator[OpenFile]:
         PromptSetError: it is not of the format that its name says, or breaks off while it is read.
     """
     with file.store.open_input(file.key) as handle:
+        # Peeking leaves the bytes for the reader that follows.
         form = find_format(file.name, file.key, handle.peek(4))
         try:
             yield OpenFile(file, _open_table(file, form, handle))
@@ -86,8 +87,10 @@ def open_file(file: InputFile) -> Iterator[OpenFile]:
 
 def _open_table(file: InputFile, form: Format, handle: Any) -> Table:
     if form.name == "Parquet":
+        # pre_buffer would read the whole row group before its first row is handed out.
         options = {"pre_buffer": False, "buffer_size": _READ_AHEAD_BYTES}
         return ParquetTable(pq.ParquetFile(handle, **options))
+    # Opened anew for each pass: text is read once for its columns and once for its rows.
     text = TextFile(file.name, form, lambda: file.store.open_input(file.key))
     if form.name == "JSON Lines":
         return JsonLinesTable(text)

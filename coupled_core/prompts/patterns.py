@@ -37,6 +37,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     text = ""
     for part in _MARK.split(pattern):
         if part.startswith("[") and _MARK.fullmatch(part):
+            # Shells negate a set by "!", regular expressions by "^".
             text += f"[^{part[2:]}" if part[1] == "!" else part
         else:
             text += marks.get(part, re.escape(part))

@@ -5,13 +5,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
 from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
-from coupled_core.id_set import IdSet
+from coupled_core.id_set import FirstPlaces
 from coupled_core.prompts.columns import UnknownColumn, find_form, list_unknown_columns
 from coupled_core.prompts.files import InputFile, list_input_files
 from coupled_core.prompts.open_file import open_file
@@ -23,6 +24,9 @@ from coupled_core.records import PromptGroup, QuarantinedRow
 MAX_LISTED_ROWS = 20
 MAX_PAIRS = 100_000_000
 """Planning keeps 16 bytes a pair in memory, and no machine makes so many in a year."""
+_ROW_BITS = 40
+_JUDGED_AT_ONCE = 1024
+"""Rows in memory; to look ids up one by one takes several times as long."""
 IN_MEMORY = "<groups>"
 """Stands for the file of a prompt set that is in none."""
 
@@ -154,6 +158,7 @@ def _records(
     num_pairs = 0
     for record in records:
         if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
+            # Reads on to the end, so that a person sees all bad rows at once.
             raise _bad_rows_error(record, records)
         if isinstance(record, PromptGroup):
             num_pairs += count_pairs(record.prompts, record.num_seeds)
@@ -169,44 +174,50 @@ def _records(
 def _judge(
     raws: Iterable[RawGroup], file_names: Sequence[str], config: PromptSetConfig
 ) -> Iterator[PromptGroup | QuarantinedRow]:
-    seen = IdSet()
-    is_empty = True
-    for raw in raws:
+    seen, rest, is_empty = FirstPlaces(), iter(raws), True
+    while block := list(islice(rest, _JUDGED_AT_ONCE)):
         is_empty = False
-        result = validate_group(raw, config.max_prompt_chars, trust_splits=config.trust_splits)
-        problems = [] if isinstance(result, PromptGroup) else result
-        problems += _find_duplicate(raw, seen, file_names)
-        if isinstance(result, PromptGroup) and not problems:
-            yield result
-        else:
-            yield _quarantine(raw, problems)
+        # Bad rows take their ids, too, or correcting one would make another a duplicate.
+        for raw, first in zip(block, _find_first(block, seen), strict=True):
+            result = validate_group(raw, config.max_prompt_chars, trust_splits=config.trust_splits)
+            problems = [] if isinstance(result, PromptGroup) else result
+            if first is not None:
+                problems.append(_describe_duplicate(raw, first, file_names))
+            if isinstance(result, PromptGroup) and not problems:
+                yield result
+            else:
+                yield _quarantine(raw, problems)
     if is_empty:
         more = f" and {len(file_names) - 1} more" if len(file_names) > 1 else ""
         raise PromptSetError(f"the prompt set holds no rows: {file_names[0]}{more}")
 
 
-def _find_duplicate(raw: RawGroup, seen: IdSet, file_names: Sequence[str]) -> list[str]:
-    """Return what is wrong with a group whose id came before; else remember the id, and where.
+def _find_first(block: Sequence[RawGroup], seen: FirstPlaces) -> list[int | None]:
+    """Return for each group where its id came before, as `_place` has it; else remember it."""
+    named = [index for index, raw in enumerate(block) if raw.values["group_id"]]
+    hashes = [_hash_id(block[index].values["group_id"]) for index in named]
+    found = seen.find_or_add(hashes, [_place(block[index]) for index in named])
+    return list(map(dict(zip(named, found, strict=True)).get, range(len(block))))
 
-    Of a million different ids two share their 8 bytes with a chance of 3 in 100 million; the later
-    one would then be called a duplicate.
-    """
-    group_id = raw.values["group_id"]
-    if not group_id:
-        return []
-    digest = hashlib.blake2b(group_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    first = seen.find(digest)
-    if first is None:
-        seen.add(digest + raw.file_index.to_bytes(3) + raw.source_row.to_bytes(5))
-        return []
-    file_name, row = file_names[int.from_bytes(first[8:11])], int.from_bytes(first[11:])
-    return [
-        (
-            f"column group_id: got {shorten(group_id)}, which stands in {file_name}, "
-            f"row {row} already; expected unique ids (and, with a row a prompt, "
-            "the rows of a group side by side)"
-        )
-    ]
+
+def _hash_id(group_id: str) -> int:
+    # Of a million different ids two share their 8 bytes with a chance of 3 in 100 million; the
+    # later one would then be called a duplicate.
+    encoded = group_id.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
+
+
+def _place(raw: RawGroup) -> int:
+    return raw.file_index << _ROW_BITS | raw.source_row
+
+
+def _describe_duplicate(raw: RawGroup, first: int, file_names: Sequence[str]) -> str:
+    file_name, row = file_names[first >> _ROW_BITS], first & (1 << _ROW_BITS) - 1
+    return (
+        f"column group_id: got {shorten(raw.values['group_id'])}, which stands in {file_name}, "
+        f"row {row} already; expected unique ids (and, with a row a prompt, "
+        "the rows of a group side by side)"
+    )
 
 
 def _quarantine(raw: RawGroup, problems: Sequence[str]) -> QuarantinedRow:

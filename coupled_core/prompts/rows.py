@@ -5,10 +5,9 @@ Nothing is judged here.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -25,8 +24,7 @@ from coupled_core.prompts.open_file import open_file
 from coupled_core.prompts.tables import TableRow, decode_batch
 
 
-@dataclass(frozen=True)
-class RawGroup:
+class RawGroup(NamedTuple):
     """One group by column names of the wide form, with what was wrong with reading it."""
 
     source_file: str
@@ -36,7 +34,7 @@ class RawGroup:
     values: dict[str, Any]
     extra: dict[str, Any]
     """Unknown columns. Long form: a list of values, one a prompt."""
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
     is_broken: bool = False
     """The values are not known for certain: what else is wrong with them means nothing."""
 
@@ -51,6 +49,7 @@ def read_raw_groups(files: Sequence[InputFile]) -> Iterator[RawGroup]:
     """
     # All columns are looked at before the first row: a wrong last file should not cost hours.
     found = [(index, file, _find_file_form(file)) for index, file in enumerate(files)]
+    # Files of one form in a row are read as one, so that a group may run on from file to file.
     for form, same in groupby(found, key=lambda each: each[2]):
         rows = (row for index, file, _ in same for row in _read_rows(file, index, form))
         yield from _join_groups(rows, form)
@@ -149,6 +148,8 @@ def _join_rows(rows: Sequence[RawGroup]) -> RawGroup:
     values = {"group_id": first.values["group_id"], "prompts": [r.values["prompt"] for r in rows]}
     problems = [problem for row in rows for problem in row.problems]
     for name in SETTINGS:
+        # Settings stand in every row of the group, so a null beside a value is a contradiction,
+        # too.
         found = list(dict.fromkeys(row.values.get(name) for row in rows))
         values[name] = found[0]
         if len(found) > 1:

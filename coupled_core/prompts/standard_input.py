@@ -43,4 +43,5 @@ def _keep(stream: BinaryIO) -> Path:
         shutil.copyfileobj(stream, file)
     with path.open("rb") as file:
         ending = guess_ending(file.readlines(_HEAD_BYTES))
+    # By its ending like any other file, so that no reader has to know where it came from.
     return path.rename(path.with_suffix(ending))

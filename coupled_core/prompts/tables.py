@@ -68,6 +68,7 @@ def decode_batch(batch: pa.RecordBatch) -> list[TableRow]:
 
 def shorten(value: object) -> str:
     """Return a value's repr, cut to a length that fits an error line."""
+    # Cut before repr, which would copy a text of megabytes.
     text = repr(value if not isinstance(value, str) else value[: 2 * _SHOWN_CHARS])
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 

@@ -145,12 +145,14 @@ class CsvTable:
                 last[0] = number
                 yield line
 
+        # Strict, since by default csv takes a stray quote as a part of the text.
         reader = csv.reader(iter_texts(), delimiter=self.delimiter, strict=True)
         while True:
             before = last[0]
             try:
                 cells = next(reader, None)
             except csv.Error as error:
+                # An open quote has swallowed the lines up to here.
                 many = f"lines {before + 1} to {last[0]}" if last[0] > before + 1 else ""
                 raise PromptSetError(
                     f"{self.file.name}, {many or f'line {last[0]}'}: {error}; expected each double "
@@ -277,7 +279,7 @@ def _parse_cell(name: str, cell: str) -> Any:
     """Return what a cell means in a column.
 
     Raises:
-        ValueError: nothing; the text says what was expected.
+        ValueError: it means nothing there; the text says what was expected.
     """
     if not cell:
         return None
@@ -315,6 +317,8 @@ def _load_json(text: str) -> Any:
     _check_text(text)
     try:
         value = read_json(text, parse_float=_take_float, parse_constant=float)
+        # Half of a surrogate pair can only come from an escape; looked for, since encoding all
+        # texts takes time.
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
     except DocumentError as error:
@@ -353,6 +357,7 @@ def _take_float(text: str) -> float:
 
 
 def _is_too_deep(text: str, value: Any) -> bool:
+    # So few brackets cannot be too deep; nearly all lines end here.
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
     depth, level = 0, [value]

@@ -66,6 +66,7 @@ def validate_group(
 
 
 def _find_problems(raw: RawGroup, max_chars: int) -> Iterator[str]:
+    # A cell that could not be read is null now, and must not be called missing as well.
     unread = {problem.split(":")[0].removeprefix("column ") for problem in raw.problems}
     values = raw.values
     if "group_id" not in unread:
@@ -94,6 +95,8 @@ def _text_problem(column: str, value: Any, max_chars: int) -> Iterator[str]:
     if value is None:
         yield f"column {column}: got null, expected text"
         return
+    if value.isascii() and value.isprintable() and value.strip() and len(value) <= max_chars:
+        return  # as most texts are: nothing below can object
     control = _CONTROL.search(value)
     if not _has_visible(value):
         yield f"column {column}: got {shorten(value)}, expected text that is not blank"
@@ -170,6 +173,7 @@ def _number_problems(values: dict[str, Any]) -> Iterator[str]:
     seed, num_seeds, prompts = values.get("seed"), values.get("num_seeds"), values["prompts"] or ()
     if seed is not None and not 0 <= seed <= _MAX_SEED:
         yield f"column seed: got {seed}, expected 0 to {_MAX_SEED}"
+    # The seeds of a group are consecutive; the column of the manifest has 64 bits.
     elif seed is not None and seed + (num_seeds or 1) - 1 > _MAX_SEED:
         yield f"column seed: got {seed} for {num_seeds} seeds, expected the last within {_MAX_SEED}"
     if num_seeds is not None and num_seeds < 1:

@@ -123,6 +123,8 @@ def draw_histogram(distribution: Distribution) -> Histogram:
     bars = []
     for index, (kept, dropped) in enumerate(counts):
         left, right = x(edges[index]), x(edges[index + 1])
+        # Dropped ones are stacked on kept ones, from the difference of two rounded places: no gap
+        # between.
         kept_px, dropped_px = y(kept), y(kept + dropped) - y(kept)
         span = f"{format_number(edges[index])} to {format_number(edges[index + 1])}"
         bars.append(
@@ -221,6 +223,7 @@ def _round_values(low: float, high: float, most: int) -> list[float]:
     if raw <= 0:
         return [low]
     power = 10 ** math.floor(math.log10(raw))
+    # A step that is too small by rounding alone will do.
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(index * step, 12) for index in range(first, last + 1)]

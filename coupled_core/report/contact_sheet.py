@@ -55,12 +55,14 @@ def tint_entity(image: Picture, mask: Mask, cell_px: int) -> Picture:
     """Show where the entity was found: a tint inside its mask, and an outline."""
     shown, inside = fit(image, cell_px).astype(np.float64), fit_mask(mask, cell_px)
     shown[inside] = (1 - _TINT_SHARE) * shown[inside] + _TINT_SHARE * _TINT
+    # The mask less the mask without its edge is its outline.
     shown[inside & ~_shrink(inside, _OUTLINE_PX)] = _TINT
     return shown.round().astype(np.uint8)
 
 
 def show_difference(image_0: Picture, image_1: Picture, joint: Mask, cell_px: int) -> Picture:
     """Show the amplified absolute difference; the joint entity region, not compared, is hatched."""
+    # int16, because differences of unsigned bytes would wrap round.
     difference = np.abs(image_0.astype(np.int16) - image_1.astype(np.int16)) * DIFFERENCE_GAIN
     shown = fit(np.minimum(difference, 255).astype(np.uint8), cell_px).copy()
     inside = fit_mask(joint, cell_px)
@@ -201,6 +203,7 @@ class _Reservoir:
         if len(self.rows) < self._size:
             self.rows.append(row)
         elif (place := self._random.randrange(self._num_seen)) < self._size:
+            # Removed and appended, and not exchanged: so the stream's order stays.
             del self.rows[place]
             self.rows.append(row)
 

@@ -53,6 +53,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("Background similarity S", "0 is identical outside the entities; lower is worse.", ("background_similarity",)),
     Metric("Alignment T", "How well both images show their prompts, by CLIP; higher is better.", ("alignment",)),
     Metric("Weaker prompt", "CLIP cosine of the image that shows its prompt less well.", ("clip_sim_0", "clip_sim_1")),
+    Metric("Background clear of masks", "S without a rim around the masks, where shadows and halos lie.", ("background_similarity_clear",)),
+    Metric("Seam", "Excess of the gradient around the entities, in levels a pixel; higher is worse.", ("rim_seam",)),
+    Metric("Equal pixels", "Share of the frame in which both images are the same.", ("equal_fraction",)),
     Metric("Background PSNR", "Decibels outside the entities, at most 100; higher is better.", ("background_psnr",)),
     Metric("Background SSIM", "Structural similarity outside the entities; 1 is identical.", ("background_ssim",)),
     Metric("Directional similarity", "Whether the change of image follows the change of prompt, by CLIP.", ("clip_sim_dir",)),
@@ -100,6 +103,7 @@ def _distribute(
     bounds = sorted({bound for each in filters for bound in in_force.get(each.setting, ())})
     is_logarithmic = any(each.is_logarithmic for each in filters)
     edges = _edges(finite, bounds, is_logarithmic=is_logarithmic)
+    # What lies beyond the axis is counted in the first and last bin.
     inside = np.clip(values, edges[0], edges[-1])
     kept, _ = np.histogram(inside[is_shown & pairs.is_kept], edges)
     dropped, _ = np.histogram(inside[is_shown & ~pairs.is_kept], edges)
@@ -117,12 +121,14 @@ def _distribute(
 def _edges(values: Reals, in_force: Sequence[float], *, is_logarithmic: bool) -> Reals:
     """Return bins over nearly all values, and over the thresholds."""
     margin = (1 - _SHOWN_SHARE) / 2
+    # A few extreme values would squeeze all others into one bin.
     low, high = np.quantile(values, [margin, 1 - margin])
     low, high = min(low, *in_force, high), max(high, *in_force, low)
     if is_logarithmic:
         low = max(low, _LEAST_POSITIVE)
         high = max(high, 10 * low)
         return np.geomspace(low, high, _NUM_BINS + 1)
+    # All values alike: an axis needs some width.
     if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, _NUM_BINS + 1)

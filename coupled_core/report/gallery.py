@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from coupled_core.filters import read_extra_scores
 from coupled_core.progress import current_progress
 from coupled_core.report.numbers import elide
 from coupled_core.report.pair_images import PairImages
@@ -126,20 +127,23 @@ TEXTS = (
     "partition",
     "review_status",
 )
-SCORES = (
-    "combined",
-    "background_similarity",
-    "alignment",
-    "clip_sim_dir",
-    "clip_sim_image",
-    "background_psnr",
-    "background_ssim",
-    "pixel_mse",
-    "joint_entity_fraction",
-)
-_OTHERS = ("seed", "width", "height")
-COLUMNS = (
-    *TEXTS, *SCORES, *_OTHERS,
+SCORES = {
+    "combined": "Combined J",
+    "background_similarity": "Background similarity S",
+    "background_similarity_clear": "S clear of masks",
+    "alignment": "Alignment T",
+    "clip_sim_dir": "Directional similarity",
+    "clip_sim_image": "Image similarity",
+    "background_psnr": "Background PSNR",
+    "background_ssim": "Background SSIM",
+    "rim_seam": "Seam",
+    "equal_fraction": "Equal pixels",
+    "pixel_mse": "Change of pixels",
+    "joint_entity_fraction": "Share of entities",
+}
+"""Columns that pairs are sorted and filtered by, and what the page calls them."""
+_OTHERS = ("seed", "width", "height", "image_index_0", "image_index_1")
+_LAST = (
     "kept", "reasons", "kinds",
     "image_0", "image_1", "mask_0", "mask_1", "thumb_width", "thumb_height",
 )  # fmt: skip
@@ -153,7 +157,7 @@ _THUMBNAIL_OVERHEAD = 40
 def make_gallery(
     pairs: Sequence[ChosenPair], images: Iterable[PairImages], max_bytes: int
 ) -> dict[str, Any]:
-    """Return columns and rows of a gallery whose JSON takes at most `max_bytes`.
+    """Return columns, rows and scores of a gallery whose JSON takes at most `max_bytes`.
 
     Thumbnails get what the texts leave, each pair the same; below some three kilobytes a pair they
     are as small as thumbnails get, whatever the limit.
@@ -163,7 +167,12 @@ def make_gallery(
         images: Those of some of the pairs, in any order; read once.
         max_bytes: What the gallery may take as JSON, in the form in which a page holds it.
     """
-    described = [_describe(pair) for pair in pairs]
+    extra = [read_extra_scores(pair.row["extra_scores"]) for pair in pairs]
+    names = sorted({name for scores in extra for name in scores})
+    described = [
+        _describe(pair, [scores.get(name) for name in names])
+        for pair, scores in zip(pairs, extra, strict=True)
+    ]
     text_bytes = sum(count_json_bytes(row) for row in described)
     each = (max_bytes - text_bytes) // max(1, len(pairs)) - _THUMBNAIL_OVERHEAD
     progress = current_progress()
@@ -176,20 +185,27 @@ def make_gallery(
         row + _thumbnail_columns(made.get(pair.row["pair_id"]))
         for pair, row in zip(pairs, described, strict=True)
     ]
-    return {"columns": list(COLUMNS), "rows": rows}
+    keys = [f"extra:{name}" for name in names]
+    return {
+        "columns": [*TEXTS, *SCORES, *keys, *_OTHERS, *_LAST],
+        "scores": [*SCORES.items(), *zip(keys, names, strict=True)],
+        "rows": rows,
+    }
 
 
 def count_json_bytes(value: Any) -> int:
     """Return what a value takes as JSON inside a page, where <, >, & and ' are written out."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # The page writes each of these as \u003c and the like: six bytes instead of one.
     return len(text.encode()) + 5 * sum(text.count(character) for character in "<>&'")
 
 
-def _describe(pair: ChosenPair) -> list[Any]:
+def _describe(pair: ChosenPair, extra_scores: Iterable[float | None]) -> list[Any]:
     row = pair.row
     return [
         *(None if row[name] is None else elide(row[name], _MAX_CHARS) for name in TEXTS),
         *(_plain(row[name]) for name in SCORES),
+        *map(_plain, extra_scores),
         *(row[name] for name in _OTHERS),
         bool(row["kept"]),
         row["reject_reasons"],

@@ -20,12 +20,25 @@ Reals = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 _REALS = (*NUMBERS, "gpu_seconds", "llm_cost_usd")
-_OTHERS = ("status", "kept", "reject_reasons", "review_status", "image_part", "device_name")
+_OTHERS = (
+    "status", "kept", "reject_reasons", "review_status", "image_part", "device_name",
+    "variation_kind", "background_prompt", "group_id", "image_index_1",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A column of texts, each different one held once."""
+
+    names: tuple[str, ...]
+    """In the order of their first rows."""
+    index: NDArray[np.int64]
+    """Into `names`, by row; -1: null."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """One entry a manifest row, in the order of the parts; some 150 bytes a row."""
+    """One entry a manifest row, in the order of the parts; some 200 bytes a row."""
 
     numbers: Mapping[str, Reals]
     """Scores and costs by column, also the registered scores that a filter looks at; NaN where the
@@ -42,9 +55,15 @@ class Measurements:
     reasons: Mapping[str, Flags]
     """Rows that have a reject reason, by reason."""
     num_reasons: NDArray[np.int64]
-    devices: tuple[str, ...]
-    device_index: NDArray[np.int64]
-    """Into `devices`; -1 where nothing was generated."""
+    devices: Labels
+    """Null where nothing was generated."""
+    kinds: Labels
+    """What varies between the images."""
+    backgrounds: Labels
+    group_index: NDArray[np.int64]
+    """Equal for pairs of one group of prompts; -1: the group has no id."""
+    last_image: NDArray[np.float64]
+    """Place of image 1 among the images of its group, from 0; NaN: there is none."""
 
     def __len__(self) -> int:
         return len(self.is_kept)
@@ -56,6 +75,7 @@ class Measurements:
     def combine(self, names: Sequence[str], *, takes_least: bool) -> Reals:
         """Return the least or the largest of some columns in each row; NaN if any is NaN."""
         pick = np.minimum if takes_least else np.maximum
+        # (columns, rows) -> (rows,)
         combined: Reals = pick.reduce([self.numbers[name] for name in names])
         return combined
 
@@ -74,10 +94,8 @@ def read_measurements(store: ObjectStore, snapshot: Snapshot) -> Measurements:
     names = (*_REALS, *_OTHERS, "extra_scores")
     schema = pa.schema([MANIFEST_SCHEMA.field(name) for name in names])
     batches = iter_manifest(store, snapshot.parts, schema.names)
+    # Numbers of all rows at once: quantiles need all of them, and a million rows take 150 MB.
     table = pa.Table.from_batches(batches, schema)
-    devices = table["device_name"].to_pylist()
-    known = tuple(sorted({name for name in devices if name is not None}))
-    place = {name: index for index, name in enumerate(known)}
     return Measurements(
         numbers={name: _to_numpy(table[name]) for name in _REALS}
         | _collect_extra_scores(table["extra_scores"]),
@@ -88,8 +106,11 @@ def read_measurements(store: ObjectStore, snapshot: Snapshot) -> Measurements:
         has_stored_images=_flag(table["image_part"].is_valid()),
         reasons=_flag_reasons(table["reject_reasons"]),
         num_reasons=_to_numpy(pc.list_value_length(table["reject_reasons"])).astype(np.int64),
-        devices=known,
-        device_index=np.array([place.get(name, -1) for name in devices], np.int64),
+        devices=_label(table["device_name"]),
+        kinds=_label(table["variation_kind"]),
+        backgrounds=_label(table["background_prompt"]),
+        group_index=_label(table["group_id"]).index,
+        last_image=_to_numpy(table["image_index_1"].cast(pa.float64())),
     )
 
 
@@ -106,8 +127,15 @@ def _to_numpy(column: Any) -> Any:
     return column.to_numpy(zero_copy_only=False)
 
 
+def _label(column: Any) -> Labels:
+    encoded = column.combine_chunks().dictionary_encode()
+    index = _to_numpy(pc.fill_null(encoded.indices, -1)).astype(np.int64)
+    return Labels(tuple(encoded.dictionary.to_pylist()), index)
+
+
 def _flag(column: Any) -> Flags:
     """Return a column of true, false and null, which counts as false."""
+    # With nulls in it, numpy would get a column of Python objects.
     flags: Flags = _to_numpy(pc.fill_null(column, False)).astype(np.bool_)
     return flags
 

@@ -13,6 +13,7 @@ def format_number(value: float | None, digits: int = 3) -> str:
         return "−∞" if value < 0 else "∞"
     if value == 0:
         return "0"
+    # Digits behind the point, so that `digits` of them are significant.
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{min(places, 6)}f}"
     if "." in text:

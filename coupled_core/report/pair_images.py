@@ -58,6 +58,7 @@ def iter_pair_images(
     Raises:
         DatasetError: stored images are not those that the manifest describes.
     """
+    # Stored images first: they are read by row group, in the order of the parts.
     stored = (row for row in rows if row["image_part"] is not None)
     for _, found in iter_stored_images(store, stored):
         yield PairImages.from_row(found)
@@ -84,6 +85,7 @@ def _from_work(folder: WorkFolder, rows: Sequence[Row]) -> Iterator[PairImages]:
     """Find pairs in the stored batches of their shard by the hashes of their images."""
     for batch in folder.batches(GENERATED):
         generated, scored = folder.read_table(GENERATED, batch), folder.read_table(SCORED, batch)
+        # Not scored yet.
         if generated is None or scored is None:
             continue
         masks = {s["key"]: s["masks"] for s in scored.to_pylist() if s["masks"] is not None}
@@ -97,6 +99,7 @@ def _match(
     masks: Sequence[Row],
     rows: Iterable[Row],
 ) -> Iterator[PairImages]:
+    # By hash and not by key: the row has no key of its sample, and equal hashes are the same image.
     hashes = dict(enumerate(image["sha256"] for image in images))
     for row in rows:
         i, j = row["image_index_0"], row["image_index_1"]

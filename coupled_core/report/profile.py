@@ -9,6 +9,7 @@ import numpy as np
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.report.breakdown import Breakdown, break_down
 from coupled_core.report.distributions import Distribution, compute_distributions
 from coupled_core.report.measurements import Measurements, read_measurements
 from coupled_core.report.schedule_curve import ScheduleCurve, find_schedules
@@ -59,16 +60,16 @@ def sum_costs(pairs: Measurements) -> Costs:
         kept_pairs_per_hour=num_kept * SECONDS_PER_HOUR / gpu_seconds if gpu_seconds else None,
         llm_cost_usd=llm_cost_usd,
         llm_cost_usd_per_kept_pair=llm_cost_usd / num_kept if num_kept else None,
-        devices=tuple(_device(pairs, index) for index in range(len(pairs.devices))),
+        devices=tuple(_device(pairs, name) for name in sorted(pairs.devices.names)),
     )
 
 
-def _device(pairs: Measurements, index: int) -> DeviceCost:
-    seconds = pairs.of("gpu_seconds")[pairs.device_index == index]
+def _device(pairs: Measurements, name: str) -> DeviceCost:
+    seconds = pairs.of("gpu_seconds")[pairs.devices.index == pairs.devices.names.index(name)]
     seconds = seconds[np.isfinite(seconds)]
     total = float(seconds.sum())
     return DeviceCost(
-        device=pairs.devices[index],
+        device=name,
         num_pairs=len(seconds),
         seconds=total,
         pairs_per_hour=len(seconds) * SECONDS_PER_HOUR / total if total else 0.0,
@@ -105,6 +106,7 @@ def count_origins(store: ObjectStore, snapshot: Snapshot) -> tuple[Origin, ...]:
     return tuple(
         Origin(**dict(zip(_ORIGIN_COLUMNS, values, strict=True)), num_pairs=number)
         for values, number in counts.most_common()
+        # Rows that were never generated have no model.
         if values[0] is not None
     )
 
@@ -121,6 +123,8 @@ class DatasetProfile:
     """Where the bound of each filter stands, by its setting."""
     distributions: tuple[Distribution, ...]
     survival: tuple[SurvivalCurve, ...]
+    kinds: Breakdown
+    backgrounds: Breakdown
     costs: Costs
     origins: tuple[Origin, ...]
     schedules: tuple[ScheduleCurve, ...]
@@ -137,6 +141,8 @@ class DatasetProfile:
             "snapshot_id": self.snapshot.snapshot_id,
             "funnel": self.funnel.to_dict(),
             "survival": survival_to_dict(self.survival),
+            "kinds": asdict(self.kinds),
+            "backgrounds": asdict(self.backgrounds),
             "costs": asdict(self.costs),
             "origins": [asdict(origin) for origin in self.origins],
         }
@@ -160,6 +166,8 @@ def profile_snapshot(store: ObjectStore, snapshot: Snapshot) -> DatasetProfile:
         in_force=in_force,
         distributions=compute_distributions(pairs, in_force),
         survival=compute_survival(pairs, in_force),
+        kinds=break_down(pairs, pairs.kinds),
+        backgrounds=break_down(pairs, pairs.backgrounds),
         costs=sum_costs(pairs),
         origins=origins,
         schedules=tuple(find_schedules(schedule_ids, snapshot.runs)),

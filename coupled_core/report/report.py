@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from coupled_core.dataset.own_keys import REPORT_FOLDER
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.documents import parse_json
+from coupled_core.report import queries
 from coupled_core.report.charts import draw_histogram, draw_schedule, draw_survival
 from coupled_core.report.gallery import make_gallery
 from coupled_core.report.page import render_page
@@ -52,7 +54,8 @@ def make_report(store: ObjectStore, snapshot: Snapshot, num_pairs: int = DEFAULT
     works = ShardWorks(store)
     shown = _choose(store, profile, works, num_pairs)
     values = _page_values(profile)
-    bare = _render(values, {"columns": [], "rows": []})
+    # Rendered without pairs first: thumbnails get what the rest leaves of the page.
+    bare = _render(values, {"columns": [], "scores": [], "rows": []})
     room = MAX_PAGE_BYTES - _RESERVE_BYTES - len(bare.encode())
     images = iter_pair_images(store, [pair.row for pair in shown], works)
     gallery = make_gallery(shown, images, room)
@@ -75,14 +78,32 @@ def _choose(
 
 def _page_values(profile: DatasetProfile) -> dict[str, Any]:
     num_scored = profile.funnel.pairs_scored
+
+    def ask(sql: str) -> str:
+        return queries.write_command(profile.dataset, profile.snapshot, sql)
+
     return {
         "profile": profile,
         "funnel": profile.funnel,
         "name": profile.dataset.rstrip("/").rpartition("/")[2] or profile.dataset,
         "dropped": _sort_reasons(profile.funnel.dropped_by_reason),
         "failed": _sort_reasons(profile.funnel.failed_by_reason),
-        "histograms": [draw_histogram(each) for each in profile.distributions],
-        "survival": [(curve, draw_survival(curve, num_scored)) for curve in profile.survival],
+        "histograms": [
+            (draw_histogram(each), ask(queries.count_bins(each))) for each in profile.distributions
+        ],
+        "survival": [
+            (curve, draw_survival(curve, num_scored), ask(queries.count_kept(curve)))
+            for curve in profile.survival
+        ],
+        "breakdowns": [
+            ("What varies", profile.kinds, ask(queries.count_labels("variation_kind"))),
+            ("Backgrounds", profile.backgrounds, ask(queries.count_labels("background_prompt"))),
+        ],
+        "has_large_groups": bool((profile.pairs.last_image > 1).any()),
+        "ask": {
+            name: ask(getattr(queries, name.upper()))
+            for name in ("funnel", "reasons", "costs", "throughput", "gallery")
+        },
         "survival_data": survival_to_dict(profile.survival),
         "schedules": [
             (curve, draw_schedule(curve) if curve.sigmas else None) for curve in profile.schedules
@@ -107,7 +128,7 @@ def _render(values: dict[str, Any], gallery: dict[str, Any]) -> str:
 
 def report_key(snapshot_id: str, name: str) -> str:
     """Return where a file of a report stands: report.html, survival.png or summary.json."""
-    return f"reports/{snapshot_id}/{name}"
+    return f"{REPORT_FOLDER}{snapshot_id}/{name}"
 
 
 def store_report(store: ObjectStore, snapshot_id: str, report: Report) -> None:

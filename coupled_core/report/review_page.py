@@ -49,6 +49,7 @@ def make_review_page(
     order = _order(pairs, bounds[-1] if bounds else None)
     shown = [int(row) for row in order[:num_pairs]]
     place = {row: index for index, row in enumerate(shown)}
+    # Rows are read in their order in the manifest, and shown in that of their doubt.
     chosen = {row: (BORDERLINE,) for row in sorted(shown)}
     found = dict(zip(chosen, read_chosen(store, snapshot, chosen), strict=True))
     rows = [found[row] for row in sorted(found, key=place.__getitem__)]

@@ -14,8 +14,7 @@ from coupled_core.records import RejectReason
 from coupled_core.report.measurements import Flags, Measurements
 from coupled_core.storage.store import ObjectStore
 
-BEST, BORDERLINE, WORST, RANDOM = "best", "borderline", "worst", "random"
-KINDS = (BEST, BORDERLINE, WORST, RANDOM)
+BEST, BORDERLINE, WORST, RANDOM, GROUPS = "best", "borderline", "worst", "random", "groups"
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,14 @@ class ChosenPair:
     row: Row
     """Its manifest row, all columns."""
     kinds: tuple[str, ...]
-    """Why it is shown: best, borderline, worst, random."""
+    """Why it is shown: best, borderline, worst, random, groups (its group has three images or
+    more)."""
 
 
 def choose_pairs(
     pairs: Measurements, is_showable: Flags, min_combined: float | None, num_pairs: int
 ) -> dict[int, tuple[str, ...]]:
-    """Return the rows to show and why; a quarter of them for each kind, then more random ones.
+    """Return the rows to show and why; as many of each kind, then more random ones.
 
     Args:
         pairs: All rows of a snapshot.
@@ -46,23 +46,36 @@ def choose_pairs(
     bound = min_combined
     if bound is None:
         bound = float(combined[kept].min()) if kept.any() else 0.0
+    # A fixed seed: the same snapshot shows the same pairs.
     random = np.random.default_rng(0)
     shuffled = random.permutation(len(rows))
     orders: dict[str, NDArray[np.intp]] = {
+        # lexsort sorts by its last key first: kept pairs, then by score.
         BEST: np.lexsort((-combined, ~kept)),
         BORDERLINE: np.argsort(np.abs(combined - bound), kind="stable"),
         WORST: np.lexsort((combined, kept)),
         RANDOM: shuffled,
     }
-    quarter = -(-num_pairs // len(KINDS))
+    if len(grouped := _find_large_groups(pairs, rows)):
+        orders[GROUPS] = grouped
+    share = -(-num_pairs // len(orders))
     chosen: dict[int, list[str]] = {}
     for kind, order in orders.items():
-        for place in order[:quarter]:
+        for place in order[:share]:
             chosen.setdefault(int(rows[place]), []).append(kind)
     others = random.permutation(np.flatnonzero(~is_showable & pairs.is_scored))
     for row in np.concatenate([rows[shuffled], others])[:num_pairs]:
         chosen.setdefault(int(row), [RANDOM])
     return {row: tuple(kinds) for row, kinds in sorted(list(chosen.items())[:num_pairs])}
+
+
+def _find_large_groups(pairs: Measurements, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return places in `rows` of pairs whose group has three images or more, group by group."""
+    groups = pairs.group_index[rows]
+    large = np.unique(groups[(pairs.last_image[rows] > 1) & (groups >= 0)])
+    places = np.flatnonzero(np.isin(groups, large))
+    ranks = np.random.default_rng(1).permutation(len(large))
+    return places[np.argsort(ranks[np.searchsorted(large, groups[places])], kind="stable")]
 
 
 def read_chosen(

@@ -74,6 +74,8 @@ def _curve(
     if not len(finite):
         return None
     levels = np.linspace(0, 1, _NUM_QUANTILES)
+    # "nearest" takes values that occur, at which the count changes; bounds in force belong to the
+    # curve, too.
     bounds = np.unique([*np.quantile(finite, levels, method="nearest"), *in_force])
     always = int(pairs.is_reviewed_keep.sum())  # a person's keep stands whatever the score
     passing = [int(filter.passes(values, bound).sum()) + always for bound in bounds]
@@ -107,6 +109,7 @@ def draw_survival_picture(curves: Sequence[SurvivalCurve], num_scored: int) -> b
     for panel in panels[len(curves) :]:
         panel.set_axis_off()
     buffer = io.BytesIO()
+    # Without matplotlib's version in it, equal numbers give equal bytes.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 

@@ -41,6 +41,7 @@ from coupled_core.splitting.splitter import settle_split
 from coupled_core.storage.store import ObjectStore, open_store
 
 Reprocess = Literal["missing", "failed", "all"]
+# Becomes part of keys in the store.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 M = TypeVar("M", bound=BaseModel)
@@ -218,6 +219,8 @@ class Backfill:
         if (control := self.control) is not Control.RUNNING:
             return Report(partition.name, "open", f"the backfill is {control}")
         try:
+            # Looked at again under the lease: another process may have built it since it was
+            # listed.
             with self._leases.holding(_hash(partition)) as is_ours:
                 if not is_ours:
                     return self.look(partition) or Elsewhere(f"{partition.name} was given up")
@@ -225,6 +228,8 @@ class Backfill:
                     return Report(partition.name, "skipped", why)
                 return self._build(partition, config, build)
         finally:
+            # Beats end with each partition and begin with the next: between two there is nothing to
+            # hold.
             self._leases.close()
 
     def _build(
@@ -244,6 +249,7 @@ class Backfill:
             error = clean_error(raised)
             found = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         else:
+            # A build that found all of its pairs there adds no rows, and its run is in no snapshot.
             run = summary.run_id if summary.run_id in (self._find_runs() or ()) else None
             found = {"status": "done", "snapshot_id": summary.snapshot_id, "run_id": run}
         facts = {"name": partition.name, "input_etags": etags, "config_sha256": config_sha256}

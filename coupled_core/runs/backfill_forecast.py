@@ -73,4 +73,5 @@ def _measure_pair_bytes(config: RunConfig) -> float | None:
 def _bound_pair_bytes(forecast: Forecast) -> int:
     images, channels = 2, 3
     made = forecast.run.generation
+    # One byte a channel.
     return images * channels * made.width * made.height

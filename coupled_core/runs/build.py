@@ -62,6 +62,7 @@ def build_dataset(
     progress = current_progress()
     progress.begin("shards", len(run.open_shards))
 
+    # The work is done when its result is read, so one shard follows the other in this thread.
     def begin(shard: ShardPlan, take: Callable[[Read[ShardResult]], None]) -> None:
         take(partial(_build_shard, ShardWork(config, shard, run.generation)))
 
@@ -69,6 +70,7 @@ def build_dataset(
         if outcome.error is not None:
             raise outcome.error
         progress.advance("shards")
+    # Finished shards of an earlier start count, too: they only wait for this commit.
     if run.shards:
         commit_run(config, run)
     return open_dataset(output)
@@ -84,6 +86,8 @@ def prepare_splits(config: RunConfig, run: RunPlan) -> int:
     if not shards:
         return 0
     open_indices = {shard.shard_index for shard in shards}
+    # Read from the store, one shard in memory at a time; the splitter goes through them as often as
+    # it needs.
     files = PlanFiles(open_store(config.output.uri), run.run_id, config.output.shard_size)
     refuse = refusal_for(config, run.generation)
 

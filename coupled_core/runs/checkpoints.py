@@ -63,6 +63,7 @@ def _plain_outcome(outcome: SplitOutcome) -> dict[str, Any]:
     if isinstance(outcome, Rejection):
         return {"rejected": asdict(outcome)}
     written = outcome.edit_instructions.items()
+    # JSON has no tuples for keys: (i, j) and the instruction's fields become one list.
     instructions = [[*pair, *astuple(instruction)] for pair, instruction in written]
     return {"split": {**vars(outcome), "edit_instructions": instructions}}
 
@@ -212,6 +213,8 @@ def write_scored(
 
 def parse_scored(table: pa.Table) -> dict[str, ScoredSample]:
     """Return the samples of a stored batch that were generated and scored, by key."""
+    # What could not be generated has a row without masks, so that the batch is known to be
+    # complete.
     rows = (row for row in table.to_pylist() if row["masks"] is not None)
     return {row["key"]: _parse_scored_row(row) for row in rows}
 
@@ -236,6 +239,7 @@ def _parse_scored_row(row: dict[str, Any]) -> ScoredSample:
     )
     scores = {
         (pair.pop("i"), pair.pop("j")): PairScores(
+            # Arrow gives a map as a list of (key, value).
             **{**pair, "extra_scores": dict(pair.get("extra_scores") or ())}
         )
         for pair in row["pairs"]

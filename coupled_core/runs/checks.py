@@ -18,6 +18,7 @@ from pathlib import Path
 from coupled_core.config import RunConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError, StorageError
+from coupled_core.generation.budget import find_memory
 from coupled_core.generation.footprint import find_footprint, hub_bytes
 from coupled_core.generation.licences import describe_training
 from coupled_core.generation.model_files import (
@@ -102,6 +103,7 @@ def _check_packages() -> str:
     from packaging.requirements import Requirement
 
     wanted = [Requirement(each) for each in metadata.requires(PACKAGE) or ()]
+    # Without the extras: a build needs none of them.
     needed = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
     wrong = []
     for each in needed:
@@ -119,12 +121,14 @@ def _check_packages() -> str:
 
 def _compare_with_constraints() -> str:
     """Say what differs from the versions that everything was seen to work with."""
+    # Only a checkout has it; an installed package compares with nothing.
     path = Path(__file__).parents[2] / "infra" / "constraints.txt"
     if not path.is_file():
         return ""
     pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE))
     others = []
     for each in metadata.distributions():
+        # The one spelling of a package's name, after PEP 503.
         name = re.sub(r"[-_.]+", "-", each.name).lower()
         expected = pinned.get(name)
         if expected and name not in _INSTALLERS and each.version != expected:
@@ -162,19 +166,18 @@ class _Machine:
     def check_device(self) -> str:
         """Compare the weights with the memory of the device, where both are known."""
         device = choose_device(self._config.generation.device)
-        memory = _memory_of(device)
-        text = f"{name_device(device)} with {format_bytes(memory)}"
+        text = f"{name_device(device)} with {format_bytes(find_memory(device))}"
         if not isinstance(self._found, ModelFiles):
             return text
         resolved = resolve_generation(self._config.generation)
-        needed = find_needs(self._config, resolved, self._found).device_bytes
+        use = find_needs(self._config, resolved, self._found).memory
         text += f", {resolved.dtype}"
-        if needed is not None and needed > memory:
-            raise ConfigError(
-                f"{text}: the weights take {format_bytes(needed)}; type --offload auto (or "
-                "sequential) after the command, or take a larger device"
-            )
-        return text if needed is None else f"{text}; weights take {format_bytes(needed)}"
+        if use is None:
+            return text
+        if use.refusal:
+            raise ConfigError(f"{text}: {use.refusal}")
+        peak = format_bytes(use.plan.peak(use.offload, use.num_groups))
+        return f"{text}; a build takes {peak} (computed)"
 
     def check_base_model(self) -> str:
         """Look for weights in the folder or in the cache of the hub."""
@@ -228,6 +231,7 @@ class _Machine:
             if not os.access(place, os.W_OK):
                 raise StorageError(f"{place} cannot be written: name another --output")
             return f"{output.uri}, a folder"
+        # The same test as a build's, and what it proves holds for the builds of this process.
         ensure_conditional_writes(open_store(output.uri), single_writer=output.single_writer)
         alone = "you promise that nothing else writes there"
         return f"{output.uri}: {alone if output.single_writer else 'honours conditional writes'}"
@@ -240,6 +244,7 @@ class _Machine:
         cache = _nearest_folder(Path(HF_HUB_CACHE))
         folders = {cache: needed}
         if "://" not in self._config.output.uri:
+            # Where cache and output are one folder, what is to be fetched counts once.
             folders.setdefault(_nearest_folder(Path(self._config.output.uri)), 0)
         for folder, size in folders.items():
             free = shutil.disk_usage(folder).free
@@ -258,14 +263,6 @@ class _Machine:
             return "none is asked (--splitter anthropic would)"
         check_environment()
         return f"a key for {self._config.split.model} is set; whether it is valid shows only in use"
-
-
-def _memory_of(device: str) -> int:
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _nearest_folder(path: Path) -> Path:

@@ -94,14 +94,19 @@ def divide(
                 begin(piece, _putter(ended, piece))
             else:
                 ended.put((piece, _reader(found)))
+        # None: nobody else holds anything, so the next end of our own work is all there is to wait
+        # for.
         pause = max(look_at - time.monotonic(), 0.0) if held else None
         if pause == 0.0:
+            # What others hold joins the queue again behind our own; each is looked at when its turn
+            # comes.
             waiting.extend(held)
             held.clear()
             continue
         if held and not num_begun:
             _tell_who_holds(held, stage, told)
         try:
+            # Results are read in this thread, the one that signals reach.
             piece, read = ended.get(timeout=pause)
         except queue.Empty:
             continue
@@ -109,10 +114,12 @@ def divide(
         outcome = _read(piece, read, stage)
         if isinstance(outcome, Outcome):
             if told:
+                # Takes the remark about waiting back.
                 current_progress().remark(stage, "")
             yield outcome
         else:
             held[piece] = outcome
+            # One look a piece, so many held pieces wait longer for their next look.
             look_at = time.monotonic() + max(_TIMES.poll_seconds, len(held) / _LOOKS_A_SECOND)
 
 
@@ -235,6 +242,7 @@ def parse_ranges(text: str) -> list[range]:
     found = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part.strip())
+        # What is no range becomes an empty one, which is refused below together with "9-3".
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first:
             raise ConfigError(

@@ -74,9 +74,8 @@ def refuse_other_scores(config: RunConfig, snapshot: Snapshot | None, store: Obj
 
 
 def _are_long(clip_model: str, prompts: Sequence[str]) -> bool:
-    from coupled_core.scoring.clip_texts import (
-        load_clip_reader,
-    )  # only for datasets of old versions
+    # Here, because only datasets of old versions ask for it.
+    from coupled_core.scoring.clip_texts import load_clip_reader
 
     reader = load_clip_reader(clip_model)
     return any(len(reading.tokens) > reader.window for reading in reader.read(prompts))

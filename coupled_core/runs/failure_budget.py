@@ -51,6 +51,7 @@ class FailureBudget:
         """Return why the run should stop, naming the stage; None: it may go on."""
         recent, config = self._recent, self._config
         total = sum(each.num_pairs for each in recent)
+        # Too few pairs to tell a bad run from a bad beginning.
         if total < config.budget_window:
             return None
         for verb, number, allowed, where, setting in (
@@ -70,6 +71,7 @@ class FailureBudget:
     def _add(self, shard: _Recent) -> None:
         self._recent.append(shard)
         total = sum(each.num_pairs for each in self._recent)
+        # The oldest shard goes as soon as the others fill the window alone.
         while total - self._recent[0].num_pairs >= self._config.budget_window:
             total -= self._recent.popleft().num_pairs
 

@@ -57,6 +57,7 @@ def _stored_bytes(base_model: str) -> int:
     """Return what the cache holds of a model, files that are half there included."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
+    # The hub's cache stores content by its hash here; names in snapshots/ are links to it.
     blobs = Path(HF_HUB_CACHE) / f"models--{base_model.replace('/', '--')}" / "blobs"
     sizes = []
     for path in blobs.glob("*"):

@@ -126,7 +126,10 @@ class SplitCounter:
     def _forecast_paid(self, identity: str) -> SplitForecast:
         price = price_of(self.config)
         scale, problem = self._count_sample()
+        # Estimated from characters for every group, then scaled by what the API counted for some.
         input_tokens = round(scale.ratio * self._tokens.input)
+        # Output cannot be counted beforehand. It repeats words of the input, so it is scaled
+        # likewise.
         output_tokens = round(scale.ratio * self._tokens.output)
 
         def price_tokens(*, is_batch: bool) -> float:
@@ -162,6 +165,7 @@ class SplitCounter:
             return Scale(), str(error)
 
     def _is_cached(self, request_sha256: str) -> bool:
+        # With `refresh` each group is asked about again, whatever is stored.
         if not len(self.cached) or self.config.refresh:
             return False
         return answered_id(request_sha256) in self.cached
@@ -245,6 +249,7 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
     config = settle_split(config)
     generation = generation_of(config.generation)
     counter = _open_counter(config, num_counted)
+    # The plan of a build itself, so that both refuse the same things and count the same pairs.
     run = plan_run(config, generation, is_dry_run=True, watch=counter.count)
     store = open_store(config.output.uri)
     seconds = _measure_pair(store, current_snapshot(store), generation)
@@ -282,6 +287,7 @@ def _measure_pair(
     for batch in iter_manifest(store, parts, [*_SAME_IMAGES, "gpu_seconds"]):
         same = pc.is_valid(batch.column("gpu_seconds"))
         for name in _SAME_IMAGES:
+            # A null is equal to nothing, and would make the filter null as well.
             equal = pc.equal(batch.column(name), getattr(generation, name))
             same = pc.and_(same, pc.fill_null(equal, False))
         seconds = batch.column("gpu_seconds").filter(same)

@@ -36,7 +36,7 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
         config: All settings.
         inputs_sha256: Content hash or etag of each file of the prompt set, in order.
     """
-    settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
+    settings = _settings_that_count(config)
     if not config.prompts.trust_splits:  # runs from before there was this setting keep their ids
         del settings["prompts"]["trust_splits"]
     return fingerprint({"settings": settings, "inputs": list(inputs_sha256)})[:16]
@@ -52,10 +52,18 @@ def images_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
         inputs_sha256: As `run_id` takes it.
     """
     judged = {"scoring", "filter", "selection", "content_filter", "duplicates"}
-    settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
+    settings = _settings_that_count(config)
     settings = {name: values for name, values in settings.items() if name not in judged}
+    # Which images are stored in the end does not change how they are made.
     del settings["output"]["store_dropped"]
     return fingerprint({"images of": settings, "inputs": list(inputs_sha256)})[:16]
+
+
+def _settings_that_count(config: RunConfig) -> dict[str, Any]:
+    settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
+    if not config.generation.compile:  # runs from before there was this setting keep their ids
+        del settings["generation"]["compile"]
+    return settings
 
 
 def generation_fingerprint(facts: Mapping[str, Any]) -> str:
@@ -67,6 +75,8 @@ def generation_fingerprint(facts: Mapping[str, Any]) -> str:
     decisive = {name: value for name, value in facts.items() if name not in _NOT_IN_PIXELS}
     if decisive.get("sampler_version") == 1:  # pairs from before there were versions keep their ids
         del decisive["sampler_version"]
+    if not decisive.get("weights"):  # likewise
+        decisive.pop("weights", None)
     return fingerprint(decisive)
 
 
@@ -102,7 +112,10 @@ def sample_seed(run_seed: int, group_id: str, group_seed: int | None, seed_index
     """Return the seed of a group's `seed_index`-th sample; a group's own seed goes first."""
     if group_seed is None:
         digest = hashlib.sha256(f"{run_seed}:{group_id}".encode()).digest()
+        # Derived from the group's name, so it does not depend on the order of the groups, or on
+        # others.
         group_seed = int.from_bytes(digest[:8], "big") % 2**31
+    # Seeds in a row: more seeds of a group leave those before as they were.
     return group_seed + seed_index
 
 

@@ -21,6 +21,7 @@ from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.generation.provenance import GenerationProvenance, resolve_generation
 from coupled_core.progress import current_progress
 from coupled_core.runs.fetching import told_fetching
+from coupled_core.runs.needs import beside_bytes
 from coupled_core.scoring.content_filter import ContentFilter, load_content_filter
 from coupled_core.splitting.splitter import Splitter, build_splitter
 
@@ -53,12 +54,19 @@ class _Latest(Generic[P, R]):
         return self._held[1]
 
 
-def generator_for(config: GenerationConfig) -> "GroupGenerator":
-    """Return the image model; what the current listener of progress hears meanwhile is bytes."""
+def generator_for(
+    config: GenerationConfig, scoring: ScoringConfig | None = None
+) -> "GroupGenerator":
+    """Return the image model; what the current listener of progress hears meanwhile is bytes.
+
+    Args:
+        config: Which, and how it is used.
+        scoring: What will be on the same device beside it; None: nothing.
+    """
     # Neither is part of what is loaded: samples bring their seeds, and stages cut the batches.
     same_model = config.model_copy(update={"seed": 0, "batch_size": 1})
     with _loading:
-        return _generator(same_model)
+        return _generator(same_model, 0 if scoring is None else beside_bytes(scoring))
 
 
 def _say(stage: str, text: str) -> None:
@@ -113,13 +121,13 @@ def has_room_beside(device: str) -> bool:
 
 
 @_Latest
-def _generator(config: GenerationConfig) -> "GroupGenerator":
+def _generator(config: GenerationConfig, beside: int) -> "GroupGenerator":
     _say("generate", f"loading {config.base_model}")
     from coupled_core.generation.generator import load_generator
 
     progress = current_progress()  # which a thread would not find
     with told_fetching(config.base_model, lambda text: progress.remark("generate", text)):
-        return load_generator(config)
+        return load_generator(config, beside_bytes=beside)
 
 
 @_Latest

@@ -3,10 +3,15 @@
 import re
 from dataclasses import dataclass
 
-from coupled_core.config import RunConfig
-from coupled_core.coupling.cost_model import predict_step_flops
+from coupled_core.config import Offload, RunConfig, ScoringConfig
+from coupled_core.coupling.cost_model import Geometry, predict_step_flops
+from coupled_core.errors import ConfigError
+from coupled_core.generation.budget import find_budget
 from coupled_core.generation.footprint import find_footprint, geometry_of
-from coupled_core.generation.model_files import ModelFiles
+from coupled_core.generation.licences import Training
+from coupled_core.generation.memory_plan import MemoryPlan
+from coupled_core.generation.model_files import ModelFiles, is_bare
+from coupled_core.generation.provenance import choose_device
 from coupled_core.records import GenerationProvenance
 from coupled_core.scoring.model_files import scorer_bytes
 
@@ -32,6 +37,9 @@ _MIN_WIDTH = 1024
 """Of a transformer; smaller ones wait for launches and not for matrices."""
 _MINIATURE_SECONDS = (0.7, 2.0)
 """An image of the miniature on one or two CPU cores, as seen on other machines."""
+_SAM_STEP_BYTES = {"vit_h": 3_374_841_856, "vit_l": 3_374_841_856, "vit_b": 2_518_679_552}
+"""What an image takes in Segment Anything's encoder, float32; counted with fake tensors for ViT-H
+and ViT-B, taken for ViT-L."""
 _BYTES_A_PIXEL = (1.0, 2.0)
 """Of a PNG or lossless WebP."""
 
@@ -47,6 +55,25 @@ class ImageTime:
 
 
 @dataclass(frozen=True)
+class MemoryUse:
+    """What a build takes of the memory of this machine."""
+
+    plan: MemoryPlan
+    scorer_bytes: int
+    """Of what lies beside the base model, that of the scorers."""
+    available_bytes: int
+    """Memory of the device."""
+    offload: Offload
+    """Where idle parts are to begin with; as asked for, where nothing fits."""
+    num_groups: int
+    """Groups of a batch."""
+    num_decoded: int
+    """Most images that are decoded at once."""
+    refusal: str = ""
+    """Why it does not fit, and what does; empty: it fits."""
+
+
+@dataclass(frozen=True)
 class Needs:
     """What a build with certain settings takes of a machine."""
 
@@ -54,41 +81,92 @@ class Needs:
     """None: unknown for this device."""
     download_bytes: int
     """Of the base model's weights that are not in the cache of the hub yet."""
-    device_bytes: int | None
-    """All weights that lie on the device at once; a step needs some more. None: unknown."""
+    memory: MemoryUse | None
+    """Of generating, with the scorers beside it. None: sizes are unknown."""
     pair_bytes: tuple[int, int]
     """A pair's two images, stored."""
+    image_flops: int
+    """Floating-point operations of an image's steps, one text a step."""
+    family: str
+    """What the base model is."""
+    training: Training
+    """Whether an image editor may be trained on the pairs."""
+    lacks_weights: bool
+    """Its folder holds configurations alone."""
 
 
 def find_needs(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> Needs:
     """Return what a build takes, from the size of its models and what is known of its device."""
-    footprint = find_footprint(files)
-    weights = footprint.device_bytes(generation.dtype, config.generation.offload)
+    footprint = find_footprint(files, config.generation.quantize)
     pixels = 2 * generation.width * generation.height
     return Needs(
         image_time=_find_image_time(generation, files),
         download_bytes=footprint.missing_bytes,
-        device_bytes=None if weights is None else weights + scorer_bytes(config.scoring),
+        memory=_find_memory_use(config, generation, files),
         pair_bytes=(int(_BYTES_A_PIXEL[0] * pixels), int(_BYTES_A_PIXEL[1] * pixels)),
+        image_flops=_count_predictions(generation, files)
+        * predict_step_flops(_find_geometry(generation, files), "stock"),
+        family=files.family.name,
+        training=files.known.training,
+        lacks_weights=is_bare(files),
+    )
+
+
+def _find_geometry(generation: GenerationProvenance, files: ModelFiles) -> Geometry:
+    return geometry_of(files, generation.width, generation.height, generation.max_sequence_length)
+
+
+def _count_predictions(generation: GenerationProvenance, files: ModelFiles) -> int:
+    """Classifier-free guidance predicts a second time at each step, from the empty text."""
+    is_doubled = files.guidance == "classifier-free" and generation.guidance_scale > 1
+    return generation.num_inference_steps * (2 if is_doubled else 1)
+
+
+def beside_bytes(config: ScoringConfig) -> int:
+    """Return what the scorers take of the device: their weights, and Segment Anything at work."""
+    kind = config.sam_model.partition(":")[0]
+    return scorer_bytes(config) + _SAM_STEP_BYTES.get(kind, 0)
+
+
+def _find_memory_use(
+    config: RunConfig, generation: GenerationProvenance, files: ModelFiles
+) -> MemoryUse | None:
+    beside, settings = beside_bytes(config.scoring), config.generation
+    budget = find_budget(settings, generation, files, choose_device(settings.device), beside)
+    plan = budget.plan_for(None, 2)
+    if plan is None:
+        return None
+    way, refusal = settings.offload, ""
+    try:
+        way = budget.choose_way(way)
+    except ConfigError as error:
+        refusal = str(error)
+    placed: Offload = budget.ways[-1] if way == "auto" else way
+    return MemoryUse(
+        plan,
+        beside,
+        budget.memory,
+        placed,
+        min(settings.batch_size, plan.most_groups(placed, budget.memory)),
+        plan.most_decoded(placed, budget.memory),
+        refusal,
     )
 
 
 def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> ImageTime | None:
     named = generation.device_name
+    # In the order of the table, where "H100 PCIe" stands before "H100".
     card = next((name for name in CARDS if re.search(rf"\b{name}\b", named)), None)
     if card is None:
         is_small = generation.base_model == "miniature" and named.startswith("cpu")
         seen = "as seen on CPUs of other machines"
         return ImageTime(_MINIATURE_SECONDS, seen) if is_small else None
-    geometry = geometry_of(
-        files, generation.width, generation.height, generation.max_sequence_length
-    )
+    geometry = _find_geometry(generation, files)
     if geometry.width < _MIN_WIDTH or generation.dtype == "float32":
         return None
+    # Of an image in the middle of its schedule, the dearest kind of step: sharing is left out.
     step = predict_step_flops(geometry, "merged") / (CARDS[card] * _REACHED * 1e12)
-    # Classifier-free guidance predicts a second time, from the empty text.
-    is_doubled = files.guidance == "classifier-free" and generation.guidance_scale > 1
-    least = step * generation.num_inference_steps * (2 if is_doubled else 1)
+    least = step * _count_predictions(generation, files)
     return ImageTime(
         (least + _REST_SECONDS, least * _SLOWDOWN + _REST_SECONDS),
         f"computed for {card}, not measured",

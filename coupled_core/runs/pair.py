@@ -89,6 +89,7 @@ def make_pair(
     first, second = map(Image.fromarray, generated.images)
     if not score:
         return MadePair((first, second), sample.split, sample.seed)
+    # Scorers go where the caller's pipeline computes; with offloading, weights may lie elsewhere.
     device = pipeline._execution_device if pipeline else config.generation.device
     masks, scores = _scorer(config, str(device)).score(sample, generated)
     pair = masks[0], masks[1]
@@ -125,6 +126,8 @@ def score_images(
         sizes = " and ".join(f"{image.shape[1]} x {image.shape[0]}" for image in images)
         raise ConfigError(f"expected two images of one size, got {sizes} pixels")
     sample = Sample(PromptGroup(_GROUP_ID, prompts), 0, GroupSplit(background, entities))
+    # Scorers look at images, prompts and entities alone: seed, seconds and device have no meaning
+    # here.
     scorer = _scorer(config, config.generation.device)
     masks, scores = scorer.score(sample, GeneratedSample(images, 0.0, ""))
     return (masks[0], masks[1]), scores[0, 1]

@@ -54,6 +54,7 @@ def list_partitions(prompts: PromptSetConfig, settings: BackfillSettings) -> lis
         partitions = [each for each in partitions if each.name in settings.partition]
     for bound, sign in ((settings.first, 1), (settings.last, -1)):
         if bound is not None:
+            # At or after the first, at or before the last.
             partitions = [each for each in partitions if sign * _compare(each, bound) >= 0]
     return sorted(partitions, key=lambda each: each.order, reverse=settings.newest_first)
 
@@ -100,6 +101,7 @@ def _name_alone(file: InputFile, uri: str) -> str:
         root = cut_pattern(uri)[0] if is_pattern(uri) else root
     below = file.name[len(root) :]
     at = next(index for index, letter in enumerate(below) if letter.isalnum())
+    # "[d]" matches "d" alone.
     return f"{root}{glob.escape(below[:at])}[{below[at]}]{glob.escape(below[at + 1 :])}"
 
 

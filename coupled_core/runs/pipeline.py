@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from coupled_core.dataset.work import GENERATED, SCORED
-from coupled_core.memory import is_out_of_memory
+from coupled_core.models.memory import is_out_of_memory
 from coupled_core.progress import Progress
 from coupled_core.records import GeneratedSample
 from coupled_core.runs.checkpoints import ScoredSample, write_scored
@@ -121,6 +121,7 @@ class _Line:
         self._work, self._models, self._progress = work, models, progress
         self._num_batches = num_batches
         self._fits_beside = True
+        # One thread each, so batches are stored and scored in their order, and one at a time.
         self._storing = ThreadPoolExecutor(1, "store")
         self._scoring = ThreadPoolExecutor(1, "score")
         self._behind: deque[_Behind] = deque()
@@ -131,6 +132,7 @@ class _Line:
         """Generate a batch unless it is there, and send it on its way."""
         keys, folder = list(batch.samples), self._work.folder
         outcomes = stored = None
+        # Keys are compared, not only indices: with another batch size, batch 3 holds other samples.
         is_there = folder.read_keys(GENERATED, batch.index) == keys or take_over(self._work, batch)
         if not is_there:
             outcomes = self._generate(number, batch)
@@ -154,8 +156,10 @@ class _Line:
 
     def close(self) -> None:
         """Store what was generated, give up what is being scored, and leave no thread behind."""
+        # First the flag: the batch that is being scored ends after its present image.
         self._is_over.set()
         self._scoring.shutdown(wait=False, cancel_futures=True)
+        # Images were paid for, so they are stored even if the run fails; scores can be made again.
         self._storing.shutdown()
         self._scoring.shutdown()
 
@@ -166,9 +170,12 @@ class _Line:
             try:
                 return self._generate_with(generator, number, batch)
             except Exception as error:
+                # With nothing beside it, the generator itself needs too much, and says so.
                 if not (self._behind and _lacks_memory(error)):
                     raise
                 self._keep_apart(error)
+            # Outside the except, where the failed try's tensors are no longer held by its
+            # traceback.
             self._catch_up(0)
             return self._generate_with(generator, number, batch)
 
@@ -181,6 +188,8 @@ class _Line:
             done = batch.num_pairs * step / of
             text = f"batch {number} of {self._num_batches}, {where}"
             self._progress.within("generate", done, text)
+            # A stage that failed ends the run at the next step, not after minutes of a batch in
+            # vain.
             self._raise_failures(while_generating=True)
 
         tell(0, 1)
@@ -220,6 +229,7 @@ class _Line:
         self._raise_failures()
         while len(self._behind) > most:
             first = self._behind[0]
+            # With a limit, since a wait without one would not let signals through.
             wait([first.scored], _LOOK_SECONDS)
             self._progress.advance("store", 0)  # answers where a signal told us to end
             self._raise_failures()
@@ -246,6 +256,7 @@ class _Line:
                 if future is None or not future.done() or future.exception() is None:
                     continue
                 is_for_later = while_generating and _lacks_memory(future.exception())
+                # What is crowded is scored again by `_catch_up`.
                 if not (is_for_later or (future is each.scored and each.is_crowded())):
                     future.result()
 
@@ -262,11 +273,13 @@ def _submit(
     executor: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> Future[R]:
     """Run something in a thread that knows who listens and what log records are about."""
+    # Context variables do not pass into threads by themselves.
     return executor.submit(copy_context().run, partial(work, *args, **kwargs))
 
 
 def _lacks_memory(error: BaseException | None) -> bool:
     """Say whether an error, or the one that it translates, is a lack of memory."""
+    # Our own errors are raised from the library's.
     return error is not None and any(
         is_out_of_memory(each) for each in (error, error.__cause__) if each is not None
     )

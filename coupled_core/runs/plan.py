@@ -1,7 +1,7 @@
 """What a run has to do: its prompt set, cut into shards, less what the dataset holds."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations, islice
 
 from coupled_core.config import RunConfig, SplitConfig
@@ -10,7 +10,7 @@ from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
 from coupled_core.errors import PromptSetError
-from coupled_core.generation.model_files import require_weights
+from coupled_core.generation.model_files import is_bare, require_weights
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
@@ -30,6 +30,7 @@ from coupled_core.runs.identity import (
     run_id,
     sample_seed,
 )
+from coupled_core.runs.models import files_of
 from coupled_core.runs.planned import (
     PlanFiles,
     PlannedBadRow,
@@ -195,6 +196,8 @@ def plan_run(
     inputs = (given.file,) if given else describe_files(config.prompts)
     store = open_store(config.output.uri)
     if not is_dry_run:
+        # Refusals in the order of their price: settings, then the store, then what it holds, then
+        # the prompts, all before a model is loaded.
         ensure_conditional_writes(store, single_writer=config.output.single_writer)
     snapshot = current_snapshot(store)
     refuse_other_scores(config, snapshot, store)
@@ -207,23 +210,34 @@ def plan_run(
     same_images = images_id(config, facts)
     kin = find_kin(store, same_images, name)
     files = PlanFiles(store, name, config.output.shard_size)
+    # Nobody begins a shard before the plan is written: without one there is nothing to list.
     finished = find_finished(store, name) if files.is_complete else frozenset()
-    survey = TextSurvey(config, generation)
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
     if files.is_complete:
+        # Planned before: neither read nor validated again.
         shards = files.read()
         if not is_dry_run:
             files.refresh()
     else:
         items = given.items if given else _read_unchanged(config, inputs)
+        # A generator: the whole prompt set is never in memory, and is written while it is counted.
         cut = cut_shards(items, config.output.shard_size, naming)
         shards = cut if is_dry_run else files.write(cut)
-    committed = committed_pair_ids(store, snapshot)
-    found = _Tally(name, kin, committed, finished, survey, watch).count(shards)
-    run = found.to_plan(generation, inputs)
+    tally = _Tally(
+        name=name,
+        kin=kin,
+        committed=committed_pair_ids(store, snapshot),
+        finished=finished,
+        survey=TextSurvey(config, generation),
+        watch=watch,
+    )
+    run = tally.count(shards).to_plan(generation, inputs)
     if run.open_shards:
+        # After the count, since a run with nothing left to do needs no models.
         require_scorers(config.scoring)
-        require_weights(config.generation.base_model)
+        model = files_of(generation.base_model, generation.base_model_revision)
+        if not (is_dry_run and is_bare(model)):
+            require_weights(model.name)
         if not is_dry_run:
             join_kin(store, same_images, name)
     return run
@@ -238,6 +252,7 @@ def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterat
     """Yield the items of a prompt set by shards of `size`, each group with its seeds and ids."""
     rest = iter(items)
     shard_index = 0
+    # By place alone, bad rows included: whatever the dataset holds, a group stays in its shard.
     while shard := list(islice(rest, size)):
         groups = (item for item in shard if isinstance(item, PromptGroup))
         rows = (item for item in shard if isinstance(item, QuarantinedRow))
@@ -255,23 +270,22 @@ def find_finished(store: ObjectStore, run_id: str) -> frozenset[int]:
     return frozenset(found.shard_index for found in work if found.name == DONE)
 
 
+@dataclass(kw_only=True)
 class _Tally:
     """Goes through the shards of a run and keeps what is new of each."""
 
-    def __init__(
-        self,
-        name: str,
-        kin: tuple[str, ...],
-        committed: IdSet,
-        finished: frozenset[int],
-        survey: TextSurvey,
-        watch: Watch | None,
-    ) -> None:
-        self._name, self._kin = name, kin
-        self._committed, self._finished = committed, finished
-        self._survey, self._watch = survey, watch
-        self.plans: list[ShardPlan] = []
-        self._num_groups = self._num_bad_rows = self._num_pairs = self._num_open = 0
+    name: str
+    kin: tuple[str, ...]
+    committed: IdSet
+    finished: frozenset[int]
+    survey: TextSurvey
+    watch: Watch | None
+    plans: list[ShardPlan] = field(default_factory=list)
+    num_groups: int = 0
+    num_bad_rows: int = 0
+    num_pairs: int = 0
+    num_open: int = 0
+    """Pairs to make."""
 
     def count(self, shards: Iterable[ShardInput]) -> "_Tally":
         """Take all shards, one in memory at a time."""
@@ -285,16 +299,16 @@ class _Tally:
     ) -> RunPlan:
         """Return what was found."""
         return RunPlan(
-            run_id=self._name,
+            run_id=self.name,
             generation=generation,
             inputs=inputs,
             shards=tuple(self.plans),
-            finished_shards=self._finished if self.plans else frozenset(),
-            num_groups=self._num_groups,
-            num_quarantined=self._num_bad_rows,
-            num_pairs=self._num_pairs,
-            num_pairs_done=self._num_pairs - self._num_open,
-            texts=self._survey.report(),
+            finished_shards=self.finished if self.plans else frozenset(),
+            num_groups=self.num_groups,
+            num_quarantined=self.num_bad_rows,
+            num_pairs=self.num_pairs,
+            num_pairs_done=self.num_pairs - self.num_open,
+            texts=self.survey.report(),
         )
 
     def _count_shard(self, shard: ShardInput) -> None:
@@ -304,20 +318,20 @@ class _Tally:
         num_open = sum(
             len(sample.pair_ids) for sample, done in zip(samples, flat, strict=True) if not done
         )
-        is_open = shard.shard_index not in self._finished
+        is_open = shard.shard_index not in self.finished
         for planned, done in zip(shard.groups, is_done, strict=True):
-            why = self._survey.take(planned.group) if is_open and not all(done) else None
-            if self._watch is not None:
-                self._watch(planned, all(done), why is not None)
-        self._num_groups += len(shard.groups)
-        self._num_bad_rows += len(shard.bad_rows)
-        self._num_pairs += shard.num_pairs
-        self._num_open += num_open
+            why = self.survey.take(planned.group) if is_open and not all(done) else None
+            if self.watch is not None:
+                self.watch(planned, all(done), why is not None)
+        self.num_groups += len(shard.groups)
+        self.num_bad_rows += len(shard.bad_rows)
+        self.num_pairs += shard.num_pairs
+        self.num_open += num_open
         if not all(flat) or not self._holds([bad.pair_id for bad in shard.bad_rows]):
             positions = tuple(position for position, done in enumerate(flat) if done)
             self.plans.append(
                 ShardPlan(
-                    self._name, shard.shard_index, shard.num_items, num_open, positions, self._kin
+                    self.name, shard.shard_index, shard.num_items, num_open, positions, self.kin
                 )
             )
 
@@ -328,7 +342,7 @@ class _Tally:
     def _holds(self, pair_ids: Sequence[str]) -> bool:
         if not pair_ids:
             return True
-        return len(self._committed) > 0 and bool(self._committed.contains(pair_ids).all())
+        return len(self.committed) > 0 and bool(self.committed.contains(pair_ids).all())
 
 
 def _read_unchanged(config: RunConfig, inputs: Sequence[PromptFileSummary]) -> Iterator[PromptItem]:

@@ -31,6 +31,7 @@ PairIds = Mapping[tuple[int, int], str]
 
 _ITEMS_A_FILE = 4096
 """A shard reads its file as a whole; so many items are a megabyte or two."""
+_ENCODER = json.JSONEncoder(default=str, sort_keys=True)
 _SCHEMA = pa.schema([("shard_index", pa.int32()), ("item", pa.string())])
 
 
@@ -106,6 +107,7 @@ class PlanFiles:
 
     def __init__(self, store: ObjectStore, run_id: str, shard_size: int) -> None:
         self._store, self._folder = store, f"{WORK_FOLDER}{run_id}/plan"
+        # Whole shards a file, so that a shard is found by its index alone.
         self._shards_a_file = max(1, _ITEMS_A_FILE // shard_size)
 
     @property
@@ -130,6 +132,8 @@ class PlanFiles:
                 yield from block
             for path in paths:
                 self._store.upload_file(f"{self._folder}/{path.name}", path)
+        # The marker last. A generator that its reader leaves early never comes here, and leaves no
+        # plan.
         self._store.write(f"{self._folder}.json", json.dumps({"num_files": len(paths)}).encode())
 
     def refresh(self) -> None:
@@ -146,6 +150,7 @@ class PlanFiles:
         for number in range(self._count_files()):
             table = self._read_file(number)
             with self._named_damage(number):
+                # In the order in which they first occur, which is that of the shards.
                 indices = table.column("shard_index").unique().to_pylist()
             for index in indices:
                 yield self._parse_shard(table, index, number)
@@ -197,12 +202,13 @@ class PlanFiles:
 
 
 def _write_block(shards: Iterable[ShardInput], path: Path) -> None:
-    rows = [
-        {"shard_index": shard.shard_index, "item": json.dumps(item, default=str, sort_keys=True)}
-        for shard in shards
-        for item in (*map(_plain_group, shard.groups), *map(asdict, shard.bad_rows))
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path, compression="zstd")
+    indices: list[int] = []
+    items: list[str] = []
+    for shard in shards:
+        plain = (*map(_plain_group, shard.groups), *map(asdict, shard.bad_rows))
+        indices += [shard.shard_index] * len(plain)
+        items += map(_ENCODER.encode, plain)
+    pq.write_table(pa.table([indices, items], schema=_SCHEMA), path, compression="zstd")
 
 
 def _parse_shard(table: pa.Table, shard_index: int) -> ShardInput:
@@ -218,9 +224,14 @@ def _parse_shard(table: pa.Table, shard_index: int) -> ShardInput:
 
 
 def _plain_group(planned: PlannedGroup) -> dict[str, Any]:
+    # The pairs themselves follow from the number of prompts: `combinations` in the same order.
     samples = [[sample.seed, list(sample.pair_ids.values())] for sample in planned.samples]
-    group = asdict(planned.group)
-    return {"group": group, "request_sha256": planned.request_sha256, "samples": samples}
+    # `asdict` copies every value, which takes longer than all the rest of planning.
+    return {
+        "group": vars(planned.group),
+        "request_sha256": planned.request_sha256,
+        "samples": samples,
+    }
 
 
 def _parse_group(item: dict[str, Any]) -> PlannedGroup:

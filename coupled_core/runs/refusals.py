@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 
 from coupled_core.config import RunConfig
 from coupled_core.llm.estimate import Sample
-from coupled_core.reading import TextReader, require_telling
+from coupled_core.models.text_reader import TextReader, require_telling
 from coupled_core.records import GenerationProvenance, PromptGroup, Rejection
 from coupled_core.runs.text_report import TextCount, TextReport
 from coupled_core.scoring.model_files import require_scorers
@@ -39,6 +39,8 @@ def refusal_for(config: RunConfig, generation: GenerationProvenance) -> Refuse:
     Tokenizers are loaded when the first group is asked about.
     """
     refuse_words = refusal_of(config.content_filter)
+    # `cache` of a function without arguments: loaded once, and only if words did not refuse
+    # already.
     load_readers = cache(lambda: readers_for(config, generation))
     are_prompts_read = generation.entity_text == "full_prompt"
     return lambda group: (

@@ -95,6 +95,7 @@ def _decide(scored: ScoredSample, config: FilterConfig) -> dict[tuple[int, int],
     for (i, j), scores in scored.scores.items():
         decision = decide(scores, (scored.masks[i], scored.masks[j]), config)
         if not unsafe.isdisjoint((i, j)):
+            # No threshold says it, so no re-cut takes it back.
             decision = Decision(False, (*decision.reject_reasons, RejectReason.UNSAFE))
         decisions[i, j] = decision
     return decisions

@@ -11,6 +11,7 @@ _NAME = "failures.json"
 def note_failure(store: ObjectStore, run_id: str, shard_index: int, message: str) -> int:
     """Count one more failure of a shard; return how many there are."""
     folder = WorkFolder(store, run_id, shard_index)
+    # Without a condition: of two counts at one moment one may be lost, which is one more try.
     count = int((folder.read_json(_NAME) or {"count": 0})["count"]) + 1
     folder.write_json(_NAME, {"count": count, "message": message})
     return count

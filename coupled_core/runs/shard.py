@@ -122,6 +122,7 @@ class ShardWork:
         stored = read_splits(self.folder)
         if stored is None or len(stored) != len(self.input.groups):
             return None
+        # Puts the value where `cached_property` looks, so that the file is not read a second time.
         self.outcomes = stored
         return stored
 
@@ -152,6 +153,7 @@ class ShardWork:
         """Yield every round that was made, each scored; the first one may be empty."""
         for number in range(1, self.config.selection.attempts + 1):
             attempt = self.attempt(number)
+            # Where one round has nothing to try, later ones have not either.
             if number > 1 and not attempt.samples:
                 return
             yield attempt
@@ -194,6 +196,8 @@ class ShardWork:
         position = 0
         for planned, outcome in zip(self.input.groups, self.outcomes, strict=True):
             for sample in planned.samples:
+                # Positions count all samples of the shard, group by group, as the plan counted
+                # them.
                 if position not in done:
                     yield planned, sample, outcome
                 position += 1
@@ -215,6 +219,8 @@ class ShardWork:
         fingerprint, found = fingerprint_of(self.generation), []
         for sample in first:
             group, seed = sample.group, attempt_seed(sample.seed, number)
+            # A sample makes all images of its group, so one edit that lacks pairs has all of them
+            # tried.
             if group.group_id in groups or not self.config.selection.early_stop:
                 planned = plan_sample(group, seed, requests[group.group_id], fingerprint)
                 found.append((planned, Sample(group, seed, sample.split, number)))

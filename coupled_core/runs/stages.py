@@ -41,11 +41,13 @@ def split_shard(work: ShardWork, splitter: Splitter, refuse: Refuse = accept_all
     """
     outcomes = work.find_outcomes()
     if outcomes is None:
+        # Before money is spent, not after.
         work.require_lease()
         groups = [planned.group for planned in work.input.groups]
         refusals = [refuse(group) for group in groups]
         allowed = [group for group, why in zip(groups, refusals, strict=True) if why is None]
         answers = iter(splitter.split(allowed))
+        # Answers come for allowed groups only, in their order: each refusal takes the place of one.
         outcomes = tuple(why or next(answers) for why in refusals)
         work.keep_outcomes(outcomes)
     return sum(isinstance(outcome, Rejection) for outcome in outcomes)
@@ -107,6 +109,7 @@ def score_sample(
     generated: GeneratedSample,
 ) -> ScoredSample:
     """Find the entities, score every pair, and look at the images for unwanted concepts."""
+    # Once for the score, the code for duplicates and the content filter.
     embeddings = scorer.embed_images(generated.images)
     masks, scores = scorer.score(sample, generated, embeddings)
     codes = encode_embeddings(embeddings)

@@ -5,15 +5,16 @@ It says in the log what it did, notes when, and an error that ends it knows wher
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.generation.provenance import choose_device
 from coupled_core.progress import current_progress
+from coupled_core.records import Sample
 from coupled_core.runs.facts import describe_run
 from coupled_core.runs.models import (
     content_filter_for,
@@ -29,6 +30,9 @@ from coupled_core.runs.shard import ShardWork
 from coupled_core.runs.stages import split_shard
 from coupled_core.runs.write import write_shard
 from coupled_core.splitting.splitter import account_of
+
+if TYPE_CHECKING:  # it imports diffusers, which takes long
+    from coupled_core.generation.generator import GroupGenerator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,8 +86,10 @@ def make_pairs(work: ShardWork, attempt: int = 1) -> bool:
     progress, samples = current_progress(), work.attempt(attempt).samples
     if attempt > 1:
         for stage in ("generate", "score"):
+            # How many are tried again is known only now, when the rounds before are scored.
             progress.extend(stage, sum(len(sample.pairs) for sample in samples.values()))
-    made = make_batches(work, models_for(work.config), progress, attempt)
+    models = models_for(work.config, list(samples.values()))
+    made = make_batches(work, models, progress, attempt)
     _logger.info(
         "attempt %d: %d groups, generated %d batches, scored %d",
         attempt, len(samples), made.num_generated, made.num_scored,
@@ -91,11 +97,17 @@ def make_pairs(work: ShardWork, attempt: int = 1) -> bool:
     return bool(samples)
 
 
-def models_for(config: RunConfig) -> ShardModels:
-    """Return what loads the models of a run."""
+def models_for(config: RunConfig, samples: Sequence[Sample] = ()) -> ShardModels:
+    """Return what loads the models of a run, which will be asked for these samples."""
     device = choose_device(config.generation.device)
+
+    def load_generator() -> "GroupGenerator":
+        generator = generator_for(config.generation, config.scoring)
+        generator.read_ahead(samples)
+        return generator
+
     return ShardModels(
-        lambda: generator_for(config.generation),
+        load_generator,
         lambda: scorer_for(config.scoring, device),
         lambda: content_filter_for(config.content_filter, config.scoring, device),
         may_score_beside=lambda: has_room_beside(device),

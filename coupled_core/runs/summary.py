@@ -151,6 +151,7 @@ def summarise_run(
 def _count_attempts(at_most: int, funnel: Funnel) -> dict[str, int]:
     retried = funnel.pairs_retried
     not_split = funnel.failed_by_reason.get(RejectReason.SPLIT_FAILED, 0)
+    # What has no split is never made, so no attempt of it was spared.
     retriable = funnel.pairs_planned - retried - not_split
     spared = max(retriable * (at_most - 1) - retried, 0)
     return {"at_most": at_most, "pairs_tried_again": retried, "pairs_spared": spared}
@@ -159,6 +160,7 @@ def _count_attempts(at_most: int, funnel: Funnel) -> dict[str, int]:
 def _cost_of_rows(store: ObjectStore, snapshot: "Snapshot | None", run_id: str) -> float:
     parts = [part for part in snapshot.parts if part.run_id == run_id] if snapshot else []
     columns = (batch.column(0) for batch in iter_manifest(store, parts, ["llm_cost_usd"]))
+    # fsum, since thousands of tiny shares would add up to a total that differs from what was paid.
     return math.fsum(usd for column in columns for usd in column.to_pylist() if usd is not None)
 
 

@@ -81,4 +81,5 @@ def _describe(count: TextCount) -> str:
 
 
 def _share(part: int, whole: int) -> str:
+    # Below 0.05 % one decimal would show 0.0 %.
     return f"{part / whole:.1%}" if part / whole >= 0.0005 else f"{part / whole:.1g}"

@@ -31,6 +31,7 @@ class Trace:
         try:
             yield
         finally:
+            # Appending to a list is atomic in CPython, so threads need no lock.
             self.spans.append(Span(stage, batch, began, time.monotonic()))
 
     def seconds(self) -> dict[str, float]:

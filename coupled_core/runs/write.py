@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 from coupled_core.dataset.commit.upload import UploadedShard, upload_shard
@@ -50,6 +51,7 @@ def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
     work.require_lease()
     pairs = chain(_made_rows(work, run), ((row, None) for row in _refused_rows(work, run)))
     uploaded = upload_shard(work.store, pairs, run_id=run.run_id, shard_index=work.plan.shard_index)
+    # Last: whoever finds the marker may commit the parts that it names.
     work.folder.write_done(uploaded.model_dump(mode="json"))
     return uploaded
 
@@ -73,8 +75,9 @@ class _MadePair:
     scored: ScoredSample
     decision: Decision
 
-    @property
+    @cached_property
     def images(self) -> EncodedPair:
+        # Cached, because the row and the part both ask, and each time masks would be encoded.
         i, j = self.planned.image_indices
         image_0, image_1 = self.generated.images[i], self.generated.images[j]
         return EncodedPair(
@@ -82,6 +85,7 @@ class _MadePair:
             image_1,
             encode_mask(self.scored.masks[i].mask),
             encode_mask(self.scored.masks[j].mask),
+            # By the bytes, since a stored batch does not say its format.
             extension="webp" if image_0.data.startswith(b"RIFF") else "png",
         )
 
@@ -92,7 +96,7 @@ def _read_batches(work: ShardWork) -> Iterator[_StoredBatch]:
             generated = work.folder.read_table(GENERATED, batch.index)
             scored = work.folder.read_table(SCORED, batch.index)
             if generated is None or scored is None:
-                stage = SCORED if generated else GENERATED
+                stage = GENERATED if generated is None else SCORED
                 raise missing_batch(work.folder, stage, batch.index)
             yield _StoredBatch(attempt, parse_generated(generated), parse_scored(scored))
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
 
-from coupled_core.config import CouplingMode, fingerprint
+from coupled_core.config import fingerprint
 from coupled_core.errors import ScheduleError
+from coupled_core.records import CouplingMode
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,8 @@ def sine(t: Array, *, center: Array, width: Array) -> Array:
     xp = _library_of(t)
     phase = ((t - center) / width).clip(-0.5, 0.5)
     rising = 0.5 * (1.0 + xp.sin(math.pi * phase))
+    # Exactly 0 and 1 and not up to rounding: only then steps can be shared, and the background's
+    # text dropped.
     return xp.where(phase <= -0.5, 0.0, xp.where(phase >= 0.5, 1.0, rising))
 
 
@@ -54,8 +57,10 @@ def isotonic(t: Array, *, times: Array, values: Array) -> Array:
         x if hasattr(x, "dtype") else xp.asarray(x, dtype=t.dtype, device=t.device)
         for x in (times, values)
     )
+    # The knot to the right of each t, by counting, which NumPy and torch write alike.
     right = (t[..., None] >= knots).sum(-1).clip(1, len(knots) - 1)
     left = right - 1
+    # Clipped, so that beta stays constant beyond the first and the last knot.
     fraction = ((t - knots[left]) / (knots[right] - knots[left])).clip(0.0, 1.0)
     return heights[left] + (heights[right] - heights[left]) * fraction
 
@@ -160,6 +165,7 @@ class Schedule:
     def beta(self, sigma: np.ndarray) -> np.ndarray: ...
     def beta(self, sigma: Array) -> Array:
         """Return beta for noise levels in [0, 1], any shape, in float64."""
+        # float64, since in bfloat16 a beta near its ends would become 0 or 1.
         exact = sigma.astype(np.float64) if isinstance(sigma, np.ndarray) else sigma.double()
         return FAMILIES[self.family](1.0 - exact, **self.parameters)
 
@@ -191,6 +197,7 @@ def find_parameter_error(family: str, parameters: Mapping[str, Any]) -> str | No
     """Return what is wrong with a family's parameters, or None."""
     if family not in FAMILIES:
         return f"unknown family {family!r}; expected one of {', '.join(FAMILIES)}"
+    # The formula's own arguments say what a family takes.
     expected = getfullargspec(FAMILIES[family]).kwonlyargs
     if sorted(parameters) != sorted(expected):
         return f"family {family} expects the parameters {expected}; got {sorted(parameters)}"

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coupled_core.config import CouplingMode
 from coupled_core.documents import parse_json, read_file
 from coupled_core.errors import ScheduleError
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import RegionSettings, Schedule
 
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
@@ -53,6 +53,7 @@ def load_schedule(path: Path) -> Schedule:
         schedule = Schedule(**content)
     except (ScheduleError, TypeError) as exc:
         raise ScheduleError(f"{path}: {exc}") from exc
+    # The id goes into pair ids: a file that was edited must not pass for the old one.
     if stated != schedule.id:
         raise ScheduleError(
             f"{path}: the content does not match the id: expected {schedule.id}, got {stated}. "

@@ -19,11 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.memory import Room
+from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
+from coupled_core.models.memory import Room
 from coupled_core.scoring.clip_texts import Tokenizer
 from coupled_core.scoring.clip_windows import WindowCutter
 from coupled_core.scoring.model_files import find_clip
-from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 CODE_LENGTH = 64
 """Bytes of a code. Other codes do not compare: a change here raises `METRIC_VERSION`."""
@@ -32,11 +32,13 @@ CODE_LENGTH = 64
 def encode_embeddings(embeddings: NDArray[np.float32]) -> list[str]:
     """Return the code of each embedding (B, D): signed bytes as 128 hex digits."""
     count, length = embeddings.shape
+    # Rounded up to a multiple of the code, the rest zero.
     width = -(-length // CODE_LENGTH) * CODE_LENGTH
     # Random signs make what is folded onto one place cancel out on average, so cosines survive.
     signed = np.zeros((count, width))
     signed[:, :length] = embeddings * _signs(length)
-    folded = signed.reshape(count, -1, CODE_LENGTH).sum(axis=1)
+    folded = signed.reshape(count, -1, CODE_LENGTH).sum(axis=1)  # (B, 64)
+    # Scaled to the range of a byte; a cosine does not depend on the scale.
     largest = np.abs(folded).max(axis=1, keepdims=True)
     bytes_ = np.rint(127 * folded / np.where(largest > 0, largest, 1)).astype(np.int8)
     return [row.tobytes().hex() for row in bytes_]
@@ -94,10 +96,12 @@ class ClipScorer:
             centre_only: Crop each to its central square instead.
         """
         preprocess = self._preprocess_centre if centre_only else self._preprocess_whole
+        # Pixels as the model wants them: (B, 3, h, w).
         pixels = torch.stack([preprocess(Image.fromarray(image)) for image in images])
         embeddings: list[NDArray[np.float32]] = []
         for chunk in torch.split(pixels, _MAX_BATCH):
             size = tuple(chunk.shape[1:])
+            # Smaller batches where memory lacks.
             embeddings += self._room.map(self._encode_pixels, list(chunk), size)
         return np.stack(embeddings)
 
@@ -113,11 +117,14 @@ class ClipScorer:
         That of a text which is longer than what CLIP reads at once is the mean of its windows'.
         """
         found = {text: self._texts[text] for text in texts if text in self._texts}
+        # Sorted, so that the batch, and with it the last bit of each embedding, is the same each
+        # time.
         new = sorted({text for text in texts if text not in found})
         if new:
             found.update(zip(new, self._encode(self._tokenizer(new)), strict=True))
             for text, windows in self._cutter.cut(new).items():
-                mean = windows.weights.numpy() @ self._encode(windows.tokens)
+                mean = windows.weights.numpy() @ self._encode(windows.tokens)  # (W,) @ (W, D)
+                # The mean of unit vectors is shorter than one.
                 found[text] = mean / np.linalg.norm(mean)
         self._remember(found)
         return np.stack([found[text] for text in texts])

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coupled_core.errors import ModelUnavailableError
-from coupled_core.reading import TextReader, make_reader
+from coupled_core.models.files import describe_weights_error
+from coupled_core.models.text_reader import TextReader, make_reader
 from coupled_core.scoring.model_files import find_clip, find_clip_folder
-from coupled_core.weights import describe_weights_error
 
 if TYPE_CHECKING:  # seconds and half a gigabyte, which who only counts tokens does without
     from torch import Tensor
@@ -55,6 +55,7 @@ def make_clip_reader(tokenizer: Any, name: str) -> TextReader:
     return TextReader(
         name,
         tokenizer.context_length,
+        # OpenAI's tokenizer encodes without its two marks, begin and end.
         num_marks=2,
         encode=lambda texts: [tokenizer.encode(text) for text in texts],
         in_windows=True,

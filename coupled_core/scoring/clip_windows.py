@@ -50,6 +50,7 @@ class WindowCutter:
         num_marks = self._reader.num_marks
         start = num_marks // 2  # CLIP marks beginning and end, T5 and its kind the end alone
         end = start + len(tokens)
+        # The empty text shows how a row is laid out: marks in front, marks behind, then padding.
         row = self._empty.clone()
         row[start:end] = tokens
         row[end : end + num_marks - start] = self._empty[start:num_marks]

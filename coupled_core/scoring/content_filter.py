@@ -41,6 +41,7 @@ class ContentFilter:
             embedding: Of the whole image, (D,).
         """
         squares = cut_squares(image)
+        # The whole image and its S squares: (1 + S, D).
         seen = [embedding[None], *([self._clip.embed_images(squares)] if squares else [])]
         found = {name for names in self.find_concepts(np.concatenate(seen)) for name in names}
         return tuple(name for name in self._concepts if name in found)
@@ -57,6 +58,8 @@ class ContentFilter:
         self, image_embeddings: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """Return by how much each concept's best cosine exceeds the best neutral one, per image."""
+        # Cosines of CLIP have no absolute scale: only "more like this than like that" means
+        # something.
         neutral = _best_cosine(image_embeddings, self._neutral)
         return {
             name: _best_cosine(image_embeddings, captions) - neutral
@@ -70,6 +73,7 @@ def cut_squares(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     side, length = min(image.shape[:2]), max(image.shape[:2])
     if side == length:
         return []
+    # 1 + ceil(2 (length - side) / side) of them: neighbours are at most half a side apart.
     starts = np.linspace(0, length - side, 1 - 2 * (side - length) // side).round().astype(int)
     return [
         np.ascontiguousarray(image.take(range(start, start + side), axis=long_axis))
@@ -89,5 +93,6 @@ def content_filter_version(config: ContentFilterConfig) -> str | None:
 
 
 def _best_cosine(images: NDArray[np.float32], captions: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Unit embeddings, so the product is the cosine: (B, captions) to (B,).
     best: NDArray[np.float32] = (images @ captions.T).max(axis=1)
     return best

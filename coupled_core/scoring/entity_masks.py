@@ -19,7 +19,7 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from coupled_core.memory import Room
+from coupled_core.models.memory import Room
 from coupled_core.records import EntityMask
 from coupled_core.scoring.clip import ClipScorer
 
@@ -75,6 +75,8 @@ class EntityFinder:
                 for crop, proposal, square in zip(crops, proposals, squares, strict=True)
             ]
             seen = self._clip.embed_images(crops, centre_only=is_square)
+            # (P,): how much more both cut-outs are like the entity's words than like the
+            # background's.
             leaning = (seen @ (entity - background)).reshape(2, -1).sum(axis=0)
             best = int(leaning.argmax())
             if leaning[best] > 0:
@@ -99,9 +101,11 @@ class EntityFinder:
         for start in range(0, len(points), config.points_per_batch):
             some = list(points[start : start + config.points_per_batch])
             found += self._room.map(lambda some: self._segment(np.stack(some), image.shape), some)
-        logits = torch.cat([each for each, _ in found])
+        logits = torch.cat([each for each, _ in found])  # (points * 3, h, w)
+        # An estimate by a regression head, which may come out above 1.
         confidence = torch.cat([each for _, each in found]).clamp(max=1.0)
         masks = self._without_padding(logits) > self._predictor.model.mask_threshold
+        # Shares of the image: the padding is cut off before.
         areas = masks.float().mean(dim=(1, 2))
         good = (
             (confidence >= config.min_predicted_iou)
@@ -109,6 +113,7 @@ class EntityFinder:
             & (areas <= config.max_area)
         )
         (best,) = torch.where(good)
+        # Stable, so that equal estimates keep the order of the grid on every machine.
         best = best[confidence[best].argsort(descending=True, stable=True)]
         best = best[_find_distinct(masks[best], config.max_overlap)[: config.max_proposals]]
         chosen = zip(self._enlarge(logits[best]), confidence[best].tolist(), strict=True)
@@ -119,6 +124,8 @@ class EntityFinder:
         predictor, sam = self._predictor, self._predictor.model
         coords = predictor.transform.apply_coords(points, shape[:2])
         prompts = (
+            # (P, 1, 2) coordinates with (P, 1) labels; 1 is foreground: each point is a prompt
+            # alone.
             torch.as_tensor(coords, dtype=torch.float32, device=predictor.device)[:, None],
             torch.ones(len(points), 1, device=predictor.device),
         )
@@ -149,6 +156,7 @@ class EntityFinder:
         """Return the rows and columns of a square around a mask, as far as the image goes."""
         ys, xs = np.nonzero(mask)
         height, width = mask.shape
+        # A square around the longer side, so that CLIP sees the entity undistorted.
         half = max(np.ptp(xs) + 1, np.ptp(ys) + 1) * self._config.crop_margin / 2
         cx, cy = (xs.min() + xs.max() + 1) / 2, (ys.min() + ys.max() + 1) / 2
         x0, y0 = max(0, round(cx - half)), max(0, round(cy - half))
@@ -186,6 +194,7 @@ def _find_distinct(masks: Tensor, max_overlap: float) -> list[int]:
     flat = masks.flatten(1).float()
     shared, areas = flat @ flat.T, flat.sum(dim=1)  # counts of pixels, exact below 2 ** 24
     union = areas[:, None] + areas - shared
+    # IoU > max_overlap, without a division by an empty union.
     overlaps = (shared > max_overlap * union).cpu().numpy()
     kept: list[int] = []
     for index in range(len(overlaps)):

@@ -68,6 +68,7 @@ def background_similarity(images: Sequence[np.ndarray], region: np.ndarray) -> f
     if ratio <= 0.0:
         return float("-inf")
     masked = [_blank(image, region) for image in images]
+    # In float64, as `_blank` returns: differences of bytes would wrap round.
     errors = [float(np.mean((a - b) ** 2)) for a, b in combinations(masked, 2)]
     # A plain minus would make equal backgrounds -0.0.
     return 0.0 - float(np.mean(errors)) / (100.0 * ratio)
@@ -176,6 +177,7 @@ def score_pair(
     region = joint_entity_region(masks)
     similarity = background_similarity(images, region)
     distances = [distance_px(mask) for mask in masks]
+    # The distance from the union of two masks is the smaller of the two.
     clear = is_near(np.minimum(*distances))
     if clear.all():
         # Else such a pair would fail the filter on it even where nobody has set a bound.
@@ -233,6 +235,7 @@ def _blank(image: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 def _ssim_map(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     mean_0, mean_1 = _smooth(first), _smooth(second)
+    # E[x^2] - E[x]^2 within the window, and likewise the covariance.
     variance_0 = _smooth(first * first) - mean_0**2
     variance_1 = _smooth(second * second) - mean_1**2
     covariance = _smooth(first * second) - mean_0 * mean_1

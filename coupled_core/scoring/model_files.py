@@ -7,9 +7,8 @@ from pathlib import Path
 from coupled_core.config import RunConfig, ScoringConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.miniature import miniature_folder
-from coupled_core.model_folder import require_files
+from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error, require_files
 from coupled_core.suggestions import suggest
-from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 PUBLISHED_SAM_TYPES = {"vit_h": 32, "vit_l": 24, "vit_b": 12}
 """The published models, and how many blocks their image encoders have."""
@@ -165,6 +164,7 @@ def require_fitting_judges(config: RunConfig) -> None:
 def _require_sam_checkpoint(path: Path, kind: str) -> None:
     names = _read_tensor_names(path, f"a {kind} Segment Anything checkpoint")
     prefix = "image_encoder.blocks."
+    # The three published sizes differ in the depth of their image encoder.
     blocks = {name[len(prefix) :].split(".")[0] for name in names if name.startswith(prefix)}
     if len(blocks) != PUBLISHED_SAM_TYPES[kind]:
         raise ModelUnavailableError(
@@ -199,6 +199,8 @@ def _read_tensor_names(path: Path, what: str) -> list[str]:
     import torch
 
     try:
+        # On "meta" tensors have a shape and no values, and with mmap the file is not read.
+        # weights_only keeps a checkpoint, which is a pickle, from running code.
         content = torch.load(
             path, map_location="meta", mmap=zipfile.is_zipfile(path), weights_only=True
         )

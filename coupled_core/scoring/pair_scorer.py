@@ -6,7 +6,7 @@ import numpy as np
 
 from coupled_core.config import ScoringConfig
 from coupled_core.errors import ConfigError
-from coupled_core.memory import is_out_of_memory
+from coupled_core.models.memory import is_out_of_memory
 from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
 from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.entity_masks import EntityFinder
@@ -60,6 +60,8 @@ class PairScorer:
         ]
         if image_embeddings is None:
             image_embeddings = self.embed_images(images)
+        # The full prompts, not the entities: alignment asks whether the image shows what was asked
+        # for.
         text_embeddings = self.clip.embed_texts(sample.group.prompts)
         scores = {
             (i, j): score_pair(

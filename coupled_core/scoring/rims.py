@@ -48,6 +48,8 @@ def rim_seam(images: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> f
     excesses = []
     for own, other in ((0, 1), (1, 0)):
         near, far = (is_near(distances[own], share) for share in _RIM)
+        # A ring around the own entity, off its mask, and nowhere near the other's, where that image
+        # shows no background.
         rim = far & ~near & ~is_near(distances[other], _RIM[1])
         if rim.any():
             excesses.append(float((slopes[own] - slopes[other])[rim].mean()))

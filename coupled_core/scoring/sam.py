@@ -20,8 +20,8 @@ from segment_anything.modeling import (
 
 from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
+from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
 from coupled_core.scoring.model_files import find_sam
-from coupled_core.weights import WEIGHT_ERRORS, describe_weights_error
 
 _LARGEST_SIZE = 16384
 """Of anything in an architecture: beyond it a typing error would take all memory."""
@@ -92,6 +92,7 @@ def load_sam(spec: str, device: str) -> Sam:
     try:
         sam = build_sam(_read_architecture(folder / "config.json"))
         weights = load_file(folder / "model.safetensors")
+        # Stored in half precision; on a CPU not all of its operations exist in that.
         sam.load_state_dict({name: value.float() for name, value in weights.items()})
     except (SafetensorError, *WEIGHT_ERRORS) as exc:
         raise ModelUnavailableError(
@@ -115,6 +116,7 @@ def _read_architecture(path: Path) -> SamArchitecture:
 
 def _load_published(kind: str, path: Path) -> Sam:
     try:
+        # A checkpoint is a pickle; weights_only keeps it from running code.
         weights = torch.load(path, map_location="cpu", weights_only=True)
         sam: Sam = sam_model_registry[kind]()
         sam.load_state_dict(weights)

@@ -8,16 +8,10 @@ from dataclasses import replace
 from itertools import permutations
 
 from coupled_core.records import EditInstruction
-from coupled_core.wording.forms import (
-    singular_of,
-)
+from coupled_core.wording.forms import singular_of
 from coupled_core.wording.instruction_checks import are_same_instruction, find_instruction_problem
 from coupled_core.wording.lexicon import ADJECTIVES, ALIKE, POSITIONS
-from coupled_core.wording.phrases import (
-    EntityPhrase,
-    Unreadable,
-    parse_entity,
-)
+from coupled_core.wording.phrases import EntityPhrase, Unreadable, parse_entity
 from coupled_core.wording.words import ARTICLES, NUMBERS, tokenise
 
 INSTRUCTIONS_VERSION = "2"
@@ -42,6 +36,7 @@ def write_instructions(
             kinds.add(find_variation_kind(before, after))
             text, why = _write_one(before, after)
             texts = (text, entity_prompts[i], entity_prompts[j])
+            # The same checks as for a model's instructions: rules can err, too.
             if text and (problem := find_instruction_problem(*texts, prompts)):
                 text, why = "", f"{text!r} {problem}"
         else:
@@ -73,6 +68,7 @@ def find_variation_kind(before: EntityPhrase, after: EntityPhrase) -> str:
         if before.attachment != after.attachment:
             return APPEARANCE
         return POSITION if before.predicate == after.predicate else POSE
+    # The core is the noun and its adjectives; of one head, only the latter may differ.
     is_one = {before.article, after.article} <= {"a", "an", "the"}
     if is_one and before.head == after.head and set(before.core) ^ set(after.core) <= ADJECTIVES:
         return APPEARANCE
@@ -139,10 +135,12 @@ def _write_appearance(before: EntityPhrase, after: EntityPhrase) -> str:
         return ""
     changed = [(a, b) for a, b in zip(before.core, after.core, strict=True) if a != b]
     rest = [word for word in after.core if word not in changed[0]]
+    # One adjective, the first word: "a red old kite" could also read as two changes.
     is_first = len(changed) == 1 and after.core[0] not in rest
     if (
         not is_first
         or ADJECTIVES.intersection(rest)
+        # Two colours, two sizes: "red" does not stand instead of "large".
         or not any(set(changed[0]) <= g for g in ALIKE)
     ):
         return ""
@@ -154,8 +152,11 @@ def _write_swap(before: EntityPhrase, after: EntityPhrase) -> str:
     coming = [f"{after.article} {after.name}".strip()]
     if (after.predicate, after.place) != (before.predicate, before.place):
         coming += [after.predicate, after.place]
-    going = _definite(replace(before, attachment="") if _wear_alike(before, after) else before)
+    # What both wear is not what changes, and need not be named.
+    is_alike = before.attachment == after.attachment
+    going = _definite(replace(before, attachment="") if is_alike else before)
     shown = " ".join(filter(None, coming))
+    # "Replace the man with a hat with a dog" reads in two ways.
     if " with " in going:
         return f"Show {shown} instead of {going}."
     return f"Replace {going} with {shown}."
@@ -169,6 +170,7 @@ def _write_attachment(before: EntityPhrase, after: EntityPhrase) -> tuple[str, s
     core = " ".join(after.core)
     if not before.attachment:
         return f"Show the {core} {after.attachment}.", ""
+    # "in a red hat" and "in a blue hat": the preposition is said once.
     preposition, _, old = before.attachment.partition(" ")
     same = after.attachment.startswith(f"{preposition} ")
     return (
@@ -194,10 +196,6 @@ def _name_each_other(before: EntityPhrase, after: EntityPhrase) -> bool:
         singular_of(one.head) in {singular_of(word) for word in " ".join(_details(other)).split()}
         for one, other in ((before, after), (after, before))
     )
-
-
-def _wear_alike(before: EntityPhrase, after: EntityPhrase) -> bool:
-    return before.attachment == after.attachment
 
 
 def _details(phrase: EntityPhrase) -> tuple[str, str, str]:

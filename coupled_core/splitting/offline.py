@@ -8,16 +8,9 @@ from coupled_core.config import fingerprint
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason, SplitOutcome
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
 from coupled_core.splitting.scenes import Segment, parse_scene, read_scene_noun, write_background
-from coupled_core.wording.forms import (
-    participle_of,
-    singular_of,
-)
+from coupled_core.wording.forms import participle_of, singular_of
 from coupled_core.wording.lexicon import INTERIORS, LANDSCAPES, LIGHTS, LOOKING
-from coupled_core.wording.phrases import (
-    EntityPhrase,
-    Unreadable,
-    parse_subject,
-)
+from coupled_core.wording.phrases import EntityPhrase, Unreadable, parse_subject
 from coupled_core.wording.words import (
     ARTICLES,
     BE,
@@ -190,6 +183,7 @@ def _read_tokens(tokens: Sequence[Token]) -> _Reading:
 def _read_after_scene(tokens: Sequence[Token]) -> _Reading:
     """Read "In a meadow at noon, a fox runs"; the comma may be missing before an article."""
     problem = Unreadable("no entity after the scene that it begins with")
+    # Each comma or article may be where the entity begins; the first cut that can be read counts.
     for index in range(1, len(tokens)):
         key = tokens[index].key
         is_start = key in ARTICLES or key in NUMBERS
@@ -255,6 +249,7 @@ def _find_common(readings: Sequence[_Reading]) -> set[tuple[str, ...]]:
 def _write_entity(reading: _Reading, index: int, common: set[tuple[str, ...]]) -> str:
     """Write the entity with what only its prompt says of where it is: "on a branch"."""
     own = [segment for segment in reading.scene if segment.keys not in common]
+    # Right behind the entity: further off it may belong to the scene.
     is_close = list(reading.after[: len(own)]) == own
     other = next((s for s in own if s.kind not in ("surface", "position") or s.follows_comma), None)
     if other is not None or not is_close:

@@ -37,8 +37,10 @@ def _refuse(group: PromptGroup, listed: ConceptList) -> Rejection | None:
 @lru_cache(maxsize=8)
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     phrases = (r"\s+".join(map(re.escape, _plain(phrase).split())) for phrase in words)
+    # Whole words alone: a forbidden "ass" is not in "grass".
     return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)")
 
 
 def _plain(text: str) -> str:
+    # Full-width and other look-alike forms become plain letters.
     return unicodedata.normalize("NFKC", text).casefold()

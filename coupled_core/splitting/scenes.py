@@ -40,20 +40,9 @@ _LED_BY: dict[str, frozenset[str]] = {
 }
 """Prepositions that go with few nouns of time and light: a wolf howls "at the moon"."""
 _PATHS = frozenset(
-    {
-        "over",
-        "above",
-        "across",
-        "along",
-        "through",
-        "down",
-        "up",
-        "past",
-        "around",
-        "toward",
-        "towards",
-    }
-)
+    {"over", "above", "across", "along", "through", "down", "up", "past", "around", "toward",
+     "towards"}
+)  # fmt: skip
 _LEADING_AWAY = frozenset({"off", "into", "onto", "toward", "towards"})
 """Prepositions that say where something goes, which is what it does, not where it is."""
 _INNER = frozenset({"in", "inside", "inside of", "within"})
@@ -130,6 +119,7 @@ def write_background(segments: Sequence[Segment], num_leading: int) -> str:
             number == num_leading and _needs_comma(segments, number)
         ):
             written.append(_COMMA)
+        # A preposition may have begun its prompt with a capital.
         first = words[0].key if words[0].key in LOCATIVES else words[0].text
         written.append(Token(first, has_space_before=True))
         written += words[1:]
@@ -209,6 +199,7 @@ class _Reader:
             return self.read_nouns(PLACES | SURFACES | LIGHTS)
         if is_position:
             return "position"
+        # Nothing was read: back, for whoever tries next.
         self.at = start
         return None
 
@@ -230,6 +221,7 @@ class _Reader:
         if self._key() in ARTICLES or self._key() in NUMBERS:
             self.at += 1
         start = self.at
+        # The noun is the last word of its phrase; adjectives before it are not looked up.
         while not self._is_at_end() and self._key() not in FUNCTION_WORDS:
             if self._key() in ADVERBS | AUXILIARIES or self._is_participle(start):
                 break

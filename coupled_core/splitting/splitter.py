@@ -78,6 +78,7 @@ class GivenFirstSplitter:
     def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:
         """Return a split or a rejection for each group, in order; the fallback is called once."""
         open_groups = [group for group in groups if not is_given(group)]
+        # One call for all, since a paid splitter sends them as one batch.
         found = iter(self._fallback.split(open_groups) if open_groups else [])
         splits = (_take_given(group) if is_given(group) else next(found) for group in groups)
         return [_take_own(group, split) for group, split in zip(groups, splits, strict=True)]
@@ -114,6 +115,7 @@ def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
         return GivenFirstSplitter(OfflineSplitter())
     if name != "anthropic":
         return GivenFirstSplitter(find_plugins("splitters")[name](config))
+    # Here, since most runs ask no model and need none of it.
     from coupled_core.splitting.llm.splitter import LlmSplitter
 
     return GivenFirstSplitter(LlmSplitter(config, account))

@@ -27,7 +27,9 @@ from coupled_core.storage.store import ObjectStore
 BEATS = "beats/"
 """The folder, beside the leases, in which each owner has the object that it rewrites."""
 _OWNER = re.compile(r"[0-9a-f]{32}", re.ASCII)
+# Far more than we ever write: what is larger is none of ours, and not parsed.
 _MAX_BYTES = 1 << 16
+_MAX_SHOWN_CHARS = 64  # a host name on Linux has no more
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Lease:
     def __str__(self) -> str:
         taken_over = f", taken over {self.epoch - 1} times" if self.epoch > 1 else ""
         # Another process wrote them: what stands in log lines must not begin new ones.
-        host, since = (ascii(text)[1:-1] for text in (self.host, self.since))
+        host, since = (ascii(text[:_MAX_SHOWN_CHARS])[1:-1] for text in (self.host, self.since))
         return f"{host} since {since} (worker {self.owner[:8]}{taken_over})"
 
 
@@ -108,8 +110,12 @@ class Leases:
         with self._lock:
             if name in self._mine:
                 return False
+            # Beats begin before the lease is written: whoever finds a lease without a beat takes
+            # its owner for dead. Under the lock, so that two threads do not both start.
             if self._beating is None:
                 self._start_beating()
+            # Claimed among our own threads first; the requests themselves are made without the
+            # lock.
             self._mine[name] = 0
         epoch, key = None, self._key(name)
         try:
@@ -117,6 +123,8 @@ class Leases:
         finally:
             with self._lock:
                 if epoch is None:
+                    # Also after an error: the lease may have been written, but nothing is done
+                    # under it, and `_take_over` knows it for ours when it is tried again.
                     del self._mine[name]
                 else:
                     self._mine[name] = epoch
@@ -134,6 +142,7 @@ class Leases:
             StorageError: nobody knows, as the store does not answer.
         """
         found = self.find(name)
+        # The epoch too: we may have lost the lease and taken it again in another thread since.
         if found is None or (found.owner, found.epoch) != (self._owner, self._mine.get(name)):
             now = f"{found} goes on with it" if found else "another worker has finished or freed it"
             raise LeaseLostError(
@@ -167,6 +176,7 @@ class Leases:
         found = self.find(name)
         if found is None or self._is_alive(found):
             return found
+        # Without its beat, everybody else sees at the first look that the owner is dead.
         self._remove_beats(found.owner)
         return None
 
@@ -181,6 +191,8 @@ class Leases:
             if self._mine or self._beating is None:
                 return
             self._stopped.set()
+            # The beating thread never takes the lock, so this cannot wait for ever. Only then is
+            # the beat removed, or a last one would write it again.
             self._beating.join()
             self._beating = None
             self._remove_beats(self._owner)
@@ -240,6 +252,7 @@ class Leases:
 
     def _is_alive(self, lease: Lease) -> bool:
         """Say whether the owner of a lease beats, as far as we have watched it."""
+        # On the same machine a dead process is seen at once; of others only silence tells.
         if not lease.owner or is_known_dead(lease.process):
             return False
         try:
@@ -249,6 +262,8 @@ class Leases:
         now = time.monotonic()
         with self._lock:
             last, since = self._seen_beats.get(lease.owner, (b"", now))
+            # New to us, or new since the last look: either way its silence is counted from now on,
+            # so that we wait in full before we call anybody dead.
             if beat != last:
                 self._seen_beats[lease.owner] = (beat, now)
                 return True
@@ -259,6 +274,8 @@ class Leases:
         self._beat()
         if self._is_exclusive is None:
             try:
+                # Our beat is there: a store that heeds conditions must refuse to create it a second
+                # time.
                 self._store.write_if_absent(f"{self._prefix}{BEATS}{self._owner}", b"again")
                 self._is_exclusive = False
             except ConflictError:
@@ -269,6 +286,7 @@ class Leases:
 
     def _keep_beating(self) -> None:
         while not self._stopped.wait(self._times.beat_seconds):
+            # It does not end: work that hung may get on again, and then still needs its beats.
             if time.monotonic() - self._got_on_at > self._times.hung_after_seconds:
                 continue
             with suppress(StorageError):  # the next beat may go through
@@ -278,6 +296,7 @@ class Leases:
         self._store.write(f"{self._prefix}{BEATS}{self._owner}", uuid.uuid4().bytes)
 
     def _remove_beats(self, owner: str) -> None:
+        # A damaged lease names nobody, and "beats/" alone is no key.
         if not owner:
             return
         with suppress(StorageError):
@@ -289,6 +308,7 @@ def _parse(data: bytes) -> Lease:
     try:
         values = parse_json(data, _MAX_BYTES)
         owner, process = str(values["owner"]), str(values["process"])
+        # The owner becomes part of a key; only what `Leases` itself gives out may.
         if not _OWNER.fullmatch(owner):
             raise ValueError(owner)
         return Lease(

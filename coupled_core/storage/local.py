@@ -22,6 +22,7 @@ from coupled_core.errors import ConflictError, NotFoundError, StorageError
 from coupled_core.storage.store import ObjectInfo, check_key
 
 _STAGED = ".writing-"
+# Our own files among the objects; no listing shows them.
 _HIDDEN = (_STAGED, ".lock")
 _CHUNK_BYTES = 1 << 20
 _ADVICE = {
@@ -79,6 +80,7 @@ class LocalStore:
 
     def write_if_match(self, key: str, data: bytes, etag: str) -> str:
         with self._staged(key, _writes(data)) as (staged, target), self._lock():
+            # Compared and replaced under one lock: no writer of this machine comes between.
             found = self.stat(key).etag if self.exists(key) else None
             if found != etag:
                 raise ConflictError(f"{self.uri}/{key} was changed by another writer")
@@ -92,6 +94,7 @@ class LocalStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         for info in self._files(prefix):
+            # A prefix need not end at a folder: "manifest/part-" asks for some of its files.
             name = info.key.rpartition("/")[2]
             if info.key.startswith(prefix) and not name.startswith(_HIDDEN):
                 yield info
@@ -103,6 +106,7 @@ class LocalStore:
     def delete(self, key: str) -> None:
         if not self.exists(key):
             return
+        # Locked, or it could fall between the comparison and the rename of `write_if_match`.
         with self._object("delete", key) as path, self._lock():
             path.unlink(missing_ok=True)
 
@@ -114,6 +118,7 @@ class LocalStore:
 
         with self._staged(key, copy) as (staged, target), self._lock():
             staged.replace(target)
+        # Read back from the disk, so that the size and etag are those of what was stored.
         return self.stat(key)
 
     def open_input(self, key: str) -> BufferedReader:
@@ -122,6 +127,7 @@ class LocalStore:
 
     @contextmanager
     def local_copy(self, key: str) -> Iterator[Path]:
+        # Raises what is wrong with the object before its path is given out.
         self.open_input(key).close()
         yield self.root / key
 
@@ -157,14 +163,18 @@ class LocalStore:
     def _staged(self, key: str, fill: Callable[[BinaryIO], None]) -> Iterator[tuple[Path, Path]]:
         """Yield a durable temporary file and its target; sync the folder when it was moved."""
         with self._object("write", key) as target:
+            # In the folder of the target, because a rename is atomic only within one file system.
             staged = target.parent / f"{_STAGED}{uuid.uuid4().hex}"
             _make_folder(target.parent)
             try:
                 with staged.open("xb") as file:
                     fill(file)
                     file.flush()
+                    # Before the rename: otherwise a power cut may leave the new name on an empty
+                    # file.
                     os.fsync(file.fileno())
                 yield staged, target
+                # The rename itself is on the disk only when its folder is.
                 _sync_folder(target.parent)
             finally:
                 staged.unlink(missing_ok=True)
@@ -172,6 +182,8 @@ class LocalStore:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Keep other processes and threads from replacing objects meanwhile."""
+        # One lock for the whole store: it is held for the length of a rename. The file is never
+        # removed, or two processes could hold locks on two files of its name.
         with self._object("lock", ".lock") as path, path.open("ab") as file:
             # released when the file is closed, or the process dies
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -216,6 +228,7 @@ def _walk(start: Path) -> Iterator["os.DirEntry[str]"]:
     """
     waiting = _scan(start)
     while waiting:
+        # `_scan` puts the first key last, where pop takes it from.
         entry = waiting.pop()
         if entry.is_symlink():
             _mention_link(entry.path)
@@ -235,6 +248,7 @@ def _scan(folder: str | Path) -> list["os.DirEntry[str]"]:
 
 
 def _name_in_key(entry: "os.DirEntry[str]") -> str:
+    # A folder sorts as its keys do, with the slash: "." and "-" come before it, letters after.
     return entry.name + "/" * entry.is_dir(follow_symlinks=False)
 
 
@@ -249,12 +263,14 @@ def _mention_link(path: str) -> None:
 def _make_folder(folder: Path) -> None:
     """Create a folder and its parents so that they outlast a power cut."""
     missing = takewhile(lambda each: not each.is_dir(), (folder, *folder.parents))
+    # Outermost first; another process may make the same folder at the same moment.
     for each in reversed(list(missing)):
         each.mkdir(exist_ok=True)
         _sync_folder(each.parent)
 
 
 def _sync_folder(folder: Path) -> None:
+    # Python opens no folder as a file, and fsync wants a descriptor.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

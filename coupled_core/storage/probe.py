@@ -11,6 +11,7 @@ from coupled_core.storage.store import ObjectStore
 
 _WRONG_ETAG = '"00000000000000000000000000000000"'
 _CONTENT = b"what was written"
+# Each chunk of aws-chunked begins with its length in hex, often with a signature.
 _CHUNK_HEAD = re.compile(rb"[0-9a-fA-F]+(;[^\r\n]*)?\r\n")
 _MAX_SHOWN_BYTES = 40
 
@@ -25,6 +26,7 @@ def probe_round_trip(store: ObjectStore) -> None:
         store.write(key, _CONTENT)
         _check_content(store, store.read(key))
         with store.open_input(key) as file:
+            # Parquet is read by ranges: a server that ignores them must show here.
             file.seek(len(b"what "))
             _check_content(store, b"what " + file.read())
         path = folder / "object"
@@ -42,6 +44,7 @@ def probe_conditional_writes(store: ObjectStore) -> bool:
 
 @contextmanager
 def _key_of_our_own(store: ObjectStore) -> Iterator[str]:
+    # Below work/, where `gc` takes away what a killed probe leaves behind.
     key = f"work/probe-{uuid.uuid4().hex}"
     try:
         yield key

@@ -14,8 +14,8 @@ _PROCESS_ID = re.compile(r"[0-9]{1,7}", re.ASCII)  # Linux gives out 22 bits
 
 
 def host_name() -> str:
-    """Return what people call this machine."""
-    return socket.gethostname()
+    """Return what people call this machine; what is not UTF-8 in it comes as question marks."""
+    return socket.gethostname().encode(errors="replace").decode()
 
 
 def describe_process() -> str:
@@ -26,6 +26,7 @@ def describe_process() -> str:
 
 def is_known_dead(process: str) -> bool:
     """Say whether a described process is surely gone: it ran here, and is not there any more."""
+    # The machine's own description holds colons, so the fields are taken from the end.
     machine, _, rest = process.rpartition(":")[0].rpartition(":")
     if not machine or machine != _machine() or not _PROCESS_ID.fullmatch(rest):
         return False  # of another machine, or another container: only its beats can tell
@@ -39,6 +40,7 @@ def is_known_dead(process: str) -> bool:
 def _machine() -> str:
     """Return the boot of this machine and the namespace that our process ids belong to."""
     try:
+        # Process ids begin anew with each boot, and containers of one machine number their own.
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}:{(_PROC / 'self/ns/pid').readlink()}"
     except OSError:
@@ -48,6 +50,7 @@ def _machine() -> str:
 def _exists(process_id: int) -> bool:
     """Say whether there is a process; where /proc hides those of other users (hidepid), too."""
     try:
+        # Signal 0 is not delivered; the kernel only says whether it could be.
         os.kill(process_id, 0)
     except ProcessLookupError:
         return False
@@ -63,7 +66,10 @@ def _started_at(process_id: int) -> str | None:
     given again; together with the moment of the start they are unique.
     """
     try:
+        # The second field is the name of the program, which may hold spaces and brackets: what
+        # follows its last bracket is split. The start is field 22 of proc(5).
         state, *rest = (_PROC / f"{process_id}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
+    # A zombie has ended and still has its entry.
     return "" if state in "ZX" else rest[18]

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+# Parquet's footer and small columns are read in one request each, not in dozens.
 _BUFFER_BYTES = 1 << 20
 
 
@@ -28,6 +29,7 @@ class _RangedReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
+        # A range past the end would be answered by an error; 0 bytes mean the end of the file.
         end = min(self._position + len(buffer), self._size)
         if end <= self._position:
             return 0

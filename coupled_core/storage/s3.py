@@ -31,6 +31,8 @@ from coupled_core.storage.s3_environment import check_environment
 from coupled_core.storage.scratch import scratch_folder
 from coupled_core.storage.store import ObjectInfo, check_key
 
+# HEAD requests have no body, and so no code but the status. 409 is what AWS answers to two
+# conditional writes at the same moment.
 _LOST_CODES = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _MISSING_CODES = {"NoSuchKey", "NotFound", "404"}
 _CHECKSUMS = "request_checksum_calculation"
@@ -62,6 +64,7 @@ class S3Store:
     def __init__(self, uri: str, *, read_timeout_seconds: float = 60) -> None:
         """Take `s3://bucket/prefix` and how long an answer may keep silent; make no request."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        # "@" means user:secret@bucket, as in other URLs; it would be shown in logs and rows.
         if not bucket or "@" in bucket:
             raise ConfigError(
                 f"bad S3 location {uri!r}: expected s3://BUCKET/PREFIX, without credentials"
@@ -155,6 +158,8 @@ class S3Store:
 
     def open_input(self, key: str) -> BufferedReader:
         info = self.stat(key)
+        # The etag of the first look goes with every range, so that no reader gets the head of one
+        # object and the tail of its successor.
         has_answered = False
 
         def fetch(start: int, end: int) -> bytes:
@@ -184,6 +189,7 @@ class S3Store:
         with self._named_errors("list uploads", ""):
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._root):
                 for upload in page.get("Uploads", ()):
+                    # One key may have several unfinished uploads, so the id goes with it.
                     key = upload["Key"].removeprefix(self._root)
                     yield ObjectInfo(f"{key}?{upload['UploadId']}", 0, None, upload["Initiated"])
 
@@ -207,6 +213,7 @@ class S3Store:
         conditions = {"Range": f"bytes={start}-{end - 1}", "IfMatch": str(info.etag)}
         with self._named_errors("read", info.key):
             data, _ = self._get(info.key, **conditions)
+        # A server that ignores the header sends the whole object.
         if len(data) != end - start:
             raise StorageError(
                 f"cannot read {self.uri}/{info.key}: expected {end - start} bytes, got {len(data)}"
@@ -232,6 +239,7 @@ class S3Store:
             # boto3 hides the store's answer to a part of an upload behind an error of its own
             refusal = error if isinstance(error, ClientError) else error.__context__
             raise _client_error(what, getattr(refusal, "response", {})) from clean_error(error)
+        # Not all servers send all headers, such as the ETag of an upload.
         except KeyError as error:
             raise StorageError(f"{what}: the store answered without {error}") from error
         except (BotoCoreError, Boto3Error, HTTPError, OSError, ValueError) as error:
@@ -261,7 +269,9 @@ def _client_error(what: str, response: Mapping[str, Any]) -> StorageError:
         return ConflictError(f"{what}: another writer was there first ({code})")
     if code in _MISSING_CODES:
         return NotFoundError(f"{what}: it does not exist")
+    # The message may name the header at fault, which says more than the code.
     by_word = (hint for word, hint in _HINTS_BY_WORD.items() if word in message.lower())
     hint = next(by_word, None) or _HINTS.get(code, _DEFAULT_HINT)
+    # In one line and cut: the text comes from the server and ends up in logs.
     said = " ".join(redact(message).split())[:_MAX_MESSAGE_CHARS].rstrip(".")
     return StorageError(f"{what}: {code} (HTTP {status}){f': {said}' if said else ''}; {hint}")

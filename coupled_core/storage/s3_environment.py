@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from coupled_core.errors import ConfigError
 
+# botocore takes the first that is set.
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -24,6 +25,7 @@ def check_environment() -> None:
         if problem := _find_problem(os.environ.get(name, "")):
             raise ConfigError(f"{name} {problem}: expected an address like http://HOST:PORT")
     for name in _CREDENTIALS:
+        # They are sent in headers. A copied key often brings a line break along.
         if not all("!" <= char <= "~" for char in os.environ.get(name, "")):
             raise ConfigError(
                 f"{name} holds a space, a line break or a character that is not ASCII, which no "

@@ -65,6 +65,8 @@ def _remove_abandoned(parent: Path) -> None:
         with suppress(OSError):  # it is another user's, or has just been removed
             descriptor = _open_folder(folder)
             try:
+                # A lock ends with its process, however that ends. Without waiting: a held lock
+                # raises, and the folder stays.
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
@@ -72,11 +74,13 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _open_folder(folder: Path) -> int:
+    # /tmp belongs to all users: a link of this name that somebody planted is not followed.
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 def _is_still(folder: Path, descriptor: int) -> bool:
     try:
+        # The name may have been removed and given again: the lock counts only on what has it now.
         return os.path.samestat(folder.lstat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False

@@ -106,6 +106,7 @@ def open_uri(uri: str | Path) -> tuple[ObjectStore, str]:
         NotFoundError: there is neither an object nor a folder of that name.
     """
     text = os.fspath(uri)
+    # Links are followed here, in the path that the user names; a store refuses those below it.
     text = text.rstrip("/") if "://" in text else str(_absolute(text, follow_links=True))
     parent, _, name = text.rpartition("/")
     if name and parent != "s3:/":  # neither the root folder nor a whole bucket
@@ -113,6 +114,7 @@ def open_uri(uri: str | Path) -> tuple[ObjectStore, str]:
         if store.exists(name):
             return store, name
     folder = open_store(text)
+    # Buckets have no folders: there is one if a key begins with its name.
     if next(folder.list(""), None) is None:
         raise NotFoundError(f"there is no object or folder {os.fspath(uri)}: check the path")
     return folder, ""

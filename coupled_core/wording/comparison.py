@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Collection
 from functools import lru_cache
 
-from coupled_core.wording.forms import (
-    participle_of,
-    singular_of,
-)
+from coupled_core.wording.forms import participle_of, singular_of
 from coupled_core.wording.words import BE, CONJUNCTIONS, DETERMINERS, PREPOSITIONS, tokenise
 
 _FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | CONJUNCTIONS | BE | {"there"}
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Thai, Lao, Burmese, Khmer, Kana, Han: scripts without spaces, of which every sign is a word."""
+# In letters: the least that words must share at the front, and the most by which they may differ at
+# the end.
 _MIN_STEM, _MAX_ENDING, _MAX_SHORT_ENDING = 3, 4, 2
 
 
@@ -33,6 +32,7 @@ def plain_words(text: str) -> tuple[str, ...]:
     """Return all words of a text, without case and without a possessive ending."""
     words: list[str] = []
     for token in tokenise(_plain(text)):
+        # Without spaces a token is a whole sentence; sign by sign it can be compared.
         if _UNSPACED.search(token.key):
             words.extend(token.key)
         elif token.is_word:
@@ -60,6 +60,7 @@ def are_forms(one: str, other: str) -> bool:
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) >= _MIN_STEM and longer.startswith(shorter):
         return len(longer) - len(shorter) <= _MAX_SHORT_ENDING
+    # Letters in common at the front: "happy" and "happier" differ in their endings alone.
     same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
     return same > _MIN_STEM and max(len(one), len(other)) - same < _MAX_ENDING
 
@@ -91,6 +92,7 @@ def _script(char: str) -> str:
 def _plain(text: str) -> str:
     if text.isascii():
         return text
+    # Joiners and soft hyphens, which no reader sees.
     seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
     return unicodedata.normalize("NFKC", seen)
 

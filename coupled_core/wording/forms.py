@@ -64,12 +64,14 @@ def ends_in_plural_s(word: str) -> bool:
 
 def _base_of_ing(word: str) -> str | None:
     stem = word[:-3]
+    # walk-ing, div(e)-ing, run(n)-ing, l(ie)-ying.
     return _first_verb(stem, stem + "e", stem[:-1], stem[:-1] + "ie")
 
 
 def _base_of_third_person(word: str) -> str | None:
     if not ends_in_plural_s(word):
         return None
+    # walk-s, perch-es, fl(y)-ies.
     return _first_verb(word[:-1], word[:-2], word[:-3] + "y")
 
 
@@ -82,6 +84,7 @@ def _add_ing(base: str) -> str:
         return base[:-2] + "ying"
     if base.endswith("e") and not base.endswith(("ee", "oe", "ye")):
         return base[:-1] + "ing"
+    # One syllable that ends in one vowel and one consonant doubles the latter: "run", "running".
     is_short = len(re.findall("[aeiou]+", base)) == 1
     if is_short and re.search("[^aeiou][aeiou][^aeiouwxy]$", base):
         return f"{base}{base[-1]}ing"

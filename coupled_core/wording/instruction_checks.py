@@ -21,10 +21,7 @@ from coupled_core.wording.forms import (
     singular_of,
 )
 from coupled_core.wording.lexicon import ADJECTIVES, NOUNS_TOO
-from coupled_core.wording.phrases import (
-    Unreadable,
-    parse_entity,
-)
+from coupled_core.wording.phrases import Unreadable, parse_entity
 from coupled_core.wording.words import (
     ARTICLES,
     BE,
@@ -107,6 +104,7 @@ def find_bad_form(text: str, prompts: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with an instruction whatever it is about: open quotes, doubled words."""
     if text.count('"') % 2 or any(text.count(a) != text.count(b) for a, b in _BRACKETS):
         yield "has a quotation mark or bracket that is not closed"
+    # Before a word it opens, behind one it closes; between two letters it is an apostrophe.
     elif len(re.findall(r"(?<!\w)['‘]\w", text)) > len(re.findall(r"['’](?!\w)", text)):
         yield "has a quotation mark that is not closed"
     if found := _MARKUP.search(text):
@@ -118,6 +116,7 @@ def find_bad_form(text: str, prompts: Sequence[str]) -> Iterator[str]:
             yield f"has two articles, '{first} {second}'"
         if first in _NEVER_LAST and second in ".,;!":
             yield f"breaks off after {first!r}"
+    # "walla walla" is fine where a prompt says so.
     if (found := _TWICE.search(" ".join(tokens))) and found.group() not in said:
         yield f"says {found.group(1)!r} twice"
 
@@ -223,6 +222,7 @@ def _side(text: str) -> tuple[str, ...]:
 
 def changed_words(source: str, target: str) -> set[str]:
     """Return the words that only the target has; prepositions and numbers if it has no others."""
+    # Words with meaning first: "on the left" against "in a tree" differ by those.
     for words_of in (content_words, plain_words):
         there = {word_form(word) for word in words_of(source)}
         changed = {word for word in words_of(target) if word_form(word) not in there}
@@ -239,6 +239,7 @@ def names_any(words: Collection[str], wanted: Collection[str]) -> bool:
 
 def _find_unnamed(words: Sequence[str], source: str, target: str) -> Iterator[str]:
     new, gone = changed_words(source, target), changed_words(target, source)
+    # "Add another fox" says that there are to be two without the word.
     if new and new <= NUMBERS.keys():
         if not names_any(words, new) and not _COUNT_WORDS & set(words):
             yield f"does not say what changes: that there are to be {_list(new)}"

@@ -147,6 +147,7 @@ class _Reader:
         words = self._take_words(article)
         _check_noun_phrase(article, words)
         if not article:
+            # It began the sentence: "Eagles" is no name.
             words[0] = words[0].lower()
         if self._key() == "of":
             if words[-1] not in CONTAINERS:
@@ -159,6 +160,7 @@ class _Reader:
 
     def take_attachments(self) -> str:
         start = self.at
+        # Several in a row: "in a red dress with long hair".
         while (end := self._find_attachment()) is not None:
             self.at = end
         return join_tokens(self._tokens[start : self.at])
@@ -180,6 +182,7 @@ class _Reader:
         first = self.at
         words += self._take_object()
         keys = [token.key for token in self._tokens[first : self.at]]
+        # "a racing car": a participle behind a thing may as well belong to what follows.
         is_sure = is_finite or subject.head in BEINGS or _follow_a_verb(keys)
         if not is_sure:
             raise Unreadable(f"{verb!r}, which may belong to what follows it")
@@ -246,6 +249,7 @@ class _Reader:
         if participle_of(key) is None:
             return False
         if key in VERBS:
+            # "two foxes run": a base form goes with several; of one it would be "runs".
             return is_plural_noun(words[-1]) and NUMBERS.get(article, 2) > 1 and article != "a"
         if article == "the" and words[-1].casefold() not in BEINGS:
             raise Unreadable(f"{key!r}, which may be a noun or a verb")

@@ -52,6 +52,7 @@ ADVERBS = word_set(
 )
 BREAKS = frozenset(",;:.!?()—–")
 
+# A word with its apostrophes and hyphens inside, or any single mark.
 _TOKEN = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
 
 

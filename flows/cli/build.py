@@ -28,9 +28,8 @@ SHARDS = (
     examples="""
     coupled build
     coupled build --prompts prompts.parquet --on-bad-row quarantine --min-combined 1.2 --json
-    coupled build --prompts s3://bucket/set.parquet --output s3://bucket/pairs --device cuda
-      --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
-      --clip-model ViT-L-14:openai
+    coupled build --profile flux-schnell --prompts s3://bucket/set.parquet
+      --output s3://bucket/pairs --device cuda
     """,
 )
 def build(
@@ -153,6 +152,8 @@ def _place(dataset: str, snapshot_id: str, name: str) -> str | None:
         if "://" not in dataset:
             store.write(name, data)
             return f"{store.uri}/{name}"
+        # In the current folder pictures of several datasets may meet: the snapshot's id keeps them
+        # apart.
         stem, dot, extension = name.partition(".")
         path = Path(f"{stem}-{snapshot_id}{dot}{extension}").absolute()
         path.write_bytes(data)

@@ -18,6 +18,7 @@ from typer.models import ArgumentInfo
 
 from coupled_core.config import OutputConfig, RunConfig
 from coupled_core.errors import ConfigError
+from coupled_core.runs.profiles import Profile
 from coupled_core.storage.store import ObjectStore, open_store
 from coupled_core.suggestions import suggest
 from flows.cli.man_page import ManPageCommand
@@ -48,8 +49,8 @@ SNAPSHOTS = (
 SETTINGS = (
     "[bold]Settings[/] are options, environment variables and keys of the --config file: --seed 1 "
     "is COUPLED_GENERATION__SEED=1, and seed = 1 in section generation of the file. Titles of help "
-    "pages name the section. Options win over the environment, the environment over the file; "
-    "--no-NAME switches off what the others have switched on."
+    "pages name the section. Options win over the environment, the environment over the file, the "
+    "file over --profile; --no-NAME switches off what the others have switched on."
 )
 
 Reader = Callable[[Mapping[str, Any]], Any]
@@ -129,6 +130,7 @@ def _make_callback(function: Callable[..., None]) -> Callable[..., None]:
             values = _sort_arguments(given, words) if is_about_a_dataset else given
             function(terminal, **{name: read(values) for name, read in readers.items()})
 
+    # Typer reads the signature, and takes this one for the function's own.
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return callback
 
@@ -150,6 +152,7 @@ def _sort_arguments(given: Mapping[str, Any], words: Sequence[inspect.Parameter]
     """
     names, dataset = [word.name for word in words], given["dataset"]
     found = [given[each] for each in ("first", *names) if given[each] is not None]
+    # As many words as the command wants: then none of them is the dataset. One more: the first is.
     if dataset is None and len(found) not in (0, len(words)):
         dataset, *found = found
     if len(found) > len(words):
@@ -191,16 +194,26 @@ def _expand_model(model: type[BaseModel], offer: Offer) -> tuple[list[inspect.Pa
     settings = [each for each in list_settings(model, offer.section) if offer.includes(each.key)]
     parameters = [each for setting in settings for each in _options_of(setting, offer)]
     if model is RunConfig or "run" in model.model_fields:
-        parameters.insert(0, _parameter("config", _CONFIG))
+        # First, since all other settings stand on them.
+        parameters[:0] = [
+            _parameter("profile", _PROFILE, "miniature"),
+            _parameter("config", _CONFIG),
+        ]
 
     def read(given: Mapping[str, Any]) -> BaseModel:
         options = {each.key: given[_name(each)] for each in settings}
+        # Two options a flag, so that "not given" differs from "no": else no option could overrule
+        # an environment that says yes.
         off = {each.key: False for each in settings if each.is_flag and given[_name(each, "no_")]}
-        return read_settings(model, {**options, **off}, offer, given.get("config"))
+        profile = given.get("profile", "miniature")
+        return read_settings(model, {**options, **off}, offer, given.get("config"), profile)
 
     return parameters, read
 
 
+_PROFILE = Annotated[
+    Profile, option("Models that go together: generator, Segment Anything and CLIP.")
+]
 _CONFIG = Annotated[
     Path | None,
     option(

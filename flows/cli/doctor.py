@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from coupled_core.config import RunConfig
 from coupled_core.redaction import redact
-from coupled_core.runs.profiles import Profile, layer_settings
-from flows.cli.command import command, option
+from flows.cli.command import command
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal, exit_code_of
 
@@ -25,9 +24,6 @@ _READ = ("split", "generation", "scoring", "output.uri", "output.single_writer")
 def doctor(
     terminal: Terminal,
     config: Annotated[RunConfig, Offer(only=_READ)],
-    profile: Annotated[
-        Profile, option("Models that go together; options given one by one win over it.")
-    ] = "miniature",
 ) -> None:
     """Say whether this machine has what `coupled build` with the same options needs.
 
@@ -37,9 +33,8 @@ def doctor(
     """
     from coupled_core.runs.checks import run_check, run_checks
 
-    whole = layer_settings(profile, config, {})
     found: list[Check] = []
-    for check in (*run_checks(whole), run_check("prefect", _check_server)):
+    for check in (*run_checks(config), run_check("prefect", _check_server)):
         found.append(check)
         if not terminal.as_json:
             terminal.answer(_describe(check), {})

@@ -58,6 +58,7 @@ def generate(
     if folder is not None:
         _make_folder(folder)
     place = picture or folder / "sheet.png"  # type: ignore[operator]  # one of them is given
+    # Before minutes of work, not after.
     require_writable(place)
     first = split_prompts(prompts, config)
     rows, files, pairs = [], [], []

@@ -31,6 +31,7 @@ def require_writable(path: Path) -> None:
     """
     try:
         is_new = not path.exists()
+        # To append changes nothing of a file that is there.
         path.open("ab").close()
         if is_new:
             path.unlink()

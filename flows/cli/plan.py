@@ -12,6 +12,7 @@ from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
     from coupled_core.runs.forecast import Forecast, SplitForecast
+    from coupled_core.runs.needs import MemoryUse
 
 _WIDTH = 16
 _READS_PROMPTS = (
@@ -24,7 +25,7 @@ _READS_PROMPTS = (
 @command(
     examples="""
     coupled validate prompts.parquet
-    coupled validate prompts.csv --base-model black-forest-labs/FLUX.1-schnell
+    coupled validate prompts.csv --profile flux-schnell
     """
 )
 def validate(
@@ -92,6 +93,7 @@ def _survey_texts(config: RunConfig) -> tuple[list[str], dict[str, Any] | None]:
 @command(
     examples="""
     coupled plan
+    coupled plan --profile flux-schnell --prompts prompts.csv --gpu-usd-per-hour 2
     coupled plan --prompts s3://bucket/set.parquet --output s3://bucket/pairs --json
     """,
 )
@@ -264,9 +266,12 @@ def _describe_needs(
     config: RunConfig, forecast: "Forecast", gpu_usd_per_hour: float | None
 ) -> Iterator[tuple[str, str]]:
     """Say what a build takes of time, money for the device, memory, network and disk."""
+    from coupled_core.generation.licences import describe_training
     from coupled_core.report.numbers import format_bytes
 
-    needs, device = forecast.needs, forecast.run.generation.device_name
+    needs, generation = forecast.needs, forecast.run.generation
+    yield "", f"{needs.family}, licence {generation.license}. {describe_training(needs.training)}"
+    yield "", f"{needs.image_flops / 1e12:,.3g} TFLOP an image, without what coupling adds"
     yield "generation", _describe_time(forecast)
     usd = _price_time(forecast, gpu_usd_per_hour)
     if usd is not None:
@@ -274,14 +279,38 @@ def _describe_needs(
             "device price",
             f"{_write_range(*map(_write_usd, usd))} at ${gpu_usd_per_hour:g} an hour",
         )
-    if needs.device_bytes is not None:
-        held = "weights" if config.generation.offload == "none" else "largest part's weights"
-        text = f"{format_bytes(needs.device_bytes)} of {held} on {device}, and what a step needs"
-        yield "memory", text
-    if needs.download_bytes:
-        yield "download", f"{format_bytes(needs.download_bytes)} of weights, once"
+    if needs.memory is not None:
+        yield from _describe_memory(needs.memory)
+    weights = f"{format_bytes(needs.download_bytes)} of weights" if needs.download_bytes else ""
+    if needs.lacks_weights:
+        lacking = weights or "its weights"
+        name = generation.base_model
+        yield "download", f"{name} holds configurations alone: a build needs {lacking} there"
+    elif weights:
+        yield "download", f"{weights}, once"
     least, most = map(format_bytes, _disk_bytes(forecast))
     yield "disk", f"{_write_range(least, most)} if all pairs are kept; twice that while it builds"
+
+
+def _describe_memory(use: "MemoryUse") -> Iterator[tuple[str, str]]:
+    """Say what a batch takes of the device, by component, and whether it fits there."""
+    from coupled_core.report.numbers import format_bytes
+
+    plan = use.plan
+    groups = use.num_groups if plan.groups_share_steps else 1
+    if use.refusal:
+        yield "memory", f"does not fit: {use.refusal}"
+    else:
+        peak = format_bytes(plan.peak(use.offload, groups))
+        room = f"{format_bytes(use.available_bytes)} of the device with --offload {use.offload}"
+        yield "memory", f"{peak} of {room}, groups at a time: {groups} (computed)"
+    parts = ", ".join(f"{part} {format_bytes(size)}" for part, size in plan.weights.items())
+    kept = f", kept keys and values {format_bytes(plan.kept)}" if plan.kept else ""
+    decode = f"decoding an image {format_bytes(plan.decode)}, at most {use.num_decoded:,} at once"
+    yield "", f"weights: {parts}"
+    yield "", f"a group's step {format_bytes(plan.step)}{kept}; {decode}"
+    host = format_bytes(plan.host_bytes(use.offload))
+    yield "", f"scorers {format_bytes(use.scorer_bytes)}; main memory for weights {host}"
 
 
 def _describe_time(forecast: "Forecast") -> str:

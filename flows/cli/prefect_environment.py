@@ -49,6 +49,7 @@ def require_server() -> None:
     url = PREFECT_API_URL.value()
     try:
         with get_client(sync_client=True) as client:
+            # The health route answers anybody, so it would not show a key that is missing.
             client.read_flows(limit=1)
     except httpx.HTTPStatusError as error:
         status = error.response.status_code

@@ -9,7 +9,7 @@ from flows.cli.command import Snapshot, argument, command, option
 from flows.cli.terminal import Terminal
 
 
-@command(examples="coupled publish iceberg s3://bucket/pairs --catalog lake --table images.pairs")
+@command(examples="coupled publish s3://bucket/pairs iceberg --catalog lake --table images.pairs")
 def publish(
     terminal: Terminal,
     store: ObjectStore,

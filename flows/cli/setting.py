@@ -56,7 +56,7 @@ class Offer:
 
     def includes(self, key: str) -> bool:
         """Return whether a setting is offered."""
-        names = {key, key.partition(".")[0]}
+        names = {key, key.partition(".")[0]}  # the setting itself, and its section
         return (not self.only or not names.isdisjoint(self.only)) and names.isdisjoint(self.without)
 
 

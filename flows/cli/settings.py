@@ -1,4 +1,4 @@
-"""Reads settings: options win over the environment, that over the file, that over the defaults.
+"""Reads settings: options win over the environment, that over the file, that over the profile.
 
 A setting of section `generation` is an option (`--seed 1`), a variable (`COUPLED_GENERATION__SEED`)
 and a key of a TOML, YAML or JSON file. What is wrong is told with where it came from.
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from coupled_core.config import RunConfig
 from coupled_core.documents import parse_json, parse_toml, parse_yaml, read_file
 from coupled_core.errors import ConfigError
+from coupled_core.runs.profiles import PROFILES, Profile
 from coupled_core.suggestions import suggest
 from flows.cli.setting import Offer, find_model, list_settings, strip_none
 
@@ -38,8 +39,9 @@ def read_settings(
     options: Mapping[str, Option],
     offer: Offer,
     file: Path | None = None,
+    profile: Profile = "miniature",
 ) -> Model:
-    """Return the settings that options, environment and file ask for.
+    """Return the settings that options, environment, file and profile ask for.
 
     Args:
         model: `RunConfig`, or a model with one in its field `run`, or any other.
@@ -47,15 +49,19 @@ def read_settings(
         offer: The section of the model's own fields; without one, other models than `RunConfig`
             are read from options alone.
         file: TOML, YAML or JSON.
+        profile: Models that go together, where nothing else names them.
 
     Raises:
         ConfigError: the file is unreadable, or a setting has no or a wrong meaning.
     """
     given = [*_read_options(model, options, offer.section)]
     if model is RunConfig or offer.section:
-        given = [*(_read_file(file) if file else ()), *_read_environment(), *given]
+        below = [*_read_profile(profile), *(_read_file(file) if file else ())]
+        given = [*below, *_read_environment(), *given]
     values: dict[str, Any] = {}
     origins: dict[Place, str] = {}
+    # From the weakest source to the strongest: a later one overwrites a value together with its
+    # origin.
     for key, value, origin in given:
         path = _find_place(model, key, offer.section)
         if path is not None:
@@ -91,6 +97,12 @@ def _read_options(
         if value is not None and value != []:
             name = setting.off_name if value is False else setting.option_names[0]
             yield tuple(setting.key.split(".")), value, name
+
+
+def _read_profile(profile: Profile) -> Iterator[Given]:
+    for section, values in PROFILES[profile].items():
+        for name, value in values.items():
+            yield (section, name), value, f"--profile {profile}"
 
 
 def _read_environment() -> Iterator[Given]:

@@ -129,6 +129,7 @@ def temporary_server(
     Raises:
         ServerUnavailableError: it ended, or did not answer in time.
     """
+    # Server and flow import for seconds each; both do so at the same time.
     server = start_server()
     try:
         if flow_module is not None:
@@ -141,6 +142,8 @@ def temporary_server(
 def start_server() -> ServerProcess:
     """Start the server and return at once; it needs some ten seconds until it answers."""
     keep_loopback_direct()
+    # A user's Prefect settings are about another server: a database named there is not this
+    # one's.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED_SERVICES}
     environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -148,8 +151,9 @@ def start_server() -> ServerProcess:
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", _PROGRAM, *filter(None, sys.path), _OUR_ROOT],
         env=environment,
+        # never written to: it closes when this process ends, however it ends
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.PIPE,  # brings the port
         stderr=errors,
         start_new_session=True,  # a Ctrl-C at the terminal goes to the session's foreground group
     )
@@ -164,6 +168,7 @@ def wait_for_server(server: ServerProcess, timeout_seconds: float) -> str:
     """
     process, deadline = server.process, time.monotonic() + timeout_seconds
     assert process.stdout is not None
+    # Waits for the line, or for the end of a process that died before it.
     port = process.stdout.readline().decode().strip()
     url = f"http://127.0.0.1:{port}/api"
     while process.poll() is None and time.monotonic() < deadline:
@@ -221,6 +226,7 @@ def _serve() -> None:
         log_level="error",
         lifespan="on",
     )
+    # Bound here, so that the port is known, and kept, before the application is imported.
     listener = config.bind_socket()
     print(listener.getsockname()[1], flush=True)
     uvicorn.Server(config).run(sockets=[listener])

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -17,9 +18,10 @@ import typer
 from coupled_core import errors
 from coupled_core.errors import CoupledError
 from coupled_core.log_fields import AddFields, FieldFormatter
-from coupled_core.memory import is_out_of_memory
+from coupled_core.models.memory import is_out_of_memory
 from coupled_core.progress import LogProgress, Pace, Progress, SilentProgress, report_to
 from coupled_core.redaction import clean_error, redact
+from flows.cli.labelled_lines import fit
 from flows.cli.loopback import keep_loopback_direct
 from flows.interrupts import stopped_by_signals
 
@@ -88,10 +90,12 @@ class Terminal:
 
     def answer(self, text: str, document: Mapping[str, Any]) -> None:
         """Print a result: as text, or with --json as the one document."""
+        if self.as_json:
+            text = json.dumps(document, indent=2, default=_plain)
+        elif sys.stdout.isatty():
+            text = fit(text, shutil.get_terminal_size().columns)
         with told_when_output_fails():
-            print(
-                json.dumps(document, indent=2, default=_plain) if self.as_json else text, flush=True
-            )
+            print(text, flush=True)
 
     def note(self, text: str) -> None:
         """Print something that is not a result; with --quiet nothing."""
@@ -139,6 +143,7 @@ def told_when_output_fails() -> Iterator[None]:
 @contextmanager
 def reported_errors(terminal: Terminal) -> Iterator[Terminal]:
     """Turn errors into one line and an exit code; with --debug the traceback comes first."""
+    # Before anything heavy is imported: libraries read these variables once.
     _configure_logging(terminal)
     keep_loopback_direct()
     try:
@@ -198,7 +203,7 @@ def _configure_logging(terminal: Terminal) -> None:
         defaults |= {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
         defaults |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
     for name, value in defaults.items():
-        os.environ.setdefault(name, value)
+        os.environ.setdefault(name, value)  # whoever has set one wants it so
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         FieldFormatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")

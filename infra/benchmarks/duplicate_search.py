@@ -42,12 +42,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "index.parquet"
-        write_index(path, _iter_tables(options.pairs))
-        with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-            arguments = (path, options.pairs, options.new)
-            runs = [pool.apply(search, arguments) for _ in range(options.repeats)]
+    runs = measure(options.pairs, options.new, options.repeats)
     seconds = [run["cpu_seconds"] for run in runs]
     found = {
         "pairs": options.pairs,
@@ -67,6 +62,15 @@ def main() -> None:
         f"({found['put_in']:,} were put in), {found['cpu_seconds']:.2f} s of CPU "
         f"[{low:.2f}, {high:.2f}], largest resident size {found['resident_mb']:,.0f} MB"
     )
+
+
+def measure(num_pairs: int, num_new: int, repeats: int) -> list[dict[str, float]]:
+    """Make an index file, and return what each search in a process of its own took."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "index.parquet"
+        write_index(path, _iter_tables(num_pairs))
+        with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            return [pool.apply(search, (path, num_pairs, num_new)) for _ in range(repeats)]
 
 
 def search(path: Path, num_pairs: int, num_new: int) -> dict[str, float]:

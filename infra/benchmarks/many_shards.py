@@ -12,10 +12,11 @@ those by HTTP of the run's own process, logs included; states of tasks travel on
 import argparse
 import json
 import resource
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -46,8 +47,8 @@ class _Clock(SilentProgress):
         self.rows: list[dict[str, float]] = []
 
     def begin(self, stage: str, total: int) -> None:
-        """Note the plan's end."""
-        if stage == "shards":
+        """Note the plan's beginning and end."""
+        if stage in ("groups", "shards"):
             self.note()
 
     def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
@@ -103,22 +104,28 @@ def _read_resident_mb(pid: int) -> float:
     return own / 1e3 + sum(_read_resident_mb(int(child)) for child in children)
 
 
-def _read_database_mb(server: PrefectServer, url: str | None) -> float:
+def _read_database(server: PrefectServer, url: str | None) -> dict[str, float]:
+    """Return the size of the server's database and the events in it, task states among them."""
     if url is None:
-        return sum(path.stat().st_size for path in server.folder.glob("prefect.db*")) / 1e6
+        path = server.folder / "prefect.db"
+        with closing(sqlite3.connect(path)) as opened:
+            [[num_events]] = opened.execute("select count(*) from events").fetchall()
+        size = sum(each.stat().st_size for each in server.folder.glob("prefect.db*"))
+        return {"database_mb": size / 1e6, "events": num_events}
     import asyncio
 
     import asyncpg  # type: ignore[import-untyped]
 
-    async def ask() -> int:
+    async def ask() -> tuple[int, int]:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
         try:
-            size: int = await connection.fetchval("select pg_database_size(current_database())")
+            size = await connection.fetchval("select pg_database_size(current_database())")
+            return size, await connection.fetchval("select count(*) from events")
         finally:
             await connection.close()
-        return size
 
-    return asyncio.run(ask()) / 1e6
+    size, num_events = asyncio.run(ask())
+    return {"database_mb": size / 1e6, "events": num_events}
 
 
 def measure(num_shards: int, groups_a_shard: int, database_url: str | None) -> dict[str, Any]:
@@ -139,7 +146,7 @@ def measure(num_shards: int, groups_a_shard: int, database_url: str | None) -> d
                     **counts,
                     "resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
                     "server_mb": _read_resident_mb(pid),
-                    "database_mb": _read_database_mb(server, database_url),
+                    **_read_database(server, database_url),
                 }
 
             clock = _Clock(max(num_shards // _EVERY, 1), look)
@@ -152,7 +159,7 @@ def _build(folder: Path, groups_a_shard: int, clock: _Clock) -> None:
     from flows import build_dataset, build_shard
 
     stages: dict[str, Any] = {"write": _write}
-    stages |= dict.fromkeys(("split", "generate", "score", "filter_pairs"), _do_nothing)
+    stages |= dict.fromkeys(("split", "make_pairs", "filter_pairs"), _do_nothing)
     with (
         patch.multiple(build_shard, **stages),
         patch.object(build_dataset, "_make_pictures", lambda *_: {}),
@@ -186,7 +193,8 @@ def main() -> None:
             f"{row['shards']:>6,} shards, {row['seconds']:>7.0f} s: "
             f"{passed / shards if shards else 0:.2f} s and {asked / max(shards, 1):.1f} requests a "
             f"shard, {asked * 60 / passed:.0f} a minute; this process {row['resident_mb']:.0f} MB, "
-            f"server {row['server_mb']:.0f} MB, database {row['database_mb']:.1f} MB"
+            f"server {row['server_mb']:.0f} MB, database {row['database_mb']:.1f} MB with "
+            f"{row['events']:.0f} events"
         )
 
 

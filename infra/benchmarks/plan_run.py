@@ -21,17 +21,23 @@ import pyarrow.parquet as pq
 
 _PLACES = ("meadow", "lake", "street", "forest", "beach", "harbor", "market", "canyon")
 _ENTITIES = ("owl", "fox", "cat", "dog", "horse", "kite", "boat", "car")
+_WRITTEN_AT_ONCE = 10_000
 
 
 def write_prompts(path: Path, num_groups: int) -> None:
-    """Write a prompt set."""
-    prompts = [
-        [f"a {entity} on a {_PLACES[index % 8]} number {index}" for entity in pair]
-        for index in range(num_groups)
-        for pair in [(_ENTITIES[index % 8], _ENTITIES[(index + 3) % 8])]
-    ]
-    names = [f"group-{index}" for index in range(num_groups)]
-    pq.write_table(pa.table({"group_id": names, "prompts": prompts}), path)
+    """Write a prompt set, in bounded memory: the process that calls this may be measured."""
+    schema = pa.schema([("group_id", pa.string()), ("prompts", pa.list_(pa.string()))])
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, num_groups, _WRITTEN_AT_ONCE):
+            indices = range(start, min(start + _WRITTEN_AT_ONCE, num_groups))
+            names = [f"group-{index}" for index in indices]
+            prompts = [_write_group(index) for index in indices]
+            writer.write_table(pa.table([names, prompts], schema=schema))
+
+
+def _write_group(index: int) -> list[str]:
+    pair = _ENTITIES[index % 8], _ENTITIES[(index + 3) % 8]
+    return [f"a {entity} on a {_PLACES[index % 8]} number {index}" for entity in pair]
 
 
 def measure(num_groups: int) -> dict[str, float]:

@@ -1,14 +1,14 @@
 """What a shard costs beside its denoising: one stage after another, and as a pipeline.
 
-    python -m infra.benchmarks.shard_pipeline [--wait-seconds 8] [--side-px 1024] [--repeats 3]
-        [--json] [--trace FILE] [--picture FILE]
+    python -m infra.benchmarks.shard_pipeline [--wait-seconds 8] [--side-px 1024] [--repeats 4]
+        [--threads 1] [--json] [--trace FILE] [--picture FILE]
 
 Both ways make the same shard in turn in one process, the models loaded before, and must store the
 same bytes. The generator is the miniature on the CPU; with --wait-seconds it is a stand-in for one
 on a GPU: it waits so long a batch and hands over drawn pictures, and everything behind it is real
-work of this machine. Shown are the seconds of the shard over those of its generator, and the share
-of the time in which the generator, and so its device, had nothing to do. --trace writes Chrome's
-trace format, --picture an SVG, both of the last run each way.
+work of this machine. Shown are the seconds of the shard over those of its generator, the share of
+the time in which the generator, and so its device, had nothing to do, and the seconds of CPU.
+--trace writes Chrome's trace format, --picture an SVG, both of the last run each way.
 """
 
 import argparse
@@ -17,11 +17,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 from PIL import Image
 
 from coupled_core.config import RunConfig
@@ -138,22 +140,35 @@ class Shard:
 def measure(
     shard: Shard, models_of: Callable[[ShardWork], ShardModels], repeats: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Make the shard both ways in turn; return what each run took."""
+    """Make the shard both ways in turn, each first as often; return what each run took."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
     for repeat in range(-1, repeats):  # the first warms up
         stored = []
-        for name, make in WAYS.items():
+        ways = list(WAYS.items())
+        for name, make in ways if repeat % 2 else reversed(ways):
             with tempfile.TemporaryDirectory() as folder:
                 work = shard.open(Path(folder))
                 models = models_of(work)
-                began = time.monotonic()
+                began, cpu = time.monotonic(), time.process_time()
                 make(work, models)
-                wall = time.monotonic() - began
+                wall, cpu = time.monotonic() - began, time.process_time() - cpu
                 stored.append(_what_is_stored(work))
             if repeat >= 0:
-                found[name].append(_describe(work.trace.spans, began, wall))
+                found[name].append({"cpu_seconds": cpu, **_describe(work.trace.spans, began, wall)})
         assert stored[0] == stored[1], "both ways must store the same"
     return found
+
+
+def load_models(work: ShardWork, stand_in: WaitingGenerator | None = None) -> ShardModels:
+    """Load what makes and judges a shard, before anything is measured."""
+    models = steps.models_for(work.config)
+    if stand_in is None:
+        models.load_generator()
+    else:
+        stand_in.draw(work.attempt(1).samples.values())
+        models = ShardModels(lambda: stand_in, models.load_scorer)  # type: ignore[arg-type,return-value]
+    models.load_scorer()
+    return models
 
 
 def _what_is_stored(work: ShardWork) -> list[Any]:
@@ -180,14 +195,17 @@ def _describe(spans: Sequence[Span], began: float, wall: float) -> dict[str, Any
 
 def summarise(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """Return medians and ranges of each way, and of the ratio of both, run by run."""
-    names = ("wall_over_generating", "device_waits", "wall_seconds")
+    names = ("wall_over_generating", "device_waits", "wall_seconds", "cpu_seconds")
     rows = {
         way: {name: _spread([run[name] for run in runs]) for name in names}
         for way, runs in found.items()
     }
-    both = zip(found["pipeline"], found["serial"], strict=True)
-    ratios = [pipeline["wall_seconds"] / serial["wall_seconds"] for pipeline, serial in both]
-    return {**rows, "pipeline_over_serial": _spread(ratios), "n": len(ratios)}
+    both = list(zip(found["pipeline"], found["serial"], strict=True))
+    wall, cpu = (
+        _spread([pipeline[name] / serial[name] for pipeline, serial in both])
+        for name in ("wall_seconds", "cpu_seconds")
+    )
+    return {**rows, "pipeline_over_serial": wall, "cpu_over_serial": cpu, "n": len(both)}
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -252,11 +270,10 @@ def _print(summary: Mapping[str, Any]) -> None:
             for name, each in summary[way].items()
         ]
         print(f"{way:<10}", "  ".join(cells))
-    ratio = summary["pipeline_over_serial"]
-    print(
-        f"pipeline / serial {ratio['median']:.2f} [{ratio['least']:.2f}, {ratio['most']:.2f}], "
-        f"n = {summary['n']}; both stored the same"
-    )
+    for name, what in (("pipeline_over_serial", "wall"), ("cpu_over_serial", "CPU")):
+        ratio = summary[name]
+        spread = f"{ratio['median']:.2f} [{ratio['least']:.2f}, {ratio['most']:.2f}]"
+        print(f"pipeline / serial, {what}: {spread}, n = {summary['n']}; both stored the same")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -267,26 +284,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="denoising steps; default: the miniature's")
     parser.add_argument("--wait-seconds", type=float, help="a batch of a stand-in for a GPU")
     parser.add_argument("--side-px", type=int, default=1024, help="of the stand-in's pictures")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--threads", type=int, help="of torch; default: its own")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--trace", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args(arguments)
-    stand_in = WaitingGenerator(options.wait_seconds or 0.0, options.side_px)
-
-    def models_of(work: ShardWork) -> ShardModels:
-        models = steps.models_for(work.config)
-        if options.wait_seconds is None:
-            models.load_generator()
-        else:
-            stand_in.draw(work.attempt(1).samples.values())
-            models = ShardModels(lambda: stand_in, models.load_scorer)  # type: ignore[arg-type,return-value]
-        models.load_scorer()
-        return models
-
-    found = measure(
-        Shard(options.groups, options.batch_size, options.steps), models_of, options.repeats
-    )
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    stand_in = None
+    if options.wait_seconds is not None:
+        stand_in = WaitingGenerator(options.wait_seconds, options.side_px)
+    shard = Shard(options.groups, options.batch_size, options.steps)
+    found = measure(shard, partial(load_models, stand_in=stand_in), options.repeats)
     if options.trace:
         write_trace(found, options.trace)
     if options.picture:

@@ -130,7 +130,7 @@ def step_naively(transformer: FluxTransformer2DModel, groups: Sequence[Group]) -
             torch.randn(num_rows, NUM_IMAGE, 16),
             torch.tensor(1000.0),
             Conditioning(torch.randn(num_rows, 2 * NUM_TEXT, 128), torch.randn(num_rows, 128)),
-            torch.zeros(NUM_IMAGE, 3),
+            Frame(torch.zeros(NUM_IMAGE, 3), (NUM_IMAGE, 1)),
             None,
         )
     finally:
@@ -144,7 +144,13 @@ def count(run: Callable[[], None]) -> int:
 
 
 def time_ratio(run: Callable[[], None], baseline: Callable[[], None], repeats: int) -> float:
-    """Return the median of the ratios of runs in turn: baseline, run, baseline, run."""
+    return statistics.median(time_ratios(run, baseline, repeats))
+
+
+def time_ratios(
+    run: Callable[[], object], baseline: Callable[[], object], repeats: int
+) -> list[float]:
+    """Return the ratios of runs in turn: baseline, run, baseline, run."""
     ratios = []
     for _ in range(repeats):
         seconds = []
@@ -153,7 +159,7 @@ def time_ratio(run: Callable[[], None], baseline: Callable[[], None], repeats: i
             call()
             seconds.append(time.process_time() - started_at)
         ratios.append(seconds[1] / seconds[0])
-    return statistics.median(ratios)
+    return ratios
 
 
 def report_steps(transformer: FluxTransformer2DModel, repeats: int) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
 
+from coupled_core.report.report import make_report
+from coupled_core.storage.store import open_store
 from tests.browser.conftest import HOSTILE, NUM_KEPT, NUM_PAIRS
 from tests.browser.surfing import (
     all_of,
@@ -16,6 +18,7 @@ from tests.browser.surfing import (
     requested_urls,
     wait_until,
 )
+from tests.sample_pairs import SamplePair, commit_pairs
 
 _FLIPPED = "document.querySelector('.card .pane').classList.contains('flipped')"
 _OVER = "getComputedStyle(document.querySelector('.card .pane .over')).visibility"
@@ -102,6 +105,63 @@ def test_pairs_are_filtered_sorted_and_counted(browser: Chrome, report_page: Pat
     assert one_of(browser, "#shown").text == "No pair is like that."
 
 
+def test_a_score_has_a_range_and_what_varies_can_be_chosen(
+    browser: Chrome, report_page: Path
+) -> None:
+    open_page(browser, report_page)
+    _choose(browser, "least", "0.5")
+    _choose(browser, "most", "1.5")
+    assert (min(_scores(browser)) >= 0.5, max(_scores(browser)) <= 1.5) == (True, True)
+    _choose(browser, "sort", "rim_seam")
+    assert one_of(browser, "#shown").text == "No pair is like that."
+    _choose(browser, "most", "")
+    _choose(browser, "least", "0.3")
+    assert one_of(browser, "#shown").text == f"24 of {NUM_PAIRS} pairs"
+    assert "Seam 0.3" in one_of(browser, ".card .score").text
+    _choose(browser, "variation", "entity_swap")
+    assert one_of(browser, "#shown").text == f"24 of {NUM_PAIRS} pairs"
+
+
+@pytest.fixture(scope="module")
+def groups_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a group of three images, an ordinary pair, and a score of another package."""
+    folder = tmp_path_factory.mktemp("groups")
+    store = open_store(folder / "pairs")
+    trio = [
+        SamplePair(
+            group_id="trio", indices=(i, j), combined=1.2 + i, entities=(f"no {i}", f"no {j}")
+        )
+        for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    other = SamplePair(extra_scores={"sharpness": 0.25})
+    page = make_report(store, commit_pairs(store, [*trio, other])).page
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    return folder / "page.html"
+
+
+def test_a_group_of_three_images_is_a_strip(browser: Chrome, groups_page: Path) -> None:
+    open_page(browser, groups_page)
+    browser.execute_script("document.querySelector('input[value=groups]').click()")
+    assert one_of(browser, "#shown").text == "1 of 1 groups"
+    frames = all_of(browser, ".strip .frame")
+    assert [frame.text for frame in frames] == ["0", "1", "2"]
+    assert one_of(browser, ".strip .score").text == "3 pairs, 3 kept\nJ 1.20 to 2.20"
+    assert barriers(browser) == []
+    frames[2].send_keys(Keys.ENTER)
+    assert one_of(browser, "#pair-title").text == "no 1 → no 2"
+    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    wait_until(browser, "document.activeElement === document.querySelector('.strip .frame')")
+
+
+def test_a_score_of_another_package_sorts_and_filters(browser: Chrome, groups_page: Path) -> None:
+    open_page(browser, groups_page)
+    _choose(browser, "sort", "extra:sharpness")
+    _choose(browser, "least", "0.2")
+    assert one_of(browser, "#shown").text == "1 of 1 pairs"
+    assert "sharpness 0.25" in one_of(browser, ".card .score").text
+
+
 def test_more_pairs_appear_on_request_and_the_keyboard_goes_on_there(
     browser: Chrome, report_page: Path
 ) -> None:
@@ -163,6 +223,8 @@ def test_nobody_is_shut_out(browser: Chrome, report_page: Path, theme: str) -> N
 def test_a_narrow_screen_needs_no_sideways_scrolling(browser: Chrome, report_page: Path) -> None:
     open_page(browser, report_page, width_px=360)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+    ends = [link.rect["x"] + link.rect["width"] for link in all_of(browser, ".top a")]
+    assert max(ends) <= 360 - one_of(browser, "#theme").rect["width"]
 
 
 def test_the_keyboard_meets_the_skip_link_the_sections_and_the_filters_in_order(
@@ -170,17 +232,9 @@ def test_the_keyboard_meets_the_skip_link_the_sections_and_the_filters_in_order(
 ) -> None:
     open_page(browser, report_page)
     met = []
-    for _ in range(10):
+    for _ in range(14):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         met.append(browser.switch_to.active_element.accessible_name)
-    assert met[:8] == [
-        "Skip to the report",
-        "Overview",
-        "Gallery",
-        "Scores",
-        "Thresholds",
-        "Making",
-        "Theme: auto",
-        "All",
-    ]
-    assert met[8:] == ["Verdict", "Reason"]
+    sections = ["Overview", "Gallery", "Breakdown", "Scores", "Thresholds", "Making"]
+    assert met[:8] == ["Skip to the report", *sections, "Theme: auto"]
+    assert [name for name in met[8:] if name != "Query"] == ["All", "Verdict", "Reason"]

@@ -125,7 +125,8 @@ def test_the_dockerfile_pleases_its_linter() -> None:
 def test_the_image_is_not_roots_and_pinned_and_holds_no_mirror() -> None:
     text = (INFRA / "image" / "Dockerfile").read_text()
     assert "USER 10001:10001" in text
-    assert "-c infra/constraints.txt" in text
+    assert "pip install --no-deps --require-hashes -r infra/requirements.txt" in text
+    assert "pip install -c infra/constraints.txt" in text
     assert "--mount=type=secret" in text and "COPY pip.conf" not in text
 
 

@@ -8,7 +8,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli.temporary_server import temporary_server
-from infra.set_up import POOL, set_up_automations, set_up_pool, set_up_queues
+from infra import set_up
+from infra.set_up import POOL, set_up_automations, set_up_pool, set_up_queues, wait_for_server
 
 
 @flow(name="verify-dataset")
@@ -60,3 +61,17 @@ def test_a_pool_of_another_type_is_refused(client: SyncPrefectClient) -> None:
     _set_up(client)
     with pytest.raises(SystemExit, match="expected type kubernetes, got process"):
         _set_up(client, "kubernetes")
+
+
+def test_a_server_that_does_not_answer_is_waited_for_and_then_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere = "http://127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", nowhere)
+    monkeypatch.setattr(set_up, "_MAX_START_SECONDS", 0.0)
+    with (
+        temporary_settings({PREFECT_API_URL: nowhere}),
+        get_client(sync_client=True) as client,
+        pytest.raises(SystemExit, match=f"{nowhere} does not answer: "),
+    ):
+        wait_for_server(client)

@@ -1,6 +1,7 @@
-"""Builds whose store fails them, with secrets wherever the environment can hold one.
+"""Builds, failing and succeeding, with secrets wherever the environment can hold one.
 
-They must stand neither on the console nor in --json nor in Prefect's database.
+They must stand neither on the console nor in --json, in Prefect's database with its logs, events
+and artifacts, in its results, nor in the dataset.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from coupled_core.storage.store import open_store
 from tests.coupled_command import SMALL, Coupled, write_prompts
 from tests.faults.proxy import Fault, FaultProxy, Request
 from tests.s3_servers import S3Server
@@ -70,7 +72,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 def build(tmp_path: Path, server: PrefectServer) -> Build:
     def run(environment: dict[str, str]) -> tuple[int, str, str]:
         write_prompts(tmp_path / "prompts.parquet")
-        command = Coupled(tmp_path, {"PREFECT_API_URL": server.url, **environment})
+        prefect = {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(tmp_path / "prefect")}
+        command = Coupled(tmp_path, {**prefect, **environment})
         arguments = ["build", "--prompts", "prompts.parquet", "--output", "s3://planted/pairs"]
         arguments += ["--splitter", "offline", *SMALL]
         return command.run(*arguments, "--json", "--verbose", "--debug")
@@ -113,3 +116,24 @@ def test_a_shard_that_fails_leaks_nothing(
     for secret in ("secret-pass", *SECRETS.values(), "planted-password"):
         assert secret not in output + errors
         assert server.find_text(secret) == []
+
+
+def test_a_build_that_succeeds_leaks_nothing(
+    build: Build,
+    server: PrefectServer,
+    moto_server: S3Server,
+    new_bucket: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    new_bucket(moto_server, "planted")
+    code, output, errors = build({**moto_server.environment, **SECRETS})
+    assert code == 0, errors
+    store = open_store("s3://planted/pairs")
+    stored = [store.read(info.key) for info in store.list("")]
+    assert stored != []
+    stored += [path.read_bytes() for path in (tmp_path / "prefect").rglob("*") if path.is_file()]
+    assert server.find_text("pairs-summary") != [], "the run's artifact is looked at"
+    for secret in (*SECRETS.values(), "planted-password"):
+        assert secret not in output + errors
+        assert server.find_text(secret) == []
+        assert not any(secret.encode() in each for each in stored)

@@ -1,16 +1,20 @@
 """Disturbs operations on a dataset, lets a reader watch, and counts what came of it."""
 
+import math
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from itertools import takewhile
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from coupled_core.errors import CoupledError
 from coupled_core.storage.local import LocalStore
@@ -28,7 +32,22 @@ from tests.faults.proxy import FaultProxy
 from tests.forks import FORKS
 
 READ_TIMEOUT_SECONDS = 5.0
+_T = TypeVar("_T")
+_ends_at = math.inf
+_PAUSE_SECONDS = 0.05
+"""Between two reads, at least; the reader leaves most of a processor to what it watches."""
 _MUTATIONS = ("os.link", "os.rename", "os.remove", "os.mkdir")
+
+
+def end_after(seconds: float) -> None:
+    """Begin nothing new after so long: see `in_time`."""
+    global _ends_at
+    _ends_at = time.monotonic() + seconds
+
+
+def in_time(steps: Iterable[_T]) -> Iterator[_T]:
+    """Yield steps as long as there is time for them."""
+    return takewhile(lambda _: time.monotonic() < _ends_at, steps)
 
 
 @dataclass
@@ -142,9 +161,9 @@ def _read_in_a_loop(connection: Connection, environment: dict[str, str]) -> None
     store: ObjectStore | None = None
     read: Read = read_state
     allowed: tuple[State, ...] = ()
-    may_fail, reads, problems = False, 0, []
+    may_fail, reads, problems, pause_seconds = False, 0, [], 0.0
     while True:
-        if store is None or connection.poll(0.05):
+        if store is None or connection.poll(pause_seconds):
             message = connection.recv()
             if message == "stop":
                 return
@@ -156,6 +175,7 @@ def _read_in_a_loop(connection: Connection, environment: dict[str, str]) -> None
             store = open_undisturbed(uri)
             reads, problems = 0, []
             connection.send("watching")
+        started_at = time.monotonic()
         try:
             if read(store) not in allowed:
                 problems.append(f"a reader of {store.uri} saw a half state")
@@ -163,11 +183,22 @@ def _read_in_a_loop(connection: Connection, environment: dict[str, str]) -> None
             if not may_fail:
                 problems.append(f"a reader of {store.uri} failed: {error}")
         reads += 1
+        pause_seconds = max(_PAUSE_SECONDS, 2 * (time.monotonic() - started_at))
 
 
 def open_undisturbed(uri: str) -> ObjectStore:
     """Open a dataset with patience."""
-    return S3Store(uri) if uri.startswith("s3://") else LocalStore(Path(uri))
+    if not uri.startswith("s3://"):
+        return LocalStore(Path(uri))
+    store = S3Store(uri)
+    vars(store)["_client"] = _client_of(os.environ["AWS_ENDPOINT_URL"])
+    return store
+
+
+@cache
+def _client_of(_endpoint: str) -> Any:
+    """Make one client for all datasets: to make it takes longer than most disturbances do."""
+    return S3Store("s3://any")._client
 
 
 def act_in_child(template: Template, uri: str, environment: Mapping[str, str], step: int) -> Any:
@@ -188,7 +219,7 @@ def _act(
     connection: Connection, name: str, uri: str, environment: dict[str, str], step: int
 ) -> None:
     os.environ.update(environment)
-    steps = _count_steps(uri, step)
+    steps = count_steps(uri, step)
     store = (
         S3Store(uri, read_timeout_seconds=30) if uri.startswith("s3://") else LocalStore(Path(uri))
     )
@@ -196,7 +227,7 @@ def _act(
     connection.send(len(steps))
 
 
-def _count_steps(root: str, fatal: int) -> list[str]:
+def count_steps(root: str, fatal: int) -> list[str]:
     """Count every change below a folder as the interpreter announces it; kill before one of them.
 
     Opening a file to write, linking, renaming, removing and making a folder are all that our store

@@ -2,12 +2,14 @@
 
 import os
 import random
-import shutil
 import signal
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -20,9 +22,10 @@ from coupled_core.errors import ConflictError
 from coupled_core.miniature import miniature_folder
 from coupled_core.progress import SilentProgress, report_to
 from coupled_core.splitting.llm.splitter import LlmSplitter
-from coupled_core.storage.local import LocalStore
+from coupled_core.storage.store import ObjectStore
 from tests.coupled_command import read_rows
-from tests.faults.disturbances import Tally
+from tests.faults.aged import LONG_AGO, AgedStore
+from tests.faults.disturbances import Tally, count_steps, in_time, open_undisturbed
 from tests.faults.operations import list_damage
 from tests.forks import FORKS
 from tests.messages_server.process import RunningServer
@@ -34,7 +37,7 @@ _KILLS_A_BUILD = 4
 _NUM_REPORTS = {"generate": 5, "score": 1}
 """Of each stage, that a build may be killed at; so few that most attempts come so far."""
 _MAX_DELAY_SECONDS = 0.4
-_LONG_AGO = timedelta(days=3)
+_GARBAGE = "-0123abcd.parquet"
 _NUM_SPLITS = 12
 
 
@@ -56,7 +59,9 @@ class _Deadly(SilentProgress):
         self.advance(stage)
 
 
-def kill_builds(num_builds: int, seed: int = 0) -> Tally:
+def kill_builds(
+    new_uri: Callable[[], str], environment: Mapping[str, str], num_builds: int, seed: int = 0
+) -> Tally:
     """Kill builds at random moments, some times each; each of them ends in the end.
 
     Beside every one of them garbage is collected and a reader reads. What an undisturbed build
@@ -64,58 +69,72 @@ def kill_builds(num_builds: int, seed: int = 0) -> Tally:
     """
     tally, moments = Tally(), random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        _build(folder / "first", 1)
-        first = len(read_rows(folder / "first" / "pairs"))
-        _build(folder / "all", NUM_GROUPS)
-        wanted = read_rows(folder / "all" / "pairs")
-        for _ in range(num_builds):
-            place = folder / "killed"
-            shutil.copytree(folder / "first", place)
+        site = _Site(Path(name), new_uri(), environment)
+        site.build(1)
+        first = _copy(open_undisturbed(site.uri))
+        num_first = len(read_rows(site.uri))
+        site.build(NUM_GROUPS)
+        wanted = read_rows(site.uri)
+        for _ in in_time(range(num_builds)):
+            place = replace(site, uri=new_uri())
+            for key, data in first.items():
+                open_undisturbed(place.uri).write(key, data)
             for _ in range(_KILLS_A_BUILD):
                 stage = moments.choice(tuple(_NUM_REPORTS))
                 report = moments.randrange(_NUM_REPORTS[stage])
                 delay = moments.uniform(0, _MAX_DELAY_SECONDS)
-                _run(tally, place, (stage, report, delay), (first, len(wanted)))
-            _run(tally, place, None, (first, len(wanted)))
+                _run(tally, place, (stage, report, delay), (num_first, len(wanted)))
+            _run(tally, place, None, (num_first, len(wanted)))
             _compare(tally, place, wanted)
-            shutil.rmtree(place)
     return tally
 
 
+@dataclass(frozen=True)
+class _Site:
+    """Where a build takes place."""
+
+    folder: Path
+    """For temporary files; one for all, since each run takes away what the killed have left."""
+    uri: str
+    environment: Mapping[str, str]
+
+    def build(self, num_groups: int, deadly: tuple[str, int, float] | None = None) -> None:
+        """Build; with `deadly` be killed."""
+        os.environ.update(self.environment)
+        tempfile.tempdir = str(self.folder)
+        table = pq.read_table(miniature_folder("prompts") / "example.parquet")
+        groups = table.slice(0, num_groups).to_pylist()
+        settings = {"num_inference_steps": 3, "shard_size": 1, "seed": 5}
+        with report_to(_Deadly(*deadly) if deadly else SilentProgress()):
+            build_dataset(groups, self.uri, **settings, generation={"batch_size": 1})
+        tempfile.tempdir = None
+
+
+def _copy(store: ObjectStore) -> dict[str, bytes]:
+    return {info.key: store.read(info.key) for info in store.list("")}
+
+
 def _run(
-    tally: Tally, place: Path, deadly: tuple[str, int, float] | None, sizes: tuple[int, int]
+    tally: Tally, place: _Site, deadly: tuple[str, int, float] | None, sizes: tuple[int, int]
 ) -> None:
-    process = FORKS.Process(target=_build, args=(place, NUM_GROUPS, deadly))
+    process = FORKS.Process(target=place.build, args=(NUM_GROUPS, deadly))
     process.start()
-    _collect_and_read(tally, LocalStore(place / "pairs"), process, sizes)
+    _collect_and_read(tally, place.uri, process, sizes)
     process.join()
     if process.exitcode == -signal.SIGKILL:
         tally.injections, tally.killed = tally.injections + 1, tally.killed + 1
     elif process.exitcode != 0:
         tally.unnamed += 1
-        tally.problems.append(f"{place.name}: exit code {process.exitcode} after {deadly}")
+        tally.problems.append(f"{place.uri}: exit code {process.exitcode} after {deadly}")
 
 
-def _build(place: Path, num_groups: int, deadly: tuple[str, int, float] | None = None) -> None:
-    (place / "tmp").mkdir(parents=True, exist_ok=True)
-    tempfile.tempdir = str(place / "tmp")
-    table = pq.read_table(miniature_folder("prompts") / "example.parquet")
-    groups = table.slice(0, num_groups).to_pylist()
-    settings = {"num_inference_steps": 3, "shard_size": 1, "seed": 5}
-    with report_to(_Deadly(*deadly) if deadly else SilentProgress()):
-        build_dataset(groups, place / "pairs", **settings, generation={"batch_size": 1})
-    tempfile.tempdir = None
-
-
-def _collect_and_read(
-    tally: Tally, store: LocalStore, process: BaseProcess, sizes: tuple[int, int]
-) -> None:
+def _collect_and_read(tally: Tally, uri: str, process: BaseProcess, sizes: tuple[int, int]) -> None:
     """Collect garbage, some of it made for that, and read, until the build has ended."""
+    store = AgedStore(open_undisturbed(uri), lambda info: info.key.endswith(_GARBAGE))
     number = 0
     while process.is_alive():
         number += 1
-        _write_garbage(store, number)
+        store.write(f"images/part-{number:05d}{_GARBAGE}", b"garbage")
         plan = plan_gc(store, Retention(keep_snapshots=2), datetime.now(UTC))
         try:
             collect_garbage(store, plan)
@@ -125,19 +144,13 @@ def _collect_and_read(
         if not plan.removals:
             tally.problems.append("a collection found no garbage")
         tally.reads += 1
-        tally.half_states += len(read_rows(store.root)) not in sizes
+        tally.half_states += len(read_rows(uri)) not in sizes
         time.sleep(0.2)
 
 
-def _write_garbage(store: LocalStore, number: int) -> None:
-    key, then = f"images/part-{number:05d}-0123abcd.parquet", datetime.now(UTC) - _LONG_AGO
-    store.write(key, b"garbage")
-    os.utime(store.root / key, (then.timestamp(), then.timestamp()))
-
-
-def _compare(tally: Tally, place: Path, wanted: list[dict[str, object]]) -> None:
-    store = LocalStore(place / "pairs")
-    rows = read_rows(store.root)
+def _compare(tally: Tally, place: _Site, wanted: list[dict[str, object]]) -> None:
+    store = open_undisturbed(place.uri)
+    rows = read_rows(place.uri)
     ids = [row["pair_id"] for row in rows]
     tally.rows_doubled += len(ids) - len(set(ids))
     tally.rows_lost += len({row["pair_id"] for row in wanted} - set(ids))
@@ -147,9 +160,12 @@ def _compare(tally: Tally, place: Path, wanted: list[dict[str, object]]) -> None
     if damage := list_damage(store):
         tally.damaged += 1
         tally.problems.append(damage[0])
-    collect_garbage(store, plan_gc(store, Retention(), datetime.now(UTC) + _LONG_AGO))
+    everything = Retention(abandoned_work=LONG_AGO)
+    collect_garbage(store, plan_gc(store, everything, datetime.now(UTC) + 2 * LONG_AGO))
+    left: list[object] = [info.key for info in store.list_unfinished()]
+    left += [info.key for info in store.list("work/")]
     # PyTorch keeps a cache there, which is one a user and not ours.
-    left = [*store.list_unfinished(), *(place / "tmp").glob("coupled-*")]
+    left += place.folder.glob("coupled-*")
     tally.leaked += len(left)
     tally.problems += [f"left behind: {each}" for each in left]
 
@@ -161,11 +177,14 @@ def _without_run(row: dict[str, object]) -> dict[str, object]:
 
 
 def kill_batches(num_rounds: int, seed: int = 0) -> Tally:
-    """Kill whoever asks a language model in batches, at random moments; nothing is paid twice."""
+    """Kill whoever asks a language model in batches, at random moments; nothing is paid twice.
+
+    A third of the rows of a batch expire or fail, so that batches are answered by halves.
+    """
     tally, moments = Tally(), random.Random(seed)
-    server = RunningServer(batch_seconds=0.4)
+    server = RunningServer(batch_seconds=0.4, shares={"expire": 0.2, "error": 0.1})
     try:
-        for _ in range(num_rounds):
+        for _ in in_time(range(num_rounds)):
             server.reset()
             with tempfile.TemporaryDirectory() as folder:
                 for _ in range(3):
@@ -175,27 +194,56 @@ def kill_batches(num_rounds: int, seed: int = 0) -> Tally:
                     process.join()
                     was_killed = process.exitcode == -signal.SIGKILL
                     tally += Tally(injections=was_killed, killed=was_killed)
-                process = _start_split(server, folder)
-                process.join()
-                paid = server.counters()["paid"]
-                tally.rows_lost += _NUM_SPLITS - paid["distinct_prompts"]
-                tally.rows_doubled += paid["batch"] - paid["distinct_prompts"]
-                if process.exitcode != 0:
-                    tally.problems.append(f"splitting ended with {process.exitcode}")
+                _finish_split(tally, server, folder, "killed at random")
     finally:
         server.stop()
     return tally
 
 
-def _start_split(server: RunningServer, folder: str) -> BaseProcess:
-    process = FORKS.Process(target=_split, args=(server.environment, folder))
+def kill_batches_at_each_step(steps: slice) -> Tally:
+    """Kill before each change to the folder of answers: all that lies between two of them is sent.
+
+    So somebody dies between the note that a batch will be sent and its sending, between that and
+    the note of its name, while it is worked on, and between any two answers that are stored.
+    """
+    tally = Tally()
+    server = RunningServer(batch_seconds=0.1, shares={"expire": 0.2, "error": 0.1})
+    try:
+        for step in in_time(count(steps.start or 0, steps.step or 1)):
+            server.reset()
+            with tempfile.TemporaryDirectory() as folder:
+                process = _start_split(server, folder, step)
+                process.join()
+                was_killed = process.exitcode == -signal.SIGKILL
+                tally += Tally(injections=was_killed, killed=was_killed)
+                _finish_split(tally, server, folder, f"killed before change {step}")
+            if not was_killed:
+                break
+    finally:
+        server.stop()
+    return tally
+
+
+def _finish_split(tally: Tally, server: RunningServer, folder: str, what: str) -> None:
+    process = _start_split(server, folder)
+    process.join()
+    paid = server.counters()["paid"]
+    tally.rows_lost += _NUM_SPLITS - paid["distinct_prompts"]
+    tally.rows_doubled += paid["batch"] + paid["online"] - paid["distinct_prompts"]
+    if process.exitcode != 0:
+        tally.problems.append(f"{what}: splitting ended with {process.exitcode}")
+
+
+def _start_split(server: RunningServer, folder: str, fatal: int = -1) -> BaseProcess:
+    process = FORKS.Process(target=_split, args=(server.environment, folder, fatal))
     process.start()
     return process
 
 
-def _split(environment: dict[str, str], folder: str) -> None:
+def _split(environment: dict[str, str], folder: str, fatal: int) -> None:
     os.environ.update(environment)
     settings = {"cache_uri": folder, "transport": "batch", "batch_size": 5, "no_cap": True}
     groups = make_groups(_NUM_SPLITS)
     splitter = LlmSplitter(SplitConfig.model_validate(settings), "run", SOON)
+    count_steps(folder, fatal)
     splitter.prepare(lambda: iter(groups), len(groups))

@@ -12,7 +12,7 @@ from coupled_core.dataset.commit.upload import UploadedShard
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.storage.store import ObjectStore
-from tests.faults.disturbances import Tally, list_damage, open_undisturbed, read_state
+from tests.faults.disturbances import Tally, in_time, list_damage, open_undisturbed, read_state
 from tests.forks import FORKS
 from tests.sample_shards import describe_run, publish
 
@@ -30,7 +30,7 @@ def race(
         What came of it, and how many commits lost a first attempt and were rebased.
     """
     tally, num_rebased = Tally(), 0
-    for first in range(0, num_rounds, ROUNDS_A_DATASET):
+    for first in in_time(range(0, num_rounds, ROUNDS_A_DATASET)):
         rounds = min(ROUNDS_A_DATASET, num_rounds - first)
         found, rebased = _race_on_one(new_uri(), environment, rounds)
         tally, num_rebased = tally + found, num_rebased + rebased

@@ -30,7 +30,7 @@ from coupled_core.export.edits import ExportedPair
 from coupled_core.export.pair_images import read_pairs
 from coupled_core.export.plan import Selection, iter_windows
 from coupled_core.storage.store import ObjectStore
-from tests.faults.disturbances import Reader, Tally, take_report
+from tests.faults.disturbances import Reader, Tally, in_time, take_report
 from tests.faults.operations import State, find_damage, list_damage, operation_named
 from tests.sample_shards import describe_run, publish
 
@@ -69,7 +69,7 @@ def damage_parts(store: ObjectStore, watcher: Reader, num_flips: int) -> Tally:
     """Damage every part of a dataset in every way, one at a time."""
     tally, snapshot = Tally(), _make_dataset(store)
     whole = read_all(store)
-    for injury in _injuries(store, snapshot, num_flips):
+    for injury in in_time(_injuries(store, snapshot, num_flips)):
         before = store.read(injury.part.key)
         watcher.expect(store.uri, read_all, (whole,), may_fail=True)
         injury.inflict(store)

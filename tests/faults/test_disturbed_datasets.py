@@ -52,7 +52,7 @@ def _assert_refused(tally: Tally) -> None:
 def test_a_commit_killed_between_any_two_changes_on_disk_is_whole_or_not_there(
     watcher: Reader,
 ) -> None:
-    tally = kills_on_disk(template_of(operation_named("commit")), watcher, every=3)
+    tally = kills_on_disk(template_of(operation_named("commit")), watcher, slice(None, None, 3))
     _assert_clean(tally)
     assert tally.killed == tally.injections > 8
     assert tally.reads > 0
@@ -99,7 +99,7 @@ def test_a_part_that_goes_up_in_pieces_survives_that_its_last_request_is_lost(
 def test_an_outage_is_an_error_of_ours_and_the_dataset_heals(
     s3: DisturbedS3, watcher: Reader
 ) -> None:
-    tally = outages(template_of(operation_named("commit")), s3, watcher, every=12)
+    tally = outages(template_of(operation_named("commit")), s3, watcher, slice(None, None, 12))
     _assert_refused(tally)
 
 
@@ -108,16 +108,23 @@ def test_credentials_or_a_clock_that_go_wrong_in_mid_run_are_an_error_and_the_da
     s3: DisturbedS3, watcher: Reader, fault: Fault
 ) -> None:
     template = template_of(operation_named("commit"))
-    tally = outages(template, s3, watcher, every=8, fault=fault)
+    tally = outages(template, s3, watcher, slice(None, None, 8), fault=fault)
     _assert_refused(tally)
 
 
 def test_collections_beside_a_writer_and_a_reader_take_nothing_that_either_needs(
     tmp_path: Path,
 ) -> None:
-    tally = collect_beside(lambda: str(tmp_path / "data"), {}, 6)
-    _assert_clean(tally)
-    assert tally.reads > 0
+    _assert_collected(collect_beside(lambda: str(tmp_path / "data"), {}, 6))
+
+
+def test_on_s3_they_take_nothing_either(s3: DisturbedS3) -> None:
+    _assert_collected(collect_beside(s3.new_uri, s3.direct, 6))
+
+
+def _assert_collected(tally: Tally) -> None:
+    assert tally.is_clean, tally.problems
+    assert tally.reads > 0 and tally.collections > 0
 
 
 def test_of_racing_processes_both_win_and_a_shard_of_both_counts_once(tmp_path: Path) -> None:

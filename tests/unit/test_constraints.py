@@ -1,4 +1,7 @@
-"""`infra/constraints.txt` pins everything that an installation brings, to versions that agree."""
+"""`infra/constraints.txt` pins everything that an installation brings, to versions that agree.
+
+`infra/requirements.txt` and `requirements-test.txt` say the same with a hash for each file.
+"""
 
 import re
 import tomllib
@@ -14,13 +17,22 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent.parent
 LINES = (ROOT / "infra" / "constraints.txt").read_text().splitlines()
 PINS = {name: Version(version) for name, version in (line.split("==") for line in LINES)}
+HASHED = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+) --hash=sha256:[0-9a-f]{64}")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 def _direct_requirements() -> list[Requirement]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    texts = [*project["dependencies"], *(text for extra in extras for text in extra)]
+    texts = [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]
     return [Requirement(text) for text in texts]
+
+
+def _hashed(name: str) -> dict[str, Version]:
+    """Return what a file of requirements with hashes names; each line is of that form."""
+    lines = (ROOT / "infra" / name).read_text().splitlines()
+    found = [(line, HASHED.fullmatch(line)) for line in lines if line != "-r requirements.txt"]
+    assert [line for line, match in found if match is None] == []
+    return {match["name"]: Version(match["version"]) for _, match in found if match}
 
 
 def _requirements_of(requirement: Requirement) -> Iterator[Requirement]:
@@ -64,3 +76,19 @@ def test_everything_that_dependencies_want_is_pinned_within_its_range() -> None:
         waiting += _requirements_of(requirement)
     assert problems == []
     assert len(seen) > len(PINS)
+
+
+def test_what_is_installed_with_hashes_is_what_is_pinned() -> None:
+    running, testing = _hashed("requirements.txt"), _hashed("requirements-test.txt")
+    assert not running.keys() & testing.keys()
+    # pip is there before anything is installed
+    assert running | testing == {name: pin for name, pin in PINS.items() if name != "pip"}
+
+
+@pytest.mark.parametrize("extra", ["", *sorted(set(EXTRAS) - {"test"})])
+def test_every_direct_dependency_of_a_build_has_its_hash_in_the_file_of_the_image(
+    extra: str,
+) -> None:
+    wanted = EXTRAS[extra] if extra else PROJECT["dependencies"]
+    names = {canonicalize_name(Requirement(text).name) for text in wanted}
+    assert names <= _hashed("requirements.txt").keys()

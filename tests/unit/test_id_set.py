@@ -2,9 +2,7 @@
 
 import random
 
-import pytest
-
-from coupled_core.id_set import _MAX_RECENT, IdSet
+from coupled_core.id_set import _MAX_RECENT, FirstPlaces, IdSet
 
 
 def _draw_ids(count: int) -> list[str]:
@@ -40,15 +38,19 @@ def test_ids_that_share_their_first_half_are_told_apart() -> None:
     assert ids[2] not in inside
 
 
-@pytest.mark.parametrize("is_added", [True, False])
-def test_what_an_id_carries_behind_its_beginning_comes_back(is_added: bool) -> None:
-    ids = [bytes([number, *range(7), 0, 0, number, 0, 0, 0, 0, 0]) for number in (0, 3, 255)]
-    inside = IdSet([] if is_added else [[each.hex() for each in ids]])
-    for each in ids if is_added else ():
-        inside.add(each)
-    assert [inside.find(each[:8]) for each in ids] == ids
-    assert inside.find(bytes([1, *range(7)])) is None
-    assert inside.find(bytes([254, *range(7)])) is None
+def test_a_hash_that_comes_again_gets_the_place_where_it_came_first() -> None:
+    hashes = [int(each[:16], 16) for each in _draw_ids(2 * _MAX_RECENT)]
+    seen = FirstPlaces()
+    assert seen.find_or_add([0, *hashes, 0], list(range(len(hashes) + 2))) == [
+        *[None] * (len(hashes) + 1),
+        0,
+    ]
+    assert not seen._recent, "they are to be found among the sorted ones, too"
+    again = seen.find_or_add(
+        [2**64 - 1, *reversed(hashes)], list(range(2**40, 2**40 + 1 + len(hashes)))
+    )
+    assert again == [None, *range(len(hashes), 0, -1)]
+    assert seen.find_or_add([2**64 - 1], [2**63]) == [2**40]
 
 
 def test_an_empty_set_holds_nothing() -> None:

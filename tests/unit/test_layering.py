@@ -12,9 +12,17 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 BASE = frozenset(
     {
-        *{"concepts", "config", "documents", "errors", "filters", "id_set", "log_fields", "memory"},
-        *{"model_folder", "plugins", "progress", "reading", "records", "redaction", "suggestions"},
-        *{"version", "weights"},
+        *{
+            "concepts",
+            "config",
+            "documents",
+            "errors",
+            "filters",
+            "id_set",
+            "log_fields",
+            "plugins",
+        },
+        *{"plugins", "progress", "records", "redaction", "suggestions", "version"},
     }
 )
 """The modules at the core's root that all of it stands on; the others there are its face."""
@@ -22,14 +30,15 @@ _STORED = frozenset({"base", "storage"})
 _STAGES: dict[str, frozenset[str]] = {
     "storage": frozenset({"base"}),
     "miniature": frozenset({"base"}),
+    "models": frozenset({"base"}),
     "wording": frozenset(),
     "llm": _STORED,
     "prompts": _STORED | {"miniature", "wording"},
     "splitting": _STORED | {"wording", "llm"},
     "schedules": frozenset({"base"}),
     "coupling": frozenset({"base", "schedules"}),
-    "generation": frozenset({"base", "schedules", "coupling", "miniature"}),
-    "scoring": frozenset({"base", "miniature"}),
+    "generation": frozenset({"base", "models", "schedules", "coupling", "miniature"}),
+    "scoring": frozenset({"base", "models", "miniature"}),
     "filtering": frozenset({"base"}),
     "dataset": _STORED,
     "export": _STORED | {"dataset"},

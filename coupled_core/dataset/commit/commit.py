@@ -91,6 +91,8 @@ def check_comparable(
         len(versions) == 1
         or not _holds_other_scores(store, snapshot, are_long, is_4_among_them="4" in versions)
     ):
+        # None takes a setting out of the comparison: these versions agree about all rows that are
+        # there.
         facts = {**facts, "metric_version": None}
     for run in snapshot.runs:
         held = what_must_agree(run.config, run.metric_version, run.partition_rule)
@@ -113,10 +115,15 @@ def _holds_other_scores(
 ) -> bool:
     """Say whether a dataset holds scores that its version of the metric alone gives."""
     columns = ("metric_version", "sam_model", "width", "height", "prompt_0", "prompt_1")
+    # Asked only where versions differ, so whole datasets are seldom read here.
     for batch in iter_manifest(store, snapshot.parts, columns):
         before_4 = [row for row in batch.to_pylist() if row["metric_version"] in ("1", "2", "3")]
+        # Version 4 tells entities at the size of Segment Anything's masks, those before at the
+        # image's.
         if is_4_among_them and not all(map(_has_size_of_masks, before_4)):
             return True
+        # Version 2 changed what CLIP sees of images that are not square, version 3 what it reads of
+        # long prompts.
         rows = [row for row in before_4 if row["metric_version"] != "3"]
         if any(row["metric_version"] == "1" and row["width"] != row["height"] for row in rows):
             return True
@@ -137,6 +144,7 @@ class _Commit:
 
     def __init__(self, store: ObjectStore, shards: tuple[UploadedShard, ...], run: RunInfo) -> None:
         self._store, self._shards, self._run = store, shards, run
+        # Lives as long as the commit: a part that was read for a lost attempt is not read again.
         self._rows = PartRows(store)
         self._dropper = DuplicateDropper(store, run.config, self._rows)
         self._has_verified = False
@@ -149,8 +157,11 @@ class _Commit:
         run = self._run
         if base is not None:
             facts = what_must_agree(run.config, run.metric_version, run.partition_rule)
+            # Again with each base: a rival may have published the first rows since the run began.
             check_comparable(self._store, base, facts)
         self._check_parts()
+        # The pairs of the base are taken out before duplicates are looked for, or each pair would
+        # duplicate itself.
         with open_index(self._store, base, self._rows) as index:
             self._take_out(base, index)
             if not self._fresh:
@@ -182,6 +193,8 @@ class _Commit:
         parts = {part.key for part in base.parts_of("manifest")} if base else set()
         if not self._seen <= parts:  # somebody rolled back: nothing that we know still holds
             self._fresh = self._shards
+        # Against the whole base even if it only grew: ids are compared in memory, and a rival's
+        # part may hold pairs of any of our shards.
         committed = index.pair_ids()
         trimmed = (self._trim(shard, committed) for shard in self._fresh)
         self._fresh = tuple(shard for shard in trimmed if shard is not None)
@@ -200,6 +213,7 @@ class _Commit:
         if not taken.any():
             return shard
         left = IdSet(packed=[ids[~taken]])
+        # A generator: `upload_shard` takes one pair at a time, with its images.
         pairs = (pair for pair in read_shard(self._store, shard) if pair[0]["pair_id"] in left)
         return upload_shard(self._store, pairs, run_id=shard.run_id, shard_index=shard.shard_index)
 

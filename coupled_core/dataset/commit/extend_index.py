@@ -39,12 +39,14 @@ def extend_index(
         DatasetError: a part that no file covers is missing or damaged.
         StorageError: the upload failed.
     """
+    # Rows of parts that the new snapshot lacks (a rewrite made others) no longer count.
     manifest = {part.sha256: part for part in parts if part.kind == "manifest"}
     files = [file.only(manifest.keys()) for file in index.files]
     covered = {sha256 for file in files for sha256 in file.parts}
     new = rows.read(part for sha256, part in manifest.items() if sha256 not in covered)
     staying, merged = _choose_merged(files, new.num_rows)
     if new.num_rows or merged:
+        # Stands in the name of the file, for people.
         num_parts = len(manifest) - sum(len(file.parts) for file in staying)
         with temporary_folder() as folder:
             path = folder / "index.parquet"
@@ -63,6 +65,8 @@ def _choose_merged(
     num_rows += sum(file.num_alive for file in merged)
     staying = [file for file in alive if file not in merged]
     staying.sort(key=lambda file: file.num_alive, reverse=True)
+    # Smallest first, as with the carry of an addition: the sum may reach the next level and take in
+    # a file of that one, too.
     while num_rows and staying and _level(staying[-1].num_alive) <= _level(num_rows):
         num_rows += staying[-1].num_alive
         merged.append(staying.pop())
@@ -70,6 +74,7 @@ def _choose_merged(
 
 
 def _level(num_rows: int) -> int:
+    # log16 of the number, rounded down.
     return (num_rows.bit_length() - 1) // _LEVEL_BITS
 
 
@@ -87,7 +92,11 @@ def write_index(path: Path, tables: Iterable[pa.Table]) -> None:
         waiting: list[pa.Table] = []
         for table in tables:
             waiting.append(table)
+            # Full row groups whatever the sizes of the tables: many small groups would make readers
+            # slow.
             while (joined := pa.concat_tables(waiting)).num_rows >= _ROW_GROUP:
+                # Parquet writes one dictionary a row group, and tables from different files number
+                # their terms in different ways.
                 writer.write_table(joined.slice(0, _ROW_GROUP).unify_dictionaries())
                 waiting = [joined.slice(_ROW_GROUP)]
         if joined.num_rows:

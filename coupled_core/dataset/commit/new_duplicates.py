@@ -29,6 +29,7 @@ class DuplicateDropper:
             rows: Reads the parts of the shards.
         """
         self._store, self._rows = store, rows
+        # Runs of early versions have no such settings: nothing is dropped then.
         given = run_config.get("duplicates")
         self._config = None if given is None else DuplicatesConfig.model_validate(given)
         output = OutputConfig.model_validate(run_config.get("output", {}))
@@ -43,11 +44,13 @@ class DuplicateDropper:
         """
         if self._config is None or not self._config.drop:
             return tuple(shards)
+        # All shards of the commit at once, since duplicates may be in different ones.
         new = looks_of(self._rows.read(part for shard in shards for part in shard.parts))
         found = find_duplicates(index.iter_looks(), new, self._config)
         return tuple(self._without(shard, found) for shard in shards) if found else tuple(shards)
 
     def _without(self, shard: UploadedShard, duplicate_of: Mapping[str, str]) -> UploadedShard:
+        # From the rows that are in memory already: most shards have no duplicate, and are not read.
         ids = looks_of(self._rows.read(shard.parts)).pair_ids.tolist()
         if duplicate_of.keys().isdisjoint(each.decode() for each in ids):
             return shard

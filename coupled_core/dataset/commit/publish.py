@@ -29,6 +29,7 @@ def ensure_conditional_writes(store: ObjectStore, *, single_writer: bool) -> Non
         StorageError: the store refuses what we write, or gives back something else.
         DatasetError: it ignores conditions and no single writer is declared.
     """
+    # A single writer was never asked for conditions, so its proof does not serve others.
     proof = (store.uri, single_writer)
     if proof in _PROVEN:
         return
@@ -66,11 +67,14 @@ def publish_rebased(
     """
     ensure_conditional_writes(store, single_writer=single_writer)
     for attempt in range(_MAX_ATTEMPTS):
+        # Read before its snapshot is followed: if it moves from here on, the conditional write
+        # below fails, and nothing was built on what is no longer current.
         pointer = read_pointer(store)
         snapshot = follow(load_snapshot(store, pointer.snapshot_id) if pointer else None)
         if snapshot is None:
             return None
         if publish_snapshot(store, snapshot, pointer):
+            # After the pointer, for readers must never be told of files that are not published.
             update_landing_page(store, snapshot)
             return snapshot
         # Let rivals finish, longer after each lost attempt.
@@ -91,6 +95,8 @@ def publish_snapshot(store: ObjectStore, snapshot: Snapshot, pointer: Pointer | 
     Returns:
         False: another writer was faster, nothing of this snapshot is left.
     """
+    # The file first: a pointer to a snapshot that is not there would break every reader. A process
+    # that dies between the two leaves a file that nobody names, which `gc` removes.
     _write_file(store, snapshot)
     has_moved = move_pointer(store, pointer, snapshot.snapshot_id, action=snapshot.action)
     if has_moved or _was_current(store, snapshot, pointer):
@@ -102,6 +108,8 @@ def publish_snapshot(store: ObjectStore, snapshot: Snapshot, pointer: Pointer | 
 def _was_current(store: ObjectStore, snapshot: Snapshot, pointer: Pointer | None) -> bool:
     """Say whether a move that seemed lost had worked: its answer got lost, and others went on."""
     base = pointer.snapshot_id if pointer else None
+    # Others may have followed our snapshot (then it is an ancestor of theirs), or have rolled back
+    # from it (then the pointer names it as the previous one).
     since = takewhile(lambda each: each.snapshot_id != base, iter_history(store))
     if any(each.snapshot_id == snapshot.snapshot_id for each in since):
         return True

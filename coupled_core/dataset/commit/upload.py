@@ -75,6 +75,7 @@ def upload_shard(
     rows: list[Row] = []
     settle = partial(settle_name, store)
     with temporary_folder() as folder:
+        # Images of dropped pairs in parts of their own: readers of images/ see kept pairs only.
         kept = ImageFiles(folder, shard_index, settle=settle)
         dropped = ImageFiles(folder, shard_index, kind="dropped", settle=settle)
         for row, images in pairs:
@@ -108,6 +109,8 @@ def read_shard(store: ObjectStore, shard: UploadedShard) -> Iterator[tuple[Row, 
     images = {kind: _images_in_order(store, rows, kind) for kind in ("images", "dropped")}
     for row in rows:
         kind, _, _ = (row["image_part"] or "").partition("/")
+        # Both kinds were written in the order of their rows, so two readers that only go forward
+        # meet each row's images, and one row group of each is in memory.
         found = next(images[kind]) if kind else None
         assert found is None or found["pair_id"] == row["pair_id"], "images stand in order of rows"
         yield row, found
@@ -191,6 +194,8 @@ def verify_part(store: ObjectStore, part: PartInfo) -> None:
         raise DatasetError(
             f"{where} is missing; restore it, or have its shard made again"
         ) from error
+    # Cheap comparisons first. The etag is not compared alone: a store may give the same content
+    # another one, such as when it was copied.
     if info.size_bytes != part.size_bytes:
         raise DatasetError(f"{where} has {info.size_bytes} bytes, expected {part.size_bytes}")
     if info.etag == part.etag:

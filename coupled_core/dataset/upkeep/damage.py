@@ -127,6 +127,7 @@ def read_batches(
                 yield batch
                 num_rows += batch.num_rows
     except PART_ERRORS as error:
+        # The rows before the damage were yielded, so this is the first row that cannot be read.
         log.add((Check.PART_FORMAT, "a readable row", error), part.key, num_rows)
         return
     if num_rows != part.num_rows:

@@ -45,6 +45,7 @@ class _Search:
 
     def prepare(self, base: Snapshot) -> bool:
         """Find the duplicates of a snapshot; one pair may change what becomes of any other."""
+        # Two passes over the manifest: looks of both kinds are kept, whole rows never.
         settled, open_ = (
             read_looks(iter_manifest(self._store, base.parts, _COLUMNS), _rows_that(are))
             for are in (_is_settled, _is_open)
@@ -61,6 +62,8 @@ class _Search:
         keeper = self._duplicate_of.get(row["pair_id"])
         if keeper is not None:
             return mark_duplicate(row, keeper)
+        # `_is_open` has made sure that nothing but a duplicate spoke against it, and that its
+        # images are stored.
         return {**row, "kept": True, "reject_reasons": [], "duplicate_of": None}
 
 

@@ -116,8 +116,10 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     if pointer is None:
         raise DatasetError(f"{store.uri} has no current snapshot: all of it could be garbage")
     retained, going = _choose_snapshots(store, pointer, retention, now)
+    # Before `waiting_parts` is read: the survey of finished shards fills it.
     survey = _WorkSurvey(store, load_snapshot(store, pointer.snapshot_id))
     work = survey.removals(retention, now)
+    # Parts of shards that wait for their commit are named by no snapshot yet, and are no garbage.
     named = survey.waiting_parts.union(*(_named_if_there(store, pointer, n) for n in retained))
     until = now - retention.grace
     # Snapshots go before the parts that only they name: a killed collection leaves no snapshot
@@ -161,9 +163,13 @@ def collect_garbage(store: ObjectStore, plan: GarbagePlan) -> None:
     for removal in plan.removals:
         if removal.why is Garbage.UNFINISHED_WRITE:
             store.delete_unfinished(removal.key)
+        # Only parts are named by others. A snapshot that goes was marked above, and work is its
+        # run's own.
         elif removal.why is not Garbage.PART or _is_still_garbage(store, removal, named):
             store.delete(removal.key)
         progress.advance("gc")
+    # Marks are taken out again when their snapshots are gone; a killed collection leaves them, and
+    # the next one finds what it had begun with.
     found = read_pointer(store)
     if found is not None and found.removing:  # a lost race leaves the marks of what is gone
         left = tuple(name for name in found.removing if store.exists(snapshot_key(name)))
@@ -172,6 +178,7 @@ def collect_garbage(store: ObjectStore, plan: GarbagePlan) -> None:
 
 
 def _is_still_garbage(store: ObjectStore, removal: Removal, named: "_NamedSince") -> bool:
+    # From a listing, because `stat` reads the whole file on a local folder.
     found = next(store.list(removal.key), None)
     is_same = found is not None and found.modified_at == removal.modified_at
     return is_same and removal.key not in named.read()
@@ -187,6 +194,8 @@ class _NamedSince:
     def read(self) -> set[str]:
         """Return them as of now."""
         pointer = read_pointer(self._store)
+        # One small read before each part: a commit that was published meanwhile may have taken it
+        # up.
         if pointer is not None and pointer.snapshot_id not in self._seen:
             self._seen.add(pointer.snapshot_id)
             self._keys |= _named_by(self._store, pointer.snapshot_id)
@@ -249,8 +258,12 @@ class _WorkSurvey:
                 is_done = self._is_committed(run_id, shard_index)
                 why = Garbage.FINISHED_WORK if is_done else Garbage.ABANDONED_WORK
                 why_plan = why_plan if is_done else why
+                # False sorts before True. As long as the marker is there, the shard counts as
+                # finished, and the next collection goes on with what is left of it.
                 marker_last = sorted(objects, key=lambda info: info.key.endswith(f"/{DONE}"))
                 shards.append(_select_whole(marker_last, until.get(why), why))
+        # The plan goes only with all shards: whoever takes up one that stays reads it. An empty
+        # list is a shard that stays.
         if all(shards):
             yield from _select_whole(plan_files, until.get(why_plan), why_plan)
         yield from chain.from_iterable(shards)
@@ -274,6 +287,7 @@ class _WorkSurvey:
             ids = [pair_id for part in manifest for pair_id in part_pair_ids(self._store, part)]
         except DatasetError:  # its parts are gone: whoever goes on with the shard finds out
             return False
+        # Read once, and only if some shard asks.
         if self._committed is None:
             self._committed = committed_pair_ids(self._store, self._current)
         return bool(self._committed.contains(ids).all())
@@ -284,7 +298,9 @@ def _choose_snapshots(
 ) -> tuple[list[str], dict[str, ObjectInfo]]:
     """Return the ids that stay, newest first, and the files of those that go."""
     found = list_snapshot_files(store)
+    # By the store's clock, since the clocks of writers in the ids may differ.
     newest = sorted(found, key=lambda name: (found[name].modified_at or now, name), reverse=True)
+    # Whatever was asked for, readers of the current state and the way back by `rollback` stay.
     keep = {pointer.snapshot_id, pointer.previous} | {
         name for name, info in found.items() if not _is_old(info, now - retention.grace)
     }
@@ -373,4 +389,5 @@ def _select_whole(
 
 
 def _is_old(info: ObjectInfo, until: datetime) -> bool:
+    # A store that does not say when: as if written now, so that it stays.
     return (info.modified_at or datetime.now(UTC)) < until

@@ -103,6 +103,8 @@ def roll_back(store: ObjectStore, name: str) -> tuple[Snapshot, str]:
         DatasetError: the snapshot or one of its parts is gone or damaged, or it is being deleted.
     """
     pointer = read_pointer(store)
+    # The pointer is read before the target is chosen and checked: the move below fails if anything
+    # was published since.
     target = find_snapshot(store, name)
     if pointer is None:
         raise ConflictError(f"another writer made the first snapshot of {store.uri}: look again")
@@ -238,6 +240,7 @@ def _settings(runs: Iterable[RunInfo]) -> dict[str, list[Any]]:
         for key, value in _flatten(config):
             if value not in found[key]:
                 found[key].append(value)
+    # By repr, because values of several types (None, numbers, texts) do not compare.
     return {key: sorted(values, key=repr) for key, values in found.items()}
 
 

@@ -66,6 +66,7 @@ def compare_new_backgrounds(store: ObjectStore, snapshot: Snapshot) -> list[Near
     name = snapshot.parent
     is_kept = name is not None and store.exists(snapshot_key(name))
     parent = load_snapshot(store, name) if name and is_kept else None
+    # By content: a rewrite gives equal rows the same part again.
     known = {part.sha256 for part in parent.parts} if parent else set()
     added = {part.sha256 for part in snapshot.parts_of("manifest")} - known
     with open_index(store, snapshot) as index:
@@ -74,9 +75,12 @@ def compare_new_backgrounds(store: ObjectStore, snapshot: Snapshot) -> list[Near
 
 def find_near_new(index: RowIndex, added: Collection[str]) -> list[NearBackgrounds]:
     """Return what `find_near_backgrounds` says about the backgrounds of some parts, by SHA-256."""
+    # First pass: only what is near a new background is of interest, and most of a large dataset is
+    # not. The second pass then holds few texts.
     new = index.count_backgrounds(added)
     holders: dict[str, list[frozenset[str]]] = defaultdict(list)
     for words in {content_words(text) for text, _ in new}:
+        # Any fixed order of words will do for the lookup; this one needs no counts over all rows.
         for word in _prefix(sorted(words)):
             holders[word].append(words)
 
@@ -93,8 +97,7 @@ def find_near_backgrounds(
 ) -> list[NearBackgrounds]:
     """Return backgrounds of different partitions that differ by a word or two, most alike first.
 
-    Two sets of words that overlap by 2/3 share one of the rarest words of each: of a set of n words
-    all but ceil(2n/3) + 1 can be missing in the other, so each is looked up by these alone.
+    Each set is looked up by some of its rarest words alone: `_prefix` says how many are enough.
 
     Args:
         backgrounds: Wording, partition, number of pairs. Equal sets of words are not reported:
@@ -122,6 +125,7 @@ def _iter_near(
     frequency = Counter(word for words, _ in wordings for word in words)
     holders: dict[str, list[int]] = defaultdict(list)
     if asked is not None:
+        # False sorts before True.
         wordings = sorted(wordings, key=lambda wording: wording not in asked)
     for index, (words, partition) in enumerate(wordings):
         # Near sets share one of the rarest words of each, and few sets have a rare word.
@@ -138,12 +142,15 @@ def _iter_near(
 
 def _prefix(words: list[str]) -> list[str]:
     """Return so many words of a set that each near one has one of them."""
+    # An overlap of 2/3 means that at least ceil(2n/3) of the n words are common. So at most n -
+    # ceil(2n/3) are missing in the other set, and one more than that cannot all be.
     return words[: len(words) - -(-2 * len(words) // 3) + 1]
 
 
 def _report(
     one: _Wording, other: _Wording, wordings: Mapping[_Wording, tuple[str, int]]
 ) -> NearBackgrounds:
+    # The one with more pairs first: the fewer are what a person would drop.
     first, second = sorted((one, other), key=lambda each: (-wordings[each][1], each[1]))
     return NearBackgrounds(
         background=wordings[first][0],

@@ -67,6 +67,7 @@ def _check(thresholds: Mapping[str, float]) -> None:
     if not thresholds:
         raise ConfigError("no threshold was given: name at least one, such as --min-combined 1.2")
     try:
+        # Only for its bounds: settings that are not given are not taken from it.
         FilterConfig.model_validate(dict(thresholds))
     except ValidationError as error:
         problem = error.errors()[0]
@@ -93,8 +94,11 @@ class _Recut:
             for row in rows
             if row["status"] == Status.OK and row["review_status"] is None
         }
+        # No reason at all; None are rows that are not judged, such as failed ones.
         passing = [row for row in rows if judged.get(row["pair_id"]) == []]
         quotas = _edit_quotas(rows, run)
+        # Chosen twice. Among all that pass, to tell which would be kept if their images were there;
+        # then among those that have images, which can in fact be kept.
         wanted = choose_best(map(_candidate, passing), quotas)
         stored = [row for row in passing if row["image_part"] is not None]
         missing = wanted - {row["pair_id"] for row in stored}
@@ -137,6 +141,7 @@ def _edit_quotas(rows: Sequence[Row], run: RunInfo) -> dict[Edit, int]:
     edits = [_edit_of(row) for row in rows if row["status"] == Status.OK]
     requested = Counter(_edit_of(row) for row in rows if (row["attempt"] or 1) == 1)
     quota = run.config.get("selection", {}).get("quota")
+    # A row may stand alone where the first attempt was another run's: then one is kept.
     return {edit: quota or requested[edit] or 1 for edit in edits}
 
 

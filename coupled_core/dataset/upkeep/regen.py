@@ -32,6 +32,7 @@ REPRODUCED = (
     "max_sequence_length",
     "entity_text",
     "dtype",
+    "weights",
 )
 """Columns that a generator must agree with to make the same images."""
 
@@ -60,6 +61,7 @@ def find_pair(store: ObjectStore, snapshot: Snapshot, pair_id: str) -> tuple[Row
         ConfigError: none or several begin like that.
         DatasetError: its images were never made.
     """
+    # Ids alone are read from all parts, then one part in full.
     found = [
         (part, index)
         for part in snapshot.parts_of("manifest")
@@ -89,6 +91,8 @@ def sample_of(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Sample,
         part names any more (pairs of another run had been there before) are left out.
     """
     texts: dict[int, tuple[str, str]] = {}
+    # Rows name two images each; together the pairs of a sample name all that were made at once.
+    # These share a noise and a region, so none can be made without the others.
     for each in _same_sample(store, snapshot, row):
         for side in (0, 1):
             texts[each[f"image_index_{side}"]] = (each[f"prompt_{side}"], each[f"entity_{side}"])
@@ -150,6 +154,7 @@ def measure_distance(
     """Compare image `number` (0 or 1) of a pair with its row, and with the stored image."""
     encoded = encode_image(new, image_format)
     known = f"image_{number}"
+    # int16, because differences of unsigned bytes would wrap round.
     gap = None if old is None else np.abs(new.astype(np.int16) - old.astype(np.int16))
     return ImageDistance(
         sha256=encoded.sha256,

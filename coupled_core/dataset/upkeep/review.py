@@ -120,6 +120,8 @@ class _Review:
             self._without_images.add(row["pair_id"])
             return row
         is_kept = verdict == KEEP
+        # A keep clears all reasons: the row says that it is kept, and no kept row has one. Scores
+        # stay, so a reader sees against what the person decided.
         reasons = (
             [] if is_kept else order_reasons([*row["reject_reasons"], RejectReason.REVIEWED_OUT])
         )

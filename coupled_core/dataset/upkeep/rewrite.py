@@ -119,6 +119,7 @@ class _Rewriting:
         known = {part.key for part in others}
         new = tuple(p for each in self.parts for p in each.parts if p.key not in known)
         runs, parts = tuple(self._recount(run) for run in base.runs), others + new
+        # Names of parts follow from their content: the same parts are the same rows.
         if (set(parts), runs) == (set(base.parts), base.runs):
             return None
         with open_index(self._store, base, self._rows) as index:
@@ -143,6 +144,7 @@ class _Rewriting:
         # Otherwise damage would be written anew under a hash that fits it.
         verify_part(self._store, part)
         before = list(iter_rows(iter_manifest(self._store, [part])))
+        # On copies, so that what changed can be told afterwards.
         after = self._rewrite.change([dict(row) for row in before], run)
         # An unchanged part keeps its name, and readers need not fetch it again.
         if after == before:
@@ -154,6 +156,7 @@ class _Rewriting:
             changes["kept"] += new["kept"] and not old["kept"]
         _refuse_without_images(after, self._rewrite.action)
         with temporary_folder() as folder:
+            # Images first, as in a commit: the rows name where they stand.
             images = self._bring_back(part, after, folder)
             file = self._settle(write_manifest_file(after, folder, part.shard_index))
             parts = (upload_part(self._store, file, part.run_id), *images)

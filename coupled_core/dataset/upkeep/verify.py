@@ -165,6 +165,7 @@ class _Verification:
                 self._log.add((Check.FUNNEL, "a funnel that adds up", error), None)
 
     def _verify_images(self, part: PartInfo, pool: Executor) -> None:
+        # Read again, a few parts at a time: rows of the whole manifest do not fit in memory.
         holders = self._ledger.holders_of(part.key)
         manifest = [self._by_key[key] for key in holders]
         with hashed_part(self._store, part, self._log) as path:
@@ -275,6 +276,7 @@ def _check_mask(row: Row, said: Row, name: str) -> Iterator[Finding]:
         yield Check.MASK, f"{name} of {wanted} pixels", size
         return
     share, known = float(np.mean(mask)), said[f"{name}_area_fraction"]
+    # The share is a count over a size: half a pixel apart is another count, less is rounding.
     if known is None or abs(share - known) * mask.size > 0.5:
         yield Check.MASK, f"{name} over {known} of the image", share
 

@@ -41,6 +41,7 @@ def _iter_parts(file: IndexFile) -> Iterator[tuple[str, pa.Table]]:
     waiting = pa.table([])
     for table in filter(len, file.iter_tables()):
         waiting = pa.concat_tables([waiting, table]) if waiting.num_rows else table
+        # Rows of one part stand together, but a row group may end in the middle of them.
         *whole, last = _split(waiting)
         yield from whole
         waiting = last[1]  # it may go on in the next row group

@@ -20,6 +20,7 @@ from coupled_core.filters import NUMBERS, find_objections
 from coupled_core.records import METRIC_NAMES, REQUIRED_METRICS, RejectReason, Status
 
 _PARTITIONS = ("", *PARTITIONS)
+# 41 bytes a row: ids in two halves, texts by their hash, so that ten million rows fit in memory.
 _FIELDS = np.dtype(
     [
         ("id_high", np.uint64),
@@ -132,12 +133,14 @@ def _hash(text: str | None) -> int:
     """Return 64 bits of a text; 0 for None."""
     if text is None:
         return 0
+    # Never 0, which stands for no text.
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) or 1
 
 
 def _repeats(rows: NDArray[Any]) -> Iterator[tuple[Any, Any]]:
     """Yield rows whose id another row has, with that row."""
     ordered = rows[np.lexsort((rows["row"], rows["part"], rows["id_low"], rows["id_high"]))]
+    # Equal ids stand together after the sort, the first of them first.
     same = (np.diff(ordered["id_high"]) == 0) & (np.diff(ordered["id_low"]) == 0)
     for index in np.flatnonzero(same):
         yield ordered[index], ordered[index + 1]
@@ -146,6 +149,8 @@ def _repeats(rows: NDArray[Any]) -> Iterator[tuple[Any, Any]]:
 def _crossings(rows: NDArray[Any], field: str) -> Iterator[tuple[Any, Any]]:
     """Yield one row for each further partition of a background or group, with its first row."""
     known = rows[(rows[field] != 0) & (rows["partition"] != 0)]
+    # By background (or group), in it by partition, then by place: where the partition changes
+    # within one background, a background is in two.
     ordered = known[np.lexsort((known["row"], known["part"], known["partition"], known[field]))]
     if not len(ordered):
         return
@@ -189,6 +194,7 @@ def verify_rows(
     seen: list[Row] = []
     absent = dict.fromkeys(_COLUMNS)
     for batch in read_batches(path, part, log, columns=_COLUMNS, batch_rows=_BATCH_ROWS):
+        # Parts of earlier versions lack columns.
         rows = [absent | row for row in batch.to_pylist()]
         ledger.add(part.key, len(seen), rows)
         for index, row in enumerate(rows, len(seen)):
@@ -203,6 +209,7 @@ def _check_decision(row: Row, thresholds: Mapping[str, float]) -> Iterator[Findi
     if kept and row["status"] != Status.OK:
         yield Check.DECISION, "status ok of a kept pair", row["status"]
         return
+    # Kept without a reason, or dropped with one; both or neither is a contradiction.
     if kept == bool(row["reject_reasons"]):
         expected = "no reasons of a kept pair" if kept else "a reason why it is not kept"
         yield Check.DECISION, expected, row["reject_reasons"]
@@ -214,6 +221,7 @@ def _check_decision(row: Row, thresholds: Mapping[str, float]) -> Iterator[Findi
         return
     if empty := [name for name in _MADE if row[name] is None]:
         yield Check.DECISION, "every image and score of a made pair", empty
+    # A person may keep what the thresholds would drop.
     elif kept and review != "keep":
         found = [f"{reason} ({why})" for reason, why in find_objections(row, thresholds)]
         if found:

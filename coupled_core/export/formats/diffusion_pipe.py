@@ -46,6 +46,7 @@ def _write_index(folder: ExportFolder, plan: ExportPlan) -> tuple[FileInfo, ...]
     config = ["# Run the trainer in this folder, or export with --absolute-paths."]
     for width, height in sorted(plan.facts.pairs_by_size):
         name = _size_folder(width, height)
+        # The index is read once a size: there are few sizes, and it need not be in memory.
         rows = folder.iter_index(plan.num_pairs_by_unit)
         entries = _json_object(row for row in rows if row["folder"] == name)
         files.append(write_lines(folder, f"{name}/targets/{_CAPTIONS}", entries))
@@ -74,6 +75,7 @@ def _read_index(root: Path) -> Iterator[FoundEdit]:
         targets, sources = directory["path"], directory["control_path"]
         with (root / targets / _CAPTIONS).open(encoding="utf-8") as lines:
             for line in lines:
+                # Each line is an entry between commas and braces, as `_json_object` writes them.
                 entry = line.strip().lstrip("{,").rstrip("}")
                 for name, captions in json.loads(f"{{{entry}}}").items():
                     yield FoundEdit(f"{sources}/{name}", f"{targets}/{name}", captions[0])

@@ -1,13 +1,19 @@
 """First and last frames for video models: conditioning, distillation, evaluation.
 
-No trainer takes bare pairs of frames, so this is a plain JSONL. Swaps of an entity are left out
-unless asked for: no video leads from a fox to an owl.
+No trainer takes bare pairs of frames: DiffSynth-Studio trains Wan's FLF2V on videos and takes the
+frames from their ends (examples/wanvideo/model_training, `--extra_inputs "input_image,end_image"`).
+So this is a plain JSONL to render videos from, and the CSV that reads them once they are there.
+Swaps of an entity are left out unless asked for: no video leads from a fox to an owl.
 """
 
+import csv
+import io
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from coupled_core.export.edits import DirectedEdit
+from coupled_core.export.folder import ExportFolder, FileInfo
 from coupled_core.export.folder_format import (
     FolderFormat,
     FoundEdit,
@@ -15,9 +21,13 @@ from coupled_core.export.folder_format import (
     read_jsonl,
     shared_paths,
     write_jsonl,
+    write_lines,
 )
+from coupled_core.export.plan import ExportPlan
 
 _INDEX = "flf2v.jsonl"
+_VIDEOS = "metadata.csv"
+_VIDEO_COLUMNS = ("video", "prompt", "input_image", "end_image")
 
 
 def _index_row(edit: DirectedEdit) -> IndexRow:
@@ -37,6 +47,27 @@ def _index_row(edit: DirectedEdit) -> IndexRow:
     }
 
 
+def _write_index(folder: ExportFolder, plan: ExportPlan) -> tuple[FileInfo, ...]:
+    index = write_jsonl(folder, plan, _INDEX, ("first_frame", "last_frame"))
+    rows = folder.iter_index(plan.num_pairs_by_unit)
+    videos = (
+        (
+            f"videos/{row['pair_id']}-{row['direction']}.mp4",
+            row["prompt"],
+            row["first_frame"],
+            row["last_frame"],
+        )
+        for row in rows
+    )
+    return index, write_lines(folder, _VIDEOS, map(_csv_line, chain([_VIDEO_COLUMNS], videos)))
+
+
+def _csv_line(fields: tuple[str, ...]) -> str:
+    line = io.StringIO()
+    csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="").writerow(fields)
+    return line.getvalue()
+
+
 def _read_index(root: Path) -> Iterator[FoundEdit]:
     for row in read_jsonl(root / _INDEX):
         yield FoundEdit(row["first_frame"], row["last_frame"], row["prompt"])
@@ -46,8 +77,6 @@ FLF2V = FolderFormat(
     "flf2v",
     paths=shared_paths,
     index_row=_index_row,
-    write_index=lambda folder, plan: (
-        write_jsonl(folder, plan, _INDEX, ("first_frame", "last_frame")),
-    ),
+    write_index=_write_index,
     read_index=_read_index,
 )

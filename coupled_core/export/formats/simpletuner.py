@@ -92,6 +92,7 @@ def _read_index(root: Path) -> Iterator[FoundEdit]:
         for batch in file.iter_batches(4096):
             for row in batch.to_pylist():
                 target = f"{targets['instance_data_dir']}/{row['filename']}.png"
+                # As text, just as the trainer does it.
                 source = target.replace(targets["instance_data_dir"], sources["instance_data_dir"])
                 yield FoundEdit(source, target, row["caption"])
 

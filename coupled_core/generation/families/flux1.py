@@ -1,13 +1,17 @@
 """FLUX.1: two text encoders, a pooled vector, one embedding of the guidance scale or none."""
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from coupled_core.coupling.attention import Attend, Block
 from coupled_core.coupling.processors import FluxProcessor
-from coupled_core.generation.families.family import Conditioning, Family, Frame, TextEmbedding
+from coupled_core.generation.families.family import (
+    Conditioning,
+    Family,
+    Frame,
+    TextEmbedding,
+    fill_guidance,
+)
 from coupled_core.generation.families.spec import FLUX_1
 
 
@@ -29,31 +33,6 @@ class Flux1(Family):
         ids = self.pipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32)
         return Frame(ids, (rows, columns))
 
-    def draw_noise(self, seed: int, width: int, height: int) -> Tensor:
-        """See `Family`."""
-        channels = self.num_channels // 4
-        rows, columns = (2 * (side // self.size_multiple_px) for side in (height, width))
-        generator = torch.Generator("cpu").manual_seed(seed)
-        noise = torch.randn(1, channels, rows, columns, generator=generator, dtype=torch.float32)
-        packed: Tensor = self.pipeline._pack_latents(noise, 1, channels, rows, columns)
-        return packed[0]
-
-    @staticmethod
-    def compute_shift(
-        scheduler: FlowMatchEulerDiscreteScheduler, num_image_tokens: int, num_steps: int
-    ) -> float:
-        """See `Family`; the number of steps does not matter."""
-        config = scheduler.config
-        return float(
-            calculate_shift(
-                num_image_tokens,
-                config.get("base_image_seq_len", 256),
-                config.get("max_image_seq_len", 4096),
-                config.get("base_shift", 0.5),
-                config.get("max_shift", 1.15),
-            )
-        )
-
     @staticmethod
     def build_processor(block: Block, attend: Attend) -> FluxProcessor:
         """See `Family`."""
@@ -64,24 +43,21 @@ class Flux1(Family):
         latents: Tensor,
         timestep: Tensor,
         conditioning: Conditioning,
-        image_ids: Tensor,
+        frame: Frame,
         guidance_scale: float | None,
     ) -> Tensor:
         """See `Family`; all texts stand at position 0."""
         num_rows = latents.shape[0]
-        guidance = None
-        if guidance_scale is not None:
-            guidance = torch.full(
-                [num_rows], guidance_scale, device=latents.device, dtype=torch.float32
-            )
         velocity: Tensor = self.transformer(
             hidden_states=latents,
+            # Divided after the cast, as in the pipeline: in bfloat16 the order shows in the last
+            # digit.
             timestep=timestep.expand(num_rows).to(latents.dtype) / 1000,
-            guidance=guidance,
+            guidance=fill_guidance(guidance_scale, latents),
             pooled_projections=conditioning.pooled,
             encoder_hidden_states=conditioning.prompt_embeds,
             txt_ids=latents.new_zeros(conditioning.prompt_embeds.shape[1], 3),
-            img_ids=image_ids.to(latents.dtype),
+            img_ids=frame.ids.to(latents.dtype),
             return_dict=False,
         )[0]
         return velocity

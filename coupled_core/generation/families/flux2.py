@@ -1,6 +1,7 @@
-"""FLUX.2 [klein]: one text encoder, no pooled vector, four axes of positions.
+"""FLUX.2: one text encoder, no pooled vector, four axes of positions.
 
-The distilled models read no guidance scale; the base models take classifier-free guidance.
+Distilled [klein] models read no guidance scale; its base models take classifier-free guidance, and
+[dev] has an embedding of the scale.
 """
 
 import torch
@@ -16,20 +17,17 @@ from coupled_core.generation.families.family import (
     Frame,
     TextEmbedding,
     count_per_text,
+    fill_guidance,
 )
-from coupled_core.generation.families.spec import FLUX_2_KLEIN
+from coupled_core.generation.families.spec import FLUX_2_DEV, FLUX_2_KLEIN
 
 _NUM_AXES = 4
 """Time, row, column, and place in the text."""
 
 
-class Flux2Klein(Family):
-    """A `Flux2KleinPipeline`."""
-
-    spec = FLUX_2_KLEIN
-
+class _Flux2(Family):
     def encode(self, prompt: str, max_sequence_length: int) -> TextEmbedding:
-        """Return three layers of Qwen3 side by side."""
+        """Return three layers of the text encoder side by side."""
         prompt_embeds, _ = self.pipeline.encode_prompt(
             prompt, max_sequence_length=max_sequence_length
         )
@@ -38,6 +36,7 @@ class Flux2Klein(Family):
     def find_frame(self, width: int, height: int) -> Frame:
         """Return positions (0, row, column, 0), int64."""
         grid = height // self.size_multiple_px, width // self.size_multiple_px
+        # Only the shape is read; a batch of one gives one row of positions.
         (ids,) = self.pipeline._prepare_latent_ids(torch.empty(1, 0, *grid))
         return Frame(ids, grid)
 
@@ -66,20 +65,21 @@ class Flux2Klein(Family):
         latents: Tensor,
         timestep: Tensor,
         conditioning: Conditioning,
-        image_ids: Tensor,
+        frame: Frame,
         guidance_scale: float | None,
     ) -> Tensor:
         """See `Family`; the second of two texts stands where it would stand alone."""
         places = count_per_text(conditioning.text_lengths)
         text_ids = torch.zeros(len(places), _NUM_AXES, dtype=torch.int64)
+        # On the last axis, which counts places in a text.
         text_ids[:, -1] = places
         velocity: Tensor = self.transformer(
             hidden_states=latents,
             timestep=timestep.expand(len(latents)).to(latents.dtype) / 1000,
-            guidance=None,
+            guidance=fill_guidance(guidance_scale, latents),
             encoder_hidden_states=conditioning.prompt_embeds,
             txt_ids=text_ids.to(latents.device),
-            img_ids=image_ids,
+            img_ids=frame.ids,
             return_dict=False,
         )[0]
         return velocity
@@ -88,6 +88,7 @@ class Flux2Klein(Family):
         """See `Family`; latents leave the normalisation in which they were denoised."""
         vae = self.pipeline.vae
         grid = height // self.size_multiple_px, width // self.size_multiple_px
+        # (R, S_img, channels) to (R, channels, rows, columns).
         patches = latents.transpose(1, 2).reshape(len(latents), -1, *grid)
         mean, variance = (
             rows.view(1, -1, 1, 1).to(patches.device)
@@ -98,3 +99,15 @@ class Flux2Klein(Family):
             patches * spread + mean.to(patches.dtype)
         )
         return unpatched
+
+
+class Flux2Klein(_Flux2):
+    """A `Flux2KleinPipeline`."""
+
+    spec = FLUX_2_KLEIN
+
+
+class Flux2Dev(_Flux2):
+    """A `Flux2Pipeline`."""
+
+    spec = FLUX_2_DEV

@@ -23,8 +23,13 @@ class TokenizerSpec:
     vocabularies: tuple[tuple[str, ...], ...]
     """Any of these sets of files will do. Without them a tokenizer still loads, and knows no
     words."""
-    is_chat: bool = False
-    """Whether the text is put into the words of a conversation."""
+    chat: Literal["none", "qwen3", "mistral"] = "none"
+    """Into which words of a conversation the text is put."""
+
+    def find_in(self, pipeline: Any) -> Any:
+        """Return it from a loaded pipeline; a processor of texts and images has it inside."""
+        loaded = getattr(pipeline, self.folder)
+        return getattr(loaded, "tokenizer", loaded)
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,16 @@ class FamilySpec:
     """The first one's text directs the images."""
     block_flops: int
     """Operations of a block's matrices for a token, in squares of the token's width."""
+    step_bytes: tuple[int, int]
+    """What a step takes beside weights, in bytes for a token and a number of its width: for each
+    byte of a number's format, and whatever that is. Counted, see `memory_plan`."""
     max_sequence_length: int = 512
     """Most tokens of a text."""
+    default_size_px: int | None = None
+    """Side of an image; None: the autoencoder's configuration says it."""
+    vae_levels: str = "block_out_channels"
+    """What it calls its list of levels: each but the last halves the sides."""
+    has_single_blocks: bool = True
     is_classifier_free: bool = False
     """Whether its models take classifier-free guidance, but for those that were distilled."""
 
@@ -81,6 +94,7 @@ FLUX_1 = FamilySpec(
         ),
     ),
     block_flops=24,
+    step_bytes=(15, 12),
 )  # fmt: skip
 FLUX_2_KLEIN = FamilySpec(
     name="FLUX.2 [klein]",
@@ -90,13 +104,49 @@ FLUX_2_KLEIN = FamilySpec(
     tokenizers=(
         TokenizerSpec(
             "tokenizer", "text_encoder", "Qwen3", "Qwen2TokenizerFast",
-            (("tokenizer.json",), ("vocab.json", "merges.txt")), is_chat=True,
+            (("tokenizer.json",), ("vocab.json", "merges.txt")), chat="qwen3",
         ),
     ),
     block_flops=26,
+    step_bytes=(22, 1),
     is_classifier_free=True,
 )  # fmt: skip
-SPECS: Mapping[str, FamilySpec] = {each.pipeline_class: each for each in (FLUX_1, FLUX_2_KLEIN)}
+FLUX_2_DEV = FamilySpec(
+    name="FLUX.2 [dev]",
+    pipeline_class="Flux2Pipeline",
+    implementation="flux2:Flux2Dev",
+    parts=("text_encoder", "transformer", "vae"),
+    tokenizers=(
+        TokenizerSpec(
+            "tokenizer", "text_encoder", "Mistral", "AutoTokenizer", (("tokenizer.json",),),
+            chat="mistral",
+        ),
+    ),
+    block_flops=26,
+    step_bytes=(22, 1),
+)  # fmt: skip
+QWEN_IMAGE = FamilySpec(
+    name="Qwen-Image",
+    pipeline_class="QwenImagePipeline",
+    implementation="qwen:QwenImage",
+    parts=("text_encoder", "transformer", "vae"),
+    tokenizers=(
+        TokenizerSpec(
+            "tokenizer", "text_encoder", "Qwen2.5-VL", "Qwen2TokenizerFast",
+            (("tokenizer.json",), ("vocab.json", "merges.txt")),
+        ),
+    ),
+    block_flops=24,
+    step_bytes=(15, 12),  # FLUX.1's; not counted
+    max_sequence_length=1024,
+    default_size_px=1024,
+    vae_levels="dim_mult",
+    has_single_blocks=False,
+    is_classifier_free=True,
+)  # fmt: skip
+SPECS: Mapping[str, FamilySpec] = {
+    each.pipeline_class: each for each in (FLUX_1, FLUX_2_KLEIN, FLUX_2_DEV, QWEN_IMAGE)
+}
 """By pipeline class."""
 
 

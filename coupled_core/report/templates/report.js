@@ -1,26 +1,27 @@
 
 const PAGE = 24;
-const METRICS = [
-  ["combined", "Combined J"], ["background_similarity", "Background similarity S"], ["alignment", "Alignment T"],
-  ["clip_sim_dir", "Directional similarity"], ["clip_sim_image", "Image similarity"],
-  ["background_psnr", "Background PSNR"], ["background_ssim", "Background SSIM"], ["pixel_mse", "Change of pixels"],
-  ["joint_entity_fraction", "Share of entities"],
-];
+const METRICS = readData("gallery-data").scores;
 const pairs = readPairs("gallery-data");
 const form = document.getElementById("filters");
 const cards = document.getElementById("cards");
 const more = document.getElementById("more");
 const shownNote = document.getElementById("shown");
 let found = [];
+/* Pairs of one group and seed, whose images make one strip; each card is such a strip, or a pair. */
+let strips = [];
 let limit = PAGE;
 
 for (const [value, label] of METRICS) form.elements.sort.append(new Option(label, value));
 for (const pair of pairs) {
-  pair.text = [pair.prompt_0, pair.prompt_1, pair.entity_0, pair.entity_1, pair.group_id, pair.pair_id].join("\n").toLowerCase();
+  pair.text = [pair.prompt_0, pair.prompt_1, pair.entity_0, pair.entity_1, pair.background_prompt, pair.group_id, pair.pair_id].join("\n").toLowerCase();
 }
 
+const isWithin = (number, least, most) =>
+  (least === null || (number !== null && number >= least)) && (most === null || (number !== null && number <= most));
 const matches = (pair, wanted) =>
-  (!wanted.kind || pair.kinds.includes(wanted.kind)) &&
+  (!wanted.kind || wanted.kind === "groups" || pair.kinds.includes(wanted.kind)) &&
+  (!wanted.variation || pair.variation_kind === wanted.variation) &&
+  isWithin(asNumber(pair[wanted.sort]), wanted.least, wanted.most) &&
   (!wanted.verdict || pair.kept === (wanted.verdict === "kept")) &&
   (!wanted.reason || pair.reasons.includes(wanted.reason)) &&
   wanted.words.every((word) => pair.text.includes(word));
@@ -53,21 +54,72 @@ const makeCard = (pair, place) => {
   card.append(score);
   return card;
 };
+const imagesOf = (strip) => {
+  const images = new Map();
+  for (const pair of strip) for (const side of [0, 1]) {
+    const index = pair[`image_index_${side}`];
+    if (!images.has(index)) images.set(index, { pair, side, index });
+  }
+  return [...images.values()].sort((a, b) => a.index - b.index);
+};
+const makeStrip = (strip) => {
+  const card = make("li", "card strip");
+  const row = make("div", "images");
+  const what = make("p", "what");
+  for (const { pair, side, index } of imagesOf(strip)) {
+    const entity = plain(pair[`entity_${side}`]);
+    const frame = make("button", "frame still");
+    frame.type = "button";
+    frame.setAttribute("aria-haspopup", "dialog");
+    frame.setAttribute("aria-label", `Image ${index}: ${entity}`);
+    if (pair.image_0) {
+      const pane = makePane(pair, side, showMasks());
+      pane.querySelectorAll(".over").forEach((image) => image.remove());
+      pane.querySelector(".mark").textContent = String(index);
+      frame.append(pane);
+    } else frame.append(make("span", "nothing", "Its images are not stored."));
+    frame.addEventListener("click", () => openPair(found.indexOf(pair)));
+    row.append(frame);
+    what.append(make("span", "", entity));
+  }
+  const kept = strip.filter((pair) => pair.kept).length;
+  const combined = strip.map((pair) => asNumber(pair.combined)).sort((a, b) => a - b);
+  const score = make("p", "score");
+  score.append(
+    make("span", "", `${strip.length} pairs, ${kept} kept`),
+    make("span", "", `J ${formatFixed(combined[0])} to ${formatFixed(combined.at(-1))}`),
+  );
+  card.append(row, what, score);
+  return card;
+};
+const findStrips = (chosen) => {
+  const groups = Map.groupBy(chosen, (pair) => `${pair.group_id}\n${pair.seed}`);
+  return [...groups.values()].filter((strip) => strip[0].group_id && imagesOf(strip).length > 2);
+};
+const cardOf = (place) => form.elements.kind.value === "groups"
+  ? strips.findIndex((strip) => strip.includes(found[place])) : place;
 const draw = () => {
   blinker.stop();
-  cards.replaceChildren(...found.slice(0, limit).map(makeCard));
-  more.hidden = found.length <= limit;
-  shownNote.textContent = found.length
-    ? `${Math.min(limit, found.length).toLocaleString("en")} of ${found.length.toLocaleString("en")} pairs`
-    : "No pair is like that.";
+  const isGrouped = form.elements.kind.value === "groups";
+  const [all, makeOne, word] = isGrouped ? [strips, makeStrip, "groups"] : [found, makeCard, "pairs"];
+  cards.replaceChildren(...all.slice(0, limit).map(makeOne));
+  more.hidden = all.length <= limit;
+  shownNote.textContent = all.length
+    ? `${Math.min(limit, all.length).toLocaleString("en")} of ${all.length.toLocaleString("en")} ${word}`
+    : `No ${isGrouped ? "group" : "pair"} is like that.`;
 };
+const bound = (field) => field.value.trim() === "" || Number.isNaN(Number(field.value)) ? null : Number(field.value);
 const update = () => {
   const wanted = {
     kind: form.elements.kind.value, verdict: form.elements.verdict.value, reason: form.elements.reason.value,
+    variation: form.elements.variation.value, sort: form.elements.sort.value,
+    least: bound(form.elements.least), most: bound(form.elements.most),
     words: form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean),
   };
   const sign = form.elements.order.value === "up" ? 1 : -1;
-  found = pairs.filter((pair) => matches(pair, wanted)).sort(byMetric(form.elements.sort.value, sign));
+  found = pairs.filter((pair) => matches(pair, wanted)).sort(byMetric(wanted.sort, sign));
+  strips = findStrips(found);
+  if (wanted.kind === "groups") found = strips.flat();
   limit = PAGE;
   draw();
 };
@@ -80,7 +132,7 @@ more.addEventListener("click", () => {
   cards.children[first]?.querySelector("button").focus();
 });
 
-const paneOf = (target) => target.closest?.(".frame, .stage")?.querySelector(".pane");
+const paneOf = (target) => target.closest?.(".frame:not(.still), .stage")?.querySelector(".pane");
 cards.addEventListener("pointerover", (event) => {
   const pane = paneOf(event.target);
   if (pane && pane !== blinker.pane) blinker.start(pane);
@@ -153,8 +205,8 @@ blinkButton.addEventListener("click", toggleBlink);
 maskButton.addEventListener("click", toggleMasks);
 dialog.addEventListener("close", () => {
   blinker.stop();
-  if (opened >= limit) { limit = opened + PAGE; draw(); }
-  cards.children[opened]?.querySelector("button").focus();
+  if (cardOf(opened) >= limit) { limit = cardOf(opened) + PAGE; draw(); }
+  cards.children[cardOf(opened)]?.querySelector("button").focus();
 });
 dialog.addEventListener("keydown", (event) => {
   const actions = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), b: toggleBlink, m: toggleMasks };

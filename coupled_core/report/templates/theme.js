@@ -7,7 +7,7 @@ const recall = (key) => { try { return localStorage.getItem(key); } catch { retu
 const applyTheme = (theme) => {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  themeButton.textContent = `Theme: ${theme}`;
+  themeButton.querySelector("b").textContent = theme;
   themeButton.value = theme;
 };
 applyTheme(themes.includes(recall("coupled-theme")) ? recall("coupled-theme") : "auto");

@@ -10,11 +10,11 @@ from typing import Any, get_args
 
 import torch
 
-from coupled_core.config import CouplingMode, EntityText
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.generator import GroupGenerator
 from coupled_core.generation.model_files import KnownModel
+from coupled_core.records import CouplingMode, EntityText
 from coupled_core.research.methods.coupled import CoupledMethod
 from coupled_core.research.methods.method import Knob, Knobs, Method
 from coupled_core.schedules.schedule import Parameters, RegionSettings, Schedule
@@ -198,6 +198,8 @@ def _vary_parts(schedule: Schedule) -> Iterator[Variant]:
     apart, whole = Ablation(texts_meet=False), Ablation(pooled_of_entity=True)
     yield Variant("background and entity text", "do not meet", schedule, ablation=apart)
     yield Variant("pooled vector", "of the entity stream", schedule, ablation=whole)
+    joint = Ablation(blend_in_single=False)
+    yield Variant("single-stream blocks", "weigh logits", schedule, ablation=joint)
     for delay in _DELAYS:
         value = f"single-stream blocks {abs(delay):g} {'later' if delay > 0 else 'earlier'}"
         yield Variant("block types", value, schedule, ablation=Ablation(single_delay=delay))

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from diffusers import FluxTransformer2DModel
 
-from coupled_core.config import CouplingMode, EntityText
 from coupled_core.generation.generator import GroupGenerator, generate_alike
 from coupled_core.generation.sampler import OnStep
-from coupled_core.records import GeneratedSample, Rejection, Sample
+from coupled_core.records import CouplingMode, EntityText, GeneratedSample, Rejection, Sample
 from coupled_core.research.methods.method import Knob, Knobs, MethodOutput, check_knobs
 from coupled_core.research.methods.stock import StockModel
 from coupled_core.schedules.schedule import RegionSettings, Schedule

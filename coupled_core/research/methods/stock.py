@@ -15,7 +15,7 @@ from torch import Tensor
 
 from coupled_core.config import ScoringConfig
 from coupled_core.generation.decoding import decode_latents
-from coupled_core.generation.families.family import Conditioning, compute_noise_levels
+from coupled_core.generation.families.family import Conditioning, Frame, compute_noise_levels
 from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.generator import (
     GroupGenerator,
@@ -121,7 +121,7 @@ class StockModel:
         latents: Tensor,
         text: PromptRows,
         timestep: Tensor,
-        image_ids: Tensor,
+        frame: Frame,
         guidance_scale: float | None = None,
     ) -> Tensor:
         """Return the velocity, noise minus image, as `FluxPipeline` asks for it.
@@ -130,7 +130,7 @@ class StockModel:
             latents: (R, S_img, in_channels).
             text: R rows.
             timestep: 1000 sigma, 0-d.
-            image_ids: (S_img, 3).
+            frame: All image tokens, on the device.
             guidance_scale: None: the run's. Models without a guidance embedding read none.
 
         Returns:
@@ -141,7 +141,7 @@ class StockModel:
             latents.to(self.transformer.dtype),
             timestep,
             Conditioning(text.prompt_embeds, text.pooled_prompt_embeds),
-            image_ids,
+            frame,
             scale if self.is_guided else None,
         )
         return velocity.to(latents.dtype)
@@ -193,12 +193,12 @@ class StockRun:
         noise = [model.family.draw_noise(seed, width, height) for seed in self.seeds]
         exact = torch.promote_types(model.transformer.dtype, torch.float32)
         self.noise = torch.stack(noise).to(device, exact)
-        self._image_ids = model.family.find_frame(width, height).ids.to(device)
+        self._frame = model.family.find_frame(width, height).to(device)
         levels = compute_noise_levels(
             Flux1,
             model.pipeline.scheduler,
             model.provenance.num_inference_steps,
-            num_image_tokens=self._image_ids.shape[0],
+            num_image_tokens=len(self._frame.ids),
         )
         self.sigmas = levels.sigmas.to(device)
         # The clean level is no step of sampling, but inversion starts there.
@@ -237,7 +237,7 @@ class StockRun:
         """
         self.evaluations += torch.bincount(text.sample_of_row, minlength=len(self.evaluations))
         velocity = self.model.predict(
-            latents, text, self._timesteps[level], self._image_ids, guidance_scale
+            latents, text, self._timesteps[level], self._frame, guidance_scale
         )
         self._num_calls += 1
         if self._on_step is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from coupled_core.config import CouplingMode, fingerprint
+from coupled_core.config import fingerprint
 from coupled_core.errors import ScheduleError
 from coupled_core.filters import list_filters
 from coupled_core.generation.families.family import load_family_class
@@ -18,6 +18,7 @@ from coupled_core.generation.provenance import (
     resolve,
 )
 from coupled_core.prompts.prompt_set import check_prompt_set
+from coupled_core.records import CouplingMode
 from coupled_core.research.optimization.schedule_search import FittedOn
 from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.research.optimization.trial import choose_samples
@@ -99,7 +100,12 @@ def name_conditions(
         "prompts": prompt_etags,
         "splitter": splitter_identity,
         "metric": METRIC_VERSION,
-        "generation": {k: v for k, v in asdict(generation).items() if k not in _NOT_IN_IMAGES},
+        "generation": {
+            name: value
+            for name, value in asdict(generation).items()
+            # Searches from before weights could be altered go on.
+            if name not in _NOT_IN_IMAGES and (name, value) != ("weights", "")
+        },
     }
     return fingerprint(facts)[:16]
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 
-from coupled_core.config import CouplingMode, fingerprint
+from coupled_core.config import fingerprint
+from coupled_core.records import CouplingMode
 from coupled_core.research.methods.coupled import REGION_KNOBS, build_region
 from coupled_core.research.methods.method import Knob, Knobs
 from coupled_core.research.optimization.search import Evaluation, optimise

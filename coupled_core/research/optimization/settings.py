@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from coupled_core.config import CouplingMode, RunConfig, Settings
+from coupled_core.config import RunConfig, Settings
+from coupled_core.records import CouplingMode
 
 Family = Literal["step", "arctan", "sine", "isotonic"]
 

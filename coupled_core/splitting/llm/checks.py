@@ -57,6 +57,7 @@ def find_problems(
         needs_instructions: False: a split with bad instructions is better than none.
     """
     problems = [*_count_problems(answer, len(prompts))]
+    # With other numbers of entities or pairs nothing further can be compared.
     if problems:
         return problems
     instructions = take_instructions(answer, prompts) if needs_instructions else {}
@@ -148,6 +149,8 @@ def _background_problems(answer: Answer, prompts: Sequence[str]) -> Iterator[str
             yield f"background_prompt: {word!r} is not in all prompts"
     background = Counter(content_words(answer.background_prompt))
     for i, (entity, source) in enumerate(zip(answer.entity_prompts, sources, strict=True)):
+        # A word in both must stand twice in the prompt, or the background has taken it from the
+        # entity.
         needed, there = background + Counter(content_words(entity)), Counter(source)
         for word in background:
             if word in content_words(entity) and needed[word] > max(there[word], 1):

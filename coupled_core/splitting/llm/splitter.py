@@ -115,6 +115,7 @@ class LlmSplitter:
             LlmError: the API refuses us or is down.
         """
         subjects = [GroupToSplit(self._config, group) for group in groups]
+        # Taken out, so that memory is free again for later shards.
         prepared = [self._prepared.pop(subject.name, None) for subject in subjects]
         pairs = zip(subjects, prepared, strict=True)
         asked = iter(self.asker.ask([subject for subject, there in pairs if there is None]))
@@ -149,6 +150,7 @@ def _judge(
         return Rejection(failed, f"the API does not take the request: {answer.error}")
     if answer.stop_reason == "refusal":
         return Rejection(failed, f"it refused to answer ({answer.stop_details or 'no reason'})")
+    # Before the text is parsed: half an answer is no JSON, and the reason says more than that.
     if answer.stop_reason in ("max_tokens", "model_context_window_exceeded"):
         return [f"the answer broke off after {answer.output_tokens} tokens: be briefer"]
     try:

@@ -17,8 +17,7 @@ from flows.cli.terminal import Terminal
     coupled compare --trade-off --ablations
     coupled compare --prompts test.parquet --train-prompts train.parquet
       --methods coupled,prompt-switch,p2p --num-groups 100 --device cuda
-      --base-model black-forest-labs/FLUX.1-dev --sam-model vit_h:sam_vit_h_4b8939.pth
-      --clip-model ViT-L-14:openai --output flux-dev
+      --profile flux-dev --output flux-dev
     coupled compare --redraw --output flux-dev
     """,
 )

@@ -28,9 +28,8 @@ _WORTH_FINDING = 0.05
 @command(
     examples="""
     coupled optimize --prompts train.parquet --budget 60 --num-groups 32 -o schedule.json
-    coupled optimize --prompts train.parquet --base-model black-forest-labs/FLUX.1-dev
-      --device cuda --family isotonic --coupling-mode log_bias --budget 120 --num-groups 64
-      -o flux-dev.json
+    coupled optimize --profile flux-dev --device cuda --prompts train.parquet --family isotonic
+      --coupling-mode log_bias --budget 120 --num-groups 64 -o flux-dev.json
     """,
 )
 def optimize(

@@ -1,10 +1,10 @@
 import pytest
 
 from coupled_core.generation.families.family import Family
-from tests.unit.coupling.small_flux import Inputs, build_family, build_inputs
+from tests.unit.coupling.small_flux import FAMILIES, Inputs, build_family, build_inputs
 
 
-@pytest.fixture(params=["flux1", "flux2"])
+@pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> Family:
     return build_family(request.param)
 

@@ -7,19 +7,23 @@ from functools import partial
 import torch
 from diffusers import (
     Flux2KleinPipeline,
+    Flux2Pipeline,
     Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
 )
 from torch import Tensor
 
-from coupled_core.config import CouplingMode
 from coupled_core.coupling.attention import Block, CoupledAttention, TextWeights
 from coupled_core.coupling.install import coupled_attention
 from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.generation.families.family import Conditioning, Family
 from coupled_core.generation.families.flux1 import Flux1
-from coupled_core.generation.families.flux2 import Flux2Klein
+from coupled_core.generation.families.flux2 import Flux2Dev, Flux2Klein
+from coupled_core.generation.families.qwen import QwenImage
+from coupled_core.records import CouplingMode
 
 NUM_TEXT, SIDE, BATCH = 6, 4, 3
 _SIZE_PX = 16 * SIDE
@@ -51,6 +55,9 @@ SMALL = {
 }
 
 
+FAMILIES = ("flux1", "flux2", "flux2-dev", "qwen")
+
+
 def build_family(name: str, **changes: int) -> Family:
     torch.manual_seed(0)
     shape = {**SMALL, **changes}
@@ -61,10 +68,16 @@ def build_family(name: str, **changes: int) -> Family:
         model = FluxTransformer2DModel(**shape, pooled_projection_dim=20, axes_dims_rope=axes)
         parts |= {"text_encoder_2": None, "tokenizer_2": None}
         family: Family = Flux1(FluxPipeline(transformer=model, **parts))
+    elif name == "qwen":
+        axes = (2 * eighth, 2 * eighth, 4 * eighth)
+        del shape["num_single_layers"]
+        model = QwenImageTransformer2DModel(**shape, out_channels=2, axes_dims_rope=axes)
+        family = QwenImage(QwenImagePipeline(transformer=model, **parts))
     else:
-        axes = (2 * eighth,) * 4
-        model = Flux2Transformer2DModel(**shape, axes_dims_rope=axes, guidance_embeds=False)
-        family = Flux2Klein(Flux2KleinPipeline(transformer=model, **parts))
+        axes, is_dev = (2 * eighth,) * 4, name == "flux2-dev"
+        model = Flux2Transformer2DModel(**shape, axes_dims_rope=axes, guidance_embeds=is_dev)
+        kind, pipeline = (Flux2Dev, Flux2Pipeline) if is_dev else (Flux2Klein, Flux2KleinPipeline)
+        family = kind(pipeline(transformer=model, **parts))
     for parameter in model.parameters():
         # Larger than the initialisation, so that text matters and a mistake shows.
         parameter.data.mul_(2.0)
@@ -129,14 +142,15 @@ def run_with_text(
     text: Tensor,
     weights: TextWeights | None = None,
     tokens: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
-    """Run some of the image tokens, or all of them."""
-    ids = family.find_frame(_SIZE_PX, _SIZE_PX).ids
-    chosen = torch.arange(len(ids)) if tokens is None else tokens
+    """Run some of the image tokens, or all of them; `mask` says which rows of text count."""
+    frame = family.find_frame(_SIZE_PX, _SIZE_PX)
+    chosen = torch.arange(len(frame.ids)) if tokens is None else tokens
     return family.predict_velocity(
         inputs.hidden_states[:, chosen],
         torch.tensor(700.0),
-        Conditioning(text, inputs.pooled, weights),
-        ids[chosen],
-        None,
+        Conditioning(text, inputs.pooled, weights, mask),
+        frame.take(chosen),
+        3.5 if family.guidance == "embedding" else None,
     )

@@ -82,7 +82,8 @@ def test_keeping_changes_nothing_and_holds_the_tokens_outside_alone_until_they_a
     with couple(family, "region") as attention:
         with attention.keep(OUTSIDE, NUM_TEXT):
             velocity = run_stock(family, first, first.background)
-        num_blocks, heads, head_dim, float64_bytes = 5, 2, 16, 8
+        num_blocks = len(family.transformer.attn_processors)
+        heads, head_dim, float64_bytes = 2, 16, 8
         held = 2 * num_blocks * heads * len(OUTSIDE) * head_dim * float64_bytes
         assert attention.num_kept_bytes == held
         with attention.recall():

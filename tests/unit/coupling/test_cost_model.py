@@ -35,11 +35,11 @@ def count_step(family: Family, beta: float | None) -> int:
     texts = 1 if beta is None else 2
     weights = None if beta is None else TextWeights(TextLayout(32, 32), torch.tensor(beta))
     text = Conditioning(torch.randn(1, 32 * texts, 128), torch.randn(1, 20), weights)
-    latents, ids = torch.randn(1, 256, 16), family.find_frame(256, 256).ids
+    latents, frame = torch.randn(1, 256, 16), family.find_frame(256, 256)
     with couple(family, "log_bias") as attention:
         attention.weights = weights
         with FlopCounterMode(display=False) as counter:
-            family.predict_velocity(latents, torch.tensor(500.0), text, ids, None)
+            family.predict_velocity(latents, torch.tensor(500.0), text, frame, None)
     return counter.get_total_flops()
 
 

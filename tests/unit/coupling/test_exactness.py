@@ -4,11 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
+from coupled_core.coupling.attention import TextWeights
+from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.generation.families.family import Family
-from coupled_core.generation.families.flux2 import Flux2Klein
+from coupled_core.generation.families.flux1 import Flux1
+from coupled_core.records import CouplingMode
 from tests.unit.coupling.literal_form import LiteralAttention
 from tests.unit.coupling.small_flux import (
+    NUM_TEXT,
     Inputs,
     build_family,
     couple,
@@ -108,10 +113,11 @@ def test_gradients_in_beta_equal_finite_differences_also_at_the_ends(
     family: Family, inputs: Inputs, mode: str, beta: float
 ) -> None:
     weight = torch.tensor(beta, dtype=torch.float64, requires_grad=True)
-    # Where its background text falls silent, the small FLUX.2 bends sharply: log_bias keeps exact
-    # gradients there, but a difference over 1e-4 is off by a third.
-    is_sharp = mode == "log_bias" and isinstance(family, Flux2Klein)
-    step = 1e-4 if beta < 1.0 else -1e-6 if is_sharp else -1e-4
+    # Where their background text falls silent, the other small models bend sharply: log_bias keeps
+    # exact gradients there, but a difference over 1e-4 is off by up to a third. Their positions are
+    # rounded to float32, so it cannot be over much less.
+    is_sharp = mode == "log_bias" and beta == 1.0 and not isinstance(family, Flux1)
+    step = 1e-4 if beta < 1.0 else -1e-5 if is_sharp else -1e-4
     with couple(family, mode) as attention:  # type: ignore[arg-type]
         (gradient,) = torch.autograd.grad(
             run_coupled(family, inputs, weight, attention).sum(), weight
@@ -120,7 +126,7 @@ def test_gradients_in_beta_equal_finite_differences_also_at_the_ends(
             float(run_coupled(family, inputs, beta + k * step, attention).sum()) for k in range(3)
         ]
     one_sided = (-3 * values[0] + 4 * values[1] - values[2]) / (2 * step)
-    assert float(gradient) == pytest.approx(one_sided, rel=5e-3)
+    assert float(gradient) == pytest.approx(one_sided, rel=1e-2 if is_sharp else 5e-3)
 
 
 def test_each_row_of_a_batch_can_have_its_own_beta(family: Family, inputs: Inputs) -> None:
@@ -142,8 +148,51 @@ def test_text_streams_may_differ_in_length(family: Family, inputs: Inputs) -> No
     assert relative_error(at_1, run_stock(family, inputs, short)) < EXACT
 
 
-def test_a_text_that_does_not_restart_its_positions_is_wrong_in_flux_2(inputs: Inputs) -> None:
-    family = build_family("flux2")
+@pytest.mark.parametrize("mode", ["log_bias", "key_scale"])
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+def test_padded_texts_that_are_masked_are_the_texts_themselves(
+    inputs: Inputs, mode: CouplingMode, beta: float
+) -> None:
+    """Of Qwen-Image, whose texts differ in length: each row of a batch against the row alone."""
+    family, lengths = build_family("qwen"), ((6, 2), (3, 6), (4, 4))
+    mask = torch.tensor([[i < n for n in pair for i in range(NUM_TEXT)] for pair in lengths])
+    noisy = [
+        rows + 100 * ~kept.unsqueeze(-1)
+        for rows, kept in zip((inputs.background, inputs.entity), mask.chunk(2, 1), strict=True)
+    ]
+    with couple(family, mode) as attention:
+        attention.weights, attention.mask = weigh(beta), mask
+        text = torch.cat(noisy, dim=1)
+        together = run_with_text(family, inputs, text, attention.weights, mask=mask)
+        for row, (of_background, of_entity) in enumerate(lengths):
+            layout = TextLayout(of_background, of_entity)
+            attention.weights, attention.mask = TextWeights(layout, torch.tensor(beta)), None
+            texts = (inputs.background[:, :of_background], inputs.entity[:, :of_entity])
+            alone = run_with_text(family, inputs, torch.cat(texts, dim=1), attention.weights)
+            assert relative_error(together[row], alone[row]) < EXACT
+
+
+def test_gradients_in_beta_do_not_see_masked_text(inputs: Inputs) -> None:
+    family = build_family("qwen")
+    mask = torch.ones(3, 2 * NUM_TEXT, dtype=torch.bool)
+    mask[:, -2:] = False
+    weight = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+
+    def gradient(text: torch.Tensor, weights: TextWeights, rows: torch.Tensor | None) -> Tensor:
+        attention.weights, attention.mask = weights, rows
+        made = run_with_text(family, inputs, text, weights, mask=rows)
+        return torch.autograd.grad(made.sum(), weight)[0]
+
+    text = torch.cat([inputs.background, inputs.entity], dim=1)
+    with couple(family, "log_bias") as attention:
+        masked = gradient(text, weigh(weight), mask)
+        short = gradient(text[:, :-2], weigh(weight, NUM_TEXT - 2), None)
+    assert relative_error(masked, short) < 1e-8
+
+
+@pytest.mark.parametrize("name", ["flux2", "flux2-dev", "qwen"])
+def test_a_text_that_does_not_restart_its_positions_is_wrong(name: str, inputs: Inputs) -> None:
+    family = build_family(name)
     text = torch.cat([inputs.background, inputs.entity], dim=1)
     with couple(family, "log_bias") as attention:
         attention.weights = weigh(1.0)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,6 +11,11 @@ from tests.unit.coupling.small_flux import (
     run_coupled,
     run_stock,
 )
+
+
+def get_last_block(family: Family) -> Any:
+    model = family.transformer
+    return [*model.transformer_blocks, *getattr(model, "single_transformer_blocks", ())][-1].attn
 
 
 def test_processors_are_the_same_objects_afterwards(family: Family) -> None:
@@ -37,7 +44,7 @@ def test_processors_come_back_after_an_exception(family: Family, inputs: Inputs)
 
 def test_processors_come_back_when_installing_fails_halfway(family: Family) -> None:
     before = family.transformer.attn_processors
-    last = family.transformer.single_transformer_blocks[-1].attn
+    last = get_last_block(family)
 
     def refuse(_: object) -> None:
         del last.set_processor
@@ -60,6 +67,8 @@ def test_until_it_is_told_of_weights_the_model_is_the_stock_model(
 
 def test_a_mask_is_refused(family: Family, inputs: Inputs) -> None:
     with couple(family, "log_bias"):
-        attn = family.transformer.single_transformer_blocks[0].attn
+        rows = torch.zeros(1, 2, 32, dtype=torch.float64)
         with pytest.raises(ValueError, match="expects no attention mask"):
-            attn(torch.zeros(1, 2, 32, dtype=torch.float64), attention_mask=torch.ones(1, 2))
+            get_last_block(family)(
+                rows, encoder_hidden_states=rows, attention_mask=torch.ones(1, 2)
+            )

@@ -45,6 +45,7 @@ split_request_sha256: string
 seed: int64
 base_model: string
 base_model_revision: string
+weights: string
 schedule_id: string
 coupling_mode: string
 num_inference_steps: int32
@@ -140,5 +141,5 @@ def test_image_columns_are_hugging_face_images() -> None:
 def test_a_newer_major_version_is_refused_and_older_ones_are_read() -> None:
     for version in ("1.0", "1.7", SCHEMA_VERSION, "2.7"):
         check_schema_version(version, "snapshot x")
-    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.2"):
+    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.3"):
         check_schema_version("3.0", "snapshot x")

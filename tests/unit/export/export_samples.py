@@ -34,6 +34,7 @@ FILE_FORMATS = (
 )
 EDIT_FORMATS = (
     *FILE_FORMATS,
+    "multi-turn",
     "diffusers-instruct-pix2pix",
     "diffusers-kontext",
     "webdataset",

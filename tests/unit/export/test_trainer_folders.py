@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -172,6 +173,18 @@ def test_video_frames_have_both_prompts_and_the_size(exports: Path) -> None:
         assert documented <= row.keys()
         _assert_images_of_one_size(root, str(row["first_frame"]), str(row["last_frame"]))
         assert (row["width"], row["height"]) == (16, 16)
+
+
+def test_diffsynth_is_told_videos_to_be_rendered_between_frames_and_their_prompts(
+    exports: Path,
+) -> None:
+    root = exports / "flf2v"
+    table = pd.read_csv(root / "metadata.csv")  # as its loader reads every file that is no JSON
+    rows = read_lines(root / "flf2v.jsonl")
+    assert list(table["prompt"]) == [row["prompt"] for row in rows]
+    assert list(table["input_image"]) == [row["first_frame"] for row in rows]
+    assert list(table["end_image"]) == [row["last_frame"] for row in rows]
+    assert table["video"].is_unique and table["video"].str.endswith(".mp4").all()
 
 
 def _instructions(root: Path, name: str) -> list[Any]:

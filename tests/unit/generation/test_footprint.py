@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import constants
 
 from coupled_core.config import GenerationConfig
-from coupled_core.generation.footprint import Footprint, find_footprint, geometry_of
+from coupled_core.generation.footprint import find_footprint, geometry_of
 from coupled_core.generation.model_files import KNOWN_MODELS, ModelFiles, find_model_files
 from coupled_core.generation.pipeline import load_pipeline
 from coupled_core.generation.provenance import resolve
@@ -39,12 +39,10 @@ def test_what_the_cache_of_the_hub_lacks_is_missing(
     assert find_footprint(ON_THE_HUB).missing_bytes == whole - 1000
 
 
-def test_offloading_leaves_the_largest_part_on_the_device() -> None:
-    model = Footprint({"transformer": 100, "vae": 10}, 0)
-    assert model.device_bytes("bfloat16", "none") == 220
-    assert model.device_bytes("float32", "model") == 400
-    assert model.device_bytes("bfloat16", "sequential") is None
-    assert Footprint({}, 0).device_bytes("bfloat16", "none") is None
+def test_a_gguf_file_stays_in_memory_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "q.gguf").write_bytes(bytes(77))
+    found = find_footprint(MINIATURE, f"gguf:{tmp_path / 'q.gguf'}")
+    assert found.stored_bytes == {"transformer": 77}
 
 
 def test_the_geometry_is_that_of_the_configuration() -> None:

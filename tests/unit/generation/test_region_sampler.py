@@ -8,11 +8,12 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from coupled_core.config import CouplingMode
 from coupled_core.generation.batch import Group
 from coupled_core.generation.families.family import compute_noise_levels
 from coupled_core.generation.families.flux1 import Flux1
+from coupled_core.generation.known_models import KNOWN_MODELS
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import RegionSettings
 from tests.unit.generation.test_sampler import build_groups, largest_difference, run
 from tests.unit.generation.tiny_pipeline import SIZE_PX
@@ -60,6 +61,22 @@ def test_outside_the_region_all_images_are_the_background_bit_for_bit(
     assert (images[0] - background)[shared].abs().max() < 1e-5
     for i in (1, 2):
         assert (images[i] - images[0])[~shared].abs().max() > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("num_steps", [1, 2, 4])
+@pytest.mark.parametrize("model", ["FLUX.1-schnell", "FLUX.2-klein-4B"])
+def test_models_of_few_steps_stay_tied_to_the_background_at_every_step(
+    pipeline: FluxPipeline, model: str, num_steps: int
+) -> None:
+    region = KNOWN_MODELS[f"black-forest-labs/{model}"].load_schedule("region").region
+    assert region is not None
+    (group,) = build_groups(pipeline, [2])
+    (images,) = run_region(pipeline, [group], [1.0] * num_steps, region)
+    background = background_of(pipeline, group, num_steps)
+    free = (images[0] - background).abs().amax(dim=-1) > 1e-5
+    assert torch.equal(images[0][~free], images[1][~free])
+    assert 0.0 < free.float().mean() < 0.9
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from coupled_core.config import CouplingMode
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.generation.batch import Group
 from coupled_core.generation.families.family import compute_noise_levels
@@ -19,6 +18,7 @@ from coupled_core.generation.sampler import (
     choose_phases,
     sample_groups,
 )
+from coupled_core.records import CouplingMode
 from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample
 
 NUM_TOKENS = 32

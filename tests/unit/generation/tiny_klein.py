@@ -24,10 +24,10 @@ def build_klein(*, is_distilled: bool = True) -> Flux2KleinPipeline:
     tokenizer = _build_tokenizer()
     pipeline = Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
-        vae=_build_vae(),
+        vae=build_vae(),
         text_encoder=_build_text_encoder(tokenizer),
         tokenizer=tokenizer,
-        transformer=_build_transformer(),
+        transformer=build_transformer(),
         is_distilled=is_distilled,
     )
     pipeline.set_progress_bar_config(disable=True)
@@ -62,7 +62,7 @@ def _build_text_encoder(tokenizer: Qwen2TokenizerFast) -> Qwen3ForCausalLM:
     ).eval()
 
 
-def _build_transformer() -> Flux2Transformer2DModel:
+def build_transformer(*, guidance_embeds: bool = False) -> Flux2Transformer2DModel:
     model = Flux2Transformer2DModel(
         in_channels=4 * _CHANNELS,
         num_layers=2,
@@ -71,14 +71,14 @@ def _build_transformer() -> Flux2Transformer2DModel:
         num_attention_heads=2,
         joint_attention_dim=3 * _TEXT_WIDTH,
         axes_dims_rope=(4, 4, 4, 4),
-        guidance_embeds=False,
+        guidance_embeds=guidance_embeds,
     )
     for parameter in model.parameters():
         parameter.data.mul_(2.0)  # text matters more, so that a mistake shows
     return model.eval()
 
 
-def _build_vae() -> AutoencoderKLFlux2:
+def build_vae() -> AutoencoderKLFlux2:
     vae = AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,

@@ -1,5 +1,8 @@
 """Which pairs a page shows, and why."""
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report.measurements import read_measurements
 from coupled_core.report.selection import choose_pairs, read_chosen
 from coupled_core.storage.store import ObjectStore, open_store
-from tests.sample_pairs import commit_pairs, spread_pairs
+from tests.sample_pairs import SamplePair, commit_pairs, spread_pairs
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +48,19 @@ def test_the_rows_that_are_read_are_those_that_were_chosen(
     rows = read_chosen(*made, {3: ("best",), 40: ("worst",), 41: ("random",), 81: ("best",)})
     assert [each.row["combined"] for each in rows] == list(pairs.of("combined")[[3, 40, 41, 81]])
     assert len({each.row["run_id"] for each in rows}) == 2
+
+
+def test_whole_groups_of_three_images_are_shown_together(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "pairs")
+    groups = [
+        SamplePair(group_id=f"g{group}", indices=indices)
+        for group in range(8)
+        for indices in ((0, 1), (0, 2), (1, 2))
+    ]
+    snapshot = commit_pairs(store, [*spread_pairs(40), *groups])
+    pairs = read_measurements(store, snapshot)
+    chosen = choose_pairs(pairs, np.ones(len(pairs), bool), 1.0, 30)
+    rows = [each.row for each in read_chosen(store, snapshot, chosen) if "groups" in each.kinds]
+    found = Counter(row["group_id"] for row in rows)
+    assert len(found) == 2
+    assert set(found.values()) == {3}

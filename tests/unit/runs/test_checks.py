@@ -9,6 +9,7 @@ import pytest
 
 from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError, DatasetError, ModelUnavailableError, StorageError
+from coupled_core.generation import budget
 from coupled_core.runs import checks as module
 from coupled_core.runs.checks import Check, run_checks
 from tests.s3_servers import S3Server
@@ -53,9 +54,9 @@ def test_a_missing_base_model_is_told_once(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_larger_than_the_device_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_memory_of", lambda device: 1000)
+    monkeypatch.setattr(budget, "find_memory", lambda device: 1000)
     check = _checks(generation={"device": "cpu"})["device"]
-    assert check.error is not None and "--offload auto" in check.text
+    assert check.error is not None and "No setting makes it fit" in check.text
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,7 @@ def test_a_run_keeps_its_id_when_only_where_and_how_fast_change() -> None:
     "change",
     [
         {"generation": {"seed": 1}},
+        {"generation": {"compile": True}},
         {"filter": {"min_combined": 2.0}},
         {"output": {"shard_size": 3}},
         {"prompts": {"on_bad_row": "quarantine"}},

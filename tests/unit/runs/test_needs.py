@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from coupled_core.config import RunConfig
+from coupled_core.config import RunConfig, ScoringConfig
 from coupled_core.generation.model_files import KNOWN_MODELS, TransformerShape, find_model_files
 from coupled_core.generation.provenance import resolve_generation
-from coupled_core.runs.needs import Needs, find_needs
+from coupled_core.runs.needs import Needs, beside_bytes, find_needs
 
 MINIATURE = find_model_files("miniature", None)
 DEV = KNOWN_MODELS["black-forest-labs/FLUX.1-dev"]
@@ -63,8 +63,8 @@ def test_a_longer_name_is_not_taken_for_a_shorter_one() -> None:
 def test_memory_and_download_are_those_of_the_weights() -> None:
     needs = _flux("NVIDIA H200")
     assert needs.download_bytes == pytest.approx(33.7e9, rel=0.01)
-    assert needs.device_bytes == pytest.approx(33.7e9, rel=0.01)
-    assert _flux("NVIDIA H200", "model").device_bytes == pytest.approx(23.8e9, rel=0.01)
+    assert needs.memory is not None
+    assert sum(needs.memory.plan.weights.values()) == pytest.approx(33.7e9, rel=0.01)
     assert needs.pair_bytes == (2 * 2**20, 4 * 2**20)
 
 
@@ -73,3 +73,10 @@ def test_the_miniature_on_a_cpu_takes_what_was_seen() -> None:
     needs = find_needs(config, resolve_generation(config.generation), MINIATURE)
     assert needs.image_time is not None and "as seen" in needs.image_time.source
     assert needs.download_bytes == 0
+    assert needs.memory is not None and not needs.memory.refusal
+    assert needs.memory.plan.peak("none") < 2**30
+
+
+def test_segment_anything_at_work_counts_beside_its_weights() -> None:
+    small, large = (ScoringConfig(sam_model=f"{kind}:gone.pth") for kind in ("vit_b", "vit_h"))
+    assert beside_bytes(ScoringConfig()) < beside_bytes(small) < beside_bytes(large)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.errors import LeaseLostError, StorageError
+from coupled_core.storage import leases as lease_module
 from coupled_core.storage.leases import Leases, LeaseTimes
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import ObjectStore, open_store
@@ -273,3 +274,33 @@ def test_who_has_watched_a_dead_worker_for_long_enough_spares_the_others_that(
     assert patient.take(QUESTION)  # though it would wait for a minute
     patient.give_up(QUESTION)
     patient.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("node-7", "node-7"),
+        ("node\n2026 ERROR forged", "node\\n2026 ERROR forged"),
+        ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
+        ("n\u202e\u200b\u2028\udcff", "n\\u202e\\u200b\\u2028? since"),
+        ("[bold]<b>", "[bold]<b>"),
+        ("x" * 60_000, "x" * 64 + " since"),
+    ],
+    ids=["usual", "new line", "terminal", "invisible", "markup", "long"],
+)
+def test_the_host_of_an_owner_is_shown_escaped_on_one_line(
+    store: ObjectStore, leases: Leases, host: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert leases.take(QUESTION)
+    owner = Leases(store, "claims/", LIVELY)
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    monkeypatch.setattr(lease_module, "is_known_dead", lambda process: True)
+    assert owner.take(QUESTION)
+    with pytest.raises(LeaseLostError) as lost:
+        leases.renew(QUESTION)
+    assert shown in str(lost.value)
+    assert (
+        str(lost.value).isascii() and str(lost.value).isprintable() and len(str(lost.value)) < 400
+    )
+    owner.give_up(QUESTION)
+    owner.close()

@@ -1,11 +1,19 @@
 """What is shown in Prefect: safe to read, and never worth a run."""
 
+import threading
+import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
 
-from tasks.announce import courtesy, describe_summary, name_of, show_table
+from coupled_core.progress import SilentProgress
+from tasks.announce import ShownProgress, courtesy, describe_summary, name_of, show_table
 from tests.unit.runs.test_summary import SUMMARY
 
 
@@ -42,6 +50,35 @@ def test_what_cannot_be_shown_costs_a_warning_and_not_the_run(
     with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
         show()
     assert caplog.messages == ["cannot show it in Prefect: the server is gone, says [redacted]"]
+
+
+class _Overloaded(BaseHTTPRequestHandler):
+    """Answers as a server that is starting, or behind a proxy, does."""
+
+    def do_GET(self) -> None:
+        self.send_error(404 if "csrf" in self.path else 503)
+
+    do_POST = do_GET  # noqa: N815  # the library's name
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside")
+def test_a_server_that_is_away_does_not_hold_the_build_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shown = ShownProgress(SilentProgress(), "pairs")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Overloaded) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        begun_at = time.monotonic()
+        with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True, PREFECT_API_URL: url}):
+            shown.show()
+        took = time.monotonic() - begun_at
+        server.shutdown()
+    assert any("503" in each for each in caplog.messages)
+    assert took < 20, "with Prefect's retries it takes a minute"
 
 
 def test_a_temporary_server_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:

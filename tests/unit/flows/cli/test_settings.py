@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from coupled_core.concepts import SHIPPED
-from coupled_core.config import RunConfig
+from coupled_core.config import RunConfig, RunSettings
 from coupled_core.errors import ConfigError
 from coupled_core.research.optimization.settings import OptimizeSettings
+from coupled_core.runs.profiles import layer_settings
 from flows.cli.setting import Offer
 from flows.cli.settings import read_settings
 
@@ -35,6 +36,30 @@ def test_options_win_over_the_environment_over_the_file_over_the_defaults(
     made = _read(path, generation__seed="5", filter__min_combined=None).generation
     assert (made.seed, made.batch_size, made.width, made.height) == (5, 4, 64, None)
     assert _read(path).filter.min_combined == RunConfig().filter.min_combined
+
+
+def test_a_profile_stands_below_all_other_sources(tmp_path: Path) -> None:
+    path = _write(tmp_path, "run.json", json.dumps({"scoring": {"clip_model": "my/clip"}}))
+    options: dict[str, Any] = {"generation.seed": "5"}
+    made = read_settings(RunConfig, options, Offer(), path, "flux-schnell")
+    assert made.generation.base_model == "black-forest-labs/FLUX.1-schnell"
+    assert (made.scoring.sam_model, made.scoring.clip_model, made.generation.seed) == (
+        "vit_h:sam_vit_h_4b8939.pth",
+        "my/clip",
+        5,
+    )
+
+
+def test_a_profile_brings_the_threshold_of_its_judges() -> None:
+    made = read_settings(RunConfig, {}, Offer(), None, "flux-dev")
+    expected = layer_settings("flux-dev", RunSettings(), {})
+    assert made == expected
+    assert made.filter.min_combined != RunConfig().filter.min_combined
+
+
+def test_a_profile_reaches_the_run_inside_the_settings_of_a_search() -> None:
+    made = read_settings(OptimizeSettings, {}, Offer(section="optimize"), None, "flux-schnell")
+    assert made.run.generation.base_model == "black-forest-labs/FLUX.1-schnell"
 
 
 @pytest.mark.parametrize(

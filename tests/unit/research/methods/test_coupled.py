@@ -5,10 +5,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from coupled_core.config import CouplingMode, GenerationConfig
+from coupled_core.config import GenerationConfig
 from coupled_core.errors import ScheduleError
 from coupled_core.generation.generator import load_generator
-from coupled_core.records import GeneratedSample
+from coupled_core.records import CouplingMode, GeneratedSample
 from coupled_core.research.methods.method import Method, MethodOutput
 from coupled_core.schedules.schedule import RegionSettings, Schedule
 from coupled_core.schedules.schedule_file import save_schedule

@@ -7,7 +7,7 @@ from transformers import CLIPTokenizer, T5Tokenizer
 
 from coupled_core.config import RunConfig
 from coupled_core.miniature import miniature_folder
-from coupled_core.reading import TextReader
+from coupled_core.models.text_reader import TextReader
 from coupled_core.runs.models import generation_of
 from coupled_core.runs.refusals import readers_for
 

@@ -79,6 +79,7 @@ class TextReader:
             return None
         readings = self.read(texts)
         for text, reading in zip(texts, readings, strict=True):
+            # More than half unknown: what is left says too little of the picture.
             if 2 * reading.num_unknown > reading.num_telling:
                 return Rejection(
                     RejectReason.UNKNOWN_SCRIPT,

@@ -47,7 +47,11 @@ class Room:
         self._most: dict[Hashable, int] = {}
 
     def map(
-        self, act: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], kind: Hashable = None
+        self,
+        act: Callable[[Sequence[T]], Sequence[R]],
+        items: Sequence[T],
+        kind: Hashable = None,
+        most: int | None = None,
     ) -> list[R]:
         """Return what `act` makes of all items, with half as many at a time where memory lacks.
 
@@ -57,14 +61,16 @@ class Room:
             act: Makes one result an item, and the same results whatever comes together.
             items: Taken together as long as nothing has shown that they do not fit.
             kind: What decides how much one item takes, such as its size.
+            most: Items that are known to fit; None: all may.
 
         Raises:
             Exception: what `act` raises; a lack of memory only where one item alone does not fit,
                 whatever room was made.
         """
         made: list[R] = []
+        to_begin = len(items) if most is None else most
         while len(made) < len(items):
-            some = items[len(made) : len(made) + self._most.get(kind, len(items))]
+            some = items[len(made) : len(made) + self._most.get(kind, to_begin)]
             try:
                 made.extend(act(some))
                 continue
@@ -81,6 +87,7 @@ class Room:
                     "results", len(some), cause, self._most[kind],
                 )  # fmt: skip
             elif how := self._free_more():
+                # With more room, more may fit again.
                 self._most.clear()
                 _LOGGER.warning("one does not fit into memory (%s): from now on with %s, which is "
                                 "slower and has the same results", cause, how)  # fmt: skip
@@ -90,6 +97,7 @@ class Room:
 
 
 def _free_unused() -> None:
+    # Tracebacks and tensors may hold each other in a circle, which only the collector opens.
     gc.collect()
     torch = sys.modules.get("torch")  # whoever ran out of its memory has imported it
     if torch is not None and torch.cuda.is_initialized():

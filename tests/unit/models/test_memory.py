@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from coupled_core.memory import Room, is_out_of_memory
+from coupled_core.models.memory import Room, is_out_of_memory
 
 
 class _Machine:

@@ -1,10 +1,18 @@
-"""Whether the files of a model in a folder are there and whole; no weights are read."""
+"""Whether the files of a model are there and whole, and why its weights did not load."""
 
+import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
 from coupled_core.documents import parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
+
+WEIGHT_ERRORS = (
+    *(RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError, EOFError),
+    *(ArithmeticError, pickle.UnpicklingError),
+)
+"""What libraries raise for files that are damaged, another model's, or none at all."""
+_NO_TENSORS = ("weights_only", "weights only", "unpickl", "pickle")
 
 
 def require_files(folder: Path, names: Iterable[str]) -> None:
@@ -46,3 +54,13 @@ def _require_whole(path: Path) -> None:
             f"{path} is damaged ({exc}): fetch the model again, or copy the file from where the "
             "folder was made"
         ) from exc
+
+
+def describe_weights_error(error: BaseException) -> str:
+    """Return the first line of a library's text, and never its advice to run code from a file."""
+    text = str(error).strip()
+    if isinstance(error, pickle.UnpicklingError) or any(
+        word in text.lower() for word in _NO_TENSORS
+    ):
+        return "it holds more than tensors, which could run code: get it as safetensors"
+    return text.partition("\n")[0] or type(error).__name__

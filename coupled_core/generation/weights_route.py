@@ -1,0 +1,305 @@
+"""How the transformer's weights come to be: quantised, from a single file, with LoRAs.
+
+What is asked for is resolved to files and their hashes before anything is loaded, so that pairs get
+their ids from it, and what cannot work is refused by name. A LoRA is merged into plain weights,
+which costs nothing afterwards and gives the same pixels; beside quantised weights it stays as it
+is, because merging would round it away.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from coupled_core.config import GenerationConfig
+from coupled_core.errors import ConfigError, ModelUnavailableError
+from coupled_core.generation.model_files import ModelFiles, fetch_file, hash_file
+
+_PACKAGES: Mapping[str, tuple[str, str]] = {
+    "int8": ("torchao", 'pip install -c infra/constraints.txt ".[quantize]"'),
+    "int8-dynamic": ("torchao", 'pip install -c infra/constraints.txt ".[quantize]"'),
+    "fp8": ("torchao", 'pip install -c infra/constraints.txt ".[quantize]"'),
+    "gguf": ("gguf", 'pip install -c infra/constraints.txt ".[quantize]"'),
+    "nf4": ("bitsandbytes", "pip install bitsandbytes"),
+    "lora": ("peft", 'pip install -c infra/constraints.txt ".[lora]"'),
+}
+_DEFAULT_LORA = "pytorch_lora_weights.safetensors"
+_HASH_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA on this disk."""
+
+    path: Path
+    weight: float
+    label: str
+    """Name, hash and weight."""
+
+
+@dataclass(frozen=True)
+class WeightsRoute:
+    """Where the transformer's weights come from, and what is done to them."""
+
+    quantize: str = "none"
+    """One of `config.QUANTIZATIONS`, or "gguf"."""
+    file: Path | None = None
+    """Holds the weights in the place of the base model's."""
+    file_label: str = ""
+    loras: tuple[Lora, ...] = ()
+    stored: str = ""
+    """How the base model's own files are quantised."""
+
+    @property
+    def label(self) -> str:
+        """Name all of it, with hashes of contents; empty: the base model as it is."""
+        first = self.quantize if self.quantize != "none" else self.stored
+        file = f"transformer={self.file_label}" if self.file_label else ""
+        return " ".join(filter(None, (first, file, *(f"lora={each.label}" for each in self.loras))))
+
+    @property
+    def is_quantized(self) -> bool:
+        """Return whether the transformer's weights are stored in fewer bits."""
+        return self.quantize != "none" or bool(self.stored)
+
+
+AS_STORED = WeightsRoute()
+"""The base model as it is."""
+
+
+def resolve_route(config: GenerationConfig, files: ModelFiles, device: str) -> WeightsRoute:
+    """Find what the settings name, and refuse what cannot work.
+
+    Raises:
+        ConfigError: a package is missing, or settings exclude each other.
+        ModelUnavailableError: a file is not there, or is not what it has to be.
+    """
+    quantize, _, gguf_file = config.quantize.partition(":")
+    _refuse_unfit(config, files, device, quantize)
+    single = gguf_file or config.transformer
+    path = None if single is None else Path(single).expanduser()
+    if path is not None and not path.is_file():
+        raise ModelUnavailableError(f"there is no file {path} to read the transformer from")
+    return WeightsRoute(
+        quantize,
+        path,
+        "" if path is None else _label(path),
+        tuple(_find_lora(each, config.offload == "disk") for each in config.lora),
+        describe_stored(files.quantization),
+    )
+
+
+def _refuse_unfit(config: GenerationConfig, files: ModelFiles, device: str, quantize: str) -> None:
+    wanted = [name for name in (quantize, "lora" if config.lora else "") if name in _PACKAGES]
+    for name in wanted:
+        package, install = _PACKAGES[name]
+        if find_spec(package) is None:
+            option = "lora" if name == "lora" else "quantize"
+            raise ConfigError(f"--{option}: the package {package} is missing; type: {install}")
+    if quantize == "nf4" and not device.startswith("cuda"):
+        raise ConfigError(f"--quantize nf4 needs CUDA, the device is {device}: take int8")
+    if quantize == "gguf" and config.transformer is not None:
+        raise ConfigError("--quantize gguf:FILE and --transformer both name weights: leave one out")
+    if files.quantization and (quantize != "none" or config.transformer is not None):
+        raise ConfigError(
+            f"base model {files.name} is quantised already "
+            f"({describe_stored(files.quantization)}): leave out --quantize and --transformer"
+        )
+    if "nunchaku" in str(files.quantization.get("quant_method")):
+        raise ConfigError(
+            f"base model {files.name} is quantised by nunchaku, which computes attention inside "
+            "blocks of its own, where it cannot be coupled: take the model it was made of, with "
+            "--quantize"
+        )
+
+
+def describe_stored(quantization: Mapping[str, Any]) -> str:
+    """Return in a word how a saved model is quantised, by its configuration; empty: it is not."""
+    if not quantization:
+        return ""
+    kind = quantization.get("quant_type")
+    if isinstance(kind, Mapping):  # torchao's own configuration
+        kind = (kind.get("default") or {}).get("_type")
+    return f"stored-{quantization.get('quant_method')}" + (f"-{kind}" if kind else "")
+
+
+def _find_lora(text: str, is_apart: bool) -> Lora:
+    name, weight = _split_weight(text)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        owner, _, rest = name.partition("/")
+        repository, _, file = rest.partition("/")
+        if not repository or name.startswith((".", "/", "~")):
+            raise ModelUnavailableError(
+                f"LoRA {name!r}: there is no such file, and it is not a hub id (OWNER/NAME or "
+                "OWNER/NAME/FILE)"
+            )
+        path = fetch_file(f"{owner}/{repository}", file or _DEFAULT_LORA, what="LoRA")
+    _check_lora(path, is_apart)
+    return Lora(path, weight, f"{_label(path)}*{weight:g}")
+
+
+def _split_weight(text: str) -> tuple[str, float]:
+    name, colon, last = text.rpartition(":")
+    try:
+        return (name, float(last)) if colon else (text, 1.0)
+    except ValueError:
+        return text, 1.0
+
+
+def _check_lora(path: Path, is_apart: bool) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise ModelUnavailableError(f"{path} is no LoRA in safetensors: {error}") from error
+    if not any("lora" in name.lower() for name in names):
+        raise ModelUnavailableError(
+            f"{path} holds no LoRA: none of its {len(names)} tensors is named so, the first is "
+            f"{min(names, default='')!r}. Weights of a whole transformer go with --transformer"
+        )
+    if is_apart and any(name.startswith(("text_encoder", "lora_te")) for name in names):
+        raise ConfigError(
+            f"LoRA {path} changes text encoders, too, which --offload disk loads by themselves: "
+            "use --offload model or group"
+        )
+
+
+def _label(path: Path) -> str:
+    return f"{path.name}@{hash_file(path)[:_HASH_DIGITS]}"
+
+
+@dataclass(frozen=True)
+class TransformerLoader:
+    """Loads the transformer of a pipeline along a route."""
+
+    route: WeightsRoute
+    files: ModelFiles
+    dtype: Any
+    """Of torch."""
+    location: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of `from_pretrained` that say where the pipeline lies."""
+
+    def load(self) -> Any:
+        """Return the transformer; None: as the pipeline itself loads it."""
+        import diffusers
+
+        route = self.route
+        if route.file is None and route.quantize == "none":
+            return None
+        model_class = getattr(diffusers, self.files.transformer_class)
+        more = {"dtype": self.dtype}
+        if route.quantize != "none":
+            more["quantization_config"] = _quantization_config(route.quantize, self.dtype)
+        if route.file is None:
+            return model_class.from_pretrained(**self.location, subfolder="transformer", **more)
+        place = dict(self.location)
+        config = place.pop("pretrained_model_name_or_path")
+        if "revision" in place:
+            place["config_revision"] = place.pop("revision")
+        return model_class.from_single_file(
+            str(route.file), config=config, subfolder="transformer", **place, **more
+        )
+
+    def add_loras(self, pipeline: Any) -> None:
+        """Put the LoRAs into a pipeline whose transformer is loaded."""
+        if not self.route.loras:
+            return
+        names = [f"lora_{i}" for i in range(len(self.route.loras))]
+        for name, lora in zip(names, self.route.loras, strict=True):
+            place = {"weight_name": lora.path.name, "local_files_only": True}
+            pipeline.load_lora_weights(str(lora.path.parent), adapter_name=name, **place)
+            if name not in pipeline.get_list_adapters().get("transformer", ()):
+                raise ModelUnavailableError(
+                    f"LoRA {lora.path} changes nothing of {self.files.name}: it was made for "
+                    "another model"
+                )
+        pipeline.set_adapters(names, [lora.weight for lora in self.route.loras])
+        if not self.route.is_quantized:
+            pipeline.fuse_lora(adapter_names=names)
+            pipeline.unload_lora_weights()
+
+
+def _quantization_config(quantize: str, dtype: Any) -> Any:
+    import diffusers
+
+    if quantize == "gguf":
+        return diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
+    if quantize == "nf4":
+        return diffusers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
+    from torchao import quantization
+
+    kind = {
+        "int8": "Int8WeightOnlyConfig",
+        "int8-dynamic": "Int8DynamicActivationInt8WeightConfig",
+        "fp8": "Float8WeightOnlyConfig",
+    }[quantize]
+    return diffusers.TorchAoConfig(getattr(quantization, kind)())
+
+
+def check_weights(pipeline: Any) -> None:
+    """Refuse a loaded pipeline whose weights are combined in a way that silently goes wrong.
+
+    Raises:
+        ConfigError: naming the combination, and what to do.
+    """
+    transformer = pipeline.transformer
+    modules = list(transformer.modules())
+    adapted = [each for each in modules if hasattr(each, "lora_A") and hasattr(each, "base_layer")]
+    is_fused = any(getattr(each, "fused_projections", False) for each in modules)
+    method = _quant_method(transformer)
+    if is_fused and any(each.lora_A for each in adapted):
+        raise ConfigError(
+            "fused QKV projections with a LoRA that is not fused: the LoRA's part of query, key "
+            "and value would be dropped without a word. Call fuse_lora() and unload_lora_weights() "
+            "first, or unfuse_qkv_projections()"
+        )
+    if is_fused and method in ("gguf", "torchao"):
+        raise ConfigError(
+            f"fused QKV projections of weights quantised by {method}: fusing joins what has a "
+            "scale for each part. Call unfuse_qkv_projections()"
+        )
+    if method == "gguf" and any(each.merged for each in adapted):
+        raise ConfigError(
+            "a LoRA fused into GGUF weights: they cannot take it up. Call unfuse_lora() and leave "
+            "it beside them"
+        )
+    if any(_was_cast_before_lora(each) for each in adapted):
+        raise ConfigError(
+            "layerwise casting was switched on before a LoRA was loaded: it would be stored "
+            "and fed in 8 bits. Load the LoRA first, then call enable_layerwise_casting()"
+        )
+
+
+def describe_loaded(pipeline: Any) -> str:
+    """Return what is known of the weights of a pipeline that somebody else loaded."""
+    transformer = pipeline.transformer
+    config: Any = transformer.config.get("quantization_config") or {}
+    stored = config.to_dict() if hasattr(config, "to_dict") else config
+    plain = json.loads(json.dumps(stored, default=str))
+    adapters = getattr(transformer, "peft_config", {})
+    loras = (f"lora={name}" for name in adapters)
+    return " ".join(filter(None, (describe_stored(plain), *loras)))
+
+
+def _quant_method(transformer: Any) -> str:
+    quantizer = getattr(transformer, "hf_quantizer", None)
+    config = getattr(quantizer, "quantization_config", None)
+    return str(getattr(config, "quant_method", "")).rpartition(".")[2].lower()
+
+
+def _was_cast_before_lora(layer: Any) -> bool:
+    """Return whether the layer below a LoRA is cast, and nothing keeps inputs from being so."""
+
+    def has_hook(module: Any, name: str) -> bool:
+        registry = getattr(module, "_diffusers_hook", None)
+        return registry is not None and registry.get_hook(name) is not None
+
+    is_cast = has_hook(layer.base_layer, "layerwise_casting")
+    return is_cast and not has_hook(layer, "peft_autocast_disable")

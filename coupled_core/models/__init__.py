@@ -1,0 +1,1 @@
+"""What all models have in common: their files, the memory they take, how much text they read."""

@@ -1,0 +1,47 @@
+"""Compiled blocks: a bounded number of graphs, whatever comes, and the images of the plain ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+from coupled_core.config import GenerationConfig
+from coupled_core.errors import ConfigError
+from coupled_core.generation.pipeline import compile_blocks, resolve_pipeline
+from coupled_core.generation.provenance import resolve_generation
+from infra.benchmarks.compilations import count
+from tests.unit.generation.test_region_sampler import FREE, run_region
+from tests.unit.generation.test_sampler import build_groups, largest_difference
+
+pytestmark = pytest.mark.timeout(900)  # torch.compile takes a second a graph, many on busy cores
+
+
+def test_groups_of_other_sizes_and_regions_compile_nothing_anew() -> None:
+    found = count(["region"])
+    assert found.graph_breaks == 0
+    # Of two kinds of block. Were blocks told apart by name, each of the six would have its own.
+    assert 0 < found.warm_up <= 12
+    assert found.after_warm_up == 0
+
+
+@torch.no_grad()
+def test_compiled_blocks_make_the_same_latents(model_folder: Path) -> None:
+    pipeline = FluxPipeline.from_pretrained(model_folder)  # another test's must stay plain
+    groups = build_groups(pipeline, [2])
+    plain = run_region(pipeline, groups, FREE)
+    compile_blocks(pipeline.transformer, backend="aot_eager")
+    compiled = run_region(pipeline, groups, FREE)
+    assert largest_difference(compiled, plain) < 1e-5
+
+
+@pytest.mark.parametrize("offload", ["auto", "sequential"])
+def test_weights_that_come_and_go_are_not_compiled(offload: str) -> None:
+    config = GenerationConfig.model_validate({"compile": True, "offload": offload})
+    with pytest.raises(ConfigError, match=rf"compile.*offload={offload}"):
+        resolve_generation(config)
+
+
+def test_a_pipeline_of_the_callers_is_not_compiled(pipeline: FluxPipeline) -> None:
+    with pytest.raises(ConfigError, match=r"compile.*this one"):
+        resolve_pipeline(GenerationConfig(compile=True), pipeline)

@@ -1,0 +1,244 @@
+"""The memory plan against what fake tensors count, and what it decides."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    Flux2Transformer2DModel,
+    FluxTransformer2DModel,
+)
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from coupled_core.config import GenerationConfig
+from coupled_core.coupling.attention import TextWeights
+from coupled_core.coupling.cost_model import Geometry
+from coupled_core.coupling.install import coupled_attention
+from coupled_core.coupling.weighted_attention import TextLayout
+from coupled_core.errors import ConfigError
+from coupled_core.generation.budget import Budget
+from coupled_core.generation.families.family import load_family_class
+from coupled_core.generation.families.spec import FLUX_1, FLUX_2_KLEIN, FamilySpec
+from coupled_core.generation.footprint import Footprint, find_footprint
+from coupled_core.generation.memory_plan import (
+    WAYS,
+    MemoryPlan,
+    decode_bytes,
+    kept_bytes,
+    plan_memory,
+    step_bytes,
+)
+from coupled_core.generation.model_files import KNOWN_MODELS, find_model_files
+from coupled_core.generation.provenance import resolve_generation
+from tests.fake_memory import count_peak
+
+GIB = 2**30
+WIDTH, HEADS = 3072, 24
+
+
+@contextmanager
+def _fake(dtype: torch.dtype) -> Iterator[None]:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def _build(family: FamilySpec) -> torch.nn.Module:
+    sizes = {
+        "num_layers": 1,
+        "num_single_layers": 1,
+        "num_attention_heads": HEADS,
+    }
+    if family is FLUX_1:
+        return FluxTransformer2DModel(guidance_embeds=True, **sizes)
+    return Flux2Transformer2DModel(guidance_embeds=False, joint_attention_dim=7680, **sizes)
+
+
+def _call(model: torch.nn.Module, family: FamilySpec, rows: int, image: int, text: int) -> None:
+    axes = 3 if family is FLUX_1 else 4
+    extra = {"guidance": None}
+    if family is FLUX_1:
+        extra = {"guidance": torch.ones(rows), "pooled_projections": torch.ones(rows, 768)}
+    model(
+        hidden_states=torch.zeros(rows, image, model.config.in_channels),
+        encoder_hidden_states=torch.zeros(rows, 2 * text, model.config.joint_attention_dim),
+        timestep=torch.ones(rows),
+        txt_ids=torch.zeros(2 * text, axes),
+        img_ids=torch.zeros(image, axes),
+        return_dict=False,
+        **extra,
+    )
+
+
+@pytest.mark.parametrize("family", [FLUX_1, FLUX_2_KLEIN], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("dtype", "rows", "image"),
+    [(torch.bfloat16, 2, 4096), (torch.float32, 4, 1024)],
+)
+def test_a_step_takes_what_the_plan_says_within_a_tenth(
+    family: FamilySpec, dtype: torch.dtype, rows: int, image: int
+) -> None:
+    with _fake(dtype):
+        model = _build(family)
+        build = load_family_class(family).build_processor
+        with coupled_attention(model, build, "log_bias") as attention:
+            attention.weights = TextWeights(TextLayout(512, 512), torch.tensor(0.5))
+            counted = count_peak(model, lambda: _call(model, family, rows, image, 512))
+    geometry = Geometry(WIDTH, 1, 1, image, 512, family.block_flops)
+    planned = rows * step_bytes(geometry, family, dtype.itemsize)
+    assert planned == pytest.approx(counted, rel=0.1)
+
+
+def test_what_mode_region_keeps_is_what_the_plan_says() -> None:
+    with _fake(torch.bfloat16), torch.no_grad():
+        model = _build(FLUX_1)
+        build = load_family_class(FLUX_1).build_processor
+        with coupled_attention(model, build, "region") as attention:
+            with attention.keep(torch.arange(1024), 1024):
+                _call(model, FLUX_1, 1, 1024, 512)
+            kept = sum(
+                each.untyped_storage().nbytes()
+                for pair in attention._kept.values()
+                for each in pair
+            )
+    assert kept_bytes(Geometry(WIDTH, 1, 1, 1024, 512), 2) == kept
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(AutoencoderKL, 16), (AutoencoderKLFlux2, 32)])
+@pytest.mark.parametrize("rows", [1, 4])
+def test_decoding_takes_what_the_plan_says(
+    kind: type[AutoencoderKL], channels: int, rows: int
+) -> None:
+    widths = (128, 256, 512, 512)
+    with _fake(torch.bfloat16):
+        vae = kind(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=widths,
+            layers_per_block=2,
+            latent_channels=channels,
+        )
+        latents = torch.zeros(rows, channels, 64, 64)
+        counted = count_peak(vae, lambda: vae.decode(latents, return_dict=False)[0].float())
+    assert rows * decode_bytes(512 * 512, widths[1], 2) == pytest.approx(counted, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "build"),
+    [
+        ("black-forest-labs/FLUX.1-dev", lambda: FluxTransformer2DModel(guidance_embeds=True)),
+        (
+            "black-forest-labs/FLUX.2-klein-4B",
+            lambda: Flux2Transformer2DModel(
+                num_layers=5, num_single_layers=20, num_attention_heads=24,
+                joint_attention_dim=7680, guidance_embeds=False,
+            ),
+        ),
+        (
+            "black-forest-labs/FLUX.2-klein-9B",
+            lambda: Flux2Transformer2DModel(
+                num_layers=8, num_single_layers=24, num_attention_heads=32,
+                joint_attention_dim=12288, guidance_embeds=False,
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_known_sizes_are_those_of_the_classes_and_nearly_all_of_them_is_quantised(
+    model_id: str, build: type
+) -> None:
+    with torch.device("meta"):
+        model = build()
+    total = sum(each.numel() for each in model.parameters())
+    assert KNOWN_MODELS[model_id].num_parameters["transformer"] == total
+    linear = sum(
+        each.weight.numel() for each in model.modules() if isinstance(each, torch.nn.Linear)
+    )
+    assert linear / total > 0.998
+
+
+def _flux(offload: str = "none", mode: str = "log_bias", weights: str = "") -> MemoryPlan:
+    """FLUX.1 [dev] at 1024 px, bfloat16."""
+    files = replace(
+        find_model_files("miniature", None), name="f", folder=None, size_multiple_px=16,
+        known=KNOWN_MODELS["black-forest-labs/FLUX.1-dev"],
+        transformer=type(find_model_files("miniature", None).transformer)(), decoder_channels=256,
+    )  # fmt: skip
+    made = replace(
+        resolve_generation(GenerationConfig(device="cpu")),
+        width=1024, height=1024, max_sequence_length=512, dtype="bfloat16",
+        coupling_mode=mode, weights=weights,
+    )  # fmt: skip
+    plan = plan_memory(files, find_footprint(files), made)
+    assert plan is not None
+    return plan
+
+
+def test_each_way_from_left_to_right_takes_less_of_the_device() -> None:
+    peaks = {way: _flux().peak(way) for way in WAYS}
+    assert peaks["none"] > peaks["disk"] > peaks["model"] > peaks["group"]
+    assert _flux().host_bytes("disk") < _flux().host_bytes("model")
+
+
+def test_region_keeps_two_and_two_thirds_gib_and_denoises_one_group_at_a_time() -> None:
+    plan = _flux(mode="region")
+    assert plan.kept / GIB == pytest.approx(2.67, abs=0.01)
+    assert plan.phases("none", 8) == plan.phases("none", 1)
+    assert _flux().phases("none", 8)["denoising"] > _flux().phases("none", 1)["denoising"]
+
+
+def test_a_quantised_transformer_takes_its_bits() -> None:
+    whole, int8, nf4 = (_flux(weights=each).weights["transformer"] for each in ("", "int8", "nf4"))
+    assert (int8 / whole, nf4 / whole) == pytest.approx((0.5, 0.281), abs=0.001)
+    assert _flux().quantized("int8").weights["transformer"] == int8
+
+
+def test_a_batch_and_the_images_decoded_at_once_shrink_with_the_card() -> None:
+    plan = _flux()
+    large, small = (plan.most_groups("model", size * GIB) for size in (80, 28))
+    assert large > 8 > small >= 1
+    assert plan.peak("model", small) <= 28 * GIB < plan.peak("model", small + 1)
+    assert plan.most_decoded("model", 4 * GIB) < plan.most_decoded("model", 80 * GIB)
+    assert plan.most_groups("none", GIB) == 1
+
+
+def _budget(card: int, host: int = 64) -> Budget:
+    return Budget(lambda *_: _flux(), card * GIB, host * GIB)
+
+
+@pytest.mark.parametrize(
+    ("card", "host", "way"),
+    [(80, 64, "none"), (32, 64, "model"), (32, 26, "disk"), (8, 64, "group")],
+)
+def test_auto_begins_with_the_fastest_way_that_fits(card: int, host: int, way: str) -> None:
+    assert _budget(card, host).choose_way("auto") == way
+
+
+@pytest.mark.parametrize(
+    ("card", "remedy"), [(24, "--quantize int8"), (16, "--quantize int8 --offload model")]
+)
+def test_what_cannot_fit_is_refused_with_the_settings_that_do(card: int, remedy: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"decoding would take 33.5 GiB of .*This fits: {remedy}$"
+    ):
+        _budget(card).choose_way("none")
+
+
+def test_a_model_that_nothing_makes_fit_says_so() -> None:
+    with pytest.raises(ConfigError, match="No setting makes it fit"):
+        _budget(2).choose_way("auto")
+
+
+def test_a_model_of_unknown_size_is_tried() -> None:
+    budget = Budget(lambda *_: None, GIB, GIB)
+    assert (budget.choose_way("auto"), budget.choose_way("model")) == ("none", "model")
+    assert budget.most_groups(1024, 1024, 2) is None
+    unknown = Footprint({}, 0)
+    made = resolve_generation(GenerationConfig(device="cpu"))
+    assert plan_memory(find_model_files("miniature", None), unknown, made) is None

@@ -1,0 +1,326 @@
+"""Ways of loading a model: what each does to the pixels, and which are refused by name."""
+
+import json
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline, FluxTransformer2DModel, GGUFQuantizationConfig
+from safetensors.torch import load_file, save_file
+
+from coupled_core.config import GenerationConfig
+from coupled_core.errors import ConfigError, ModelUnavailableError
+from coupled_core.generation.generator import load_generator
+from coupled_core.generation.placement import PlacedPipeline
+from coupled_core.generation.provenance import resolve, resolve_generation
+from coupled_core.generation.weights_route import check_weights
+from coupled_core.miniature import miniature_folder
+from coupled_core.records import GeneratedSample
+from coupled_core.runs.identity import generation_fingerprint
+from tests.unit.generation.tiny_pipeline import build_sample
+
+FOLDER = miniature_folder("flux")
+Images = np.ndarray
+
+needs_torchao = pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao")
+needs_gguf = pytest.mark.skipif(find_spec("gguf") is None, reason="needs gguf")
+needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="needs peft")
+
+
+def _make(pipeline: FluxPipeline | None = None, **settings: Any) -> Images:
+    if pipeline is None:
+        settings = {"device": "cpu", **settings}
+    generator = load_generator(GenerationConfig(num_inference_steps=4, **settings), pipeline)
+    made = generator.generate([build_sample(0)])[0]
+    assert isinstance(made, GeneratedSample), made
+    return np.stack(made.images).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Images:
+    return _make()
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random LoRA of rank 4 on all queries, keys and values."""
+    torch.manual_seed(0)
+    rows = {}
+    for name, module in FluxPipeline.from_pretrained(
+        FOLDER, dtype=torch.float32
+    ).transformer.named_modules():
+        if name.split(".")[-1] in ("to_q", "to_k", "to_v"):
+            shapes = {"A": (4, module.in_features), "B": (module.out_features, 4)}
+            for letter, shape in shapes.items():
+                rows[f"transformer.{name}.lora_{letter}.weight"] = 0.05 * torch.randn(shape)
+    path = tmp_path_factory.mktemp("loras") / "style.safetensors"
+    save_file(rows, path)
+    return path
+
+
+def _state() -> dict[str, torch.Tensor]:
+    return {
+        name: tensor
+        for path in (FOLDER / "transformer").glob("*.safetensors")
+        for name, tensor in load_file(path).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    gguf = pytest.importorskip("gguf")
+    path = tmp_path_factory.mktemp("gguf") / "mini-q8.gguf"
+    writer, kind = gguf.GGUFWriter(path, "flux"), gguf.GGMLQuantizationType.Q8_0
+    for name, tensor in _state().items():
+        rows = tensor.float().numpy()
+        if rows.ndim == 2 and rows.shape[1] % 32 == 0:
+            writer.add_tensor(name, gguf.quants.quantize(rows, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, rows)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@needs_torchao
+@pytest.mark.parametrize(("quantize", "most"), [("int8", 0.8), ("int8-dynamic", 1.2), ("fp8", 3)])
+def test_a_quantised_miniature_makes_nearly_the_same_images(
+    plain: Images, quantize: str, most: float
+) -> None:
+    distance = np.abs(_make(quantize=quantize) - plain).mean()
+    print(f"{quantize}: mean difference {distance:.3f} of 255")
+    assert 0 < distance < most
+
+
+@needs_gguf
+def test_a_gguf_file_makes_nearly_the_same_images(plain: Images, gguf_file: Path) -> None:
+    distance = np.abs(_make(quantize=f"gguf:{gguf_file}") - plain).mean()
+    print(f"gguf: mean difference {distance:.3f} of 255")
+    assert 0 < distance < 0.6
+
+
+def test_a_single_file_with_the_same_weights_makes_the_same_images(
+    plain: Images, tmp_path: Path
+) -> None:
+    save_file(_state(), tmp_path / "mine.safetensors")
+    assert (_make(transformer=str(tmp_path / "mine.safetensors")) == plain).all()
+
+
+def test_text_encoders_loaded_in_turn_with_the_transformer_make_the_same_images(
+    plain: Images,
+) -> None:
+    assert (_make(offload="disk") == plain).all()
+
+
+def test_with_offload_disk_only_one_half_is_ever_loaded() -> None:
+    generator = load_generator(GenerationConfig(device="cpu", offload="disk"))
+    pipeline, seen = generator._pipeline, []
+    encode = generator._family.encode
+
+    def watch(prompt: str, length: int) -> Any:
+        seen.append({each.device.type for each in pipeline.transformer.parameters()})
+        return encode(prompt, length)
+
+    generator._family.encode = watch  # type: ignore[method-assign]
+    samples = [build_sample(0), build_sample(1)]
+    generator.read_ahead(samples)
+    assert seen == [{"meta"}] * 6
+    assert pipeline.text_encoder is None and pipeline.text_encoder_2 is None
+    assert {each.device.type for each in pipeline.transformer.parameters()} == {"cpu"}
+    generator.generate(samples)
+    assert len(seen) == 6  # nothing was read again
+
+
+@needs_peft
+def test_a_lora_gives_the_same_pixels_loaded_fused_and_fused_and_unloaded(lora: Path) -> None:
+    def load(*steps: str) -> Images:
+        pipeline = FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
+        pipeline.load_lora_weights(str(lora), adapter_name="a")
+        for step in steps:
+            getattr(pipeline, step)()
+        return _make(pipeline, base_model="miniature")
+
+    loaded = load()
+    assert (load("fuse_lora") == loaded).all()
+    assert (load("fuse_lora", "unload_lora_weights") == loaded).all()
+    assert (_make(lora=(str(lora),)) == loaded).all()
+
+
+@needs_peft
+def test_a_lora_counts_by_its_weight_and_several_add_up(plain: Images, lora: Path) -> None:
+    whole, none = _make(lora=(str(lora),)), _make(lora=(f"{lora}:0",))
+    assert (none == plain).all() and (whole != plain).any()
+    halves = _make(lora=(f"{lora}:0.5", f"{lora}:0.5"))
+    assert np.abs(halves - whole).max() <= 1
+
+
+@needs_peft
+@needs_torchao
+def test_a_lora_beside_int8_weights_is_the_same_with_offload_group(lora: Path) -> None:
+    resolved = resolve(GenerationConfig(device="cpu", quantize="int8", lora=(str(lora),)))
+    from coupled_core.generation.pipeline import load_pipeline
+
+    pipeline = load_pipeline(resolved, "none")
+    assert pipeline.get_active_adapters() == ["lora_0"]  # merging would round it away
+    resident = _make(pipeline, base_model="miniature")
+    PlacedPipeline(pipeline, "cpu", "group")
+    assert (_make(pipeline, base_model="miniature") == resident).all()
+
+
+@needs_peft
+@needs_gguf
+def test_a_lora_stays_beside_gguf_weights(lora: Path, gguf_file: Path) -> None:
+    quantize = f"gguf:{gguf_file}"
+    with_lora, without = _make(quantize=quantize, lora=(str(lora),)), _make(quantize=quantize)
+    assert (with_lora != without).any()
+
+
+def _cast_then_adapt(pipeline: FluxPipeline, lora: Path) -> None:
+    pipeline.transformer.enable_layerwise_casting(
+        storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32
+    )
+    pipeline.load_lora_weights(str(lora))
+
+
+def _fuse_qkv_beside_lora(pipeline: FluxPipeline, lora: Path) -> None:
+    pipeline.load_lora_weights(str(lora))
+    pipeline.transformer.fuse_qkv_projections()
+
+
+@needs_peft
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (_fuse_qkv_beside_lora, "fused QKV projections with a LoRA that is not fused"),
+        (_cast_then_adapt, "layerwise casting was switched on before a LoRA"),
+    ],
+)
+def test_what_would_drop_a_lora_silently_is_refused(
+    spoil: Callable[[FluxPipeline, Path], None], named: str, lora: Path
+) -> None:
+    pipeline = FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
+    spoil(pipeline, lora)
+    with pytest.raises(ConfigError, match=named):
+        load_generator(GenerationConfig(base_model="miniature"), pipeline)
+
+
+@needs_peft
+def test_the_right_order_of_casting_and_lora_is_not_refused(lora: Path) -> None:
+    pipeline = FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
+    pipeline.load_lora_weights(str(lora))
+    pipeline.transformer.enable_layerwise_casting(
+        storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32
+    )
+    check_weights(pipeline)
+
+
+@needs_gguf
+@needs_peft
+def test_fusing_anything_into_gguf_weights_is_refused(gguf_file: Path, lora: Path) -> None:
+    transformer = FluxTransformer2DModel.from_single_file(
+        str(gguf_file), config=str(FOLDER), subfolder="transformer", dtype=torch.float32,
+        quantization_config=GGUFQuantizationConfig(compute_dtype=torch.float32),
+    )  # fmt: skip
+    pipeline = FluxPipeline.from_pretrained(FOLDER, transformer=transformer, dtype=torch.float32)
+    pipeline.load_lora_weights(str(lora))
+    adapted = [each for each in transformer.modules() if hasattr(each, "merged_adapters")]
+    adapted[0].merged_adapters.append("default_0")  # which merging would do, if it went through
+    with pytest.raises(ConfigError, match="a LoRA fused into GGUF weights"):
+        check_weights(pipeline)
+    adapted[0].merged_adapters.clear()
+    transformer.transformer_blocks[0].attn.fused_projections = True
+    pipeline.unload_lora_weights()
+    with pytest.raises(ConfigError, match="fused QKV projections of weights quantised by gguf"):
+        check_weights(pipeline)
+
+
+@needs_torchao
+def test_a_saved_quantised_folder_says_so_in_its_provenance(tmp_path: Path, plain: Images) -> None:
+    folder = tmp_path / "int8"
+    shutil.copytree(FOLDER, folder)
+    shutil.rmtree(folder / "transformer")
+    resolved = resolve(GenerationConfig(device="cpu", quantize="int8"))
+    from coupled_core.generation.pipeline import load_pipeline
+
+    load_pipeline(resolved, "none").transformer.save_pretrained(folder / "transformer")
+    made = resolve_generation(GenerationConfig(base_model=str(folder), device="cpu"))
+    assert made.weights == "stored-torchao-Int8WeightOnlyConfig"
+    assert (_make(base_model=str(folder), guidance_scale=0.0) != plain).any()
+    with pytest.raises(ConfigError, match="is quantised already"):
+        resolve(GenerationConfig(base_model=str(folder), quantize="int8"))
+
+
+def test_settings_that_are_not_set_leave_provenance_and_ids_as_they_were() -> None:
+    facts = dict(vars(resolve_generation(GenerationConfig(device="cpu"))))
+    assert facts["weights"] == ""
+    before = {name: value for name, value in facts.items() if name != "weights"}
+    assert generation_fingerprint(facts) == generation_fingerprint(before)
+    assert generation_fingerprint(facts | {"weights": "int8"}) != generation_fingerprint(before)
+    dumped = GenerationConfig().model_dump()
+    assert not {"quantize", "lora", "transformer"} & dumped.keys()
+
+
+@needs_torchao
+@needs_peft
+def test_provenance_names_contents_and_not_places(lora: Path, tmp_path: Path) -> None:
+    def name(path: Path) -> str:
+        config = GenerationConfig(device="cpu", quantize="int8", lora=(f"{path}:0.8",))
+        return resolve_generation(config).weights
+
+    moved = tmp_path / lora.name
+    shutil.copy(lora, moved)
+    assert name(lora) == name(moved)
+    assert name(lora).startswith("int8 lora=style.safetensors@")
+    assert name(lora).endswith("*0.8")
+    rows = load_file(moved)
+    save_file({key: 2 * value for key, value in rows.items()}, moved)
+    assert name(lora) != name(moved)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"quantize": "int4"}, ValueError, "int8, int8-dynamic, fp8, nf4 or gguf:FILE"),
+        ({"quantize": "nunchaku"}, ValueError, "inside blocks of its own"),
+        ({"lora": ("nothing-here",)}, ModelUnavailableError, "it is not a hub id"),
+        ({"transformer": "gone.safetensors"}, ModelUnavailableError, "there is no file gone"),
+        ({"offload": "group"}, ConfigError, "the device is cpu"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused_before_anything_is(
+    settings: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        resolve_generation(GenerationConfig.model_validate({"device": "cpu", **settings}))
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import coupled_core.generation.weights_route as module
+
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"torchao is missing; type: pip install .*\[quantize\]"):
+        resolve_generation(GenerationConfig(device="cpu", quantize="int8"))
+
+
+def test_a_file_that_is_no_lora_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    save_file({"weight": torch.ones(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ModelUnavailableError, match="holds no LoRA"):
+        resolve_generation(GenerationConfig(device="cpu", lora=(f"{tmp_path / 'x.safetensors'}",)))
+
+
+def test_a_folder_quantised_by_nunchaku_is_refused_with_the_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "nunchaku"
+    shutil.copytree(FOLDER, folder)
+    path = folder / "transformer" / "config.json"
+    config = json.loads(path.read_text()) | {"quantization_config": {"quant_method": "nunchaku"}}
+    path.write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="nunchaku, which computes attention inside"):
+        resolve(GenerationConfig(base_model=str(folder), device="cpu"))
