@@ -299,7 +299,7 @@ class GroupGenerator:
         )
         at_once = self._budget.most_decoded(width, height)
         matte = 255 * self._settings.region.matte if self._settings.region else 0.0
-        shown = _show(family, denoised, frame.grid, (width, height), at_once, matte=matte)
+        shown = _show(family, denoised, frame.grid, (width, height), at_once=at_once, matte=matte)
         # With offloading the autoencoder would stay on the device while the next batch denoises.
         self._pipeline.maybe_free_model_hooks()
         num_images = sum(len(sample.group.prompts) for sample in samples)
@@ -358,19 +358,13 @@ def _show(
     groups: Sequence[DenoisedGroup],
     grid: tuple[int, int],
     size_px: tuple[int, int],
-    at_once: int,
     *,
+    at_once: int,
     matte: float,
 ) -> list[_ShownGroup]:
     """Decode groups, each background once, and lay images over backgrounds where there are some.
 
-    Args:
-        family: decodes.
-        groups: all of one size.
-        grid: rows and columns of image tokens.
-        size_px: width and height.
-        at_once: images that are decoded together.
-        matte: in levels, see `find_matte`; 0: the whole region is the image's own.
+    `matte` is in levels, see `find_matte`; 0: the whole region is the image's own.
     """
     # All of a batch decoded together: each group's images, then its background, as they are taken
     # out again below.
