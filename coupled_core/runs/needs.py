@@ -112,6 +112,21 @@ def find_needs(config: RunConfig, generation: GenerationProvenance, files: Model
     )
 
 
+def require_memory(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> None:
+    """Refuse a build that does not fit its device, before a language model is paid for splits.
+
+    Raises:
+        ConfigError: with the setting that makes it fit.
+    """
+    # Whoever plans without a GPU may leave the shards to machines that have one, and their
+    # generators look at their own memory.
+    if choose_device(config.generation.device) == "cpu":
+        return
+    use = _find_memory_use(config, generation, files)
+    if use is not None and use.refusal:
+        raise ConfigError(use.refusal)
+
+
 def _find_geometry(generation: GenerationProvenance, files: ModelFiles) -> Geometry:
     return geometry_of(files, generation.width, generation.height, generation.max_sequence_length)
 

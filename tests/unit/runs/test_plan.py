@@ -11,10 +11,12 @@ import pytest
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.work import WorkFolder
-from coupled_core.errors import PromptSetError
+from coupled_core.errors import ConfigError, PromptSetError
+from coupled_core.generation import budget
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.prompts import prompt_set
+from coupled_core.runs import needs
 from coupled_core.runs import plan as module
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.planned import PlanFiles, PlannedGroup, ShardInput
@@ -198,3 +200,13 @@ def test_what_settings_resolve_to_names_the_run(tmp_path: Path, change: dict[str
     other = GenerationProvenance(**{**asdict(GENERATION), **change})  # type: ignore[arg-type]
     config = _config(tmp_path, [_row(0)])
     assert _plan(config).run_id != _plan(config, other).run_id
+
+
+def test_what_does_not_fit_the_device_is_refused_before_anything_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(tmp_path, [_row(0)])
+    monkeypatch.setattr(needs, "choose_device", lambda _: "mps")
+    monkeypatch.setattr(budget, "find_memory", lambda _: 2**20)
+    with pytest.raises(ConfigError, match=r"would take .* of 0\.0 GiB on the device"):
+        _plan(config)
