@@ -212,6 +212,8 @@ def _configure_logging(terminal: Terminal) -> None:
     logging.basicConfig(level="WARNING", handlers=[handler])
     # It prints its lines itself, and would have us print them again.
     logging.getLogger("huggingface_hub").propagate = False
+    # Where torchao is installed it speaks of torchao's own enumerations at each start.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     level = logging.ERROR if terminal.quiet else logging.INFO
     logging.getLogger("coupled_core").setLevel(level)
 

@@ -20,6 +20,7 @@ NOTHING_TO_SAY = {
     "inverse_missing",  # both are there
     "split_model",  # rules split, no language model
     "error_message",
+    "weights",  # they are loaded as they lie: not quantised, no LoRA
     "review_status",  # nobody has looked yet
     "duplicate_of",
     "content_filter_version",  # the miniature's world holds nothing to filter
