@@ -235,7 +235,7 @@ class GenerationConfig(Settings, title="Images"):
     offload: Offload | Literal["auto"] = "none"
     """Where idle parts of the model are, for a smaller GPU; slower from left to right. model: in
     main memory. disk: text encoders and transformer are loaded in turn, for little main memory.
-    group, sequential: layer by layer, group fetching ahead. auto: as it takes."""
+    group, sequential: layer by layer, group fetching ahead. auto: the first of these that fits."""
     quantize: str = Field(default="none", exclude_if=lambda given: given == "none")
     """Store the transformer's weights in fewer bits: int8, int8-dynamic (activations, too) or fp8
     (extra `quantize`), nf4 (bitsandbytes, CUDA), or gguf:FILE. Other images than without."""

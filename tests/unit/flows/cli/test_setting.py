@@ -55,7 +55,7 @@ def _offered(setting: Setting) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("key", "value_name"),
     [
-        ("generation.offload", "<none|model|sequential|auto>"),
+        ("generation.offload", "<none|model|disk|group|sequential|auto>"),
         ("generation.num_inference_steps", "<int>"),
         ("split.max_requests_per_minute", "<float>"),
         ("generation.schedule", "<str>"),
