@@ -232,7 +232,7 @@ class GenerationConfig(Settings, title="Images"):
     """Number format of the base model. auto: bfloat16 on CUDA, else float32."""
     device: str = "auto"
     """auto, cuda, cuda:N, mps or cpu. auto: cuda, else mps, else cpu."""
-    offload: Offload | Literal["auto"] = "none"
+    offload: Literal["none", "model", "disk", "group", "sequential", "auto"] = "none"
     """Where idle parts of the model are, for a smaller GPU; slower from left to right. model: in
     main memory. disk: text encoders and transformer are loaded in turn, for little main memory.
     group, sequential: layer by layer, group fetching ahead. auto: the first of these that fits."""

@@ -105,8 +105,8 @@ def test_what_mode_region_keeps_is_what_the_plan_says() -> None:
                 _call(model, FLUX_1, 1, 1024, 512)
             kept = sum(
                 each.untyped_storage().nbytes()
-                for pair in attention._kept.values()
-                for each in pair
+                for block in attention.blocks
+                for each in block.kept or ()
             )
     assert kept_bytes(Geometry(WIDTH, 1, 1, 1024, 512), 2) == kept
 
