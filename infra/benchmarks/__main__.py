@@ -1,6 +1,6 @@
 """All goals of speed that one machine without a GPU can show, each measured in this run.
 
-    python -m infra.benchmarks [--only commit manifest ...] [--repeats 3] [--json]
+    python -m infra.benchmarks [--only commits manifest ...] [--repeats 3] [--json]
 
 Ratios are of runs in turn in one process, medians with their ranges. Seconds are those of the CPU,
 which others on the machine disturb least, but for the shard, whose threads work side by side. What
@@ -206,7 +206,10 @@ def measure_start(repeats: int) -> Iterator[Figure]:
     )
     for command in ("--help", "plan --help", "build --help"):
         done = subprocess.run(
-            [sys.executable, "-c", code, *command.split()], capture_output=True, text=True
+            [sys.executable, "-P", "-c", code, *command.split()],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         slow = {"torch", "diffusers", "transformers", "open_clip", "prefect", "pandas"}
         found = slow & set(done.stderr.split())
