@@ -140,7 +140,9 @@ class ExportFolder:
         """Return the report of a unit; None: it has to be written (again)."""
         try:
             plain = json.loads((self._work / "units" / f"{unit}.json").read_bytes())
-            report = UnitReport(tuple(FileInfo(**each) for each in plain["files"]), plain["digests"])
+            report = UnitReport(
+                tuple(FileInfo(**each) for each in plain["files"]), plain["digests"]
+            )
         except (FileNotFoundError, ValueError, KeyError, TypeError):  # absent, or not our report
             return None
         return report if all(map(self._has, report.files)) else None
