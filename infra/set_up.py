@@ -25,6 +25,8 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
+from coupled_core.redaction import redact
+
 HERE = Path(__file__).parent
 POOL = "coupled"
 VARIABLES = ("COUPLED_PROMPTS", "COUPLED_OUTPUT", "COUPLED_PROFILE", "COUPLED_TIMEZONE")
@@ -79,7 +81,7 @@ def wait_for_server(client: SyncPrefectClient) -> None:
     deadline = time.monotonic() + _MAX_START_SECONDS
     while (trouble := client.api_healthcheck()) is not None:
         if time.monotonic() > deadline:
-            sys.exit(f"{os.environ['PREFECT_API_URL']} does not answer: {trouble}")
+            sys.exit(redact(f"{os.environ['PREFECT_API_URL']} does not answer: {trouble}"))
         time.sleep(1.0)
 
 

@@ -28,9 +28,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.dataset.snapshot import Snapshot, snapshot_key
 from coupled_core.progress import Progress
 from coupled_core.redaction import redact
+from coupled_core.report.report import report_key
 from coupled_core.runs.summary import RunSummary
 
 P = ParamSpec("P")
@@ -81,7 +82,7 @@ def announce_snapshot(dataset: str, snapshot: Snapshot, run_id: str) -> None:
         payload={
             "dataset": dataset,
             "snapshot_id": snapshot.snapshot_id,
-            "snapshot_uri": f"{dataset}/snapshots/{snapshot.snapshot_id}.json",
+            "snapshot_uri": f"{dataset}/{snapshot_key(snapshot.snapshot_id)}",
             "num_rows": sum(part.num_rows for part in snapshot.parts_of("manifest")),
             "num_kept": snapshot.funnel.pairs_kept,
             "run_id": run_id,
@@ -186,6 +187,15 @@ def _key(dataset: str, what: str) -> str:
     return "-".join(words)
 
 
+def _list_places(summary: RunSummary) -> dict[str, str]:
+    """Return where snapshot and report are; nothing where nothing was ever committed."""
+    name = summary.snapshot_id
+    if name is None:
+        return {}
+    keys = {"snapshot": snapshot_key(name), "report": report_key(name, "report.html")}
+    return {what: f"{summary.dataset}/{key}" for what, key in keys.items()}
+
+
 def describe_summary(summary: RunSummary, seconds: float) -> str:
     """Return Markdown in which nothing is markup but ours."""
     funnel = summary.funnel
@@ -195,8 +205,7 @@ def describe_summary(summary: RunSummary, seconds: float) -> str:
               "pairs_scored", "pairs_kept", "pairs_dropped")  # fmt: skip
     facts = {
         "dataset": summary.dataset,
-        "snapshot": f"{summary.dataset}/snapshots/{summary.snapshot_id}.json",
-        "report": f"{summary.dataset}/reports/{summary.snapshot_id}/report.html",
+        **_list_places(summary),
         "new rows": "yes" if summary.is_new else "no",
         "pairs in the dataset before": summary.num_pairs_before,
         "split by": summary.splitter,

@@ -113,7 +113,7 @@ def write_manifest_file(
 
 
 def _is_in_order(table: pa.Table) -> bool:
-    """Say whether rows are in the order of the prompt set, as builds write them."""
+    """Say whether rows are in the order of the prompt set; refused groups come after the others."""
     file, row = (table[name].combine_chunks() for name in ("source_file", "source_row"))
     before, after = slice(None, -1), slice(1, None)
     is_same_file = pc.equal(file[before], file[after])

@@ -140,12 +140,12 @@ class ExportFolder:
         """Return the report of a unit; None: it has to be written (again)."""
         try:
             plain = json.loads((self._work / "units" / f"{unit}.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+            report = UnitReport(
+                tuple(FileInfo(**each) for each in plain["files"]), plain["digests"]
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # absent, or not our report
             return None
-        files = tuple(FileInfo(**info) for info in plain["files"])
-        if not all(self._has(info) for info in files):
-            return None
-        return UnitReport(files, plain["digests"])
+        return report if all(map(self._has, report.files)) else None
 
     def unit_files(self, unit: UnitId) -> tuple[FileInfo, ...]:
         """Return the files of a unit; none when it is not finished."""

@@ -60,9 +60,12 @@ class OnlineTransport:
         try:
             with closing(tries):
                 for dialogue in tries:
-                    while dialogue.outcome is None:  # another worker was asking
-                        self._leases.wait_until_free(dialogue.request_sha256)
-                        self._try(dialogue)
+                    try:
+                        while dialogue.outcome is None:  # another worker was asking
+                            self._leases.wait_until_free(dialogue.request_sha256)
+                            self._try(dialogue)
+                    except Exception as error:
+                        tries.throw(error)  # like an error of the threads: no answer is cut off
                     yield dialogue
         except LlmError:
             if self._failure is not None:  # others gave up because of it, maybe before in order

@@ -179,7 +179,7 @@ class SplitCounter:
 
 
 _SAME_IMAGES = ("base_model", "num_inference_steps", "width", "height", "dtype", "device_name")
-"""What the time of a pair depends on."""
+"""What, beside `weights`, the time of a pair depends on."""
 _TIMED_PARTS = 20
 _COUNTED_BY_DEFAULT = 64
 """Groups whose tokens the API counts: that is free, takes seconds, and errs by a per cent or so."""
@@ -284,8 +284,11 @@ def _measure_pair(
     """Return the mean seconds that pairs made in the same way took, from the newest parts."""
     parts = snapshot.parts_of("manifest")[-_TIMED_PARTS:] if snapshot else ()
     total, count = 0.0, 0
-    for batch in iter_manifest(store, parts, [*_SAME_IMAGES, "gpu_seconds"]):
+    for batch in iter_manifest(store, parts, [*_SAME_IMAGES, "weights", "gpu_seconds"]):
         same = pc.is_valid(batch.column("gpu_seconds"))
+        # Null there: the base model's own.
+        weights = pc.fill_null(batch.column("weights"), "")
+        same = pc.and_(same, pc.equal(weights, generation.weights))
         for name in _SAME_IMAGES:
             # A null is equal to nothing, and would make the filter null as well.
             equal = pc.equal(batch.column(name), getattr(generation, name))

@@ -143,7 +143,9 @@ def _place(dataset: str, snapshot_id: str, name: str) -> str | None:
     Returns:
         Where it is now; None: the snapshot has none.
     """
-    store, key = open_store(dataset), f"reports/{snapshot_id}/{name}"
+    from coupled_core.report.report import report_key
+
+    store, key = open_store(dataset), report_key(snapshot_id, name)
     try:
         data = store.read(key)
     except StorageError:  # it was not made, or cannot be read now

@@ -6,6 +6,7 @@ SIGKILL; its database is its own, so two builds on one machine never wait for ea
 """
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -168,8 +169,9 @@ def wait_for_server(server: ServerProcess, timeout_seconds: float) -> str:
     """
     process, deadline = server.process, time.monotonic() + timeout_seconds
     assert process.stdout is not None
-    # Waits for the line, or for the end of a process that died before it.
-    port = process.stdout.readline().decode().strip()
+    # Waits for the line, which is written at once, or for the end of a process that died before it.
+    has_come, _, _ = select.select([process.stdout], [], [], timeout_seconds)
+    port = process.stdout.readline().decode().strip() if has_come else ""
     url = f"http://127.0.0.1:{port}/api"
     while process.poll() is None and time.monotonic() < deadline:
         if port and _answers(f"{url}/health"):

@@ -1,6 +1,6 @@
 """All goals of speed that one machine without a GPU can show, each measured in this run.
 
-    python -m infra.benchmarks [--only commit manifest ...] [--repeats 3] [--json]
+    python -m infra.benchmarks [--only commits manifest ...] [--repeats 3] [--json]
 
 Ratios are of runs in turn in one process, medians with their ranges. Seconds are those of the CPU,
 which others on the machine disturb least, but for the shard, whose threads work side by side. What
@@ -196,9 +196,9 @@ def measure_duplicates(repeats: int) -> Iterator[Figure]:
 
 def measure_start(repeats: int) -> Iterator[Figure]:
     """Start commands: seconds, memory, and what they import of what takes long."""
-    plans = [plan_run.measure(10_000) for _ in range(repeats)]
-    yield Figure("plan of one group: seconds", [plan_run.measure(1)["cpu_seconds"]], 2.0)
-    yield Figure("plan of 10,000 groups: MB", [run["resident_mb"] for run in plans], 250)
+    small, large = ([plan_run.measure(n) for _ in range(repeats)] for n in (1, 10_000))
+    yield Figure("plan of one group: seconds", [run["cpu_seconds"] for run in small], 2.0)
+    yield Figure("plan of 10,000 groups: MB", [run["resident_mb"] for run in large], 250)
     code = (
         "import sys, flows.cli.main as m\n"
         "try: m.main()\nexcept SystemExit: pass\n"
@@ -206,7 +206,10 @@ def measure_start(repeats: int) -> Iterator[Figure]:
     )
     for command in ("--help", "plan --help", "build --help"):
         done = subprocess.run(
-            [sys.executable, "-c", code, *command.split()], capture_output=True, text=True
+            [sys.executable, "-P", "-c", code, *command.split()],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         slow = {"torch", "diffusers", "transformers", "open_clip", "prefect", "pandas"}
         found = slow & set(done.stderr.split())

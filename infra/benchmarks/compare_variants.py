@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"))
     options = parser.parse_args(arguments)
     names, ends_at = (options.against, options.variant), time.monotonic() + 60 * options.minutes
-    kept = _read(options.keep)
+    asked = [*names, options.fresh]
+    kept = read_kept(options.keep, asked)
     run = ComparisonRun(CompareSettings(methods=(OURS,)))
     resolved = resolve(GenerationConfig())
     variants = {each.name: each for each in list_variants(resolved.schedule, resolved.files.known)}
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = [measure(each, run.evaluator, sample) for each in methods]
         kept[sample.group.group_id] = found
         with options.keep.open("a") as file:
-            file.write(json.dumps([sample.group.group_id, found]) + "\n")
+            file.write(json.dumps([asked, sample.group.group_id, found]) + "\n")
     print(f"{options.variant} (second) against {options.against} (first), n = {len(kept)}")
     for name in _MEASURES:
         first, second = ({g: [found[i][name]] for g, found in kept.items()} for i in (0, 1))
@@ -84,8 +85,15 @@ def _draw_samples(seed: int, num_groups: int) -> list[Sample]:
         return take_groups(build_samples(prompts, RunConfig()), num_groups)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(line) for line in path.open()) if path.exists() else {}
+def read_kept(path: Path, asked: Sequence[object]) -> dict[str, Any]:
+    """Return what a file holds by group; refuse one of other variants or of another prompt set."""
+    kept = {}
+    for line in path.open() if path.exists() else ():
+        measured, *rest = json.loads(line)
+        if measured != asked:
+            raise SystemExit(f"{path} holds {measured}, expected {asked}: name another file")
+        kept.update([rest])
+    return kept
 
 
 if __name__ == "__main__":

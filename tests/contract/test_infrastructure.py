@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,12 @@ def test_the_image_is_not_roots_and_pinned_and_holds_no_mirror() -> None:
     assert "pip install --no-deps --require-hashes -r infra/requirements.txt" in text
     assert "pip install -c infra/constraints.txt" in text
     assert "--mount=type=secret" in text and "COPY pip.conf" not in text
+
+
+def test_the_image_for_a_cpu_holds_the_same_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    [named] = re.findall(r'"\.\[(.+)\]"', (INFRA / "image" / "Dockerfile").read_text())
+    assert named.split(",") == sorted({*project["optional-dependencies"]} - {"test"})
 
 
 def test_the_image_gets_what_the_ignore_file_lets_through() -> None:

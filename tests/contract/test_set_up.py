@@ -75,3 +75,18 @@ def test_a_server_that_does_not_answer_is_waited_for_and_then_named(
         pytest.raises(SystemExit, match=f"{nowhere} does not answer: "),
     ):
         wait_for_server(client)
+
+
+def test_a_password_in_the_address_of_a_server_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = "http://somebody:planted@127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    monkeypatch.setattr(set_up, "_MAX_START_SECONDS", 0.0)
+    with (
+        temporary_settings({PREFECT_API_URL: address}),
+        get_client(sync_client=True) as client,
+        pytest.raises(SystemExit) as raised,
+    ):
+        wait_for_server(client)
+    assert "does not answer" in str(raised.value) and "planted" not in str(raised.value)

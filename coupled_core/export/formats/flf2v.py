@@ -18,6 +18,7 @@ from coupled_core.export.folder_format import (
     FolderFormat,
     FoundEdit,
     IndexRow,
+    locate,
     read_jsonl,
     shared_paths,
     write_jsonl,
@@ -52,10 +53,10 @@ def _write_index(folder: ExportFolder, plan: ExportPlan) -> tuple[FileInfo, ...]
     rows = folder.iter_index(plan.num_pairs_by_unit)
     videos = (
         (
-            f"videos/{row['pair_id']}-{row['direction']}.mp4",
+            locate(folder, plan, f"videos/{row['pair_id']}-{row['direction']}.mp4"),
             row["prompt"],
-            row["first_frame"],
-            row["last_frame"],
+            locate(folder, plan, row["first_frame"]),
+            locate(folder, plan, row["last_frame"]),
         )
         for row in rows
     )

@@ -8,7 +8,6 @@ layout is what chats are made from: turn k shows `images[k]`, says `instructions
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -61,7 +60,8 @@ def find_chains(edits: Iterable[IndexRow]) -> Iterator[list[IndexRow]]:
     """Take edits apart into chains, a longest one first; equal lengths go by the given order.
 
     Args:
-        edits: Index rows of one group in one direction, so that they form no circle.
+        edits: Index rows of one group in one direction. They form a circle only where two of its
+            images are equal.
     """
     left = list(edits)
     while left:
@@ -71,10 +71,15 @@ def find_chains(edits: Iterable[IndexRow]) -> Iterator[list[IndexRow]]:
 
 
 def _find_longest(edits: list[IndexRow]) -> list[IndexRow]:
-    @cache
+    found: dict[int, tuple[int, ...]] = {}
+
     def follow(place: int) -> tuple[int, ...]:
-        later = (follow(i) for i, e in enumerate(edits) if e["source"] == edits[place]["target"])
-        return (place, *max(later, key=len, default=()))
+        if place not in found:
+            found[place] = ()  # for who comes back here in a circle
+            target = edits[place]["target"]
+            later = (follow(i) for i, edit in enumerate(edits) if edit["source"] == target)
+            found[place] = (place, *max(later, key=len, default=()))
+        return found[place]
 
     return [edits[place] for place in max(map(follow, range(len(edits))), key=len)]
 

@@ -254,6 +254,18 @@ def test_a_finished_unit_that_lost_a_file_is_written_again(
     assert tree(tmp_path / "out") == tree(tmp_path / "undisturbed")
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"files": [{"name": 1}], "digests": {}}', "{"])
+def test_a_note_of_a_finished_unit_that_is_none_has_the_unit_written_again(
+    store: LocalStore, snapshot: Snapshot, tmp_path: Path, content: str
+) -> None:
+    options = {"partition": "train", "max_shard_bytes": ONE_PAIR_A_UNIT}
+    with pytest.raises(KeyboardInterrupt), report_to(_Interrupt("check", 1)):
+        export(store, snapshot, "ai-toolkit", tmp_path / "out", **options)
+    next((tmp_path / "out").rglob("units/*[0-9].json")).write_text(content)
+    report = export(store, snapshot, "ai-toolkit", tmp_path / "out", **options)
+    assert (report.num_units_written, report.num_units_reused) == (1, 5)
+
+
 def test_video_frames_leave_swaps_out_unless_asked(
     store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:

@@ -36,6 +36,15 @@ def test_each_edit_is_in_one_chain_and_chains_are_long(steps: str, expected: lis
     assert sorted(chains) == sorted(expected)
 
 
+@pytest.mark.parametrize("steps", ["aa", "ab ba", "ab ba aa bc"])
+def test_equal_images_of_a_group_do_not_send_the_search_round_in_circles(steps: str) -> None:
+    edits = _edits(*steps.split())
+    chains = list(find_chains(edits))
+    assert sorted(edit["key"] for chain in chains for edit in chain) == sorted(steps.split())
+    for chain in chains:
+        assert all(one["target"] == other["source"] for one, other in pairwise(chain))
+
+
 @pytest.mark.parametrize(("directions", "num_lines"), [("both", 6), ("forward", 3)])
 def test_a_group_of_three_images_is_a_chain_of_two_edits(
     tmp_path: Path, directions: Directions, num_lines: int

@@ -235,6 +235,8 @@ def _named_files(root: Path, name: str) -> set[str]:
         "flf2v": ("flf2v.jsonl", ("first_frame", "last_frame"), ()),
     }.get(name, ("metadata.jsonl", ("image_path", "control_path"), ("image_jsonl_file",)))
     found = {str(row[column]) for row in read_lines(root / index) for column in columns}
+    if name == "flf2v":
+        found |= {*pd.read_csv(root / "metadata.csv")[["input_image", "end_image"]].to_numpy().flat}
     if told:
         (dataset,) = tomllib.loads((root / "dataset.toml").read_text())["datasets"]
         found |= {dataset[key] for key in told}

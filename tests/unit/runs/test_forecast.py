@@ -111,6 +111,7 @@ def test_the_time_of_a_pair_is_the_mean_of_pairs_made_in_the_same_way(tmp_path: 
     assert module._measure_pair(store, snapshot, made) == pytest.approx(expected)
     slower = replace(made, num_inference_steps=50)
     assert module._measure_pair(store, snapshot, slower) is None
+    assert module._measure_pair(store, snapshot, replace(made, weights="int8")) is None
 
 
 def _rows(store: LocalStore) -> list[dict[str, object]]:

@@ -31,6 +31,13 @@ def test_a_summary_says_what_came_out_and_which_shards_are_missing() -> None:
     assert "| 00001 | StorageError: disk full |" in text
 
 
+def test_a_summary_without_a_snapshot_names_no_place_of_one() -> None:
+    assert SUMMARY.snapshot_id is None
+    assert "None" not in describe_summary(SUMMARY, 60.0)
+    text = describe_summary(replace(SUMMARY, snapshot_id="state"), 60.0)
+    assert "pairs/snapshots/state.json" in text and "pairs/reports/state/report.html" in text
+
+
 def test_nothing_that_an_error_quotes_becomes_markup() -> None:
     evil = "a <script>alert(1)</script> | [x](javascript:y) `code` ![](http://there)\n# title"
     text = describe_summary(replace(SUMMARY, failed_shards={1: evil}, stopped=evil), 60.0)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -73,6 +74,20 @@ def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
         server = ServerProcess(subprocess.Popen(program, **pipes), errors)
         with pytest.raises(ServerUnavailableError, match=r"ended with code 1 .*\(no database\)"):
             wait_for_server(server, 60)
+        stop_server(server)
+
+
+def test_a_server_that_says_nothing_is_not_awaited_for_ever(tmp_path: Path) -> None:
+    with (tmp_path / "errors").open("w+b") as errors:
+        program = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+        server = ServerProcess(subprocess.Popen(program, **pipes), errors)
+        watchdog = threading.Timer(20, server.process.kill)
+        watchdog.start()
+        with pytest.raises(ServerUnavailableError, match="did not answer within 0 s"):
+            wait_for_server(server, 0.3)
+        assert watchdog.is_alive()
+        watchdog.cancel()
         stop_server(server)
 
 
