@@ -134,7 +134,7 @@ def plan_memory(
         weights=_weigh_parts(footprint, made, element),
         step=num_images * step_bytes(geometry, files.family, element),
         kept=kept_bytes(geometry, element) if made.coupling_mode == "region" else 0,
-        decode=decode_bytes(width * height, files.decoder_channels, element),
+        decode=decode_bytes(width * height, files, element),
         groups_share_steps=made.coupling_mode != "region",
         element=element,
         may_quantize=not made.weights,
@@ -165,12 +165,12 @@ def kept_bytes(geometry: Geometry, element: int) -> int:
     return 2 * num_blocks * geometry.num_image_tokens * geometry.width * element
 
 
-def decode_bytes(num_pixels: int, channels: int, element: int) -> int:
-    """Return what decoding takes for an image: three maps of the last but one width in full size.
+def decode_bytes(num_pixels: int, files: ModelFiles, element: int) -> int:
+    """Return what decoding takes for an image: maps of the last but one width in full size.
 
     They are what enters the first block of full size, the same normalised, and its activation.
     """
-    return 3 * channels * num_pixels * element
+    return files.family.decode_maps * files.decoder_channels * num_pixels * element
 
 
 def suggest(
