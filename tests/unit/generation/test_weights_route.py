@@ -154,6 +154,37 @@ def test_a_lora_gives_the_same_pixels_loaded_fused_and_fused_and_unloaded(lora: 
 
 
 @needs_peft
+def test_the_part_of_a_lora_that_is_the_text_encoders_counts_too(
+    lora: Path, tmp_path: Path
+) -> None:
+    def load() -> FluxPipeline:
+        return FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
+
+    rows, both = load_file(lora), tmp_path / "both.safetensors"
+    torch.manual_seed(0)
+    for name, module in load().text_encoder.named_modules():
+        if name.endswith(("q_proj", "k_proj", "v_proj")):
+            key = f"text_encoder.{name}.lora_"
+            rows[f"{key}A.weight"] = 0.5 * torch.randn(4, module.in_features)
+            rows[f"{key}B.weight"] = 0.5 * torch.randn(module.out_features, 4)
+    save_file(rows, both)
+    pipeline = load()
+    pipeline.load_lora_weights(str(both), adapter_name="a")
+    stock, ours = _make(pipeline, base_model="miniature"), _make(lora=(str(both),))
+    assert np.abs(ours - stock).max() <= 1
+    assert np.abs(ours - _make(lora=(str(lora),))).max() > 1
+
+
+@needs_peft
+@pytest.mark.parametrize("quantize", ["none", pytest.param("int8", marks=needs_torchao)])
+def test_a_lora_counts_where_text_encoders_and_transformer_take_turns(
+    lora: Path, quantize: str
+) -> None:
+    settings = {"quantize": quantize, "lora": (str(lora),)}
+    assert (_make(offload="disk", **settings) == _make(**settings)).all()
+
+
+@needs_peft
 def test_a_lora_counts_by_its_weight_and_several_add_up(plain: Images, lora: Path) -> None:
     whole, none = _make(lora=(str(lora),)), _make(lora=(f"{lora}:0",))
     assert (none == plain).all() and (whole != plain).any()
@@ -265,6 +296,40 @@ def test_settings_that_are_not_set_leave_provenance_and_ids_as_they_were() -> No
     assert generation_fingerprint(facts | {"weights": "int8"}) != generation_fingerprint(before)
     dumped = GenerationConfig().model_dump()
     assert not {"quantize", "lora", "transformer"} & dumped.keys()
+
+
+@needs_torchao
+def test_a_single_file_is_not_quantised_without_a_word(tmp_path: Path) -> None:
+    save_file(_state(), tmp_path / "mine.safetensors")
+    config = GenerationConfig(
+        device="cpu", quantize="int8", transformer=str(tmp_path / "mine.safetensors")
+    )
+    with pytest.raises(ConfigError, match="do not go together"):
+        resolve_generation(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "text"),
+    [
+        ("x.safetensors", "transformer", "is damaged"),
+        ("x.ckpt", "transformer", r"expected a \.safetensors file"),
+        pytest.param("x.gguf", "gguf", "is no GGUF file", marks=needs_gguf),
+    ],
+)
+def test_a_file_that_holds_no_weights_is_refused_before_anything_is_loaded(
+    tmp_path: Path, name: str, option: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("a page that says where to log in")
+    settings = {"quantize": f"gguf:{path}"} if option == "gguf" else {"transformer": str(path)}
+    with pytest.raises(ModelUnavailableError, match=text):
+        resolve_generation(GenerationConfig(device="cpu", **settings))
+
+
+@needs_peft
+def test_the_weight_of_a_lora_is_a_finite_number(lora: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a finite weight after the colon, got nan"):
+        resolve_generation(GenerationConfig(device="cpu", lora=(f"{lora}:nan",)))
 
 
 @needs_torchao
