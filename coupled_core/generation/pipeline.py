@@ -65,7 +65,7 @@ def load_placed(
     reload = None
     if offload == "disk":
         pipeline = loader.load(**dict.fromkeys(loader.encoders), transformer=loader.skeleton())
-        reload = Reload(loader.load_texts, loader.load_transformer)
+        reload = Reload(loader.load_texts, loader.load_transformer, loader.skeleton)
         _check_scheduler(pipeline)
     else:
         pipeline = loader.load()

@@ -138,6 +138,42 @@ def test_with_offload_disk_only_one_half_is_ever_loaded() -> None:
     assert len(seen) == 6  # nothing was read again
 
 
+def test_with_offload_disk_the_transformer_that_makes_room_never_takes_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = load_generator(GenerationConfig(device="cpu", offload="disk"))
+    generator.read_ahead([build_sample(0)])
+    from_config, built = FluxTransformer2DModel.from_config, set[str]()
+
+    def watch(*args: Any, **kwargs: Any) -> Any:
+        model = from_config(*args, **kwargs)
+        built.update(each.device.type for each in model.parameters())
+        return model
+
+    monkeypatch.setattr(FluxTransformer2DModel, "from_config", watch)
+    generator.read_ahead([build_sample(1)])
+    assert built == {"meta"}
+
+
+def test_with_offload_disk_a_reading_that_failed_is_done_again(
+    plain: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = GenerationConfig(device="cpu", offload="disk", num_inference_steps=4)
+    generator = load_generator(config)
+    load = FluxTransformer2DModel.from_pretrained
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise OSError("the network drive is gone")
+
+    monkeypatch.setattr(FluxTransformer2DModel, "from_pretrained", fail)
+    with pytest.raises(ModelUnavailableError, match="the network drive is gone"):
+        generator.generate([build_sample(0)])
+    monkeypatch.setattr(FluxTransformer2DModel, "from_pretrained", load)
+    (made,) = generator.generate([build_sample(0)])
+    assert isinstance(made, GeneratedSample)
+    assert (np.stack(made.images) == plain).all()
+
+
 @needs_peft
 def test_a_lora_gives_the_same_pixels_loaded_fused_and_fused_and_unloaded(lora: Path) -> None:
     def load(*steps: str) -> Images:
