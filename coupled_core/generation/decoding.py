@@ -5,9 +5,7 @@ import torch
 from torch import Tensor
 
 from coupled_core.generation.families.family import Family
-
-_PIXELS_AT_ONCE = 2**22
-"""Four images of 1024 x 1024; more would cost memory and gain nothing."""
+from coupled_core.generation.memory_plan import images_at_once
 
 
 def decode_latents(
@@ -43,7 +41,7 @@ def decode_pixels(
     vae, processor = family.pipeline.vae, family.pipeline.image_processor
     unpacked = family.unpack(latents, width, height)
     images: list[np.ndarray | None] = []
-    num_together = max(1, min(at_once, _PIXELS_AT_ONCE // (width * height)))
+    num_together = min(at_once, images_at_once(width, height))
     for chunk in torch.split(unpacked, num_together):
         # (r, 3, H, W), about [-1, 1].
         pixels = family.decode(chunk.to(vae.dtype)).float()

@@ -30,7 +30,10 @@ CONTEXT_BYTES = 2**29 + 2**27
 _STREAMED_SHARE = 1 / 10
 """Of the largest part, as the two layers that lie on the device where layers are moved one by one;
 the largest layer is the table of words of a text encoder."""
-_PAIR = 2
+PAIR = 2
+"""Images of a group, where nothing else is known."""
+_PIXELS_AT_ONCE = 2**22
+"""Four images of 1024 x 1024; decoding more at once would cost memory and gain nothing."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def plan_memory(
     made: GenerationProvenance,
     *,
     size_px: tuple[int, int] | None = None,
-    num_images: int = _PAIR,
+    num_images: int = PAIR,
     beside: int = CONTEXT_BYTES,
 ) -> MemoryPlan | None:
     """Return what generating takes with settings that are resolved; None: sizes are unknown.
@@ -171,6 +174,11 @@ def decode_bytes(num_pixels: int, files: ModelFiles, element: int) -> int:
     They are what enters the first block of full size, the same normalised, and its activation.
     """
     return files.family.decode_maps * files.decoder_channels * num_pixels * element
+
+
+def images_at_once(width: int, height: int) -> int:
+    """Return the most images of a size, in pixels, that are decoded at once."""
+    return max(1, _PIXELS_AT_ONCE // (width * height))
 
 
 def suggest(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.pipelines.flux2.pipeline_flux2 import format_input
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from coupled_core.config import GenerationConfig
@@ -15,11 +17,13 @@ from coupled_core.coupling.cost_model import predict_step_flops
 from coupled_core.generation.batch import DenoisedGroup, Group
 from coupled_core.generation.decoding import decode_pixels
 from coupled_core.generation.families.family import Family, compute_noise_levels, open_family
+from coupled_core.generation.families.spec import FLUX_2_DEV
 from coupled_core.generation.footprint import geometry_of
 from coupled_core.generation.generator import load_generator
 from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import resolve
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
+from coupled_core.generation.text_readers import make_text_reader
 from coupled_core.records import CouplingMode, GeneratedSample
 from coupled_core.schedules.schedule import RegionSettings
 from tests.unit.generation.tiny_flux2_dev import build_flux2_dev
@@ -192,6 +196,23 @@ def test_a_saved_folder_generates_with_the_defaults_of_its_kind(
     assert isinstance(made, GeneratedSample), made
     assert made.images[0].shape == (SIZE_PX, SIZE_PX, 3)
     assert (made.images[0] != made.images[1]).any()
+
+
+def test_the_begin_mark_of_a_conversation_is_counted_once() -> None:
+    pipeline, (spec,) = build_flux2_dev(), FLUX_2_DEV.tokenizers
+    tokenizer = spec.find_in(pipeline)
+    # As in the published one; its template writes the mark, too.
+    mark = (tokenizer.bos_token, tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[mark]
+    )
+    text = "a red kite"
+    reader = make_text_reader(tokenizer, spec, "dev", NUM_TOKENS)
+    conversations = format_input([text])
+    (read,) = pipeline.tokenizer.apply_chat_template(
+        conversations, tokenize=True, return_dict=True, add_generation_prompt=False
+    ).input_ids
+    assert reader.num_marks + len(reader.read([text])[0].tokens) == len(read)
 
 
 def test_what_a_klein_of_published_size_takes_is_known_from_its_configs_alone(
