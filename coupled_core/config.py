@@ -205,7 +205,7 @@ class GenerationConfig(Settings, title="Images"):
     """How images are made. None means: what suits the base model or the schedule."""
 
     base_model: str = "miniature"
-    """FLUX model: a Hugging Face id, a folder, or `miniature`, which the package ships."""
+    """FLUX or Qwen-Image model: a Hugging Face id, a folder, or `miniature`, which is shipped."""
     revision: str | None = None
     """Commit or tag of a Hugging Face model. Default: the newest."""
     schedule: str | None = None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel, GGUFQuantizationConfig
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from coupled_core.config import GenerationConfig
@@ -360,6 +361,17 @@ def test_a_file_that_holds_no_weights_is_refused_before_anything_is_loaded(
     settings = {"quantize": f"gguf:{path}"} if option == "gguf" else {"transformer": str(path)}
     with pytest.raises(ModelUnavailableError, match=text):
         resolve_generation(GenerationConfig(device="cpu", **settings))
+
+
+@needs_peft
+def test_a_lora_of_the_hub_that_cannot_be_fetched_says_how_to_name_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelUnavailableError, match=r"LoRA me/style .* me/style/FILE") as failure:
+        resolve_generation(GenerationConfig(device="cpu", lora=("me/style:0.8",)))
+    assert "hf download" not in str(failure.value)
 
 
 @needs_peft
