@@ -157,6 +157,20 @@ def _find_memory_use(
     return MemoryUse(plan, beside, budget.memory, placed, groups, decoded, refusal)
 
 
+def require_room(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> None:
+    """Refuse a base model that does not fit the accelerator of this machine.
+
+    Without one nothing is refused: who plans on a CPU may let others generate.
+
+    Raises:
+        ConfigError: naming the settings that make it fit.
+    """
+    settings, device = config.generation, choose_device(config.generation.device)
+    if device != "cpu":
+        beside = beside_bytes(config.scoring)
+        find_budget(settings, generation, files, device, beside).choose_way(settings.offload)
+
+
 def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> ImageTime | None:
     named = generation.device_name
     # In the order of the table, where "H100 PCIe" stands before "H100".

@@ -31,6 +31,7 @@ from coupled_core.runs.identity import (
     sample_seed,
 )
 from coupled_core.runs.models import files_of
+from coupled_core.runs.needs import require_room
 from coupled_core.runs.planned import (
     PlanFiles,
     PlannedBadRow,
@@ -235,10 +236,12 @@ def plan_run(
     if run.open_shards:
         # After the count, since a run with nothing left to do needs no models.
         require_scorers(config.scoring)
-        model = files_of(generation.base_model, generation.base_model_revision)
+        model = files_of(config.generation.base_model, generation.base_model_revision)
         if not (is_dry_run and is_bare(model)):
             require_weights(model.name)
         if not is_dry_run:
+            # Now, and not when splits are paid for and the model is to be loaded.
+            require_room(config, generation, model)
             join_kin(store, same_images, name)
     return run
 

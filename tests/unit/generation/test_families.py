@@ -62,7 +62,6 @@ def build_group(family: Family, num_images: int = 2) -> Group:
     return Group(noise, background, tuple(entities), empty)
 
 
-@torch.no_grad()
 def run(
     family: Family,
     group: Group,
@@ -72,16 +71,29 @@ def run(
     share: bool = True,
     region: RegionSettings | None = None,
 ) -> DenoisedGroup:
+    (made,) = run_groups(family, [group], betas, mode, share=share, region=region)
+    return made
+
+
+@torch.no_grad()
+def run_groups(
+    family: Family,
+    groups: Sequence[Group],
+    betas: Sequence[float],
+    mode: CouplingMode = "log_bias",
+    *,
+    share: bool = True,
+    region: RegionSettings | None = None,
+) -> list[DenoisedGroup]:
     frame = family.find_frame(SIZE_PX, SIZE_PX)
-    (made,) = sample_groups(
+    return sample_groups(
         family,
-        [group],
+        groups,
         compute_noise_levels(family, family.pipeline.scheduler, len(betas), len(frame.ids)),
         torch.tensor(betas, dtype=torch.float64),
         frame,
         SamplerSettings(mode, SCALE, share, region),
     )
-    return made
 
 
 def run_pipeline(pipeline: DiffusionPipeline, prompts: list[str], **options: object) -> object:
@@ -130,6 +142,22 @@ def test_sharing_the_prefix_and_dropping_the_background_change_nothing(family: F
     shared, unshared = (run(family, group, BETAS, share=share).images for share in (True, False))
     assert relative_error(shared, unshared) < 1e-10
     assert relative_error(shared[1], shared[0]) > 1e-2
+
+
+def test_groups_whose_texts_differ_in_length_are_together_what_they_are_alone(
+    family: Family,
+) -> None:
+    longer = PromptEncoder(family, NUM_TOKENS).encode(
+        ["A meadow by a river under a cloudy evening sky", "x", "a blue car in it", "a red kite"]
+    )
+    first = build_group(family)
+    groups = [
+        first,
+        Group(family.draw_noise(7, SIZE_PX, SIZE_PX), longer[0], tuple(longer[1:]), first.empty),
+    ]
+    together = run_groups(family, groups, BETAS)
+    for group, made in zip(groups, together, strict=True):
+        assert relative_error(made.images, run(family, group, BETAS).images) < 1e-10
 
 
 def test_classifier_free_guidance_has_an_effect_where_a_model_takes_it(family: Family) -> None:

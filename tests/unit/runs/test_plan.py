@@ -11,11 +11,14 @@ import pytest
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.work import WorkFolder
-from coupled_core.errors import PromptSetError
+from coupled_core.errors import ConfigError, PromptSetError
+from coupled_core.generation import budget
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.prompts import prompt_set
+from coupled_core.runs import needs
 from coupled_core.runs import plan as module
+from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.planned import PlanFiles, PlannedGroup, ShardInput
 from coupled_core.runs.shard import ShardWork
@@ -56,6 +59,19 @@ def _plan(
         held = IdSet([list(committed)] if committed else [])
         monkeypatch.setattr(module, "committed_pair_ids", lambda *_: held)
     return plan_run(config, generation)
+
+
+def test_a_model_too_large_for_the_accelerator_is_refused_before_anything_is_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(tmp_path, [_row(0)])
+    made = generation_of(config.generation)
+    monkeypatch.setattr(needs, "choose_device", lambda _: "mps")
+    monkeypatch.setattr(budget, "find_memory", lambda _: 2**20)
+    with pytest.raises(ConfigError, match=r"on the device.*No setting makes it fit"):
+        plan_run(config, made)
+    monkeypatch.setattr(needs, "choose_device", lambda _: "cpu")  # another machine may generate
+    assert plan_run(config, made).open_shards
 
 
 def _shards(config: RunConfig, plan: RunPlan) -> list[ShardInput]:
