@@ -205,7 +205,7 @@ class GenerationConfig(Settings, title="Images"):
     """How images are made. None means: what suits the base model or the schedule."""
 
     base_model: str = "miniature"
-    """FLUX model: a Hugging Face id, a folder, or `miniature`, which the package ships."""
+    """FLUX or Qwen-Image model: a Hugging Face id, a folder, or `miniature`, which is shipped."""
     revision: str | None = None
     """Commit or tag of a Hugging Face model. Default: the newest."""
     schedule: str | None = None
@@ -236,6 +236,7 @@ class GenerationConfig(Settings, title="Images"):
     """Where idle parts of the model are, for a smaller GPU; slower from left to right. model: in
     main memory. disk: text encoders and transformer are loaded in turn, for little main memory.
     group, sequential: layer by layer, group fetching ahead. auto: the first of these that fits."""
+    # Those with `exclude_if` came later: left out where they say nothing, they change no older id.
     quantize: str = Field(default="none", exclude_if=lambda given: given == "none")
     """Store the transformer's weights in fewer bits: int8, int8-dynamic (activations, too) or fp8
     (extra `quantize`), nf4 (bitsandbytes, CUDA), or gguf:FILE. Other images than without."""
@@ -245,7 +246,7 @@ class GenerationConfig(Settings, title="Images"):
     transformer: str | None = Field(default=None, exclude_if=lambda given: given is None)
     """Single file (.safetensors) with the transformer's weights, such as a fine-tune; all else is
     the base model's."""
-    compile: bool = False
+    compile: bool = Field(default=False, exclude_if=lambda given: not given)
     """Compile the blocks of the base model with torch.compile: the first batches take minutes
     longer, and pixels may differ by rounding. Needs a C++ compiler."""
     batch_size: int = Field(default=8, ge=1)

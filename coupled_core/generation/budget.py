@@ -10,6 +10,7 @@ from coupled_core.errors import ConfigError
 from coupled_core.generation.footprint import find_footprint
 from coupled_core.generation.memory_plan import (
     CONTEXT_BYTES,
+    PAIR,
     WAYS,
     MemoryPlan,
     plan_memory,
@@ -20,7 +21,6 @@ from coupled_core.records import GenerationProvenance
 
 _SUGGESTED = ("int8", "nf4")
 """Quantisations, the one nearer to the original first."""
-_PAIR = 2
 _NO_BOUND = 2**16
 
 
@@ -45,7 +45,7 @@ class Budget:
         Raises:
             ConfigError: nothing fits; names what does.
         """
-        plan = self.plan_for(None, _PAIR)
+        plan = self.plan_for(None, PAIR)
         if plan is None:
             return next((way for way in WAYS if way == asked), "none")
         for way in self.ways if asked == "auto" else WAYS:
@@ -82,7 +82,7 @@ class Budget:
 
     def most_decoded(self, width: int, height: int) -> int:
         """Return how many images may be decoded at once."""
-        plan = self.plan_for((width, height), _PAIR)
+        plan = self.plan_for((width, height), PAIR)
         return _NO_BOUND if plan is None else plan.most_decoded(self.way(), self.memory)
 
     def placed(self, way: Callable[[], Offload]) -> "Budget":

@@ -1,13 +1,16 @@
 """Turns latents into pixels."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from coupled_core.generation.batch import DenoisedGroup
+from coupled_core.generation.composite import find_matte, lay_over, upsample_weights
 from coupled_core.generation.families.family import Family
-
-_PIXELS_AT_ONCE = 2**22
-"""Four images of 1024 x 1024; more would cost memory and gain nothing."""
+from coupled_core.generation.memory_plan import images_at_once
 
 
 def decode_latents(
@@ -43,7 +46,7 @@ def decode_pixels(
     vae, processor = family.pipeline.vae, family.pipeline.image_processor
     unpacked = family.unpack(latents, width, height)
     images: list[np.ndarray | None] = []
-    num_together = max(1, min(at_once, _PIXELS_AT_ONCE // (width * height)))
+    num_together = min(at_once, images_at_once(width, height))
     for chunk in torch.split(unpacked, num_together):
         # (r, 3, H, W), about [-1, 1].
         pixels = family.decode(chunk.to(vae.dtype)).float()
@@ -55,3 +58,64 @@ def decode_pixels(
         levels = unit * 255
         images += [image if ok else None for image, ok in zip(levels, finite, strict=True)]
     return images
+
+
+@dataclass(frozen=True)
+class ShownGroup:
+    """A group in pixels; an image is None where it is not finite."""
+
+    images: list[np.ndarray | None]
+    background: np.ndarray | None = None
+    regions: tuple[np.ndarray, ...] | None = None
+
+
+def decode_groups(
+    family: Family,
+    groups: Sequence[DenoisedGroup],
+    grid: tuple[int, int],
+    size_px: tuple[int, int],
+    at_once: int,
+    *,
+    matte: float,
+) -> list[ShownGroup]:
+    """Decode groups, each background once, and lay images over backgrounds where there are some.
+
+    Args:
+        family: decodes.
+        groups: all of one size.
+        grid: rows and columns of image tokens.
+        size_px: width and height.
+        at_once: images that are decoded together.
+        matte: in levels, see `find_matte`; 0: the whole region is the image's own.
+    """
+    # All of a batch decoded together: each group's images, then its background, as they are taken
+    # out again below.
+    rows = [row for group in groups for row in (group.images, group.background) if row is not None]
+    decoded = iter(decode_pixels(family, torch.cat(rows), *size_px, at_once))
+    shown = []
+    for group in groups:
+        images = [next(decoded) for _ in group.images]
+        if group.background is None or group.weights is None:
+            shown.append(ShownGroup([_round(image) for image in images]))
+            continue
+        background = next(decoded)
+        regions = upsample_weights(group.weights, grid, *size_px)
+        # Rounded once, at the end: what is rounded twice may end a level apart.
+        laid = [
+            None if image is None or background is None else _lay(image, background, region, matte)
+            for image, region in zip(images, regions, strict=True)
+        ]
+        shown.append(ShownGroup([_round(image) for image in laid], _round(background), regions))
+    return shown
+
+
+def _lay(image: np.ndarray, background: np.ndarray, region: np.ndarray, matte: float) -> np.ndarray:
+    """Lay an image over its background where the region, and what it shows itself, say so."""
+    if matte:
+        within = lay_over(image, background, region)
+        region = region * find_matte(within, background, matte)
+    return lay_over(image, background, region)
+
+
+def _round(pixels: np.ndarray | None) -> np.ndarray | None:
+    return None if pixels is None else round_pixels(pixels)

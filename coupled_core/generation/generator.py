@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -15,10 +15,9 @@ from torch import Tensor
 from coupled_core.config import GenerationConfig
 from coupled_core.coupling.ablation import THE_METHOD, Ablation
 from coupled_core.errors import ConfigError
-from coupled_core.generation.batch import DenoisedGroup, Group
+from coupled_core.generation.batch import Group
 from coupled_core.generation.budget import NO_LIMIT, Budget, find_budget
-from coupled_core.generation.composite import find_matte, lay_over, upsample_weights
-from coupled_core.generation.decoding import decode_pixels, round_pixels
+from coupled_core.generation.decoding import ShownGroup, decode_groups
 from coupled_core.generation.families.family import Family, compute_noise_levels, open_family
 from coupled_core.generation.pipeline import compile_blocks, load_placed, resolve_pipeline
 from coupled_core.generation.prompt_encoder import PromptEncoder
@@ -299,7 +298,7 @@ class GroupGenerator:
         )
         at_once = self._budget.most_decoded(width, height)
         matte = 255 * self._settings.region.matte if self._settings.region else 0.0
-        shown = _show(family, denoised, frame.grid, (width, height), at_once=at_once, matte=matte)
+        shown = decode_groups(family, denoised, frame.grid, (width, height), at_once, matte=matte)
         # With offloading the autoencoder would stay on the device while the next batch denoises.
         self._pipeline.maybe_free_model_hooks()
         num_images = sum(len(sample.group.prompts) for sample in samples)
@@ -329,7 +328,7 @@ class GroupGenerator:
         return Group(noise, background, tuple(others[:num_images]), empty)
 
     def _finish(
-        self, sample: Sample, shown: "_ShownGroup", seconds_per_image: float, batch_size: int
+        self, sample: Sample, shown: ShownGroup, seconds_per_image: float, batch_size: int
     ) -> GeneratedSample | Rejection:
         finite = require_finite(sample, shown.images, self.provenance.dtype)
         if isinstance(finite, Rejection):
@@ -342,58 +341,3 @@ class GroupGenerator:
             regions=shown.regions,
             batch_size=batch_size,
         )
-
-
-@dataclass(frozen=True)
-class _ShownGroup:
-    """A group in pixels; an image is None where it is not finite."""
-
-    images: list[np.ndarray | None]
-    background: np.ndarray | None = None
-    regions: tuple[np.ndarray, ...] | None = None
-
-
-def _show(
-    family: Family,
-    groups: Sequence[DenoisedGroup],
-    grid: tuple[int, int],
-    size_px: tuple[int, int],
-    *,
-    at_once: int,
-    matte: float,
-) -> list[_ShownGroup]:
-    """Decode groups, each background once, and lay images over backgrounds where there are some.
-
-    `matte` is in levels, see `find_matte`; 0: the whole region is the image's own.
-    """
-    # All of a batch decoded together: each group's images, then its background, as they are taken
-    # out again below.
-    rows = [row for group in groups for row in (group.images, group.background) if row is not None]
-    decoded = iter(decode_pixels(family, torch.cat(rows), *size_px, at_once))
-    shown = []
-    for group in groups:
-        images = [next(decoded) for _ in group.images]
-        if group.background is None or group.weights is None:
-            shown.append(_ShownGroup([_round(image) for image in images]))
-            continue
-        background = next(decoded)
-        regions = upsample_weights(group.weights, grid, *size_px)
-        # Rounded once, at the end: what is rounded twice may end a level apart.
-        laid = [
-            None if image is None or background is None else _lay(image, background, region, matte)
-            for image, region in zip(images, regions, strict=True)
-        ]
-        shown.append(_ShownGroup([_round(image) for image in laid], _round(background), regions))
-    return shown
-
-
-def _lay(image: np.ndarray, background: np.ndarray, region: np.ndarray, matte: float) -> np.ndarray:
-    """Lay an image over its background where the region, and what it shows itself, say so."""
-    if matte:
-        within = lay_over(image, background, region)
-        region = region * find_matte(within, background, matte)
-    return lay_over(image, background, region)
-
-
-def _round(pixels: np.ndarray | None) -> np.ndarray | None:
-    return None if pixels is None else round_pixels(pixels)

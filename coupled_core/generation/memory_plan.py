@@ -30,7 +30,10 @@ CONTEXT_BYTES = 2**29 + 2**27
 _STREAMED_SHARE = 1 / 10
 """Of the largest part, as the two layers that lie on the device where layers are moved one by one;
 the largest layer is the table of words of a text encoder."""
-_PAIR = 2
+PAIR = 2
+"""Images of a group, where nothing else is known."""
+_PIXELS_AT_ONCE = 2**22
+"""Four images of 1024 x 1024; decoding more at once would cost memory and gain nothing."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def plan_memory(
     made: GenerationProvenance,
     *,
     size_px: tuple[int, int] | None = None,
-    num_images: int = _PAIR,
+    num_images: int = PAIR,
     beside: int = CONTEXT_BYTES,
 ) -> MemoryPlan | None:
     """Return what generating takes with settings that are resolved; None: sizes are unknown.
@@ -134,7 +137,7 @@ def plan_memory(
         weights=_weigh_parts(footprint, made, element),
         step=num_images * step_bytes(geometry, files.family, element),
         kept=kept_bytes(geometry, element) if made.coupling_mode == "region" else 0,
-        decode=decode_bytes(width * height, files.decoder_channels, element),
+        decode=decode_bytes(width * height, files, element),
         groups_share_steps=made.coupling_mode != "region",
         element=element,
         may_quantize=not made.weights,
@@ -165,12 +168,17 @@ def kept_bytes(geometry: Geometry, element: int) -> int:
     return 2 * num_blocks * geometry.num_image_tokens * geometry.width * element
 
 
-def decode_bytes(num_pixels: int, channels: int, element: int) -> int:
-    """Return what decoding takes for an image: three maps of the last but one width in full size.
+def decode_bytes(num_pixels: int, files: ModelFiles, element: int) -> int:
+    """Return what decoding takes for an image: maps of the last but one width in full size.
 
     They are what enters the first block of full size, the same normalised, and its activation.
     """
-    return 3 * channels * num_pixels * element
+    return files.family.decode_maps * files.decoder_channels * num_pixels * element
+
+
+def images_at_once(width: int, height: int) -> int:
+    """Return the most images of a size, in pixels, that are decoded at once."""
+    return max(1, _PIXELS_AT_ONCE // (width * height))
 
 
 def suggest(

@@ -369,11 +369,16 @@ def fetch_file(
             f"{where}: there is no such revision. Check the commit or tag."
         ) from exc
     except (errors.EntryNotFoundError, errors.HFValidationError, OSError) as exc:
+        instead = (
+            "or pass a folder that holds the model. To plan, its configuration is enough, a few "
+            f"MB: where there is a network, type hf download {model_id} --include '*.json' '*.txt' "
+            "'*.jinja' '*.model'."
+        )
+        if what == "LoRA":
+            instead = f"name another file of it as {model_id}/FILE, or pass a file."
         raise ModelUnavailableError(
-            f"{where} is not in the local cache and cannot be fetched: {str(exc).splitlines()[0]} "
-            "Check the network (and that HF_HUB_OFFLINE is not set), or pass a folder that holds "
-            "the model. To plan, its configuration is enough, a few MB: where there is a network, "
-            f"type hf download {model_id} --include '*.json' '*.txt' '*.jinja' '*.model'. "
-            "A gated model also wants its licence accepted at "
+            f"{where} is not in the local cache and cannot be fetched: "
+            f"{str(exc).splitlines()[0]} Check the network (and that HF_HUB_OFFLINE is not set), "
+            f"{instead} A gated model also wants its licence accepted at "
             f"huggingface.co/{model_id}, and `hf auth login` or HF_TOKEN."
         ) from exc

@@ -65,7 +65,7 @@ def load_placed(
     reload = None
     if offload == "disk":
         pipeline = loader.load(**dict.fromkeys(loader.encoders), transformer=loader.skeleton())
-        reload = Reload(loader.load_texts, loader.load_transformer)
+        reload = Reload(loader.load_texts, loader.load_transformer, loader.skeleton)
         _check_scheduler(pipeline)
     else:
         pipeline = loader.load()
@@ -97,12 +97,13 @@ class _Loader:
 
     def load(self, **given: Any) -> DiffusionPipeline:
         """Return the pipeline, with given parts in the place of its own; None: without one."""
+        is_whole = "transformer" not in given
         with self._named_errors():
-            if "transformer" not in given and (special := self._weights.load()) is not None:
+            if is_whole and (special := self._weights.load()) is not None:
                 given["transformer"] = special
             pipeline_class = getattr(diffusers, self._files.family.pipeline_class)
             pipeline = pipeline_class.from_pretrained(**self._location, dtype=self._dtype, **given)
-            if "transformer" not in given or self.encoders[0] not in given:
+            if is_whole:
                 self._weights.add_loras(pipeline)
         return cast(DiffusionPipeline, pipeline)
 

@@ -24,6 +24,8 @@ class Reload:
     texts: Callable[[], dict[str, Any]]
     """Returns the text encoders by name."""
     transformer: Callable[[], Any]
+    skeleton: Callable[[], Any]
+    """Returns the transformer without weights."""
 
 
 class PlacedPipeline:
@@ -77,10 +79,7 @@ class PlacedPipeline:
     def reading_texts(self) -> Iterator[None]:
         """Have the text encoders there in the place of the transformer, which follows."""
         assert self._reload is not None, "for offload disk alone"
-        absent = self.pipeline.transformer
-        if any(each.device.type != "meta" for each in absent.parameters()):
-            absent = absent.__class__.from_config(absent.config).to("meta")
-        self.pipeline.transformer = absent
+        self.pipeline.transformer = self._reload.skeleton()
         self._free()
         encoders = self._reload.texts()
         names = list(encoders)

@@ -43,8 +43,14 @@ class PromptEncoder:
             self._remembered.move_to_end(prompt)
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
         if new:
-            with self._reading():
-                found |= {prompt: self._encode_one(prompt) for prompt in new}
+            try:
+                with self._reading():
+                    found |= {prompt: self._encode_one(prompt) for prompt in new}
+            except BaseException:
+                # What takes the encoders' place may be missing now: whoever tries again has to
+                # read, and not to find the texts here.
+                self._remembered.clear()
+                raise
         return [found[prompt] for prompt in prompts]
 
     def read_ahead(self, prompts: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
 
 def resolve(config: GenerationConfig) -> ResolvedGeneration:
     """Do `resolve_generation` and keep the files, the schedule and the device."""
-    if config.compile and config.offload in ("sequential", "auto"):
+    if config.compile and config.offload not in ("none", "model"):
         raise ConfigError(
             f"compile: blocks whose weights come and go (offload={config.offload}) cannot be "
             "compiled: use offload=none or model."

@@ -64,5 +64,6 @@ def _count_chat_tokens(tokenizer: Any, spec: TokenizerSpec) -> int:
         from diffusers.pipelines.flux2.pipeline_flux2 import format_input
 
         (messages,), options = format_input([""]), {"add_generation_prompt": False}
-    words = tokenizer.apply_chat_template(messages, tokenize=False, **options)
-    return len(tokenizer(words).input_ids)
+    # Not by way of words: a tokenizer may set its begin mark before those of the template again.
+    tokens = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, **options)
+    return len(tokens)

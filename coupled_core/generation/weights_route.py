@@ -9,13 +9,16 @@ is, because merging would round it away.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from glob import escape
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.generation.model_files import ModelFiles, fetch_file, hash_file
+from coupled_core.models.files import require_files
 
 _PACKAGES: Mapping[str, tuple[str, str]] = {
     "int8": ("torchao", 'pip install -c infra/constraints.txt ".[quantize]"'),
@@ -80,8 +83,8 @@ def resolve_route(config: GenerationConfig, files: ModelFiles, device: str) -> W
     _refuse_unfit(config, files, device, quantize)
     single = gguf_file or config.transformer
     path = None if single is None else Path(single).expanduser()
-    if path is not None and not path.is_file():
-        raise ModelUnavailableError(f"there is no file {path} to read the transformer from")
+    if path is not None:
+        _require_weights_file(path, is_gguf=bool(gguf_file))
     return WeightsRoute(
         quantize,
         path,
@@ -100,8 +103,12 @@ def _refuse_unfit(config: GenerationConfig, files: ModelFiles, device: str, quan
             raise ConfigError(f"--{option}: the package {package} is missing; type: {install}")
     if quantize == "nf4" and not device.startswith("cuda"):
         raise ConfigError(f"--quantize nf4 needs CUDA, the device is {device}: take int8")
-    if quantize == "gguf" and config.transformer is not None:
-        raise ConfigError("--quantize gguf:FILE and --transformer both name weights: leave one out")
+    if quantize != "none" and config.transformer is not None:
+        # diffusers 0.42 loads such a file without quantising it, and says nothing.
+        raise ConfigError(
+            "--quantize and --transformer do not go together: leave one out, or make a GGUF file "
+            "of the transformer's and take --quantize gguf:FILE"
+        )
     if files.quantization and (quantize != "none" or config.transformer is not None):
         raise ConfigError(
             f"base model {files.name} is quantised already "
@@ -113,6 +120,23 @@ def _refuse_unfit(config: GenerationConfig, files: ModelFiles, device: str, quan
             "blocks of its own, where it cannot be coupled: take the model it was made of, with "
             "--quantize"
         )
+
+
+def _require_weights_file(path: Path, *, is_gguf: bool) -> None:
+    """Refuse what is no such file now, and not when images are due; nothing is unpickled."""
+    if not path.is_file():
+        raise ModelUnavailableError(f"there is no file {path} to read the transformer from")
+    if is_gguf:
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise ModelUnavailableError(f"{path} is no GGUF file: fetch it again")
+    elif path.suffix != ".safetensors":
+        raise ModelUnavailableError(
+            f"--transformer {path}: expected a .safetensors file; one of GGUF goes with "
+            f"--quantize gguf:{path}"
+        )
+    else:
+        require_files(path.parent, [escape(path.name)])
 
 
 def describe_stored(quantization: Mapping[str, Any]) -> str:
@@ -144,9 +168,12 @@ def _find_lora(text: str, is_apart: bool) -> Lora:
 def _split_weight(text: str) -> tuple[str, float]:
     name, colon, last = text.rpartition(":")
     try:
-        return (name, float(last)) if colon else (text, 1.0)
+        weight = float(last) if colon else 1.0
     except ValueError:
         return text, 1.0
+    if not isfinite(weight):
+        raise ConfigError(f"--lora {text}: expected a finite weight after the colon, got {last}")
+    return name if colon else text, weight
 
 
 def _check_lora(path: Path, is_apart: bool) -> None:
@@ -220,7 +247,10 @@ class TransformerLoader:
                 )
         pipeline.set_adapters(names, [lora.weight for lora in self.route.loras])
         if not self.route.is_quantized:
-            pipeline.fuse_lora(adapter_names=names)
+            # Of themselves pipelines fuse the transformer's part alone; a text encoder's would be
+            # unloaded without ever having counted.
+            parts = list(pipeline.get_list_adapters())
+            pipeline.fuse_lora(components=parts, adapter_names=names)
             pipeline.unload_lora_weights()
 
 

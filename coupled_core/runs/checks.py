@@ -176,8 +176,7 @@ class _Machine:
             return text
         if use.refusal:
             raise ConfigError(f"{text}: {use.refusal}")
-        peak = format_bytes(use.plan.peak(use.offload, use.num_groups))
-        return f"{text}; a build takes {peak} (computed)"
+        return f"{text}; a build takes {format_bytes(use.peak)} (computed)"
 
     def check_base_model(self) -> str:
         """Look for weights in the folder or in the cache of the hub."""

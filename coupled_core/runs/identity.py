@@ -36,7 +36,7 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
         config: All settings.
         inputs_sha256: Content hash or etag of each file of the prompt set, in order.
     """
-    settings = _settings_that_count(config)
+    settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
     if not config.prompts.trust_splits:  # runs from before there was this setting keep their ids
         del settings["prompts"]["trust_splits"]
     return fingerprint({"settings": settings, "inputs": list(inputs_sha256)})[:16]
@@ -52,18 +52,11 @@ def images_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
         inputs_sha256: As `run_id` takes it.
     """
     judged = {"scoring", "filter", "selection", "content_filter", "duplicates"}
-    settings = _settings_that_count(config)
+    settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
     settings = {name: values for name, values in settings.items() if name not in judged}
     # Which images are stored in the end does not change how they are made.
     del settings["output"]["store_dropped"]
     return fingerprint({"images of": settings, "inputs": list(inputs_sha256)})[:16]
-
-
-def _settings_that_count(config: RunConfig) -> dict[str, Any]:
-    settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
-    if not config.generation.compile:  # runs from before there was this setting keep their ids
-        del settings["generation"]["compile"]
-    return settings
 
 
 def generation_fingerprint(facts: Mapping[str, Any]) -> str:

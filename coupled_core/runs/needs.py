@@ -9,7 +9,7 @@ from coupled_core.errors import ConfigError
 from coupled_core.generation.budget import find_budget
 from coupled_core.generation.footprint import find_footprint, geometry_of
 from coupled_core.generation.licences import Training
-from coupled_core.generation.memory_plan import MemoryPlan
+from coupled_core.generation.memory_plan import PAIR, MemoryPlan, images_at_once
 from coupled_core.generation.model_files import ModelFiles, is_bare
 from coupled_core.generation.provenance import choose_device
 from coupled_core.records import GenerationProvenance
@@ -68,9 +68,14 @@ class MemoryUse:
     num_groups: int
     """Groups of a batch."""
     num_decoded: int
-    """Most images that are decoded at once."""
+    """Images that are decoded at once."""
     refusal: str = ""
     """Why it does not fit, and what does; empty: it fits."""
+
+    @property
+    def peak(self) -> int:
+        """Return the most bytes on the device at once."""
+        return self.plan.peak(self.offload, self.num_groups, self.num_decoded)
 
 
 @dataclass(frozen=True)
@@ -112,21 +117,6 @@ def find_needs(config: RunConfig, generation: GenerationProvenance, files: Model
     )
 
 
-def require_memory(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> None:
-    """Refuse a build that does not fit its device, before a language model is paid for splits.
-
-    Raises:
-        ConfigError: with the setting that makes it fit.
-    """
-    # Whoever plans without a GPU may leave the shards to machines that have one, and their
-    # generators look at their own memory.
-    if choose_device(config.generation.device) == "cpu":
-        return
-    use = _find_memory_use(config, generation, files)
-    if use is not None and use.refusal:
-        raise ConfigError(use.refusal)
-
-
 def _find_geometry(generation: GenerationProvenance, files: ModelFiles) -> Geometry:
     return geometry_of(files, generation.width, generation.height, generation.max_sequence_length)
 
@@ -148,7 +138,7 @@ def _find_memory_use(
 ) -> MemoryUse | None:
     beside, settings = beside_bytes(config.scoring), config.generation
     budget = find_budget(settings, generation, files, choose_device(settings.device), beside)
-    plan = budget.plan_for(None, 2)
+    plan = budget.plan_for(None, PAIR)
     if plan is None:
         return None
     way, refusal = settings.offload, ""
@@ -157,15 +147,28 @@ def _find_memory_use(
     except ConfigError as error:
         refusal = str(error)
     placed: Offload = budget.ways[-1] if way == "auto" else way
-    return MemoryUse(
-        plan,
-        beside,
-        budget.memory,
-        placed,
-        min(settings.batch_size, plan.most_groups(placed, budget.memory)),
+    groups = min(settings.batch_size, plan.most_groups(placed, budget.memory))
+    images = groups * (PAIR if plan.groups_share_steps else PAIR + 1)  # region: its background, too
+    decoded = min(
+        images,
         plan.most_decoded(placed, budget.memory),
-        refusal,
+        images_at_once(generation.width, generation.height),
     )
+    return MemoryUse(plan, beside, budget.memory, placed, groups, decoded, refusal)
+
+
+def require_room(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> None:
+    """Refuse a base model that does not fit the accelerator of this machine.
+
+    Without one nothing is refused: who plans on a CPU may let others generate.
+
+    Raises:
+        ConfigError: naming the settings that make it fit.
+    """
+    settings, device = config.generation, choose_device(config.generation.device)
+    if device != "cpu":
+        beside = beside_bytes(config.scoring)
+        find_budget(settings, generation, files, device, beside).choose_way(settings.offload)
 
 
 def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> ImageTime | None:

@@ -31,7 +31,7 @@ from coupled_core.runs.identity import (
     sample_seed,
 )
 from coupled_core.runs.models import files_of
-from coupled_core.runs.needs import require_memory
+from coupled_core.runs.needs import require_room
 from coupled_core.runs.planned import (
     PlanFiles,
     PlannedBadRow,
@@ -102,7 +102,8 @@ class RunPlan:
     def only(self, indices: Iterable[range]) -> "RunPlan":
         """Return the plan of somebody who builds some of the shards; totals stay the run's."""
         wanted = {index for each in indices for index in each}
-        return replace(self, shards=tuple(s for s in self.shards if s.shard_index in wanted))
+        shards = tuple(s for s in self.shards if s.shard_index in wanted)
+        return replace(self, shards=shards, finished_shards=self.finished_shards & wanted)
 
 
 @dataclass(frozen=True)
@@ -236,11 +237,12 @@ def plan_run(
     if run.open_shards:
         # After the count, since a run with nothing left to do needs no models.
         require_scorers(config.scoring)
-        model = files_of(config.generation.base_model, config.generation.revision)
+        model = files_of(config.generation.base_model, generation.base_model_revision)
         if not (is_dry_run and is_bare(model)):
             require_weights(model.name)
         if not is_dry_run:
-            require_memory(config, generation, model)
+            # Now, and not when splits are paid for and the model is to be loaded.
+            require_room(config, generation, model)
             join_kin(store, same_images, name)
     return run
 
@@ -305,7 +307,7 @@ class _Tally:
             generation=generation,
             inputs=inputs,
             shards=tuple(self.plans),
-            finished_shards=self.finished if self.plans else frozenset(),
+            finished_shards=self.finished & {plan.shard_index for plan in self.plans},
             num_groups=self.num_groups,
             num_quarantined=self.num_bad_rows,
             num_pairs=self.num_pairs,

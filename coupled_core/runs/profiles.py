@@ -57,14 +57,15 @@ def layer_settings(profile: Profile, config: RunSettings, given: Mapping[str, An
 
 def _differing(config: RunSettings) -> dict[str, dict[str, Any]]:
     """Return the values that are not the defaults, by section and name."""
-    plain, defaults = config.model_dump(), RunSettings().model_dump()
+    # Not of dumps: they leave out some settings that have their default.
+    defaults = RunSettings()
     return {
         section: {
-            name: getattr(getattr(config, section), name)
-            for name, value in values.items()
-            if value != defaults[section][name]
+            name: value
+            for name, value in values
+            if value != getattr(getattr(defaults, section), name)
         }
-        for section, values in plain.items()
+        for section, values in config
     }
 
 

@@ -301,12 +301,12 @@ def _describe_memory(use: "MemoryUse") -> Iterator[tuple[str, str]]:
     if use.refusal:
         yield "memory", f"does not fit: {use.refusal}"
     else:
-        peak = format_bytes(plan.peak(use.offload, groups))
+        peak = format_bytes(use.peak)
         room = f"{format_bytes(use.available_bytes)} of the device with --offload {use.offload}"
         yield "memory", f"{peak} of {room}, groups at a time: {groups} (computed)"
     parts = ", ".join(f"{part} {format_bytes(size)}" for part, size in plan.weights.items())
     kept = f", kept keys and values {format_bytes(plan.kept)}" if plan.kept else ""
-    decode = f"decoding an image {format_bytes(plan.decode)}, at most {use.num_decoded:,} at once"
+    decode = f"decoding an image {format_bytes(plan.decode)}, {use.num_decoded:,} at once"
     yield "", f"weights: {parts}"
     yield "", f"a group's step {format_bytes(plan.step)}{kept}; {decode}"
     host = format_bytes(plan.host_bytes(use.offload))

@@ -52,6 +52,9 @@ class FamilySpec:
     byte of a number's format, and whatever that is. Counted, see `memory_plan`."""
     max_sequence_length: int = 512
     """Most tokens of a text."""
+    decode_maps: int = 3
+    """Maps of full size that are alive at the worst moment of decoding, of the autoencoder's last
+    but one width. Counted, see `memory_plan.decode_bytes`."""
     default_size_px: int | None = None
     """Side of an image; None: the autoencoder's configuration says it."""
     vae_levels: str = "block_out_channels"
@@ -137,7 +140,8 @@ QWEN_IMAGE = FamilySpec(
         ),
     ),
     block_flops=24,
-    step_bytes=(15, 12),  # FLUX.1's; not counted
+    step_bytes=(12, 5),
+    decode_maps=9,  # its autoencoder is one of films: each map has two frames of padding before it
     max_sequence_length=1024,
     default_size_px=1024,
     vae_levels="dim_mult",

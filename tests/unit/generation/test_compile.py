@@ -35,7 +35,7 @@ def test_compiled_blocks_make_the_same_latents(model_folder: Path) -> None:
     assert largest_difference(compiled, plain) < 1e-5
 
 
-@pytest.mark.parametrize("offload", ["auto", "sequential"])
+@pytest.mark.parametrize("offload", ["auto", "disk", "group", "sequential"])
 def test_weights_that_come_and_go_are_not_compiled(offload: str) -> None:
     config = GenerationConfig.model_validate({"compile": True, "offload": offload})
     with pytest.raises(ConfigError, match=rf"compile.*offload={offload}"):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.pipelines.flux2.pipeline_flux2 import format_input
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from coupled_core.config import GenerationConfig
@@ -15,11 +17,13 @@ from coupled_core.coupling.cost_model import predict_step_flops
 from coupled_core.generation.batch import DenoisedGroup, Group
 from coupled_core.generation.decoding import decode_pixels
 from coupled_core.generation.families.family import Family, compute_noise_levels, open_family
+from coupled_core.generation.families.spec import FLUX_2_DEV
 from coupled_core.generation.footprint import geometry_of
 from coupled_core.generation.generator import load_generator
 from coupled_core.generation.prompt_encoder import PromptEncoder
 from coupled_core.generation.provenance import resolve
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
+from coupled_core.generation.text_readers import make_text_reader
 from coupled_core.records import CouplingMode, GeneratedSample
 from coupled_core.schedules.schedule import RegionSettings
 from tests.unit.generation.tiny_flux2_dev import build_flux2_dev
@@ -58,7 +62,6 @@ def build_group(family: Family, num_images: int = 2) -> Group:
     return Group(noise, background, tuple(entities), empty)
 
 
-@torch.no_grad()
 def run(
     family: Family,
     group: Group,
@@ -68,16 +71,29 @@ def run(
     share: bool = True,
     region: RegionSettings | None = None,
 ) -> DenoisedGroup:
+    (made,) = run_groups(family, [group], betas, mode, share=share, region=region)
+    return made
+
+
+@torch.no_grad()
+def run_groups(
+    family: Family,
+    groups: Sequence[Group],
+    betas: Sequence[float],
+    mode: CouplingMode = "log_bias",
+    *,
+    share: bool = True,
+    region: RegionSettings | None = None,
+) -> list[DenoisedGroup]:
     frame = family.find_frame(SIZE_PX, SIZE_PX)
-    (made,) = sample_groups(
+    return sample_groups(
         family,
-        [group],
+        groups,
         compute_noise_levels(family, family.pipeline.scheduler, len(betas), len(frame.ids)),
         torch.tensor(betas, dtype=torch.float64),
         frame,
         SamplerSettings(mode, SCALE, share, region),
     )
-    return made
 
 
 def run_pipeline(pipeline: DiffusionPipeline, prompts: list[str], **options: object) -> object:
@@ -126,6 +142,22 @@ def test_sharing_the_prefix_and_dropping_the_background_change_nothing(family: F
     shared, unshared = (run(family, group, BETAS, share=share).images for share in (True, False))
     assert relative_error(shared, unshared) < 1e-10
     assert relative_error(shared[1], shared[0]) > 1e-2
+
+
+def test_groups_whose_texts_differ_in_length_are_together_what_they_are_alone(
+    family: Family,
+) -> None:
+    longer = PromptEncoder(family, NUM_TOKENS).encode(
+        ["A meadow by a river under a cloudy evening sky", "x", "a blue car in it", "a red kite"]
+    )
+    first = build_group(family)
+    groups = [
+        first,
+        Group(family.draw_noise(7, SIZE_PX, SIZE_PX), longer[0], tuple(longer[1:]), first.empty),
+    ]
+    together = run_groups(family, groups, BETAS)
+    for group, made in zip(groups, together, strict=True):
+        assert relative_error(made.images, run(family, group, BETAS).images) < 1e-10
 
 
 def test_classifier_free_guidance_has_an_effect_where_a_model_takes_it(family: Family) -> None:
@@ -192,6 +224,23 @@ def test_a_saved_folder_generates_with_the_defaults_of_its_kind(
     assert isinstance(made, GeneratedSample), made
     assert made.images[0].shape == (SIZE_PX, SIZE_PX, 3)
     assert (made.images[0] != made.images[1]).any()
+
+
+def test_the_begin_mark_of_a_conversation_is_counted_once() -> None:
+    pipeline, (spec,) = build_flux2_dev(), FLUX_2_DEV.tokenizers
+    tokenizer = spec.find_in(pipeline)
+    # As in the published one; its template writes the mark, too.
+    mark = (tokenizer.bos_token, tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[mark]
+    )
+    text = "a red kite"
+    reader = make_text_reader(tokenizer, spec, "dev", NUM_TOKENS)
+    conversations = format_input([text])
+    (read,) = pipeline.tokenizer.apply_chat_template(
+        conversations, tokenize=True, return_dict=True, add_generation_prompt=False
+    ).input_ids
+    assert reader.num_marks + len(reader.read([text])[0].tokens) == len(read)
 
 
 def test_what_a_klein_of_published_size_takes_is_known_from_its_configs_alone(

@@ -168,8 +168,14 @@ def test_provenance_is_the_same_before_and_after_loading(
         ({"width": 33}, "width must be a multiple of 4 px for this model; got 33"),
         ({"max_sequence_length": 513}, "at most 512 tokens of T5.* got 513"),
         ({"device": "quantum"}, "device 'quantum' is not usable here"),
-        ({"offload": "model"}, "offload=model .* the device is cpu: use offload=none, disk or auto"),
-        ({"offload": "model", "device": "cpu:0"}, "the device is cpu: use offload=none, disk or auto"),
+        (
+            {"offload": "model"},
+            "offload=model .* the device is cpu: use offload=none, disk or auto",
+        ),
+        (
+            {"offload": "model", "device": "cpu:0"},
+            "the device is cpu: use offload=none, disk or auto",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_loading(

@@ -1,5 +1,6 @@
 """The memory plan against what fake tensors count, and what it decides."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,8 +10,10 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
     Flux2Transformer2DModel,
     FluxTransformer2DModel,
+    QwenImageTransformer2DModel,
 )
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -22,7 +25,7 @@ from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.errors import ConfigError
 from coupled_core.generation.budget import Budget
 from coupled_core.generation.families.family import load_family_class
-from coupled_core.generation.families.spec import FLUX_1, FLUX_2_KLEIN, FamilySpec
+from coupled_core.generation.families.spec import FLUX_1, FLUX_2_KLEIN, QWEN_IMAGE, FamilySpec
 from coupled_core.generation.footprint import Footprint, find_footprint
 from coupled_core.generation.memory_plan import (
     WAYS,
@@ -51,6 +54,8 @@ def _fake(dtype: torch.dtype) -> Iterator[None]:
 
 
 def _build(family: FamilySpec) -> torch.nn.Module:
+    if family is QWEN_IMAGE:
+        return QwenImageTransformer2DModel(num_layers=1)
     sizes = {
         "num_layers": 1,
         "num_single_layers": 1,
@@ -63,21 +68,29 @@ def _build(family: FamilySpec) -> torch.nn.Module:
 
 def _call(model: torch.nn.Module, family: FamilySpec, rows: int, image: int, text: int) -> None:
     axes = 3 if family is FLUX_1 else 4
-    extra = {"guidance": None}
+    extra = {
+        "guidance": None,
+        "txt_ids": torch.zeros(2 * text, axes),
+        "img_ids": torch.zeros(image, axes),
+    }
     if family is FLUX_1:
-        extra = {"guidance": torch.ones(rows), "pooled_projections": torch.ones(rows, 768)}
+        extra |= {"guidance": torch.ones(rows), "pooled_projections": torch.ones(rows, 768)}
+    if family is QWEN_IMAGE:
+        side, places = math.isqrt(image), torch.arange(text).repeat(2)
+        extra = {
+            "img_shapes": [[(1, side, side)]] * rows,
+            "attention_kwargs": {"text_places": places},
+        }
     model(
         hidden_states=torch.zeros(rows, image, model.config.in_channels),
         encoder_hidden_states=torch.zeros(rows, 2 * text, model.config.joint_attention_dim),
         timestep=torch.ones(rows),
-        txt_ids=torch.zeros(2 * text, axes),
-        img_ids=torch.zeros(image, axes),
         return_dict=False,
         **extra,
     )
 
 
-@pytest.mark.parametrize("family", [FLUX_1, FLUX_2_KLEIN], ids=lambda each: each.name)
+@pytest.mark.parametrize("family", [FLUX_1, FLUX_2_KLEIN, QWEN_IMAGE], ids=lambda each: each.name)
 @pytest.mark.parametrize(
     ("dtype", "rows", "image"),
     [(torch.bfloat16, 2, 4096), (torch.float32, 4, 1024)],
@@ -111,23 +124,32 @@ def test_what_mode_region_keeps_is_what_the_plan_says() -> None:
     assert kept_bytes(Geometry(WIDTH, 1, 1, 1024, 512), 2) == kept
 
 
-@pytest.mark.parametrize(("kind", "channels"), [(AutoencoderKL, 16), (AutoencoderKLFlux2, 32)])
+def _build_vae(family: FamilySpec) -> tuple[torch.nn.Module, tuple[int, ...]]:
+    """Return an autoencoder of published size, and the shape of latents of 512 x 512 pixels."""
+    if family is QWEN_IMAGE:
+        return AutoencoderKLQwenImage(), (16, 1, 64, 64)
+    kind, channels = (AutoencoderKL, 16) if family is FLUX_1 else (AutoencoderKLFlux2, 32)
+    vae = kind(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        latent_channels=channels,
+    )
+    return vae, (channels, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("family", "channels"), [(FLUX_1, 256), (FLUX_2_KLEIN, 256), (QWEN_IMAGE, 192)]
+)
 @pytest.mark.parametrize("rows", [1, 4])
-def test_decoding_takes_what_the_plan_says(
-    kind: type[AutoencoderKL], channels: int, rows: int
-) -> None:
-    widths = (128, 256, 512, 512)
+def test_decoding_takes_what_the_plan_says(family: FamilySpec, channels: int, rows: int) -> None:
     with _fake(torch.bfloat16):
-        vae = kind(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=widths,
-            layers_per_block=2,
-            latent_channels=channels,
-        )
-        latents = torch.zeros(rows, channels, 64, 64)
+        vae, shape = _build_vae(family)
+        latents = torch.zeros(rows, *shape)
         counted = count_peak(vae, lambda: vae.decode(latents, return_dict=False)[0].float())
-    assert rows * decode_bytes(512 * 512, widths[1], 2) == pytest.approx(counted, rel=0.02)
+    files = replace(find_model_files("miniature", None), family=family, decoder_channels=channels)
+    assert rows * decode_bytes(512 * 512, files, 2) == pytest.approx(counted, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel, GGUFQuantizationConfig
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from coupled_core.config import GenerationConfig
@@ -138,6 +139,42 @@ def test_with_offload_disk_only_one_half_is_ever_loaded() -> None:
     assert len(seen) == 6  # nothing was read again
 
 
+def test_with_offload_disk_the_transformer_that_makes_room_never_takes_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = load_generator(GenerationConfig(device="cpu", offload="disk"))
+    generator.read_ahead([build_sample(0)])
+    from_config, built = FluxTransformer2DModel.from_config, set[str]()
+
+    def watch(*args: Any, **kwargs: Any) -> Any:
+        model = from_config(*args, **kwargs)
+        built.update(each.device.type for each in model.parameters())
+        return model
+
+    monkeypatch.setattr(FluxTransformer2DModel, "from_config", watch)
+    generator.read_ahead([build_sample(1)])
+    assert built == {"meta"}
+
+
+def test_with_offload_disk_a_reading_that_failed_is_done_again(
+    plain: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = GenerationConfig(device="cpu", offload="disk", num_inference_steps=4)
+    generator = load_generator(config)
+    load = FluxTransformer2DModel.from_pretrained
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise OSError("the network drive is gone")
+
+    monkeypatch.setattr(FluxTransformer2DModel, "from_pretrained", fail)
+    with pytest.raises(ModelUnavailableError, match="the network drive is gone"):
+        generator.generate([build_sample(0)])
+    monkeypatch.setattr(FluxTransformer2DModel, "from_pretrained", load)
+    (made,) = generator.generate([build_sample(0)])
+    assert isinstance(made, GeneratedSample)
+    assert (np.stack(made.images) == plain).all()
+
+
 @needs_peft
 def test_a_lora_gives_the_same_pixels_loaded_fused_and_fused_and_unloaded(lora: Path) -> None:
     def load(*steps: str) -> Images:
@@ -151,6 +188,37 @@ def test_a_lora_gives_the_same_pixels_loaded_fused_and_fused_and_unloaded(lora: 
     assert (load("fuse_lora") == loaded).all()
     assert (load("fuse_lora", "unload_lora_weights") == loaded).all()
     assert (_make(lora=(str(lora),)) == loaded).all()
+
+
+@needs_peft
+def test_the_part_of_a_lora_that_is_the_text_encoders_counts_too(
+    lora: Path, tmp_path: Path
+) -> None:
+    def load() -> FluxPipeline:
+        return FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
+
+    rows, both = load_file(lora), tmp_path / "both.safetensors"
+    torch.manual_seed(0)
+    for name, module in load().text_encoder.named_modules():
+        if name.endswith(("q_proj", "k_proj", "v_proj")):
+            key = f"text_encoder.{name}.lora_"
+            rows[f"{key}A.weight"] = 0.5 * torch.randn(4, module.in_features)
+            rows[f"{key}B.weight"] = 0.5 * torch.randn(module.out_features, 4)
+    save_file(rows, both)
+    pipeline = load()
+    pipeline.load_lora_weights(str(both), adapter_name="a")
+    stock, ours = _make(pipeline, base_model="miniature"), _make(lora=(str(both),))
+    assert np.abs(ours - stock).max() <= 1
+    assert np.abs(ours - _make(lora=(str(lora),))).max() > 1
+
+
+@needs_peft
+@pytest.mark.parametrize("quantize", ["none", pytest.param("int8", marks=needs_torchao)])
+def test_a_lora_counts_where_text_encoders_and_transformer_take_turns(
+    lora: Path, quantize: str
+) -> None:
+    settings = {"quantize": quantize, "lora": (str(lora),)}
+    assert (_make(offload="disk", **settings) == _make(**settings)).all()
 
 
 @needs_peft
@@ -265,6 +333,51 @@ def test_settings_that_are_not_set_leave_provenance_and_ids_as_they_were() -> No
     assert generation_fingerprint(facts | {"weights": "int8"}) != generation_fingerprint(before)
     dumped = GenerationConfig().model_dump()
     assert not {"quantize", "lora", "transformer"} & dumped.keys()
+
+
+@needs_torchao
+def test_a_single_file_is_not_quantised_without_a_word(tmp_path: Path) -> None:
+    save_file(_state(), tmp_path / "mine.safetensors")
+    config = GenerationConfig(
+        device="cpu", quantize="int8", transformer=str(tmp_path / "mine.safetensors")
+    )
+    with pytest.raises(ConfigError, match="do not go together"):
+        resolve_generation(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "text"),
+    [
+        ("x.safetensors", "transformer", "is damaged"),
+        ("x.ckpt", "transformer", r"expected a \.safetensors file"),
+        pytest.param("x.gguf", "gguf", "is no GGUF file", marks=needs_gguf),
+    ],
+)
+def test_a_file_that_holds_no_weights_is_refused_before_anything_is_loaded(
+    tmp_path: Path, name: str, option: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("a page that says where to log in")
+    settings = {"quantize": f"gguf:{path}"} if option == "gguf" else {"transformer": str(path)}
+    with pytest.raises(ModelUnavailableError, match=text):
+        resolve_generation(GenerationConfig(device="cpu", **settings))
+
+
+@needs_peft
+def test_a_lora_of_the_hub_that_cannot_be_fetched_says_how_to_name_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelUnavailableError, match=r"LoRA me/style .* me/style/FILE") as failure:
+        resolve_generation(GenerationConfig(device="cpu", lora=("me/style:0.8",)))
+    assert "hf download" not in str(failure.value)
+
+
+@needs_peft
+def test_the_weight_of_a_lora_is_a_finite_number(lora: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a finite weight after the colon, got nan"):
+        resolve_generation(GenerationConfig(device="cpu", lora=(f"{lora}:nan",)))
 
 
 @needs_torchao

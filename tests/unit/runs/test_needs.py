@@ -74,7 +74,18 @@ def test_the_miniature_on_a_cpu_takes_what_was_seen() -> None:
     assert needs.image_time is not None and "as seen" in needs.image_time.source
     assert needs.download_bytes == 0
     assert needs.memory is not None and not needs.memory.refusal
-    assert needs.memory.plan.peak("none") < 2**30
+    assert needs.memory.peak < 2**30
+
+
+def test_the_peak_is_that_of_a_whole_batch_with_the_images_decoded_together() -> None:
+    config = RunConfig.model_validate({"generation": {"device": "cpu", "batch_size": 5}})
+    small = resolve_generation(config.generation)
+    large = replace(small, width=2048, height=1024)
+    for made, decoded in ((small, 15), (large, 2)):  # of 5 groups: two images and a background
+        use = find_needs(config, made, MINIATURE).memory
+        assert use is not None
+        assert use.num_decoded == decoded
+        assert use.peak == max(use.plan.phases("none", 5, decoded).values())
 
 
 def test_segment_anything_at_work_counts_beside_its_weights() -> None:

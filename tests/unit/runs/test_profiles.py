@@ -30,6 +30,17 @@ def test_what_differs_from_its_default_wins_over_the_profile() -> None:
     assert made.scoring.clip_model == "ViT-L-14:openai"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"quantize": "int8"}, {"lora": ("a.safetensors",)}, {"transformer": "b"}, {"compile": True}],
+)
+def test_a_setting_that_dumps_leave_out_by_default_counts_where_it_is_set(
+    given: dict[str, object],
+) -> None:
+    made = layer_settings("flux-dev", _settings(generation=given), {})
+    assert made.generation.model_dump().items() >= given.items()
+
+
 def test_what_is_given_by_itself_wins_over_all_settings() -> None:
     config = _settings(generation={"seed": 3}, output={"uri": "there"})
     given = {"generation.seed": 4, "output.uri": "coupled-dataset", "prompts.uri": ["a", "b"]}
