@@ -1,51 +1,19 @@
-"""Settings of a run: one frozen class a stage under one `RunConfig`; secrets never live here.
+"""Settings of the stages, one class each, from prompts to the dataset."""
 
-Each setting is declared here and nowhere else. The command line makes its options, environment
-variables and keys of a settings file from these fields, and shows the text under a field as the
-option's help. So that text is for users: what the value does, its unit, and, where the field's own
-default does not say it, the default in words after "Default:", at the end.
-"""
-
-import hashlib
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import Field, create_model, field_validator
 
-from coupled_core.concepts import SHIPPED, ConceptList, read_concepts
+from coupled_core.concepts import ConceptList, read_concepts
+from coupled_core.config.base import Settings, fingerprint, refuse_credentials
+from coupled_core.config.language_model import LlmConfig
 from coupled_core.filters import list_filters
 from coupled_core.plugins import find_plugins
 from coupled_core.records import CouplingMode, EntityText
-from coupled_core.redaction import holds_credentials
 
 Offload = Literal["none", "model", "disk", "group", "sequential"]
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, unknown names refused, no NaN or infinity in any number."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        protected_namespaces=(),
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,  # Prefect writes down what it cannot read
-    )
-
-
-def _refuse_credentials(uri: str) -> str:
-    """Refuse what would stand in the dataset and in Prefect's database."""
-    if holds_credentials(uri):
-        raise ValueError(
-            "holds a password, a key or a signature: take it out and use the environment, such as "
-            "AWS_PROFILE or AWS_ACCESS_KEY_ID"
-        )
-    return uri
 
 
 class PromptSetConfig(Settings, title="Input"):
@@ -72,7 +40,7 @@ class PromptSetConfig(Settings, title="Input"):
         if not several or not all(isinstance(uri, str) for uri in several):
             raise ValueError("expected a location, or a list of them")
         for uri in several:
-            _refuse_credentials(uri)
+            refuse_credentials(uri)
         return several[0] if len(several) == 1 else tuple(several)
 
     @property
@@ -84,96 +52,6 @@ class PromptSetConfig(Settings, title="Input"):
     def label(self) -> str:
         """All locations, for people."""
         return ", ".join(self.uris)
-
-
-class ModelPrice(Settings):
-    """What a language model costs, in USD per million tokens."""
-
-    input_usd: float = Field(ge=0.0)
-    """Price of the tokens that the model reads."""
-    output_usd: float = Field(ge=0.0)
-    """Price of the tokens that the model writes."""
-    batch_factor: float = Field(default=0.5, ge=0.0)
-    """What both prices are multiplied by where requests go through Message Batches."""
-
-
-DEFAULT_PRICES: Mapping[str, ModelPrice] = MappingProxyType(
-    {
-        "claude-haiku-5-5": ModelPrice(input_usd=0.10, output_usd=0.50),
-        "claude-haiku-4-5": ModelPrice(input_usd=1.00, output_usd=5.00),
-        "claude-sonnet-5-5": ModelPrice(input_usd=2.00, output_usd=10.00),
-        "claude-sonnet-5": ModelPrice(input_usd=2.00, output_usd=10.00),
-        "claude-opus-5-5": ModelPrice(input_usd=4.00, output_usd=20.00),
-        "claude-opus-5": ModelPrice(input_usd=5.00, output_usd=25.00),
-    }
-)
-"""List prices of November 2026 for prompts of ordinary length."""
-
-
-Thinking = Literal["auto", "disabled", "between_tools", "adaptive"]
-THINKING: Mapping[str, tuple[Thinking, ...]] = MappingProxyType(
-    {
-        "claude-haiku-5-5": ("disabled", "adaptive"),
-        "claude-haiku-4-5": ("disabled",),
-        "claude-sonnet-5-5": ("between_tools", "adaptive"),
-        "claude-sonnet-5": ("disabled", "adaptive"),
-        "claude-opus-5-5": ("adaptive",),
-        "claude-opus-5": ("disabled", "adaptive"),
-    }
-)
-"""What models take for `thinking`, the least first; of other models it is not known."""
-
-
-class LlmConfig(Settings):
-    """How a language model is asked, whatever about. The API key is never a setting."""
-
-    model: str = "claude-haiku-5-5"
-    """Model of the Anthropic API."""
-    thinking: Thinking = "auto"
-    """How much the model thinks first; thoughts are paid as output. auto: as little as the model
-    takes."""
-    transport: Literal["auto", "online", "batch"] = "auto"
-    """online: seconds. batch: half the price, up to 24 hours. auto: batch from 1000 open groups
-    on."""
-    batch_size: int = Field(default=10_000, ge=1, le=100_000)
-    """Most requests in one batch of the API; bounds memory as well."""
-    max_concurrency: int = Field(default=16, ge=1, le=512)
-    """Most online requests at a time."""
-    max_requests_per_minute: float | None = Field(default=None, gt=0.0)
-    """Most online requests a minute. Default: as fast as the API's own limit lets us."""
-    cache_uri: str | None = None
-    """Answers that are paid for: a folder or s3:// prefix that runs and workers share. Default:
-    split-answers in the dataset."""
-    max_llm_usd: float | None = Field(default=None, ge=0.0)
-    """Stop before the run, all its attempts together, can have spent more USD on the model; what is
-    answered is kept. A language model is asked only with this limit, or with no_cap."""
-    no_cap: bool = False
-    """Ask a language model without a limit on what it may cost."""
-    refresh: bool = False
-    """Ask again where another run has an answer, and replace it."""
-    prices: Mapping[str, ModelPrice] = Field(default_factory=lambda: dict(DEFAULT_PRICES))
-    """Prices by model, in USD per million tokens; models that are not named keep their list
-    price."""
-
-    @property
-    def least_thinking(self) -> Thinking:
-        """What "auto" means: the least that the model takes; not checked where it is another."""
-        return (
-            THINKING.get(self.model, ("disabled",))[0] if self.thinking == "auto" else self.thinking
-        )
-
-    @field_validator("cache_uri")
-    @classmethod
-    def _check_cache(cls, uri: str | None) -> str | None:
-        return uri and _refuse_credentials(uri)
-
-    @field_validator("prices")
-    @classmethod
-    def _keep_list_prices(cls, given: Mapping[str, ModelPrice]) -> Mapping[str, ModelPrice]:
-        return {**DEFAULT_PRICES, **given}
-
-    def __hash__(self) -> int:
-        return hash(fingerprint(self))  # the price table is a dictionary
 
 
 SPLITTERS = ("auto", "offline", "anthropic")
@@ -385,104 +263,4 @@ class OutputConfig(Settings, title="Dataset"):
     @field_validator("uri")
     @classmethod
     def _check_uri(cls, uri: str) -> str:
-        return _refuse_credentials(uri)
-
-
-Runner = Literal["here", "processes", "ray", "deployment"]
-
-
-class ExecutionConfig(Settings, title="Carrying it out"):
-    """How a run is carried out: nothing in here changes a row or the name of a run."""
-
-    runner: Runner = "here"
-    """Where shards are built. here: one after another in this process. processes: in a process a
-    device, which loads the models once. ray: on a Ray cluster. deployment: by runs of a Prefect
-    deployment, each of a range of shards."""
-    workers: int | None = Field(default=None, ge=1)
-    """Most shards, or runs of a deployment, at a time. Default: as many as there are GPUs."""
-    ray_address: str | None = None
-    """Address of a Ray cluster. Default: one on this machine is started."""
-    deployment: str | None = None
-    """Deployment whose runs build ranges of shards, as FLOW/NAME, for runner deployment."""
-    shards_per_run: int = Field(default=100, ge=1)
-    """Shards of a run of that deployment."""
-    commit_every: int = Field(default=64, ge=1)
-    """Finished shards that are committed together while a run goes on. Of near-duplicates in two
-    commits the earlier pair stays, not the better one."""
-    max_failed_share: float = Field(default=0.5, gt=0.0, le=1.0)
-    """Stop once more than this share of recent pairs has failed; 1: never."""
-    max_rejected_share: float = Field(default=0.98, gt=0.0, le=1.0)
-    """Stop once more than this share of recent pairs was made and then rejected; 1: never."""
-    budget_window: int = Field(default=512, ge=1)
-    """Pairs that are recent, and the fewest that stop a run."""
-    max_shard_failures: int = Field(default=3, ge=1)
-    """Failed runs after which a shard is set aside: listed, and not tried again."""
-
-
-class BackfillSettings(Settings, title="Partitions"):
-    """Which partitions of the prompts a backfill builds, in which order, how many at a time."""
-
-    by: str = "file"
-    """What makes a partition: file, or the key of folders such as date=2026-11-01 (here: date)."""
-    first: str | None = None
-    """First date or number to build, as it stands in the partitions' names. Default: no bound."""
-    last: str | None = None
-    """Last date or number to build. Default: no bound."""
-    partition: tuple[str, ...] = ()
-    """Partitions to build, by name; several, separated by commas. Default: all."""
-    reprocess: Literal["missing", "failed", "all"] = "missing"
-    """missing: what is neither done nor failed, or has changed since. failed: what has failed. all:
-    every partition; pairs that the dataset holds are never made again."""
-    newest_first: bool = False
-    """Begin with the last date, number or name."""
-    max_parallel: int = Field(default=1, ge=1)
-    """Partitions that are built at a time, each in a process with models, and a GPU, of its own."""
-
-
-class RunSettings(Settings):
-    """All settings of a run as they are given: what follows from others is "auto" or None."""
-
-    prompts: PromptSetConfig = PromptSetConfig()
-    split: SplitConfig = SplitConfig()
-    generation: GenerationConfig = GenerationConfig()
-    scoring: ScoringConfig = ScoringConfig()
-    filter: FilterConfig = FilterConfig()
-    selection: SelectionConfig = SelectionConfig()
-    content_filter: ContentFilterConfig = ContentFilterConfig()
-    duplicates: DuplicatesConfig = DuplicatesConfig()
-    output: OutputConfig = OutputConfig()
-
-
-class RunConfig(RunSettings):
-    """All settings of a run as they are used; written out with the data."""
-
-    @model_validator(mode="after")
-    def _settle_what_depends_on_clip(self) -> "RunConfig":
-        """Put values in the place of "auto" and None where the CLIP model decides.
-
-        Nothing asks whether a setting was given: a form that is submitted unchanged sends every
-        default, and means what a command line without options means.
-        """
-        is_miniature = self.scoring.clip_model == "miniature"
-        bounds = {
-            each.setting: each.miniature_default if is_miniature else each.default
-            for each in list_filters()
-            if getattr(self.filter, each.setting) is None
-        }
-        settled: dict[str, Settings] = {"filter": self.filter.model_copy(update=bounds)}
-        if self.content_filter.concept_list == "auto":
-            fitting = None if is_miniature else SHIPPED
-            settled["content_filter"] = ContentFilterConfig(concept_list=fitting)
-        for name, value in settled.items():
-            object.__setattr__(self, name, value)  # the model is frozen only once it is made
-        return self
-
-
-def fingerprint(value: BaseModel | dict[str, Any]) -> str:
-    """Return the SHA-256 of a setting's canonical JSON, 64 hex digits."""
-    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    return hashlib.sha256(_CANONICAL.encode(plain).encode()).hexdigest()
-
-
-# Sorted and without blanks: ids follow from these bytes, so the form must never change.
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+        return refuse_credentials(uri)
