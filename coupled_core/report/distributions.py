@@ -13,6 +13,9 @@ from coupled_core.report.measurements import Measurements, Reals
 _NUM_BINS = 32
 _SHOWN_SHARE = 0.99
 """The axis covers this much of the pairs; the rest is counted in the first and last bin."""
+_FARTHEST = 10.0
+"""A bound that stands farther from all pairs than this many times their range is not shown: the
+axis would have no room for anything else."""
 _LEAST_POSITIVE = 1e-2
 """Where a logarithmic axis begins at the latest."""
 
@@ -43,7 +46,7 @@ class Distribution:
     num_dropped: tuple[int, ...]
     median: float
     in_force: tuple[float, ...]
-    """Where thresholds on it stand; empty where there is none."""
+    """Where thresholds on it stand; empty where there is none, or none near any pair."""
     is_logarithmic: bool
 
 
@@ -102,6 +105,9 @@ def _distribute(
     filters = [each for each in list_filters() if metric.is_bounded_by(each)]
     bounds = sorted({bound for each in filters for bound in in_force.get(each.setting, ())})
     is_logarithmic = any(each.is_logarithmic for each in filters)
+    if not is_logarithmic:
+        reach = _FARTHEST * np.ptp(finite) or np.inf
+        bounds = [each for each in bounds if np.abs(finite - each).min() <= reach]
     edges = _edges(finite, bounds, is_logarithmic=is_logarithmic)
     # What lies beyond the axis is counted in the first and last bin.
     inside = np.clip(values, edges[0], edges[-1])

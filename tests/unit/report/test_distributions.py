@@ -34,3 +34,13 @@ def test_bounds_of_all_runs_stand_in_the_distribution_of_their_number(tmp_path: 
     assert [metric.title for metric in found if found[metric].is_logarithmic] == [
         "Change of pixels"
     ]
+
+
+def test_a_bound_that_no_pair_comes_near_does_not_stretch_the_axis(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "pairs")
+    snapshot = commit_pairs(store, spread_pairs(8))
+    pairs = read_measurements(store, snapshot)
+    for bound, shown in ((-40.0, ()), (1.0, (1.0,))):
+        combined = compute_distributions(pairs, {"min_combined": [bound]})[0]
+        assert combined.in_force == shown
+        assert (combined.edges[0] <= bound) == (bound in shown)
