@@ -26,8 +26,8 @@ COLUMNS = (
     "prompt_0", "prompt_1", "background_prompt", "entity_0", "entity_1",
     "edit_instruction", "inverse_instruction", "variation_kind",
     "background_similarity", "alignment", "combined", "clip_sim_dir", "clip_model",
-    "seed", "base_model", "base_model_revision", "license", "use_restrictions", "ai_generated",
-    "content_filter_version", "review_status",
+    "seed", "base_model", "base_model_revision", "weights", "license", "use_restrictions",
+    "ai_generated", "content_filter_version", "review_status",
 )  # fmt: skip
 """What exports read of the manifest."""
 _REQUIRED = (
@@ -194,8 +194,10 @@ class DatasetFacts:
         self.pairs_by_partition[row["partition"]] += 1
         self.pairs_by_variation[row["variation_kind"] or "unknown"] += 1
         self.pairs_by_size[row["width"], row["height"]] += 1
+        # A LoRA has terms of its own, which nobody knows here: whoever reads the card must see it.
+        weights = f" with {row['weights']}" if row["weights"] else ""
         self.sources[
-            row["base_model"] or "unknown",
+            f"{row['base_model'] or 'unknown'}{weights}",
             row["license"] or "unknown",
             row["use_restrictions"] or "unknown",
         ] += 1

@@ -84,6 +84,7 @@ class Origin:
 
     base_model: str
     base_model_revision: str | None
+    weights: str | None
     schedule_id: str
     coupling_mode: str
     num_inference_steps: int

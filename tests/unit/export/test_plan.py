@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from coupled_core.dataset.rows import Row
-from coupled_core.export.plan import Selection, UnitAssigner, UnitId
+from coupled_core.export.plan import COLUMNS, DatasetFacts, Selection, UnitAssigner, UnitId
 
 INSTRUCTED = {"edit_instruction": "forth", "inverse_instruction": "back"}
 SELECTION = Selection(("train", "val", "test"), "both", max_shard_bytes=1000)
@@ -57,3 +57,11 @@ def test_one_direction_puts_twice_the_pairs_into_a_unit() -> None:
     both = max(_assign(rows)).index
     forward = max(_assign(rows, Selection(("train",), "forward", max_shard_bytes=1000))).index
     assert (both, forward) == (3, 1)
+
+
+def test_a_lora_is_named_where_the_terms_of_the_images_are() -> None:
+    row = dict.fromkeys(COLUMNS) | {"base_model": "FLUX.1", "weights": "sketch@0a1b*0.8"}
+    facts = DatasetFacts()
+    for each in (row, row | {"weights": None}):
+        facts.count({**each, "image_0_bytes": 1, "image_1_bytes": 1})
+    assert [made_by for made_by, *_ in facts.sources] == ["FLUX.1 with sketch@0a1b*0.8", "FLUX.1"]
