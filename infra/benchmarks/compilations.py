@@ -15,7 +15,6 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch._dynamo.utils import counters
 
-from coupled_core.config import CouplingMode
 from coupled_core.generation.batch import Group
 from coupled_core.generation.families.family import (
     Family,
@@ -26,6 +25,7 @@ from coupled_core.generation.families.family import (
 from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.pipeline import compile_blocks
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
+from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import RegionSettings
 from infra.benchmarks.step_cost import build_transformer, open_family
 
