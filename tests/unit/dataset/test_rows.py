@@ -18,6 +18,7 @@ _NULL_WHERE_UNKNOWN |= {
     "review_status",
     "image_part",
     "image_row",
+    "weights",
 }
 
 
