@@ -27,11 +27,11 @@ CARDS = {
     "L4": 121,
 }
 """TFLOP/s of dense bfloat16 matrices as their maker states them, by a part of the device's name."""
-_REACHED = 0.8
+REACHED = 0.8
 """Of that, as seen on an H200 (790 TFLOP/s in matrices alone)."""
-_SLOWDOWN = 1.45
+SLOWDOWN = 1.45
 """By so much may real kernels take longer than matrices alone."""
-_REST_SECONDS = 0.25
+REST_SECONDS = 0.25
 """An image's share of text encoding, decoding, Segment Anything and CLIP; a guess."""
 _MIN_WIDTH = 1024
 """Of a transformer; smaller ones wait for launches and not for matrices."""
@@ -183,9 +183,9 @@ def _find_image_time(generation: GenerationProvenance, files: ModelFiles) -> Ima
     if geometry.width < _MIN_WIDTH or generation.dtype == "float32":
         return None
     # Of an image in the middle of its schedule, the dearest kind of step: sharing is left out.
-    step = predict_step_flops(geometry, "merged") / (CARDS[card] * _REACHED * 1e12)
+    step = predict_step_flops(geometry, "merged") / (CARDS[card] * REACHED * 1e12)
     least = step * _count_predictions(generation, files)
     return ImageTime(
-        (least + _REST_SECONDS, least * _SLOWDOWN + _REST_SECONDS),
+        (least + REST_SECONDS, least * SLOWDOWN + REST_SECONDS),
         f"computed for {card}, not measured",
     )

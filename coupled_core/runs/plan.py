@@ -236,15 +236,22 @@ def plan_run(
     run = tally.count(shards).to_plan(generation, inputs)
     if run.open_shards:
         # After the count, since a run with nothing left to do needs no models.
-        require_scorers(config.scoring)
-        model = files_of(config.generation.base_model, generation.base_model_revision)
-        if not (is_dry_run and is_bare(model)):
-            require_weights(model.name)
+        _require_models(config, generation, is_dry_run=is_dry_run)
         if not is_dry_run:
-            # Now, and not when splits are paid for and the model is to be loaded.
-            require_room(config, generation, model)
             join_kin(store, same_images, name)
     return run
+
+
+def _require_models(
+    config: RunConfig, generation: GenerationProvenance, *, is_dry_run: bool
+) -> None:
+    """Refuse what would fail when models are loaded, which is after splits are paid for."""
+    require_scorers(config.scoring)
+    model = files_of(config.generation.base_model, generation.base_model_revision)
+    if not (is_dry_run and is_bare(model)):
+        require_weights(model.name)
+    if not is_dry_run:
+        require_room(config, generation, model)
 
 
 def fingerprint_of(generation: GenerationProvenance) -> str:

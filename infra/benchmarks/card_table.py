@@ -21,15 +21,16 @@ from coupled_core.generation.model_files import (
     find_model_files,
 )
 from coupled_core.generation.provenance import resolve_generation
+from coupled_core.runs.needs import CARDS, REACHED, REST_SECONDS, SLOWDOWN
 
 GIB = 2**30
-CARDS = {  # GB: a card, TFLOP/s of dense bfloat16 matrices as its maker states them
+BY_GB = {  # a card, TFLOP/s of dense bfloat16 matrices as its maker states them
     8: ("RTX 4060", 30),
     12: ("RTX 4070", 58),
     16: ("RTX 4080", 97),
-    24: ("RTX 4090", 165),
-    48: ("L40S", 362),
-    80: ("H100", 989),
+    24: ("RTX 4090", CARDS["RTX 4090"]),
+    48: ("L40S", CARDS["L40S"]),
+    80: ("H100", CARDS["H100"]),
 }
 MODELS = {
     "FLUX.2-klein-4B": (FLUX_2_KLEIN, TransformerShape(num_layers=5, num_single_layers=20)),
@@ -44,9 +45,6 @@ SCORERS = {  # weights in float32, CLIP with it, and what ViT takes at work
     "vit_b": 375_042_383 + 1_710_466_052 + 2_518_679_552,
     "vit_h": 2_564_550_879 + 1_710_466_052 + 3_374_841_856,
 }
-REACHED, SLOWDOWN = 0.8, 1.45
-REST_SECONDS = 0.25
-"""An image's share of texts, decoding and scores, on an H100; others by their TFLOP/s."""
 BUS_BYTES_A_SECOND = 20e9
 HOST_BYTES = 64 * GIB
 MOST_GROUPS = 8
@@ -93,13 +91,14 @@ def estimate_pair(
     if way == "group":
         moved += use.weights["transformer"] * (steps - 1) / groups
     transfer = 0.0 if way == "none" else moved / BUS_BYTES_A_SECOND
-    rest = 2 * REST_SECONDS * 989 / tflops + transfer
+    # That share is an H100's; other cards take longer by their rate.
+    rest = 2 * REST_SECONDS * CARDS["H100"] / tflops + transfer
     return steps * step + rest, steps * step * SLOWDOWN + rest
 
 
 def choose(name: str, card: int) -> Row | None:
     files, memory = describe(name), int(card * 1e9)
-    _, tflops = CARDS[card]
+    _, tflops = BY_GB[card]
     scorers = "vit_b" if card <= 12 else "vit_h"
     found = []
     for quantize in ("none", "int8"):
@@ -127,7 +126,7 @@ def choose(name: str, card: int) -> Row | None:
 def main() -> None:
     print("| card | model | options | GiB | pairs an hour | |")
     print("|---|---|---|---|---|---|")
-    for card, (label, _) in CARDS.items():
+    for card, (label, _) in BY_GB.items():
         for name in MODELS:
             row = choose(name, card)
             if row is None:
