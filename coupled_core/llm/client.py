@@ -173,8 +173,14 @@ class Api:
             question: What is asked.
             ends_at: When to give up by all means, as in `limits.limited`.
         """
-        limits = self._answer_seconds, bound_answer(question.bounds.max_output_tokens)
-        return self._fetch("POST", "messages", question.params, *limits, ends_at)
+        return self._fetch(
+            "POST",
+            "messages",
+            question.params,
+            seconds=self._answer_seconds,
+            max_bytes=bound_answer(question.bounds.max_output_tokens),
+            ends_at=ends_at,
+        )
 
     def count_tokens(self, question: Question) -> int:
         """Return the input tokens of a question; free."""
@@ -187,7 +193,9 @@ class Api:
     def create_batch(self, questions: Sequence[Question]) -> str:
         """Create a batch and return its id."""
         rows = [{"custom_id": each.key.custom_id, "params": each.params} for each in questions]
-        created = self._fetch("POST", "messages/batches", {"requests": rows}, _CREATE_SECONDS)
+        created = self._fetch(
+            "POST", "messages/batches", {"requests": rows}, seconds=_CREATE_SECONDS
+        )
         return _read_batch(created)["id"]  # type: ignore[no-any-return]
 
     def look_up_batch(self, batch_id: str) -> dict[str, Any]:
@@ -208,7 +216,10 @@ class Api:
         A longer one is yielded cut short. One thread reads it to the end, or closes it.
         """
         with self._open(
-            "GET", f"messages/batches/{batch_id}/results", None, _RESULTS_SECONDS, float("inf")
+            "GET",
+            f"messages/batches/{batch_id}/results",
+            seconds=_RESULTS_SECONDS,
+            max_bytes=float("inf"),
         ) as response:
             line = b""
             for chunk in response.iter_bytes():
@@ -226,12 +237,15 @@ class Api:
         method: str,
         path: str,
         body: Mapping[str, Any] | None = None,
+        *,
         seconds: float = _CONTROL_SECONDS,
         max_bytes: float = _CONTROL_BYTES,
         ends_at: Deadline = never,
     ) -> dict[str, Any]:
         data = bytearray()
-        with self._open(method, path, body, seconds, max_bytes, ends_at) as response:
+        with self._open(
+            method, path, body, seconds=seconds, max_bytes=max_bytes, ends_at=ends_at
+        ) as response:
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > max_bytes:  # packed, it was less
@@ -246,7 +260,8 @@ class Api:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None = None,
+        *,
         seconds: float,
         max_bytes: float,
         ends_at: Deadline = never,
