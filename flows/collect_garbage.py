@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from coupled_core.dataset.upkeep import gc
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.policy import observed_flow
 from tasks.announce import show_table
 

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from coupled_core.dataset.reader import find_snapshot
-from coupled_core.export.exporter import export_snapshot
+from coupled_core.export.exporter import export_snapshot, select_edits
 from coupled_core.export.format import find_format
-from coupled_core.export.plan import select_edits
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.policy import observed_flow
 from tasks.announce import show_table
 

@@ -17,7 +17,8 @@ from coupled_core.runs.division import parse_ranges
 from coupled_core.runs.models import generation_of, splitter_for
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.text_report import describe_losses
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tasks.announce import announce_snapshot
 from tasks.policy import stage_task
 

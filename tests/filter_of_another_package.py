@@ -15,7 +15,8 @@ from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.filters import find_objections
 from coupled_core.report.report import make_report
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import SamplePair, commit_pairs
 
 VALUES = (0.5, 0.75, 0.9)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import DirectedEdit, SeenEdit
-from coupled_core.export.folder import ExportFolder, FileInfo
+from coupled_core.export.folder import ExportFolder, FileInfo, UnitId
 from coupled_core.export.format import UnitWriter
-from coupled_core.export.plan import ExportPlan, UnitId
+from coupled_core.export.plan import ExportPlan
 
 IndexRow = dict[str, Any]
 CONDITIONING_SUFFIX = "-condlabel"

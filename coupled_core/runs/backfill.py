@@ -38,7 +38,8 @@ from coupled_core.runs.partitions import Partition, config_of, list_partitions
 from coupled_core.runs.plan import fingerprint_of, name_requests
 from coupled_core.runs.summary import RunSummary
 from coupled_core.splitting.splitter import settle_split
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 Reprocess = Literal["missing", "failed", "all"]
 # Becomes part of keys in the store.

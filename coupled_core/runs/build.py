@@ -30,7 +30,7 @@ from coupled_core.runs.shard import ShardWork, shards_to_split
 from coupled_core.runs.steps import ShardResult, make_pairs, split, write
 from coupled_core.runs.text_report import describe_losses
 from coupled_core.splitting.splitter import account_of, settle_split
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 def build_dataset(

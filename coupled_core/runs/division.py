@@ -27,7 +27,8 @@ from coupled_core.redaction import clean_error
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.shard import ShardWork
 from coupled_core.storage.leases import Leases, LeaseTimes
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 _TIMES = LeaseTimes(poll_seconds=2.0)
 _HUNG_AFTER_SECONDS = 1800.0

@@ -22,7 +22,8 @@ from coupled_core.runs.planned import PlannedGroup
 from coupled_core.splitting.llm.estimate import count_sample, estimate_split
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import is_given, settle_split
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 _TRIED_OFFLINE = 500
 

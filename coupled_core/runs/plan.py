@@ -50,7 +50,8 @@ from coupled_core.splitting.splitter import (
     hash_with_own,
     is_given,
 )
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 PromptItem = PromptGroup | QuarantinedRow
 Watch = Callable[[PlannedGroup, bool, bool], None]

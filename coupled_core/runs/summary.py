@@ -13,7 +13,8 @@ from coupled_core.prompts.prompt_set import unknown_columns_of
 from coupled_core.records import RejectReason
 from coupled_core.runs.text_report import NO_TEXTS, TextReport
 from coupled_core.splitting.splitter import account_of, describe_splitter, spent_usd
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 if TYPE_CHECKING:  # planning imports torch, which the command line has no time for before it starts
     from coupled_core.dataset.snapshot import Snapshot

@@ -19,7 +19,7 @@ from coupled_core.splitting.instructions import (
     write_instructions,
 )
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 class Splitter(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from coupled_core.config import ExecutionConfig, RunConfig
 from coupled_core.errors import StorageError
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.cli.command import command, option
 from flows.cli.setting import Offer
 from flows.cli.temporary_server import flow_session

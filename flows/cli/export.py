@@ -63,9 +63,8 @@ def export(
     The same command continues an export that was interrupted, and does nothing when it is complete.
     """
     from coupled_core.dataset.reader import find_snapshot
-    from coupled_core.export.exporter import export_snapshot
+    from coupled_core.export.exporter import export_snapshot, select_edits
     from coupled_core.export.format import find_format
-    from coupled_core.export.plan import select_edits
 
     export_format = find_format(name)
     selection = select_edits(

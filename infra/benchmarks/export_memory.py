@@ -29,11 +29,10 @@ from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import EncodedImage, encode_image, encode_mask
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import RunInfo
-from coupled_core.export.exporter import export_snapshot
+from coupled_core.export.exporter import export_snapshot, select_edits
 from coupled_core.export.format import find_format
-from coupled_core.export.plan import select_edits
 from coupled_core.storage.local import LocalStore
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 _SIDE_PX = 512
 _NUM_IMAGES = 6  # distinct ones; pairs share them, since their encoding takes most of the time

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from coupled_core.dataset.reader import current_snapshot, iter_images
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts
 
 pytestmark = pytest.mark.timeout(300)

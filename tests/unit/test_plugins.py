@@ -63,7 +63,7 @@ from coupled_core.dataset.upkeep.damage import Check
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.report.report import make_report
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.sample_pairs import SamplePair, commit_pairs
 
 store = open_store({str(tmp_path / "pairs")!r})

@@ -11,9 +11,8 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import ImageFormat, encode_image
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.export.exporter import ExportReport, export_snapshot
+from coupled_core.export.exporter import ExportReport, export_snapshot, select_edits
 from coupled_core.export.format import find_format
-from coupled_core.export.plan import select_edits
 from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import describe_run, make_rows, with_images
 

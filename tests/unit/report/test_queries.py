@@ -12,7 +12,8 @@ from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report import queries
 from coupled_core.report.profile import DatasetProfile, profile_snapshot
 from coupled_core.report.report import make_report
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import SamplePair, commit_pairs, spread_pairs
 from tests.unit.flows.cli.invoke import run_json
 

@@ -19,8 +19,8 @@ from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
 from coupled_core.errors import ConfigError, ConflictError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
 from coupled_core.storage.local import LocalStore
+from coupled_core.storage.open_store import open_store, open_uri
 from coupled_core.storage.probe import probe_conditional_writes
-from coupled_core.storage.store import open_store, open_uri
 from tests.sample_shards import describe_run, publish
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.errors import ConfigError, StorageError
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 @pytest.fixture(autouse=True)

@@ -184,7 +184,7 @@ _COMMIT = """
 import sys
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import UploadedShard
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.sample_shards import describe_run
 shard = UploadedShard.model_validate_json(sys.argv[2])
 sys.stdin.readline()

@@ -10,7 +10,8 @@ from coupled_core.dataset.rows import Row
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.review import Decisions, apply_decisions, parse_decisions
 from coupled_core.errors import ConfigError, DatasetError
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import commit_pairs, spread_pairs
 
 
