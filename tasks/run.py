@@ -28,7 +28,6 @@ def plan(config: RunConfig, shards: str | None = None) -> RunPlan:
     """Check everything that can be checked before money is spent, then plan the run.
 
     Args:
-        config: All settings.
         shards: Ranges such as 0-99 that somebody builds; None: all of them.
     """
     ranges = parse_ranges(shards) if shards is not None else None

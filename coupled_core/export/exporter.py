@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coupled_core.config import fingerprint
+from coupled_core.config import ExportSettings, fingerprint
 from coupled_core.dataset.backgrounds import PARTITIONS
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError
 from coupled_core.export.card import CARD, render_card
-from coupled_core.export.edits import DIRECTIONS, Directions, edits_of, seen_edit
+from coupled_core.export.edits import edits_of, seen_edit
 from coupled_core.export.folder import (
     CHECKSUMS,
     MARKER,
@@ -40,52 +40,31 @@ _WITHOUT_INSTRUCTIONS = {"flf2v", "croissant"}
 """Frames go from caption to caption; Croissant describes the dataset's own parts."""
 
 
-def select_edits(
-    export_format: ExportFormat,
-    *,
-    partition: str | None = None,
-    directions: Directions = "both",
-    include_entity_swaps: bool = False,
-    max_shard_bytes: int | None = None,
-    absolute_paths: bool = False,
-) -> Selection:
+def select_edits(export_format: ExportFormat, settings: ExportSettings | None = None) -> Selection:
     """Return which edits an export holds, the format's defaults filled in.
 
-    Args:
-        export_format: The format.
-        partition: train, val, test or all. None: all where partitions stand side by side, else
-            train.
-        directions: Which ways a pair is read.
-        include_entity_swaps: Only asked by flf2v, which leaves them out otherwise.
-        max_shard_bytes: None: the format's.
-        absolute_paths: Name files by their whole paths, where the format names files at all.
-
     Raises:
-        ConfigError: a value is unknown, or the format has no place for several partitions or for
-            whole paths.
+        ConfigError: the format has no place for several partitions or for whole paths.
     """
-    wanted = partition or ("all" if export_format.keeps_partitions else "train")
-    if wanted not in (*PARTITIONS, "all"):
-        raise ConfigError(f"unknown partition {wanted!r}: expected {', '.join(PARTITIONS)} or all")
+    settings = settings or ExportSettings()
+    wanted = settings.partition or ("all" if export_format.keeps_partitions else "train")
     if wanted == "all" and not export_format.keeps_partitions:
         raise ConfigError(
             f"{export_format.name} would mix the partitions: export train, val and test one by one"
         )
-    if directions not in DIRECTIONS:
-        raise ConfigError(f"unknown directions {directions!r}: expected {', '.join(DIRECTIONS)}")
     # Formats of other packages, and those that are no folders, have no such attribute.
     told_paths = getattr(export_format, "told_paths", "relative")
-    if absolute_paths and told_paths == "relative":
+    if settings.absolute_paths and told_paths == "relative":
         raise ConfigError(
             f"{export_format.name} names no files by path: leave --absolute-paths out"
         )
     return Selection(
         partitions=PARTITIONS if wanted == "all" else (wanted,),
-        directions=directions,
-        skips_entity_swaps=export_format.name == "flf2v" and not include_entity_swaps,
+        directions=settings.directions,
+        skips_entity_swaps=export_format.name == "flf2v" and not settings.include_entity_swap,
         needs_instructions=export_format.name not in _WITHOUT_INSTRUCTIONS,
-        max_shard_bytes=max_shard_bytes or export_format.max_shard_bytes,
-        absolute_paths=absolute_paths or told_paths == "whole",
+        max_shard_bytes=settings.max_shard_bytes or export_format.max_shard_bytes,
+        absolute_paths=settings.absolute_paths or told_paths == "whole",
     )
 
 

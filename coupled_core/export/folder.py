@@ -13,6 +13,7 @@ from typing import Any
 
 from coupled_core.documents import MAX_STORED_BYTES, DocumentError, parse_json, read_file
 from coupled_core.errors import ConfigError, StorageError
+from coupled_core.storage.checksum import sha256_of_file
 
 MARKER = "export.json"
 CHECKSUMS = "checksums.sha256"
@@ -143,9 +144,8 @@ class ExportFolder:
 
     def describe(self, path: str) -> FileInfo:
         """Return size and checksum of a file, read in bounded memory."""
-        with (self.root / path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return FileInfo(path, os.fstat(file.fileno()).st_size, digest)
+        place = self.root / path
+        return FileInfo(path, place.stat().st_size, sha256_of_file(place))
 
     def finish_unit(self, unit: UnitId, report: UnitReport) -> None:
         """Write down that a unit is complete."""

@@ -43,8 +43,6 @@ def make_report(store: ObjectStore, snapshot: Snapshot, num_pairs: int = DEFAULT
     """Make the report of a snapshot.
 
     Args:
-        store: The dataset.
-        snapshot: The state to report on.
         num_pairs: Most pairs to show, up to `MAX_PAIRS`; the page stays below `MAX_PAGE_BYTES`.
 
     Raises:

@@ -133,7 +133,6 @@ def plan_sample(group: PromptGroup, seed: int, request: str, fingerprint: str) -
     """Return a group's sample with any seed.
 
     Args:
-        group: The group.
         seed: The seed of its noise.
         request: The hash of what a splitter is asked about the group.
         fingerprint: The hash of all settings of generation that the images depend on.

@@ -35,7 +35,7 @@ class RunSummary:
     num_pairs: int
     """Pairs of the prompt set."""
     num_pairs_before: int
-    """Of those in the dataset before this run."""
+    """Those among them that the dataset held before this run."""
     num_shards: int
     """Shards with something new."""
     failed_shards: Mapping[int, str]
@@ -50,7 +50,7 @@ class RunSummary:
     llm_spent_usd: float
     """The most that this run has spent, all attempts, with rows still to be built."""
     funnel: Mapping[str, Any]
-    """Of this run's rows in the dataset; of all rows where the run added none."""
+    """This run's rows in the dataset by what became of them; all rows where the run added none."""
     manifest_parts: tuple[str, ...]
     """All manifest parts of the snapshot."""
     attempts: Mapping[str, int]

@@ -38,7 +38,7 @@ def argument(name: str, text: str) -> Any:
     return typer.Argument(metavar=name, help=text)
 
 
-Snapshot = Annotated[
+SnapshotName = Annotated[
     str, option("Which state: current, parent, previous, or the beginning of an id.")
 ]
 Writing = Annotated[OutputConfig, Offer(section="output", only=("output.single_writer",))]

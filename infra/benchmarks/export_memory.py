@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from coupled_core.config import ExportSettings
 from coupled_core.dataset import rows
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import upload_shard
@@ -68,7 +69,9 @@ def export_under_limit(dataset: str, name: str, output: Path, limit_bytes: int) 
     resource.setrlimit(resource.RLIMIT_AS, (before + limit_bytes, before + limit_bytes))
     started = time.monotonic()
     export_format = find_format(name)
-    selection = select_edits(export_format, include_entity_swaps=True, partition="train")
+    selection = select_edits(
+        export_format, ExportSettings(include_entity_swap=True, partition="train")
+    )
     report = export_snapshot(store, snapshot, export_format, selection, output)
     return {
         "format": name,

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 BASE = frozenset(
     {
         *{
+            "addresses",
             "concepts",
             "config",
             "documents",
@@ -22,7 +23,7 @@ BASE = frozenset(
             "log_fields",
             "plugins",
         },
-        *{"plugins", "progress", "records", "redaction", "suggestions", "version"},
+        *{"progress", "records", "redaction", "reservoir", "suggestions", "version"},
     }
 )
 """What all of the core stands on; the other modules at its root are its face."""

@@ -59,7 +59,7 @@ GAP = Filter(reason="little_contrast", words="Both images are equally bright.", 
     program = f"""
 import json
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
-from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.damage import Flaw
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.report.report import make_report
@@ -76,7 +76,7 @@ built = read()
 recut(store, {{"min_gap": 5.0}})
 page = make_report(store, current_snapshot(store)).page
 damage = verify_snapshot(store, current_snapshot(store)).damage.listed
-wrong = [each.got for each in damage if each.check is Check.THRESHOLDS]
+wrong = [each.got for each in damage if each.check is Flaw.THRESHOLDS]
 print(json.dumps([built, read(), "Least contrast" in page, wrong]))
 """
     dropped = ["little_contrast"]

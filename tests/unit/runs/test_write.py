@@ -10,7 +10,7 @@ import pytest
 
 from coupled_core.config import FilterConfig
 from coupled_core.dataset.images import decode_image, decode_mask
-from coupled_core.dataset.reader import iter_images, iter_manifest
+from coupled_core.dataset.reader import iter_manifest
 from coupled_core.errors import StorageError
 from coupled_core.records import EntityMask, GeneratedSample, ImageDescriptor, PairScores
 from coupled_core.runs.checkpoints import (
@@ -21,6 +21,7 @@ from coupled_core.runs.checkpoints import (
 )
 from coupled_core.runs.write import write_shard
 from tests.sample_shards import sample_run_facts
+from tests.stored_images import iter_images
 from tests.unit.runs.shard_samples import RUN, make_group, make_split, open_work
 
 COLOURS = ((250, 20, 20), (20, 20, 250), (20, 250, 20))

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from coupled_core.config import Retention
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
+from coupled_core.dataset.upkeep.gc import collect_garbage, plan_gc
 from coupled_core.errors import ConfigError, ConflictError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
 from coupled_core.storage.local import LocalStore
