@@ -187,10 +187,12 @@ def test_a_new_folder_is_durable_in_the_one_above_it(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
+    this_thread = threading.get_ident()  # threads that other tests left may write elsewhere
     fsync = os.fsync
 
     def record(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        if threading.get_ident() == this_thread:
+            synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
     store.write("key", b"")
