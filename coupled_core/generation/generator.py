@@ -191,9 +191,8 @@ class GroupGenerator:
             entity_text=entity_text or self.provenance.entity_text,
             num_inference_steps=num_inference_steps or self.provenance.num_inference_steps,
         )
-        other = GroupGenerator(
-            self._pipeline, schedule, provenance, self._room, budget=self._budget
-        )
+        budget = self._budget.planned_for(provenance)
+        other = GroupGenerator(self._pipeline, schedule, provenance, self._room, budget=budget)
         other._encoder = self._encoder  # texts do not depend on the schedule
         other._settings = replace(other._settings, ablation=ablation)
         return other
@@ -266,7 +265,7 @@ class GroupGenerator:
             return self._room.map(
                 lambda some: self._generate_together(some, width, height, on_step),
                 samples,
-                (width, height),
+                (width, height, self._settings.mode),
                 most,
             )
         except Exception as error:

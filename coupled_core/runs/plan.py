@@ -10,7 +10,7 @@ from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
 from coupled_core.errors import PromptSetError
-from coupled_core.generation.model_files import is_bare, require_weights
+from coupled_core.generation.model_files import find_transformer_file, is_bare, require_weights
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
@@ -249,7 +249,8 @@ def _require_models(
     require_scorers(config.scoring)
     model = files_of(config.generation.base_model, generation.base_model_revision)
     if not (is_dry_run and is_bare(model)):
-        require_weights(model.name)
+        is_whole = find_transformer_file(config.generation)[0] is None
+        require_weights(model.name, has_own_transformer=is_whole)
     if not is_dry_run:
         require_room(config, generation, model)
 
