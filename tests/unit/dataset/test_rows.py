@@ -6,7 +6,8 @@ import pytest
 
 from coupled_core.dataset import rows
 from coupled_core.dataset.columns import COLUMNS, MANIFEST_SCHEMA
-from tests.sample_shards import make_rows
+from coupled_core.records import PromptGroup, Rejection, RejectReason
+from tests.sample_shards import make_rows, sample_run_facts
 
 _NULL_WHERE_UNKNOWN = {"code_revision", "content_filter_version", "split_model", "error_message"}
 _NULL_WHERE_UNKNOWN |= {
@@ -59,3 +60,11 @@ def test_required_columns_stand_in_every_row() -> None:
 def test_a_name_that_is_no_column_is_our_mistake() -> None:
     with pytest.raises(KeyError, match="entity_zero"):
         rows.complete_row({"entity_zero": "an owl"})
+
+
+@pytest.mark.parametrize(("attempt", "share_usd"), [(1, 0.5), (2, 0.0)])
+def test_first_attempts_alone_share_the_cost_of_a_split(attempt: int, share_usd: float) -> None:
+    group = PromptGroup("two-seeds", ("an owl", "a fox"), "prompts.parquet", 0, num_seeds=2)
+    pair = rows.PlannedPair("0" * 32, group, (0, 1), 7, 0, attempt)
+    lost = Rejection(RejectReason.SPLIT_FAILED, "no common background", llm_cost_usd=1.0)
+    assert rows.failed_row(pair, sample_run_facts("run"), lost)["llm_cost_usd"] == share_usd

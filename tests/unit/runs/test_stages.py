@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from coupled_core.dataset.work import WorkFolder
+from coupled_core.errors import LeaseLostError
 from coupled_core.progress import SilentProgress
 from coupled_core.records import QuarantinedRow, Rejection
 from coupled_core.runs.checkpoints import EncodedSample, parse_generated
@@ -47,6 +48,17 @@ def test_a_finished_shard_loads_no_model(tmp_path: Path) -> None:
     _make(split_work(tmp_path, 3), SquareGenerator())
     made = make_batches(split_work(tmp_path, 3), ShardModels(_refuse, _refuse), SilentProgress())
     assert made == MadeBatches(0, 0)
+
+
+def test_who_has_lost_the_lease_pays_for_no_split(tmp_path: Path) -> None:
+    def lose() -> None:
+        raise LeaseLostError("another process goes on with the shard")
+
+    work = open_work(tmp_path, [make_group(0)])
+    work.require_lease = lose
+    with pytest.raises(LeaseLostError):
+        split_shard(work, OfflineSplitter())
+    assert work.find_outcomes() is None
 
 
 def _with_kin(work: ShardWork, run_id: str) -> ShardWork:

@@ -59,6 +59,14 @@ def test_without_options_no_snapshot_goes(store: LocalStore) -> None:
     assert (plan.snapshots, plan.removals, len(plan.retained)) == ((), (), 3)
 
 
+@pytest.mark.parametrize(("days", "num_removed"), [(2, 1), (4, 0)])
+def test_snapshots_go_by_their_age_in_days(
+    store: LocalStore, days: float, num_removed: int
+) -> None:
+    _three_snapshots(store)
+    assert len(_plan(store, Retention(older_than=days)).snapshots) == num_removed
+
+
 def test_a_plan_changes_nothing(store: LocalStore) -> None:
     _three_snapshots(store)
     before = {info.key: store.read(info.key) for info in store.list("")}
