@@ -10,6 +10,10 @@ from coupled_core.config.base import (
     Settings,
     fingerprint,
 )
+from coupled_core.config.dataset import (
+    ExportSettings,
+    Retention,
+)
 from coupled_core.config.execution import (
     BackfillSettings,
     ExecutionConfig,
@@ -52,6 +56,7 @@ __all__ = [
     "ContentFilterConfig",
     "DuplicatesConfig",
     "ExecutionConfig",
+    "ExportSettings",
     "FilterConfig",
     "GenerationConfig",
     "LlmConfig",
@@ -59,6 +64,7 @@ __all__ = [
     "Offload",
     "OutputConfig",
     "PromptSetConfig",
+    "Retention",
     "RunConfig",
     "RunSettings",
     "Runner",
