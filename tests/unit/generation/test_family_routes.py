@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from coupled_core.config import GenerationConfig
 from coupled_core.generation.generator import load_generator
 from coupled_core.records import GeneratedSample
+from tests.unit.generation.gguf_writer import write_gguf
 from tests.unit.generation.tiny_flux2_dev import build_flux2_dev
 from tests.unit.generation.tiny_klein import build_klein
 from tests.unit.generation.tiny_pipeline import SIZE_PX, build_sample
@@ -24,6 +25,7 @@ BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = {
     "flux2-dev": build_flux2_dev,
     "qwen": build_qwen,
 }
+needs_gguf = pytest.mark.skipif(find_spec("gguf") is None, reason="needs gguf")
 needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="needs peft")
 needs_torchao = pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao")
 
@@ -82,6 +84,15 @@ def test_a_single_file_takes_the_place_of_the_transformer(
     assert (_make(folder, transformer=str(tmp_path / "same.safetensors")) == plain).all()
     save_file({name: 1.1 * each for name, each in rows.items()}, tmp_path / "other.safetensors")
     assert (_make(folder, transformer=str(tmp_path / "other.safetensors")) != plain).any()
+
+
+@needs_gguf
+def test_a_gguf_file_makes_similar_images(folder: Path, plain: np.ndarray, tmp_path: Path) -> None:
+    (weights,) = (folder / "transformer").glob("*.safetensors")
+    file = write_gguf(tmp_path / "q8.gguf", load_file(weights))
+    distance = np.abs(_make(folder, quantize=f"gguf:{file}") - plain).mean()
+    print(f"{folder.name}, gguf: mean difference {distance:.3f} of 255")
+    assert 0 < distance < 10
 
 
 @needs_torchao
