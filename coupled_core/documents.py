@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 MAX_FILE_BYTES = 16 << 20
-"""Of a file that is written by hand or for one purpose, such as a schedule."""
+"""The largest file that is written by hand or for one purpose, such as a schedule."""
 MAX_STORED_BYTES = 1 << 30
-"""Of a document of a dataset, which grows with it: a snapshot names every part."""
+"""The largest document of a dataset, which grows with it: a snapshot names every part."""
 _MAX_DEPTH = 64
 _MAX_VALUES = 50_000_000
 _LARGEST_INTEGER = 2**128  # tokenizers write 10**30 for "no limit"

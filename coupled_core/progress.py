@@ -52,7 +52,7 @@ class SilentProgress:
         """Do nothing."""
 
 
-class Pace:
+class StagePace:
     """How far a stage is, how fast, and for how long still.
 
     The clock starts with the first piece of work, not with the loading before it, and what an
@@ -64,7 +64,7 @@ class Pace:
         self._old = 0.0
         """Done by an earlier start, or before the clock started."""
         self._part = 0.0
-        """Of the piece under way."""
+        """What is done of the piece under way."""
         self._started_at = time.monotonic()
         self._has_worked = False
 
@@ -148,44 +148,58 @@ class ProgressWithin:
         self._listener.remark(self._stage, f"{self._piece}: {stage} {text}")
 
 
-class HeardProgress:
-    """Passes everything on, and lets somebody know that there was something to tell."""
+class PassedOn:
+    """Passes everything on to a listener; a subclass does something beside it."""
 
-    def __init__(self, listener: Progress, hear: Callable[[], None]) -> None:
-        self._listener, self._hear = listener, hear
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
 
     def begin(self, stage: str, total: int) -> None:
         """Pass it on."""
-        self._hear()
         self._listener.begin(stage, total)
+        self._note()
 
     def extend(self, stage: str, count: int) -> None:
         """Pass it on."""
-        self._hear()
         self._listener.extend(stage, count)
+        self._note()
 
     def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
         """Pass it on."""
-        if count:  # else somebody waits, perhaps for what hangs
-            self._hear()
         self._listener.advance(stage, count, is_new=is_new)
+        self._note(is_waiting=count == 0)
 
     def within(self, stage: str, done: float, text: str) -> None:
         """Pass it on."""
-        self._hear()
         self._listener.within(stage, done, text)
+        self._note()
 
     def remark(self, stage: str, text: str) -> None:
         """Pass it on."""
-        self._hear()
         self._listener.remark(stage, text)
+        self._note()
+
+    def _note(self, *, is_waiting: bool = False) -> None:
+        """Take note that something was passed on; waiting: nothing was said, as count 0 has it."""
+
+
+class HeardProgress(PassedOn):
+    """Lets somebody know that there was something to tell."""
+
+    def __init__(self, listener: Progress, hear: Callable[[], None]) -> None:
+        super().__init__(listener)
+        self._hear = hear
+
+    def _note(self, *, is_waiting: bool = False) -> None:
+        if not is_waiting:  # else perhaps for what hangs
+            self._hear()
 
 
 class LogProgress:
     """Plain lines, one in ten seconds a stage at most: for logs and terminals without cursor."""
 
     def __init__(self) -> None:
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, StagePace] = {}
         self._logged: dict[str, float] = {}
         self._remarks: dict[str, str] = {}
 
@@ -218,8 +232,8 @@ class LogProgress:
         self._logged.setdefault(stage, time.monotonic())
         self._log(stage)
 
-    def _pace(self, stage: str) -> Pace:
-        return self._paces.setdefault(stage, Pace())
+    def _pace(self, stage: str) -> StagePace:
+        return self._paces.setdefault(stage, StagePace())
 
     def _log(self, stage: str, *, is_last: bool = False) -> None:
         now = time.monotonic()

@@ -282,4 +282,4 @@ class Decision:
 
     kept: bool
     reject_reasons: tuple[str, ...]
-    """Of filters, or a `RejectReason`; empty for a kept pair."""
+    """Words that filters give, or a `RejectReason`; empty for a kept pair."""

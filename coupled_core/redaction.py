@@ -23,7 +23,7 @@ _SECRET_NAME = re.compile(
 _MIN_SECRET_CHARS = 8
 """Shorter values stand in too many innocent words."""
 _MIN_PASSWORD_CHARS = 4
-"""Of passwords within addresses, which are more certainly passwords."""
+"""The same for passwords within addresses, which are more certainly passwords."""
 _SECRET_PARAMETER = r"[\w.-]*(?:sig|signature|token|secret|passw(?:or)?d|credentials?|key(?:id)?)"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _QUOTED = r"(?P<q>['\"])(?:\\.|(?!(?P=q)).)*(?P=q)?"

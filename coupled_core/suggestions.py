@@ -11,7 +11,6 @@ def suggest(name: str, known: Iterable[str], most: int = 1) -> str:
     spelled alike.
 
     Args:
-        name: What was given.
         known: What would have been understood. A dotted name (`generation.seed`) is compared by
             what stands behind its last dot, and told whole.
         most: How many names to tell at most.

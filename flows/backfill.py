@@ -4,18 +4,23 @@ Its deployment belongs into a queue with a lower priority than the nightly build
 takes a backfill up only while no nightly build waits.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from prefect import get_run_logger
 
 from coupled_core.config import BackfillSettings, ExecutionConfig, RunConfig, RunSettings
 from coupled_core.progress import ProgressWithin, current_progress, report_to
-from coupled_core.runs.backfill import BackfillPlan, Report, Reprocess, open_backfill, plan_backfill
+from coupled_core.runs.backfill import (
+    BackfillPlan,
+    PartitionReport,
+    Reprocess,
+    open_backfill,
+    plan_backfill,
+)
 from coupled_core.runs.backfill_forecast import forecast_backfill
-from coupled_core.runs.division import Elsewhere, Outcome, Read, divide
+from coupled_core.runs.division import Elsewhere, Outcome, divide_here
 from coupled_core.runs.partitions import Partition
 from coupled_core.runs.profiles import Profile, layer_settings
 from coupled_core.runs.summary import RunSummary
@@ -72,12 +77,12 @@ def backfill(
     return rows
 
 
-def _carry_out(name: str, plan: BackfillPlan, execution: ExecutionConfig) -> list[Report]:
+def _carry_out(name: str, plan: BackfillPlan, execution: ExecutionConfig) -> list[PartitionReport]:
     progress, order = current_progress(), [each.name for each in plan.partitions]
     progress.begin("partitions", len(order))
-    reports: list[Report] = []
+    reports: list[PartitionReport] = []
 
-    def take(report: Report) -> None:
+    def take(report: PartitionReport) -> None:
         get_run_logger().info("%s: %s, %s", report.partition, report.outcome, report.why)
         reports.append(report)
         progress.advance("partitions")
@@ -90,7 +95,7 @@ def _carry_out(name: str, plan: BackfillPlan, execution: ExecutionConfig) -> lis
         if why is None:
             to_build.append(partition)
         else:
-            take(Report(partition.name, "skipped", why))
+            take(PartitionReport(partition.name, "skipped", why))
     for outcome in _build_all(name, to_build, plan, execution):
         if outcome.error is not None:  # what would fail the others, too
             raise outcome.error
@@ -102,9 +107,9 @@ def _carry_out(name: str, plan: BackfillPlan, execution: ExecutionConfig) -> lis
 
 def _build_all(
     name: str, partitions: Sequence[Partition], plan: BackfillPlan, execution: ExecutionConfig
-) -> Generator[Outcome[Partition, Report], None, None]:
+) -> Generator[Outcome[Partition, PartitionReport], None, None]:
     look, at_once = open_backfill(plan.config, name).look, plan.settings.max_parallel
-    parameters = {
+    parameters: dict[str, Any] = {
         "name": name,
         "config": plan.config,
         "reprocess": plan.settings.reprocess,
@@ -114,11 +119,9 @@ def _build_all(
     # One at a time needs no process of its own: the models stay loaded in this one from one
     # partition to the next.
     if at_once == 1:
-
-        def begin(partition: Partition, take: Callable[[Read[Report]], None]) -> None:
-            take(partial(build_partition, **pieces[partition]))
-
-        yield from divide(partitions, look, begin, stage="partitions")
+        yield from divide_here(
+            partitions, look, lambda each: build_partition(**pieces[each]), stage="partitions"
+        )
         return
     devices = list_devices(plan.config)
     runner = open_processes(at_once, devices)
@@ -132,7 +135,7 @@ def build_partition(
     config: RunConfig,
     reprocess: Reprocess,
     execution: ExecutionConfig,
-) -> Report | Elsewhere:
+) -> PartitionReport | Elsewhere:
     """Build one partition if that is to be done."""
 
     def build(settled: RunConfig) -> RunSummary:

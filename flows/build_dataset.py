@@ -32,7 +32,7 @@ from coupled_core.runs.summary import (
     summarise_run,
 )
 from coupled_core.splitting.splitter import settle_split
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.build_ranges import build_in_ranges
 from flows.fan_out import ShardOutcome, build_side_by_side
 from flows.policy import observed_flow

@@ -63,8 +63,6 @@ def build_in_ranges(
     """Yield what becomes of each open shard when the run of its range has ended.
 
     Args:
-        store: The dataset.
-        run: The plan.
         execution: Names the deployment, and how many runs go on at a time.
         parameters: Of the runs, less the range that each of them builds.
 

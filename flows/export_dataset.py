@@ -1,15 +1,13 @@
 """The kept pairs of a snapshot in the format of a trainer or reader."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
+from coupled_core.config import ExportSettings
 from coupled_core.dataset.reader import find_snapshot
-from coupled_core.export.exporter import export_snapshot
+from coupled_core.export.exporter import export_snapshot, select_edits
 from coupled_core.export.format import find_format
-from coupled_core.export.plan import select_edits
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.policy import observed_flow
 from tasks.announce import show_table
 
@@ -20,10 +18,7 @@ def export_dataset(
     format: str = "huggingface",
     output: str = "export",
     snapshot: str = "current",
-    partition: Literal["train", "val", "test", "all"] | None = None,
-    directions: Literal["both", "forward", "backward"] = "both",
-    include_entity_swap: bool = False,
-    max_shard_bytes: Annotated[int, Field(ge=1)] | None = None,
+    edits: ExportSettings | None = None,
 ) -> dict[str, Any]:
     """Write the kept pairs of a dataset in another format; the same call continues it.
 
@@ -32,23 +27,14 @@ def export_dataset(
         format: One of those that `coupled export --help` lists.
         output: Folder on the worker's disk, new or empty, or an export to continue.
         snapshot: Which state: current, parent, previous, or the beginning of an id.
-        partition: Empty: all where a format keeps partitions apart, else train.
-        directions: Forward edits image 0 into image 1, backward 1 into 0.
-        include_entity_swap: In flf2v: swaps of an entity, too.
-        max_shard_bytes: Image bytes a shard, or a step of a folder. Empty: the format's.
+        edits: Which edits, and how they are cut into files. Empty: the format's defaults.
 
     Raises:
         CoupledError: there is no such format, the folder holds something else, or the result does
             not read back as it was meant.
     """
     chosen, store = find_format(format), open_store(dataset)
-    selection = select_edits(
-        chosen,
-        partition=partition,
-        directions=directions,
-        include_entity_swaps=include_entity_swap,
-        max_shard_bytes=max_shard_bytes,
-    )
+    selection = select_edits(chosen, edits)
     found = find_snapshot(store, snapshot)
     report = export_snapshot(store, found, chosen, selection, Path(output))
     facts = {

@@ -13,7 +13,14 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from coupled_core.config import ExecutionConfig, RunConfig
 from coupled_core.errors import ConfigError, NodeLostError
-from coupled_core.runs.division import Elsewhere, Outcome, Read, divide, look_at_shards
+from coupled_core.runs.division import (
+    Elsewhere,
+    Outcome,
+    Read,
+    divide,
+    divide_here,
+    look_at_shards,
+)
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.steps import ShardResult
 from flows.build_shard import build_shard
@@ -50,11 +57,8 @@ def build_side_by_side(
     elif execution.runner == "ray":
         yield from _build_on_ray(config, execution, shards)
     else:
-
-        def begin(shard: ShardPlan, take: Callable[[Read[ShardResult]], None]) -> None:
-            take(partial(build_shard, config, shard))
-
-        yield from divide(shards, look_at_shards(config), begin, stage="shards")
+        build = partial(build_shard, config)
+        yield from divide_here(shards, look_at_shards(config), build, stage="shards")
 
 
 def submit_all(

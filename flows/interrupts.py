@@ -15,43 +15,23 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from coupled_core.progress import Progress
+from coupled_core.progress import PassedOn, Progress
 
 _TO_END = frozenset({signal.SIGINT, signal.SIGTERM})
 _MAX_READ_BYTES = 4096
 
 
-class InterruptibleProgress:
-    """Passes progress on to a listener, and stops whoever reports it once a signal said so."""
+class InterruptibleProgress(PassedOn):
+    """Stops whoever reports progress once a signal said so."""
 
     def __init__(self, listener: Progress, signals: int) -> None:
         """Take a listener and a descriptor, not blocking, from which numbers of signals come."""
-        self._listener, self._signals = listener, signals
+        super().__init__(listener)
+        self._signals = signals
         self._told: set[int] = set()
 
-    def begin(self, stage: str, total: int) -> None:
-        """Pass it on, unless this process was told to end."""
-        self._listener.begin(stage, total)
-        self.stop_if_told()
-
-    def extend(self, stage: str, count: int) -> None:
-        """Pass it on, unless this process was told to end."""
-        self._listener.extend(stage, count)
-        self.stop_if_told()
-
-    def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
-        """Pass it on, unless this process was told to end."""
-        self._listener.advance(stage, count, is_new=is_new)
-        self.stop_if_told()
-
-    def within(self, stage: str, done: float, text: str) -> None:
-        """Pass it on, unless this process was told to end."""
-        self._listener.within(stage, done, text)
-        self.stop_if_told()
-
-    def remark(self, stage: str, text: str) -> None:
-        """Pass it on, unless this process was told to end."""
-        self._listener.remark(stage, text)
+    def _note(self, *, is_waiting: bool = False) -> None:
+        # Whoever waits is stopped, too.
         self.stop_if_told()
 
     def stop_if_told(self) -> None:

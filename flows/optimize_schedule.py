@@ -29,7 +29,7 @@ from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.research.optimization.trial import Trial, TrialRecords
 from coupled_core.runs.profiles import Profile, layer_settings
 from coupled_core.schedules.schedule import Schedule
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.policy import observed_flow
 from flows.worker_process import end_with_parent
 from tasks.optimize import evaluate_candidate

@@ -25,7 +25,6 @@ def observed_flow(name: str, verb: str, place: str) -> Callable[[Callable[P, R]]
     it stopped.
 
     Args:
-        name: Of the flow.
         verb: What its runs do, for their names.
         place: The parameter that says where they do it; its last part ends their names.
     """

@@ -9,7 +9,7 @@ from prefect import runtime
 
 from coupled_core.config import RunSettings
 from coupled_core.runs.profiles import Profile
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.build_dataset import build_dataset
 from flows.policy import observed_flow
 from flows.verify_dataset import verify_dataset

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from coupled_core.dataset.reader import find_snapshot
 from coupled_core.dataset.upkeep.verify import require_whole, verify_snapshot
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.policy import observed_flow
 from tasks.announce import show_table
 

@@ -29,7 +29,7 @@ from prefect.settings import (
 )
 
 from coupled_core.dataset.snapshot import Snapshot, snapshot_key
-from coupled_core.progress import Progress
+from coupled_core.progress import PassedOn, Progress
 from coupled_core.redaction import redact
 from coupled_core.report.report import report_key
 from coupled_core.runs.summary import RunSummary
@@ -107,11 +107,12 @@ def show_table(title: str, rows: Mapping[str, object], dataset: str) -> None:
     create_markdown_artifact(text, key=_key(dataset, title), description=title)
 
 
-class ShownProgress:
-    """Passes progress on and keeps an artifact of it up to date, a few times a minute at most."""
+class ShownProgress(PassedOn):
+    """Keeps an artifact of the progress up to date, a few times a minute at most."""
 
     def __init__(self, listener: Progress, dataset: str) -> None:
-        self._listener, self._dataset = listener, dataset
+        super().__init__(listener)
+        self._dataset = dataset
         self._totals: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._remark = ""
@@ -120,33 +121,30 @@ class ShownProgress:
 
     def begin(self, stage: str, total: int) -> None:
         """Remember the total."""
-        self._listener.begin(stage, total)
         self._totals[stage] = total
+        super().begin(stage, total)
 
     def extend(self, stage: str, count: int) -> None:
         """Raise the total."""
-        self._listener.extend(stage, count)
         self._totals[stage] = self._totals.get(stage, 0) + count
+        super().extend(stage, count)
 
     def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
-        """Count, and show it when it is time to."""
-        self._listener.advance(stage, count, is_new=is_new)
+        """Count."""
         self._counts[stage] = self._counts.get(stage, 0) + count
-        self._show_now_and_then()
+        super().advance(stage, count, is_new=is_new)
 
     def within(self, stage: str, done: float, text: str) -> None:
         """Show where it is beside the counts."""
-        self._listener.within(stage, done, text)
         self._remark = f"; {stage}: {text}"
-        self._show_now_and_then()
+        super().within(stage, done, text)
 
     def remark(self, stage: str, text: str) -> None:
         """Show it beside the counts."""
-        self._listener.remark(stage, text)
         self._remark = f"; {stage}: {text}" if text else ""
-        self._show_now_and_then()
+        super().remark(stage, text)
 
-    def _show_now_and_then(self) -> None:
+    def _note(self, *, is_waiting: bool = False) -> None:
         if time.monotonic() >= self._show_at:
             begun_at = time.monotonic()
             self.show()

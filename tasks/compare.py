@@ -1,31 +1,17 @@
 """The tasks of a comparison: sweep the knobs of a method, evaluate a chunk, write the results."""
 
-import threading
-
 from prefect import get_run_logger
 
-from coupled_core.config import fingerprint
 from coupled_core.progress import current_progress
 from coupled_core.research.comparison.chunks import Chunk
 from coupled_core.research.comparison.run import ComparisonRun
 from coupled_core.research.comparison.settings import CompareSettings
 from coupled_core.research.comparison.tuning import Tuned
+from coupled_core.runs.models import Latest
 from tasks.policy import stage_task
 
-_loading = threading.Lock()
-_runs: dict[str, ComparisonRun] = {}
-
-
-def run_for(settings: CompareSettings) -> ComparisonRun:
-    """Return the comparison in this process, loaded once; the last one is kept."""
-    # Tasks may run in threads: two at a time would load the models twice.
-    with _loading:
-        name = fingerprint(settings)
-        if name not in _runs:
-            # Before the new one is loaded: both together may not fit in memory.
-            _runs.clear()
-            _runs[name] = ComparisonRun(settings)
-        return _runs[name]
+run_for = Latest(ComparisonRun)
+"""Returns the comparison in this process, loaded once; the last one is kept."""
 
 
 @stage_task("sweep-knobs")

@@ -1,33 +1,16 @@
 """The evaluate task: one schedule on one side of the prompts."""
 
-import threading
-from functools import lru_cache
-
 from prefect import get_run_logger
 
 from coupled_core.progress import current_progress
 from coupled_core.research.evaluation.pairs import EvaluatedPair, mean_objective
 from coupled_core.research.optimization.settings import OptimizeSettings
-from coupled_core.research.optimization.trial import (
-    Trial,
-    TrialRunner,
-    load_trial_runner,
-)
+from coupled_core.research.optimization.trial import Trial, load_trial_runner
+from coupled_core.runs.models import Latest
 from tasks.policy import stage_task
 
-_loading = threading.Lock()
-
-
-def runner_for(settings: OptimizeSettings) -> TrialRunner:
-    """Return the models and samples of this process, loaded once."""
-    with _loading:
-        return _runner(settings.model_dump_json())
-
-
-@lru_cache(maxsize=1)
-def _runner(settings: str) -> TrialRunner:
-    """Take settings as JSON: some of them are mappings, which have no hash."""
-    return load_trial_runner(OptimizeSettings.model_validate_json(settings))
+runner_for = Latest(load_trial_runner)
+"""Returns the models and samples of this process, loaded once."""
 
 
 @stage_task("evaluate-candidate")

@@ -46,7 +46,6 @@ def stage_task(
     Nothing is cached or persisted: stages find their finished work in the dataset's work folder.
 
     Args:
-        name: Of the task.
         retries: Further tries after a passing failure, each after twice the pause and some jitter.
         run_name: Of its runs, with `{parameters}`; None: the task's name and a number.
     """

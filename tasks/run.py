@@ -17,7 +17,8 @@ from coupled_core.runs.division import parse_ranges
 from coupled_core.runs.models import generation_of, splitter_for
 from coupled_core.runs.plan import RunPlan, plan_run
 from coupled_core.runs.text_report import describe_losses
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tasks.announce import announce_snapshot
 from tasks.policy import stage_task
 
@@ -27,7 +28,6 @@ def plan(config: RunConfig, shards: str | None = None) -> RunPlan:
     """Check everything that can be checked before money is spent, then plan the run.
 
     Args:
-        config: All settings.
         shards: Ranges such as 0-99 that somebody builds; None: all of them.
     """
     ranges = parse_ranges(shards) if shards is not None else None

@@ -1,4 +1,4 @@
-"""The table of the manifest's columns in the README, made from the columns themselves.
+"""The page of the manifest's columns, made from the columns themselves.
 
 `python -m tests.column_table` writes it anew.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from coupled_core.dataset import columns
 from coupled_core.dataset.columns import COLUMNS, Column
 
-README = Path(columns.__file__).parent / "README.md"
+PAGE = Path(columns.__file__).parent / "COLUMNS.md"
 _BEGIN = "<!-- Made by `python -m tests.column_table`; change columns.py instead. -->"
 _END = "<!-- End of the columns. -->"
 _HEAD = "| column | type | filled by | meaning |\n|---|---|---|---|"
@@ -20,7 +20,7 @@ def render_table() -> str:
 
 
 def replace_table(text: str) -> str:
-    """Return a README with its table as it should be.
+    """Return a page with its table as it should be.
 
     Raises:
         ValueError: the two markers are not there.
@@ -39,4 +39,4 @@ def _render_row(column: Column) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(replace_table(README.read_text()))
+    PAGE.write_text(replace_table(PAGE.read_text()))

@@ -16,7 +16,7 @@ import pytest
 
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.miniature import miniature_folder
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.cli.temporary_server import temporary_server
 from tests.warm_command import run_warm, start_warm
 

@@ -10,12 +10,13 @@ from typing import Any
 from coupled_core.config import FilterConfig
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.damage import Flaw
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.filters import find_objections
 from coupled_core.report.report import make_report
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import SamplePair, commit_pairs
 
 VALUES = (0.5, 0.75, 0.9)
@@ -46,7 +47,7 @@ def observe(folder: Path, setting: str) -> dict[str, Any]:
 
 def _broken_thresholds(store: ObjectStore, snapshot: Snapshot) -> list[str]:
     found = verify_snapshot(store, snapshot).damage.listed
-    return [each.got for each in found if each.check is Check.THRESHOLDS]
+    return [each.got for each in found if each.check is Flaw.THRESHOLDS]
 
 
 def _with_bound(snapshot: Snapshot, setting: str, bound: float) -> Snapshot:

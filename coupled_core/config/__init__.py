@@ -12,6 +12,10 @@ from coupled_core.config.base import (
     hash_canonical,
     quote,
 )
+from coupled_core.config.dataset import (
+    ExportSettings,
+    Retention,
+)
 from coupled_core.config.execution import (
     BackfillSettings,
     ExecutionConfig,
@@ -54,6 +58,7 @@ __all__ = [
     "ContentFilterConfig",
     "DuplicatesConfig",
     "ExecutionConfig",
+    "ExportSettings",
     "FilterConfig",
     "GenerationConfig",
     "LlmConfig",
@@ -61,6 +66,7 @@ __all__ = [
     "Offload",
     "OutputConfig",
     "PromptSetConfig",
+    "Retention",
     "RunConfig",
     "RunSettings",
     "Runner",

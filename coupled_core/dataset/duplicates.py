@@ -3,14 +3,12 @@
 Looks are small enough that a million of them fit in 200 MB.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from coupled_core.config import DuplicatesConfig
@@ -72,45 +70,30 @@ def _scores(combined: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.nan_to_num(combined, nan=-np.inf, neginf=-np.inf)
 
 
-def read_looks(
-    batches: Iterable[pa.RecordBatch],
-    select: Callable[[pa.RecordBatch], pa.Array],
-) -> PairLooks:
-    """Return the looks of some pairs; those without codes, of early versions, are left out.
+def looks_of_rows(rows: Iterable[Mapping[str, Any]]) -> PairLooks:
+    """Return the looks of manifest rows; those without codes, of early versions, are left out."""
+    chosen = [row for row in rows if all(row[name] is not None for name in LOOKS_COLUMNS[3:])]
 
-    Args:
-        batches: Batches of the manifest with `LOOKS_COLUMNS`.
-        select: Returns which rows of a batch count.
-    """
-    return PairLooks.concatenate(_parse_looks(batch, select(batch)) for batch in batches)
+    def read_digits(what: str, kind: str) -> NDArray[Any]:
+        """Read a column of hex digits, image 0 before image 1 of each row, in one call."""
+        digits = [row[f"image_{number}_{what}"] for row in chosen for number in (0, 1)]
+        return np.frombuffer(bytes.fromhex("".join(digits)), kind)
 
-
-def _parse_looks(batch: pa.RecordBatch, wanted: pa.Array) -> PairLooks:
-    for name in LOOKS_COLUMNS[3:]:
-        wanted = pc.and_(wanted, pc.is_valid(batch[name]))
-    chosen = batch.filter(wanted)
     return PairLooks(
-        np.array(chosen["pair_id"].to_pylist(), "S32"),
-        chosen["combined"].to_numpy(zero_copy_only=False).astype(np.float64),
+        np.array([row["pair_id"] for row in chosen], "S32"),
+        # None becomes NaN.
+        np.array([row["combined"] for row in chosen], np.float64),
         # Hex digits are big-endian; the bytes are turned into the machine's order.
-        _both(chosen, "phash", ">u8").astype(np.uint64).reshape(-1, 2),
-        _both(chosen, "clip_code", "i1").reshape(-1, 2, _CODE_LENGTH),
+        read_digits("phash", ">u8").astype(np.uint64).reshape(-1, 2),
+        read_digits("clip_code", "i1").reshape(-1, 2, _CODE_LENGTH),
     )
-
-
-def _both(batch: pa.RecordBatch, what: str, kind: str) -> NDArray[Any]:
-    """Return a column of hex digits of both images, image 0 before image 1 of each row."""
-    columns = [batch.column(f"image_{number}_{what}").to_pylist() for number in (0, 1)]
-    digits: Sequence[str] = [text for pair in zip(*columns, strict=True) for text in pair]
-    # One call over all digits, instead of one a row.
-    return np.frombuffer(bytes.fromhex("".join(digits)), kind)
 
 
 _Indices = NDArray[np.int64]
 _Edges = tuple[_Indices, _Indices]
 _HASH_BITS = 64
 _MAX_KEY_BITS = 10
-"""Of a chunk that go into a key: all of them by default."""
+"""Bits of a chunk that go into a key: all of them by default."""
 _MAX_CANDIDATES = 1 << 17
 """Pairs of pairs that are compared at a time: 200 MB where all of them have near hashes."""
 

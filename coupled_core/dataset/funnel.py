@@ -25,7 +25,7 @@ class Funnel:
     pairs_planned: int = 0
     """All pairs of usable groups, each attempt at one counted."""
     pairs_retried: int = 0
-    """Of those, second and later attempts."""
+    """Those among them that are second and later attempts."""
     pairs_failed: int = 0
     """Pairs that a stage could not make; their status is failed."""
     pairs_generated: int = 0

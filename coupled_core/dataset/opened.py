@@ -15,7 +15,8 @@ from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.reader import find_snapshot, iter_manifest, iter_stored_images
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Parts: immutable Parquet files of rows or of images, written and read in bounded memory."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from coupled_core.dataset.columns import (
     present_names,
 )
 from coupled_core.errors import StorageError
+from coupled_core.storage.checksum import sha256_of_file
 from coupled_core.storage.scratch import scratch_folder
 
 PartKind = Literal["manifest", "images", "dropped"]
@@ -139,7 +139,6 @@ class ImageFiles:
 
         Args:
             folder: Where the files go.
-            shard_index: Goes into the names of the parts.
             kind: Images of kept or of dropped pairs.
             row_group_bytes: Most image bytes of a row group, if it has two rows or more.
             part_bytes: Image bytes at which a file is closed.
@@ -213,8 +212,7 @@ def _image_writer(path: Path) -> pq.ParquetWriter:
 
 
 def _describe(path: Path, kind: PartKind, shard_index: int, num_rows: int) -> PartFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of_file(path)
     return PartFile(
         path=path,
         key=_name_part(kind, shard_index, digest[:8]),

@@ -74,7 +74,6 @@ def move_pointer(
     not pass for the one that was read, and a write whose answer was lost is told from a rival's.
 
     Args:
-        pointer: What was read; None: there was none.
         snapshot_id: Where it shall point.
         action: Why, for people who open the file.
         removing: Snapshots that are being deleted; None: those that the pointer named.

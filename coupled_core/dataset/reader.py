@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 
 from coupled_core.dataset.columns import (
     IMAGE_FIELDS,
-    IMAGES_SCHEMA,
     MANIFEST_SCHEMA,
     present_names,
 )
-from coupled_core.dataset.parts import PART_ERRORS, PartInfo, PartKind, iter_batches, open_part
+from coupled_core.dataset.parts import PART_ERRORS, PartInfo, iter_batches, open_part
 from coupled_core.dataset.pointer import POINTER_KEY, Pointer, read_pointer
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import (
@@ -152,21 +151,6 @@ def read_whole_part(
             return [_in_present_schema(batch, columns) for batch in batches]
 
 
-def iter_images(
-    store: ObjectStore,
-    parts: Iterable[PartInfo],
-    batch_rows: int = 8,
-    kind: PartKind = "images",
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the image parts, few at a time.
-
-    After a re-cut they may hold pairs that are no longer kept: the manifest's `kept` decides.
-    """
-    for part in parts:
-        if part.kind == kind:
-            yield from _iter_part(store, part, None, batch_rows)
-
-
 def iter_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
     """Yield the rows of batches, such as those of `iter_manifest`, as plain values."""
     for batch in batches:
@@ -258,7 +242,7 @@ def part_pair_ids(store: ObjectStore, part: PartInfo) -> list[str]:
 
 
 def _iter_part(
-    store: ObjectStore, part: PartInfo, columns: list[str] | None, batch_rows: int
+    store: ObjectStore, part: PartInfo, columns: list[str], batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     where = f"{store.uri}/{part.key}"
     with _named_damage(where), store.open_input(part.key) as source, open_part(source) as file:
@@ -290,7 +274,7 @@ def _check_outside(where: str, part: PartInfo, size_bytes: int, file: pq.Parquet
             f"part {where} is damaged: expected {part.num_rows} rows in {part.size_bytes} bytes, "
             f"got {file.metadata.num_rows} in {size_bytes}"
         )
-    known = {*(MANIFEST_SCHEMA if part.kind == "manifest" else IMAGES_SCHEMA).names}
+    known = {*MANIFEST_SCHEMA.names}
     found = {*present_names(file.schema_arrow).names}
     if (unknown := found - known) and (missing := known - found):
         raise DatasetError(

@@ -6,7 +6,6 @@ rows of parts that a snapshot lacks are passed over, and parts that no file cove
 themselves. That is also how an index is rebuilt that is missing, damaged, or was never written.
 """
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from coupled_core.dataset.reader import read_whole_part
 from coupled_core.dataset.snapshot import IndexInfo, Snapshot
 from coupled_core.errors import NotFoundError
 from coupled_core.id_set import IdSet
+from coupled_core.storage.checksum import sha256_of_file
 from coupled_core.storage.store import ObjectStore
 
 # Texts that repeat in most rows: each is stored once, and rows hold its number.
@@ -214,7 +214,6 @@ def open_index(
     """Yield the index of a snapshot; remote files are copied to the temporary folder meanwhile.
 
     Args:
-        store: The dataset.
         snapshot: None: there are no rows.
         rows: Knows parts that were read already.
     """
@@ -241,16 +240,12 @@ def read_index_file(path: Path, info: IndexInfo, wanted: Mapping[str, int]) -> I
     """Open a copy of an index file.
 
     Args:
-        path: The copy.
-        info: What it should be.
         wanted: Number of rows of each part whose rows shall count, by its SHA-256.
 
     Raises:
         pa.ArrowInvalid: its content is another one.
     """
-    with path.open("rb") as source:
-        found = hashlib.file_digest(source, "sha256").hexdigest()
-    if found != info.sha256:
+    if (found := sha256_of_file(path)) != info.sha256:
         raise pa.ArrowInvalid(f"expected SHA-256 {info.sha256}, got {found}")
     with pq.ParquetFile(path) as file:
         if not file.schema_arrow.equals(INDEX_SCHEMA, check_metadata=True):

@@ -37,7 +37,6 @@ def render_card(
 
     Args:
         format_name: As `coupled export` takes it.
-        plan: What is exported.
         data_files: Pattern of the files of each split, where `datasets` can load them.
         columns: To be listed.
     """

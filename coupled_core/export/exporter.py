@@ -6,13 +6,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coupled_core.config import fingerprint
+from coupled_core.config import ExportSettings, fingerprint
+from coupled_core.dataset.backgrounds import PARTITIONS
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError
 from coupled_core.export.card import CARD, render_card
 from coupled_core.export.edits import edits_of, seen_edit
-from coupled_core.export.folder import CHECKSUMS, MARKER, ExportFolder, FileInfo, UnitReport
+from coupled_core.export.folder import (
+    CHECKSUMS,
+    MARKER,
+    ExportFolder,
+    FileInfo,
+    UnitId,
+    UnitReport,
+)
 from coupled_core.export.format import ExportFormat, UnitWriter
 from coupled_core.export.pair_images import read_pairs
 from coupled_core.export.pairing import check_pairing
@@ -20,7 +28,6 @@ from coupled_core.export.plan import (
     ExportPlan,
     Selection,
     UnitAssigner,
-    UnitId,
     iter_windows,
     plan_export,
 )
@@ -28,6 +35,37 @@ from coupled_core.export.terms import describe_export
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectStore
 from coupled_core.version import package_version
+
+_WITHOUT_INSTRUCTIONS = {"flf2v", "croissant"}
+"""Frames go from caption to caption; Croissant describes the dataset's own parts."""
+
+
+def select_edits(export_format: ExportFormat, settings: ExportSettings | None = None) -> Selection:
+    """Return which edits an export holds, the format's defaults filled in.
+
+    Raises:
+        ConfigError: the format has no place for several partitions or for whole paths.
+    """
+    settings = settings or ExportSettings()
+    wanted = settings.partition or ("all" if export_format.keeps_partitions else "train")
+    if wanted == "all" and not export_format.keeps_partitions:
+        raise ConfigError(
+            f"{export_format.name} would mix the partitions: export train, val and test one by one"
+        )
+    # Formats of other packages, and those that are no folders, have no such attribute.
+    told_paths = getattr(export_format, "told_paths", "relative")
+    if settings.absolute_paths and told_paths == "relative":
+        raise ConfigError(
+            f"{export_format.name} names no files by path: leave --absolute-paths out"
+        )
+    return Selection(
+        partitions=PARTITIONS if wanted == "all" else (wanted,),
+        directions=settings.directions,
+        skips_entity_swaps=export_format.name == "flf2v" and not settings.include_entity_swap,
+        needs_instructions=export_format.name not in _WITHOUT_INSTRUCTIONS,
+        max_shard_bytes=settings.max_shard_bytes or export_format.max_shard_bytes,
+        absolute_paths=settings.absolute_paths or told_paths == "whole",
+    )
 
 
 @dataclass(frozen=True)

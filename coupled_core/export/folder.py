@@ -13,11 +13,23 @@ from typing import Any
 
 from coupled_core.documents import MAX_STORED_BYTES, DocumentError, parse_json, read_file
 from coupled_core.errors import ConfigError, StorageError
-from coupled_core.export.plan import UnitId
+from coupled_core.storage.checksum import sha256_of_file
 
 MARKER = "export.json"
 CHECKSUMS = "checksums.sha256"
 _WORK = ".export"
+
+
+@dataclass(frozen=True, order=True)
+class UnitId:
+    """One unit of one partition."""
+
+    partition: str
+    index: int
+    """From 0 within the partition."""
+
+    def __str__(self) -> str:
+        return f"{self.partition}-{self.index:05d}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,11 @@ class ExportFolder:
         """
         # Looked at before anything is made in the folder: a refusal leaves it as it was.
         is_ours = (self._work / "identity").exists()
-        if not is_ours and self.root.exists() and any(self._strangers()):
+        if (
+            not is_ours
+            and self.root.exists()
+            and any(path.name != _WORK for path in self.root.iterdir())
+        ):
             raise ConfigError(f"{self.root} is not empty: choose an empty or a new folder")
         try:
             (self._work / "units").mkdir(parents=True, exist_ok=True)
@@ -128,9 +144,8 @@ class ExportFolder:
 
     def describe(self, path: str) -> FileInfo:
         """Return size and checksum of a file, read in bounded memory."""
-        with (self.root / path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return FileInfo(path, os.fstat(file.fileno()).st_size, digest)
+        place = self.root / path
+        return FileInfo(path, place.stat().st_size, sha256_of_file(place))
 
     def finish_unit(self, unit: UnitId, report: UnitReport) -> None:
         """Write down that a unit is complete."""
@@ -197,9 +212,6 @@ class ExportFolder:
         # Under the lock nobody else is writing, so these are of a process that died.
         for leftover in self._work.glob("staged-*"):
             leftover.unlink()
-
-    def _strangers(self) -> Iterator[Path]:
-        return (path for path in self.root.iterdir() if path.name != _WORK)
 
     def _has(self, info: FileInfo) -> bool:
         path = self.root / info.path

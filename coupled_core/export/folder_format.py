@@ -1,6 +1,5 @@
 """What the formats have in common that are folders of PNG files with an index."""
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from typing import Any, Literal
 
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import DirectedEdit, SeenEdit
-from coupled_core.export.folder import ExportFolder, FileInfo
+from coupled_core.export.folder import ExportFolder, FileInfo, UnitId
 from coupled_core.export.format import UnitWriter
-from coupled_core.export.plan import ExportPlan, UnitId
+from coupled_core.export.plan import ExportPlan
+from coupled_core.storage.checksum import sha256_of_file
 
 IndexRow = dict[str, Any]
 CONDITIONING_SUFFIX = "-condlabel"
@@ -135,8 +135,6 @@ def write_jsonl(
     Letters beyond ASCII are escaped: some readers open files in the machine's locale.
 
     Args:
-        folder: The export.
-        plan: What is exported.
         path: Of the index, relative to the export.
         path_columns: Columns that name images.
     """
@@ -172,7 +170,6 @@ def _key(found: FoundEdit) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except FileNotFoundError as error:
         raise DatasetError(f"{path} is named in the index but missing: export again") from error

@@ -16,8 +16,8 @@ from coupled_core.plugins import find_plugins
 
 if TYPE_CHECKING:
     from coupled_core.export.edits import DirectedEdit, SeenEdit
-    from coupled_core.export.folder import ExportFolder, FileInfo
-    from coupled_core.export.plan import ExportPlan, UnitId
+    from coupled_core.export.folder import ExportFolder, FileInfo, UnitId
+    from coupled_core.export.plan import ExportPlan
 
 _SHIPPED: Mapping[str, tuple[str, str]] = {
     "diffusers-instruct-pix2pix": ("parquet:INSTRUCT_PIX2PIX", "Parquet for diffusers' train_instruct_pix2pix"),

@@ -35,7 +35,7 @@ class Published:
     num_parts_added: int = 0
     num_parts_removed: int = 0
     num_rows: int = 0
-    """Of the table now."""
+    """Rows that the table shows now."""
 
 
 def open_catalog(name: str) -> "Catalog":

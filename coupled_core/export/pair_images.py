@@ -19,7 +19,6 @@ def read_pairs(
     """Yield the pairs of manifest rows in the order of their images.
 
     Args:
-        store: The dataset.
         rows: What `iter_windows` yields.
         as_png: Re-encode images of other formats; the pixels stay.
 

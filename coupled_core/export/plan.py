@@ -11,13 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coupled_core.dataset.backgrounds import PARTITIONS
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.errors import ConfigError, DatasetError
+from coupled_core.errors import DatasetError
 from coupled_core.export.edits import DIRECTIONS, INSTRUCTIONS, Direction, Directions
-from coupled_core.export.format import ExportFormat
+from coupled_core.export.folder import UnitId
 from coupled_core.storage.store import ObjectStore
 
 COLUMNS = (
@@ -34,8 +33,6 @@ _REQUIRED = (
     "partition", "image_part", "image_row", "image_0_sha256", "image_1_sha256", "width", "height",
     "prompt_0", "prompt_1",
 )  # fmt: skip
-_WITHOUT_INSTRUCTIONS = {"flf2v", "croissant"}
-"""Frames go from caption to caption; Croissant describes the dataset's own parts."""
 _WINDOW_ROWS = 4096
 _MAX_UNIT_PAIRS = 20_000
 
@@ -63,55 +60,6 @@ class Selection:
         return tuple(d for d in wanted if row[INSTRUCTIONS[d]] is not None)
 
 
-def select_edits(
-    export_format: ExportFormat,
-    *,
-    partition: str | None = None,
-    directions: Directions = "both",
-    include_entity_swaps: bool = False,
-    max_shard_bytes: int | None = None,
-    absolute_paths: bool = False,
-) -> Selection:
-    """Return which edits an export holds, the format's defaults filled in.
-
-    Args:
-        export_format: The format.
-        partition: train, val, test or all. None: all where partitions stand side by side, else
-            train.
-        directions: Which ways a pair is read.
-        include_entity_swaps: Only asked by flf2v, which leaves them out otherwise.
-        max_shard_bytes: None: the format's.
-        absolute_paths: Name files by their whole paths, where the format names files at all.
-
-    Raises:
-        ConfigError: a value is unknown, or the format has no place for several partitions or for
-            whole paths.
-    """
-    wanted = partition or ("all" if export_format.keeps_partitions else "train")
-    if wanted not in (*PARTITIONS, "all"):
-        raise ConfigError(f"unknown partition {wanted!r}: expected {', '.join(PARTITIONS)} or all")
-    if wanted == "all" and not export_format.keeps_partitions:
-        raise ConfigError(
-            f"{export_format.name} would mix the partitions: export train, val and test one by one"
-        )
-    if directions not in DIRECTIONS:
-        raise ConfigError(f"unknown directions {directions!r}: expected {', '.join(DIRECTIONS)}")
-    # Formats of other packages, and those that are no folders, have no such attribute.
-    told_paths = getattr(export_format, "told_paths", "relative")
-    if absolute_paths and told_paths == "relative":
-        raise ConfigError(
-            f"{export_format.name} names no files by path: leave --absolute-paths out"
-        )
-    return Selection(
-        partitions=PARTITIONS if wanted == "all" else (wanted,),
-        directions=directions,
-        skips_entity_swaps=export_format.name == "flf2v" and not include_entity_swaps,
-        needs_instructions=export_format.name not in _WITHOUT_INSTRUCTIONS,
-        max_shard_bytes=max_shard_bytes or export_format.max_shard_bytes,
-        absolute_paths=absolute_paths or told_paths == "whole",
-    )
-
-
 def iter_windows(
     store: ObjectStore, snapshot: Snapshot, selection: Selection
 ) -> Iterator[list[Row]]:
@@ -129,18 +77,6 @@ def iter_windows(
             yield sorted(rows, key=lambda row: (row["image_part"], row["image_row"]))
 
 
-@dataclass(frozen=True, order=True)
-class UnitId:
-    """One unit of one partition."""
-
-    partition: str
-    index: int
-    """From 0 within the partition."""
-
-    def __str__(self) -> str:
-        return f"{self.partition}-{self.index:05d}"
-
-
 class UnitAssigner:
     """Hands out units to pairs in the order of the stream; the same pairs get the same units."""
 
@@ -151,7 +87,8 @@ class UnitAssigner:
 
     def assign(self, row: Row) -> UnitId:
         """Return the unit of the next pair that has an edit to export."""
-        num_bytes = pair_bytes(row) * len(self._selection.directions_of(row))
+        pair_bytes = (row["image_0_bytes"] or 0) + (row["image_1_bytes"] or 0)
+        num_bytes = pair_bytes * len(self._selection.directions_of(row))
         index, num_pairs, filled = self._state.get(row["partition"], (0, 0, 0))
         is_full = filled + num_bytes > self._max_bytes or num_pairs >= _MAX_UNIT_PAIRS
         # A pair that is larger than a unit has one to itself.
@@ -170,7 +107,6 @@ class DatasetFacts:
     """Directions of those pairs that are exported."""
     num_edits_without_instruction: int = 0
     """Edits that are left out, because nobody could say in words what to change."""
-    num_image_bytes: int = 0
     pairs_by_partition: Counter[str] = field(default_factory=Counter)
     pairs_by_variation: Counter[str] = field(default_factory=Counter)
     pairs_by_size: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -190,7 +126,6 @@ class DatasetFacts:
     def count(self, row: Row) -> None:
         """Take a pair into account."""
         self.num_pairs += 1
-        self.num_image_bytes += pair_bytes(row)
         self.pairs_by_partition[row["partition"]] += 1
         self.pairs_by_variation[row["variation_kind"] or "unknown"] += 1
         self.pairs_by_size[row["width"], row["height"]] += 1
@@ -251,11 +186,6 @@ def plan_export(store: ObjectStore, snapshot: Snapshot, selection: Selection) ->
     if not units:
         raise DatasetError(_nothing_selected(store, snapshot, selection, facts))
     return ExportPlan(snapshot, selection, dict(sorted(units.items())), facts)
-
-
-def pair_bytes(row: Row) -> int:
-    """Return the size of both images of a pair as they are stored."""
-    return int(row["image_0_bytes"] or 0) + int(row["image_1_bytes"] or 0)
 
 
 def _mask(batch: pa.RecordBatch, selection: Selection) -> pa.Array:

@@ -163,7 +163,6 @@ def list_answered(store: ObjectStore, max_objects: int | None = None) -> IdSet |
     """Return the beginnings of all request hashes that have an answer, whoever paid for it.
 
     Args:
-        store: The cache's store.
         max_objects: The most to list. None: all.
 
     Returns:

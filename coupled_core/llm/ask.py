@@ -35,7 +35,6 @@ class Asker:
         """Check what can be checked without a request.
 
         Args:
-            config: Settings.
             store: Where the answers are kept.
             stage: Under which name progress is told.
             account: Whose money is spent, such as a run; None: an account of this object's own.
@@ -79,7 +78,6 @@ class Asker:
 
         Args:
             read_subjects: Yields them, the same each time it is called.
-            num_subjects: How many that is at most.
             on_settled: Told of each outcome, in no order.
 
         Raises:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
+from coupled_core.addresses import find_address_problem
 from coupled_core.errors import ConfigError, LlmError
 from coupled_core.llm.question import Question
 from coupled_core.llm.reading import UnreadableError, parse_object, quote
@@ -63,33 +63,15 @@ def check_environment() -> None:
             f"{re.match('[!-~]*', key).end() + 1} of {len(key)}: "  # type: ignore[union-attr]
             "no key does; copy it again"
         )
-    if url is not None and (problem := _find_url_problem(url, {"http", "https"})):
-        raise ConfigError(f"{_URL} {problem}: expected https://HOST, or unset it")
+    if url is not None and (problem := find_address_problem(url)):
+        raise ConfigError(
+            f"{_URL} {problem}: expected https://HOST (the key belongs into {_KEY}), or unset it"
+        )
     for name, value in os.environ.items():
         if name.lower() in _PROXIES and value:
             whole = value if "://" in value else f"http://{value}"
-            if problem := _find_url_problem(whole, _PROXY_SCHEMES, may_log_in=True):
+            if problem := find_address_problem(whole, _PROXY_SCHEMES, may_log_in=True):
                 raise ConfigError(f"{name} {problem}: expected http://HOST:PORT, or unset it")
-
-
-def _find_url_problem(
-    url: str, schemes: set[str] | frozenset[str], *, may_log_in: bool = False
-) -> str:
-    """Return what is wrong with an address, without quoting it: it may hold a password."""
-    if not re.fullmatch(r"[!-~]+", url):
-        return "is empty" if not url.strip() else "holds blanks or characters that are not ASCII"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return "has a host or a port that is none"
-    if parts.scheme not in schemes:
-        return f"does not begin with {' or '.join(f'{each}://' for each in sorted(schemes))}"
-    if not host or not re.fullmatch(r"[\w.:-]+", host) or port == 0:
-        return "has a host or a port that is none"
-    if parts.username is not None and not may_log_in:
-        return f"holds a user or a password (the key belongs into {_KEY})"
-    return "has a query or a fragment" if parts.query or parts.fragment else ""
 
 
 class ApiError(Exception):
@@ -170,7 +152,6 @@ class Api:
         """Return the answer to a question as it came: a JSON object, and nothing more is sure.
 
         Args:
-            question: What is asked.
             ends_at: When to give up by all means, as in `limits.limited`.
         """
         return self._fetch(

@@ -1,18 +1,15 @@
 """How many tokens questions will cost, before anybody is asked; the API counts a few for free."""
 
 import math
-import random
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
 
 from coupled_core.llm.client import Api, ApiError
 from coupled_core.llm.pace import Pace
 from coupled_core.llm.question import Question
 
-T = TypeVar("T")
 _WORD = re.compile("[A-Za-z]+")
 _LETTERS_OF_ONE = 7
 # Fitted to the last tokenizer that Anthropic published; those of today's models are unknown.
@@ -61,25 +58,6 @@ def _tokens_of_char(char: str) -> float:
 _Z = 1.959964
 """Half the width of a two-sided 95% interval, in standard errors."""
 _TRIES, _THREADS = 3, 8
-
-
-@dataclass
-class Sample(Generic[T]):
-    """So many of those that pass, each as likely as any other (Vitter 1985, algorithm R)."""
-
-    size: int
-    items: list[T] = field(default_factory=list)
-    num_seen: int = 0
-    # A fixed seed: the same set gives the same estimate.
-    _random: random.Random = field(default_factory=lambda: random.Random(0))
-
-    def add(self, item: T) -> None:
-        """Let one pass."""
-        self.num_seen += 1
-        if len(self.items) < self.size:
-            self.items.append(item)
-        elif (place := self._random.randrange(self.num_seen)) < self.size:
-            self.items[place] = item
 
 
 @dataclass(frozen=True)

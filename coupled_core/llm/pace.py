@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _MAX_FAILURES = 10
 _MAX_COSTLY_FAILURES = 3
-"""Of answers that did not come in time, or were none: each may have been paid for."""
+"""Answers that did not come in time, or were none: each may have been paid for."""
 _MAX_STARVED_SECONDS = 600.0
 """How long no thread may get any answer, though only rate limits stand in the way."""
 _MAX_BACKOFF_SECONDS = 60.0

@@ -63,7 +63,7 @@ class Question:
     """The body of POST /v1/messages, the same over both transports; it is never written down."""
     bounds: Bounds
     version: str
-    """Of the instruction, as it is noted with the answer."""
+    """The instruction's, as it is noted with the answer."""
 
     @property
     def size_bytes(self) -> int:

@@ -75,7 +75,6 @@ def read_message(document: object, model: str, bounds: Bounds) -> Message:
 
     Args:
         document: JSON as it came.
-        model: The model that was asked.
         bounds: The most that the answer can have been billed for.
 
     Raises:

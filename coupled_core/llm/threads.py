@@ -23,9 +23,7 @@ def map_in_threads(
     an answer that is on its way is paid for and worth having.
 
     Args:
-        function: What to do with an item.
         items: Any number of them.
-        num_threads: How many at a time.
         on_interrupt: Called when nobody wants more, as at Ctrl-C: has what has begun end soon.
     """
     # Not `pool.map`, which would read all items at once.

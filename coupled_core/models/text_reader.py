@@ -31,7 +31,7 @@ class Reading:
     num_telling: int
     """Tokens that stand for more than a blank."""
     num_unknown: int
-    """Of those the ones that stand for anything that the vocabulary lacks."""
+    """Those among them that stand for anything that the vocabulary lacks."""
 
 
 @dataclass(frozen=True, eq=False)

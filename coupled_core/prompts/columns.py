@@ -16,7 +16,7 @@ from pyarrow import types
 from coupled_core.errors import PromptSetError
 
 Form = Literal["wide", "long"]
-Check = Callable[[pa.DataType], bool]
+KindCheck = Callable[[pa.DataType], bool]
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -65,7 +65,7 @@ class Kind:
     name: str
     arrow_type: pa.DataType
     """The type that stands for it where a file says none, as CSV and JSON do."""
-    is_right: Check
+    is_right: KindCheck
 
     def holds(self, value: Any) -> bool:
         """Say whether a value that comes without a type is of this kind."""

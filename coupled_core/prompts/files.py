@@ -20,7 +20,8 @@ from coupled_core.prompts.standard_input import (
     STANDARD_INPUT_NAME,
     keep_standard_input,
 )
-from coupled_core.storage.store import ObjectInfo, ObjectStore, open_store, open_uri
+from coupled_core.storage.open_store import open_store, open_uri
+from coupled_core.storage.store import ObjectInfo, ObjectStore
 
 SHIPPED_SETS = {
     "miniature": "example.parquet",

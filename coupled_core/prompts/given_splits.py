@@ -11,7 +11,7 @@ from coupled_core.wording.instruction_checks import (
     find_instruction_problem,
 )
 from coupled_core.wording.lexicon import MEDIA
-from coupled_core.wording.phrases import Unreadable, parse_entity
+from coupled_core.wording.phrases import noun_of
 
 GivenInstructions = tuple[tuple[int, int, str], ...]
 _ADVICE = "correct the split, or trust the splits of this set (--trust-splits)"
@@ -135,7 +135,7 @@ def _find_entity_in_background(
             uses += sum(are_forms(word, other) for other in content_words(entity))
             # A word of both may stand twice in the prompt: "a brick house by a brick wall".
             has_too_few = uses > sum(are_forms(word, other) for other in words[index])
-            if not is_shared or (has_too_few and word == _head_of(entity)):
+            if not is_shared or (has_too_few and word == noun_of(entity)):
                 yield (
                     f"column background_prompt: got {background!r}, which names {word!r} of "
                     f"entity_prompts[{index}] ({entity!r}); {_ADVICE}"
@@ -148,11 +148,3 @@ def _find_entity_in_background(
                 f"{index}; {_ADVICE}"
             )
             return
-
-
-def _head_of(entity: str) -> str:
-    """Return the noun of an entity; empty: it cannot be told."""
-    try:
-        return parse_entity(entity).head.casefold()
-    except Unreadable:
-        return ""

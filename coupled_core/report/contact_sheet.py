@@ -1,7 +1,6 @@
 """A contact sheet: one PNG on which a person sees what a dataset is worth, a row a pair."""
 
 import io
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from coupled_core.dataset.reader import iter_manifest, iter_rows
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report.pair_images import PairImages, ShardWorks, has_images, iter_pair_images
+from coupled_core.reservoir import Reservoir
 from coupled_core.storage.store import ObjectStore
 
 Picture = NDArray[np.uint8]
@@ -148,12 +148,12 @@ def choose_rows(rows: Iterable[Row], max_rows: int = 24, seed: int = 0) -> list[
 
     A third goes to dropped pairs if there are as many; what one kind does not need, the other gets.
     """
-    kept, dropped = _Reservoir(max_rows, seed), _Reservoir(max_rows, seed)
+    kept, dropped = Reservoir[Row](max_rows, seed), Reservoir[Row](max_rows, seed)
     for row in rows:
-        (kept if row["kept"] else dropped).offer(row)
-    num_dropped = max(round(max_rows * _DROPPED_SHARE), max_rows - len(kept.rows))
-    shown = dropped.rows[:num_dropped]
-    return kept.rows[: max_rows - len(shown)] + shown
+        (kept if row["kept"] else dropped).add(row)
+    num_dropped = max(round(max_rows * _DROPPED_SHARE), max_rows - len(kept.items))
+    shown = dropped.items[:num_dropped]
+    return kept.items[: max_rows - len(shown)] + shown
 
 
 def draw_contact_sheet(rows: Sequence[SheetRow]) -> bytes:
@@ -189,23 +189,6 @@ def _sheet_row(row: Row, images: PairImages) -> SheetRow:
         row["kept"],
         describe_pair(row),
     )
-
-
-class _Reservoir:
-    """A uniform sample of a stream of unknown length, in the stream's order."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        self._size, self._random, self._num_seen = size, random.Random(seed), 0
-        self.rows: list[Row] = []
-
-    def offer(self, row: Row) -> None:
-        self._num_seen += 1
-        if len(self.rows) < self._size:
-            self.rows.append(row)
-        elif (place := self._random.randrange(self._num_seen)) < self._size:
-            # Removed and appended, and not exchanged: so the stream's order stays.
-            del self.rows[place]
-            self.rows.append(row)
 
 
 def _panels(row: SheetRow, cell_px: int) -> tuple[Picture, ...]:

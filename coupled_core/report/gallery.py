@@ -52,7 +52,6 @@ def make_thumbnails(images: PairImages, max_bytes: int) -> Thumbnails:
     """Return the largest and finest thumbnails whose data URIs fit; the smallest if none do.
 
     Args:
-        images: The pair.
         max_bytes: What all four data URIs may take together.
     """
     mask_0, mask_1 = (_encode_mask(mask) for mask in (images.mask_0, images.mask_1))

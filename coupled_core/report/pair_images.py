@@ -51,7 +51,6 @@ def iter_pair_images(
     """Yield the images of manifest rows that have any, a row group in memory at a time.
 
     Args:
-        store: The dataset.
         rows: Manifest rows, all columns, in any order.
         works: The work that is left.
 

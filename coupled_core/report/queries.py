@@ -33,6 +33,14 @@ GALLERY = (
     "select pair_id, kept, combined, prompt_0, prompt_1, reject_reasons from manifest "
     "where status = 'ok' order by combined desc limit 20"
 )
+OF_ALL_ROWS = {
+    "funnel": FUNNEL,
+    "reasons": REASONS,
+    "costs": COSTS,
+    "throughput": THROUGHPUT,
+    "gallery": GALLERY,
+}
+"""The figures that need no column or bound to be filled in, by their names in the page."""
 
 
 def write_command(dataset: str, snapshot: Snapshot, sql: str) -> str:
@@ -104,7 +112,9 @@ def _combine(names: Sequence[str], *, takes_least: bool) -> str:
 def _column(name: str) -> str:
     if name in NUMBERS:
         return name
-    quoted = name.replace("'", "''")
+    # A JSON pointer: DuckDB would read other texts that begin with $ or / as paths.
+    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+    quoted = pointer.replace("'", "''")
     return f"cast(json_extract_string(extra_scores, '{quoted}') as double)"
 
 

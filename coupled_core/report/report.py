@@ -43,8 +43,6 @@ def make_report(store: ObjectStore, snapshot: Snapshot, num_pairs: int = DEFAULT
     """Make the report of a snapshot.
 
     Args:
-        store: The dataset.
-        snapshot: The state to report on.
         num_pairs: Most pairs to show, up to `MAX_PAIRS`; the page stays below `MAX_PAGE_BYTES`.
 
     Raises:
@@ -100,10 +98,7 @@ def _page_values(profile: DatasetProfile) -> dict[str, Any]:
             ("Backgrounds", profile.backgrounds, ask(queries.count_labels("background_prompt"))),
         ],
         "has_large_groups": bool((profile.pairs.last_image > 1).any()),
-        "ask": {
-            name: ask(getattr(queries, name.upper()))
-            for name in ("funnel", "reasons", "costs", "throughput", "gallery")
-        },
+        "ask": {name: ask(sql) for name, sql in queries.OF_ALL_ROWS.items()},
         "survival_data": survival_to_dict(profile.survival),
         "schedules": [
             (curve, draw_schedule(curve) if curve.sigmas else None) for curve in profile.schedules

@@ -36,11 +36,6 @@ def make_review_page(
 ) -> ReviewPage:
     """Make the page of a snapshot: unreviewed pairs with stored images, the doubtful ones first.
 
-    Args:
-        store: The dataset.
-        snapshot: The state to review.
-        num_pairs: Most pairs to show.
-
     Raises:
         DatasetError: a part is missing or damaged.
     """

@@ -38,7 +38,6 @@ def choose_pairs(
         is_showable: Rows whose images are to be had; others only fill up.
         min_combined: What borderline pairs are near to; None: the least combined score of a kept
             pair.
-        num_pairs: How many.
     """
     rows = np.flatnonzero(is_showable & pairs.is_scored)
     combined = pairs.of("combined")[rows]
@@ -113,7 +112,6 @@ def find_showable(
 
     Args:
         pairs: All rows of a snapshot.
-        snapshot: The snapshot.
         has_work: Says whether a shard (run_id, shard_index) has work left.
     """
     parts = snapshot.parts_of("manifest")

@@ -45,7 +45,7 @@ class WildGroup:
     """None: the rules refused it when it was read."""
 
 
-class Outcome(StrEnum):
+class SplitVerdict(StrEnum):
     """What became of a group."""
 
     REFUSED = "refused"
@@ -61,39 +61,39 @@ def read_wild_groups() -> list[WildGroup]:
     return [_parse(number, json.loads(line)) for number, line in enumerate(lines)]
 
 
-def judge_split(wild: WildGroup, outcome: GroupSplit | Rejection) -> Outcome:
+def judge_split(wild: WildGroup, outcome: GroupSplit | Rejection) -> SplitVerdict:
     """Compare a split with what was read."""
     if isinstance(outcome, Rejection):
-        return Outcome.REFUSED
+        return SplitVerdict.REFUSED
     read = wild.read
     found = (outcome.background_prompt, outcome.entity_prompts, _instructions_of(outcome))
     if read is None or found != (read.background, read.entities, read.instructions):
-        return Outcome.UNREAD
-    return Outcome.WRONG if read.wrong else Outcome.RIGHT
+        return SplitVerdict.UNREAD
+    return SplitVerdict.WRONG if read.wrong else SplitVerdict.RIGHT
 
 
-def measure_precision(splitter: Splitter, groups: Sequence[WildGroup]) -> list[Outcome]:
+def measure_precision(splitter: Splitter, groups: Sequence[WildGroup]) -> list[SplitVerdict]:
     """Split the groups and return what became of each, in order."""
     outcomes = splitter.split([wild.group for wild in groups])
     return [judge_split(wild, outcome) for wild, outcome in zip(groups, outcomes, strict=True)]
 
 
-def write_precision(groups: Sequence[WildGroup], outcomes: Sequence[Outcome]) -> str:
+def write_precision(groups: Sequence[WildGroup], outcomes: Sequence[SplitVerdict]) -> str:
     """Return a table: groups, those accepted, and the right ones of them with 95% intervals."""
     lines = [f"{'part or kind':42} groups  accepted  right of the accepted"]
     for name, found in _by_part_and_kind(groups, outcomes):
-        accepted = [outcome for outcome in found if outcome is not Outcome.REFUSED]
+        accepted = [outcome for outcome in found if outcome is not SplitVerdict.REFUSED]
         line = f"{name:42} {len(found):6}  {len(accepted) / len(found):8.0%}"
         if accepted:
-            share = wilson_interval(accepted.count(Outcome.RIGHT), len(accepted))
+            share = wilson_interval(accepted.count(SplitVerdict.RIGHT), len(accepted))
             line += f"  {share.mean:6.1%} of {len(accepted):3} [{share.low:.1%}, {share.high:.1%}]"
         lines.append(line)
     return "\n".join(lines)
 
 
 def _by_part_and_kind(
-    groups: Sequence[WildGroup], outcomes: Sequence[Outcome]
-) -> Iterator[tuple[str, list[Outcome]]]:
+    groups: Sequence[WildGroup], outcomes: Sequence[SplitVerdict]
+) -> Iterator[tuple[str, list[SplitVerdict]]]:
     names = [f"{wild.part}: {wild.kind}" for wild in groups] + [wild.part for wild in groups]
     named = list(zip(names, [*outcomes, *outcomes], strict=True))
     for name in dict.fromkeys(names):

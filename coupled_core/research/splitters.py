@@ -107,7 +107,7 @@ def _parse(lines: Sequence[str]) -> Iterator[CheckedGroup]:
 
 
 @dataclass(frozen=True)
-class Finding:
+class SplitterFinding:
     """How one group was split."""
 
     group_id: str
@@ -116,16 +116,16 @@ class Finding:
     problem: str
 
 
-def measure_splitter(splitter: Splitter, groups: Sequence[CheckedGroup]) -> list[Finding]:
+def measure_splitter(splitter: Splitter, groups: Sequence[CheckedGroup]) -> list[SplitterFinding]:
     """Split the groups and grade the answers."""
     outcomes = splitter.split([checked.group for checked in groups])
     return [
-        Finding(checked.group.group_id, checked.kind, *grade_answer(checked, outcome))
+        SplitterFinding(checked.group.group_id, checked.kind, *grade_answer(checked, outcome))
         for checked, outcome in zip(groups, outcomes, strict=True)
     ]
 
 
-def count_by_kind(findings: Sequence[Finding]) -> dict[str, Counter[Grade]]:
+def count_by_kind(findings: Sequence[SplitterFinding]) -> dict[str, Counter[Grade]]:
     """Return how often each grade was given, by kind in order of appearance, "all" last."""
     counts: dict[str, Counter[Grade]] = {}
     for finding in findings:

@@ -38,7 +38,8 @@ from coupled_core.runs.partitions import Partition, config_of, list_partitions
 from coupled_core.runs.plan import fingerprint_of, name_requests
 from coupled_core.runs.summary import RunSummary
 from coupled_core.splitting.splitter import settle_split
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 Reprocess = Literal["missing", "failed", "all"]
 # Becomes part of keys in the store.
@@ -55,7 +56,7 @@ class PartitionState(BaseModel):
     status: Literal["done", "failed"]
     input_etags: tuple[str, ...]
     config_sha256: str
-    """Of all that the rows depend on beside the input."""
+    """Hash of all that the rows depend on beside the input."""
     snapshot_id: str | None = None
     """The dataset as it was after the build: the proof that it is done."""
     run_id: str | None = None
@@ -72,7 +73,7 @@ class BackfillPlan(BaseModel):
     settings: BackfillSettings
     """How they were found."""
     config: RunConfig
-    """Of each build; the prompts are those of all partitions."""
+    """The settings of each build; the prompts are those of all partitions."""
 
 
 class Control(StrEnum):
@@ -84,7 +85,7 @@ class Control(StrEnum):
 
 
 @dataclass(frozen=True)
-class Report:
+class PartitionReport:
     """What became of one partition, or why nothing is done about it."""
 
     partition: str
@@ -162,13 +163,15 @@ class Backfill:
         """Return what is known of a partition; None: it was never brought to an end."""
         return self._read(_key(partition), PartitionState)
 
-    def describe(self, partition: Partition) -> Report:
+    def describe(self, partition: Partition) -> PartitionReport:
         """Return what is known of a partition, without a look at its input."""
         state = self.read_state(partition)
         if state is not None:
-            return Report(partition.name, state.status, state.error or _name_proof(state))
+            return PartitionReport(partition.name, state.status, state.error or _name_proof(state))
         holder = self._leases.find_holder(_hash(partition))
-        return Report(partition.name, "open", f"{holder} works on it" if holder else "not begun")
+        return PartitionReport(
+            partition.name, "open", f"{holder} works on it" if holder else "not begun"
+        )
 
     def find_reason_to_skip(
         self, partition: Partition, config: RunConfig, reprocess: Reprocess
@@ -203,11 +206,10 @@ class Backfill:
         config: RunConfig,
         reprocess: Reprocess,
         build: Callable[[RunConfig], RunSummary],
-    ) -> Report | Elsewhere:
+    ) -> PartitionReport | Elsewhere:
         """Build a partition if that is to be done, and write down what became of it.
 
         Args:
-            partition: Which one.
             config: The settings of each build but its prompts.
             reprocess: As in `BackfillSettings`.
             build: Builds a prompt set; what it raises is the partition's failure.
@@ -217,7 +219,7 @@ class Backfill:
             CoupledError: what would stop every other partition, too.
         """
         if (control := self.control) is not Control.RUNNING:
-            return Report(partition.name, "open", f"the backfill is {control}")
+            return PartitionReport(partition.name, "open", f"the backfill is {control}")
         try:
             # Looked at again under the lease: another process may have built it since it was
             # listed.
@@ -225,7 +227,7 @@ class Backfill:
                 if not is_ours:
                     return self.look(partition) or Elsewhere(f"{partition.name} was given up")
                 if why := self.find_reason_to_skip(partition, config, reprocess):
-                    return Report(partition.name, "skipped", why)
+                    return PartitionReport(partition.name, "skipped", why)
                 return self._build(partition, config, build)
         finally:
             # Beats end with each partition and begin with the next: between two there is nothing to
@@ -234,7 +236,7 @@ class Backfill:
 
     def _build(
         self, partition: Partition, config: RunConfig, build: Callable[[RunConfig], RunSummary]
-    ) -> Report:
+    ) -> PartitionReport:
         etags, config_sha256 = _proof(partition, config)
         found: dict[str, str | None]
         try:
@@ -257,8 +259,8 @@ class Backfill:
         self._leases.renew(_hash(partition))  # what a former owner has found out does not count
         self._store.write(f"{self._prefix}{_key(partition)}", state.model_dump_json().encode())
         if state.status == "failed":
-            return Report(partition.name, "failed", str(state.error))
-        return Report(partition.name, "built", _name_proof(state))
+            return PartitionReport(partition.name, "failed", str(state.error))
+        return PartitionReport(partition.name, "built", _name_proof(state))
 
     def _find_runs(self) -> frozenset[str] | None:
         """Return the runs that have rows in the dataset; None: it is empty.

@@ -10,7 +10,7 @@ from coupled_core.errors import CoupledError
 from coupled_core.runs.backfill import Backfill, BackfillPlan
 from coupled_core.runs.forecast import Forecast, forecast_build
 from coupled_core.runs.partitions import Partition, config_of
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ The Prefect flow does the same with a task for each step; both share what stands
 """
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from coupled_core.progress import current_progress
 from coupled_core.prompts.columns import describe_unknown
 from coupled_core.prompts.prompt_set import IN_MEMORY, take_prompt_set
 from coupled_core.records import PromptGroup
-from coupled_core.runs.division import Elsewhere, Read, divide, hold_shard, look_at_shards
+from coupled_core.runs.division import Elsewhere, divide_here, hold_shard, look_at_shards
 from coupled_core.runs.facts import describe_inputs
 from coupled_core.runs.keywords import config_from_keywords
 from coupled_core.runs.models import generation_of, splitter_for
@@ -30,7 +29,7 @@ from coupled_core.runs.shard import ShardWork, shards_to_split
 from coupled_core.runs.steps import ShardResult, make_pairs, split, write
 from coupled_core.runs.text_report import describe_losses
 from coupled_core.splitting.splitter import account_of, settle_split
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 def build_dataset(
@@ -62,11 +61,10 @@ def build_dataset(
     progress = current_progress()
     progress.begin("shards", len(run.open_shards))
 
-    # The work is done when its result is read, so one shard follows the other in this thread.
-    def begin(shard: ShardPlan, take: Callable[[Read[ShardResult]], None]) -> None:
-        take(partial(_build_shard, ShardWork(config, shard, run.generation)))
+    def build(shard: ShardPlan) -> ShardResult | Elsewhere:
+        return _build_shard(ShardWork(config, shard, run.generation))
 
-    for outcome in divide(run.open_shards, look_at_shards(config), begin, stage="shards"):
+    for outcome in divide_here(run.open_shards, look_at_shards(config), build, stage="shards"):
         if outcome.error is not None:
             raise outcome.error
         progress.advance("shards")
@@ -108,8 +106,6 @@ def commit_run(
     """Commit the finished shards of a run; None: the dataset holds all of them already.
 
     Args:
-        config: All settings.
-        run: The plan.
         only: Shards to look at; None: every one with something new.
     """
     store = open_store(config.output.uri)

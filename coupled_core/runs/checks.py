@@ -40,7 +40,7 @@ from coupled_core.scoring.model_files import (
     require_fitting_judges,
     require_scorers,
 )
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 PACKAGE = "coupled-images"
 _INSTALL = "pip install -c infra/constraints.txt ."

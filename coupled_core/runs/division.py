@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from coupled_core.config import RunConfig
@@ -27,7 +28,8 @@ from coupled_core.redaction import clean_error
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.shard import ShardWork
 from coupled_core.storage.leases import Leases, LeaseTimes
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 _TIMES = LeaseTimes(poll_seconds=2.0)
 _HUNG_AFTER_SECONDS = 1800.0
@@ -93,7 +95,7 @@ def divide(
             if found is None:
                 begin(piece, _putter(ended, piece))
             else:
-                ended.put((piece, _reader(found)))
+                ended.put((piece, partial(Elsewhere, found.holder)))
         # None: nobody else holds anything, so the next end of our own work is all there is to wait
         # for.
         pause = max(look_at - time.monotonic(), 0.0) if held else None
@@ -127,8 +129,16 @@ def _putter(ended: "queue.SimpleQueue[tuple[T, Read[R]]]", piece: T) -> Callable
     return lambda read: ended.put((piece, read))
 
 
-def _reader(found: Elsewhere) -> Callable[[], Elsewhere]:
-    return lambda: found
+def divide_here(
+    pieces: Iterable[T],
+    look: Callable[[T], Elsewhere | None],
+    work: Callable[[T], R | Elsewhere],
+    *,
+    stage: str,
+) -> Iterator[Outcome[T, R]]:
+    """Do as `divide` with work that this thread does itself, one piece after the other."""
+    # The work is done when its result is read.
+    return divide(pieces, look, lambda piece, take: take(partial(work, piece)), stage=stage)
 
 
 def _read(piece: T, read: Read[R], stage: str) -> Outcome[T, R] | str:
@@ -163,7 +173,6 @@ def leases_below(store: ObjectStore, name: str, hung_after_seconds: float = math
     """Return this process's leases on the work of a run, or of whatever else has that name.
 
     Args:
-        store: The dataset.
         name: Of the folder of the work.
         hung_after_seconds: As in `LeaseTimes`.
     """

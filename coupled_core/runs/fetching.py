@@ -24,7 +24,6 @@ def told_fetching(
     Args:
         base_model: As in the settings; of a folder nothing is told.
         tell: Called in a thread of its own.
-        every_seconds: How often.
     """
     if find_folder(base_model) is not None:
         yield

@@ -12,9 +12,10 @@ from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.llm.answers import answered_id, list_answered
 from coupled_core.llm.client import Api, has_key
-from coupled_core.llm.estimate import Sample, Scale, Tokens
+from coupled_core.llm.estimate import Scale, Tokens
 from coupled_core.llm.spending import cost_usd, price_of
 from coupled_core.records import PromptGroup, Rejection
+from coupled_core.reservoir import Reservoir
 from coupled_core.runs.models import files_of, generation_of
 from coupled_core.runs.needs import ImageTime, Needs, find_needs
 from coupled_core.runs.plan import RunPlan, name_requests, plan_run
@@ -22,7 +23,8 @@ from coupled_core.runs.planned import PlannedGroup
 from coupled_core.splitting.llm.estimate import count_sample, estimate_split
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import is_given, settle_split
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 _TRIED_OFFLINE = 500
 
@@ -68,14 +70,14 @@ class SplitCounter:
 
     config: SplitConfig
     cached: IdSet
-    sample: Sample[PromptGroup]
+    sample: Reservoir[PromptGroup]
     """Some of the groups to ask, for the API to count."""
     must_count: bool = False
     """An API that does not count is an error; else the plain estimate has to do."""
     groups_done: int = 0
     """Groups whose pairs are all in the dataset."""
     images_to_make: int = 0
-    """Of groups that the dataset lacks, first attempts alone."""
+    """Images of groups that the dataset lacks, first attempts alone."""
     _given: int = 0
     _cached: int = 0
     _asked: int = 0
@@ -199,7 +201,7 @@ class Forecast:
     seconds_a_pair: float | None
     """What generation took for pairs of the dataset with these settings; None: there are none."""
     images_to_make: int
-    """Of groups that the dataset lacks; each is drawn once, whatever number of pairs it is in."""
+    """Images of groups that the dataset lacks; each is drawn once, however many pairs it is in."""
     needs: Needs
     """What all this takes of the machine."""
 
@@ -268,12 +270,12 @@ def forecast_build(config: RunConfig, num_counted: int | None = 0) -> Forecast:
 def _open_counter(config: RunConfig, num_counted: int | None) -> SplitCounter:
     split = config.split
     if split.splitter != "anthropic" or split.cache_uri is None:
-        return SplitCounter(split, IdSet(), Sample(0))
+        return SplitCounter(split, IdSet(), Reservoir(0))
     by_default = _COUNTED_BY_DEFAULT if has_key() else 0
     return SplitCounter(
         split,
         list_answered(open_store(split.cache_uri)) or IdSet(),
-        Sample(by_default if num_counted is None else num_counted),
+        Reservoir(by_default if num_counted is None else num_counted),
         must_count=num_counted is not None,
     )
 

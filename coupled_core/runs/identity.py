@@ -33,7 +33,6 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
     """Return the name of a run's unfinished work, 16 hex digits.
 
     Args:
-        config: All settings.
         inputs_sha256: Content hash or etag of each file of the prompt set, in order.
     """
     settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
@@ -48,7 +47,6 @@ def images_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
     They may differ in who judges the images and in what is kept.
 
     Args:
-        config: All settings.
         inputs_sha256: As `run_id` takes it.
     """
     judged = {"scoring", "filter", "selection", "content_filter", "duplicates"}

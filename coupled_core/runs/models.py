@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
-_loading = threading.Lock()
+_loading = threading.RLock()
 """Two threads that ask at the same time must not load the same model twice."""
 
 
-class _Latest(Generic[P, R]):
+class Latest(Generic[P, R]):
     """Keeps what was loaded last, and lets go of it before anything else is loaded.
 
     `lru_cache` would do so only afterwards, and two large models may not fit into memory.
@@ -47,11 +47,13 @@ class _Latest(Generic[P, R]):
         self._held: tuple[object, R] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what is loaded with these arguments; anything but the last is loaded again."""
         key = (args, kwargs)
-        if self._held is None or self._held[0] != key:
-            self._held = None
-            self._held = key, self._load(*args, **kwargs)
-        return self._held[1]
+        with _loading:
+            if self._held is None or self._held[0] != key:
+                self._held = None
+                self._held = key, self._load(*args, **kwargs)
+            return self._held[1]
 
 
 def generator_for(
@@ -65,8 +67,7 @@ def generator_for(
     """
     # Neither is part of what is loaded: samples bring their seeds, and stages cut the batches.
     same_model = config.model_copy(update={"seed": 0, "batch_size": 1})
-    with _loading:
-        return _generator(same_model, 0 if scoring is None else beside_bytes(scoring))
+    return _generator(same_model, 0 if scoring is None else beside_bytes(scoring))
 
 
 def _say(stage: str, text: str) -> None:
@@ -75,10 +76,13 @@ def _say(stage: str, text: str) -> None:
     current_progress().remark(stage, text)
 
 
+@Latest
 def scorer_for(config: ScoringConfig, device: str) -> "PairScorer":
     """Return Segment Anything and CLIP."""
-    with _loading:
-        return _scorer(config, device)
+    _say("score", f"loading Segment Anything {config.sam_model} and CLIP {config.clip_model}")
+    from coupled_core.scoring.pair_scorer import load_scorer
+
+    return load_scorer(config, device)
 
 
 def generation_of(config: GenerationConfig) -> GenerationProvenance:
@@ -120,7 +124,7 @@ def has_room_beside(device: str) -> bool:
     return torch.get_num_threads() < (os.cpu_count() or 1)
 
 
-@_Latest
+@Latest
 def _generator(config: GenerationConfig, beside: int) -> "GroupGenerator":
     _say("generate", f"loading {config.base_model}")
     from coupled_core.generation.generator import load_generator
@@ -128,14 +132,6 @@ def _generator(config: GenerationConfig, beside: int) -> "GroupGenerator":
     progress = current_progress()  # which a thread would not find
     with told_fetching(config.base_model, lambda text: progress.remark("generate", text)):
         return load_generator(config, beside_bytes=beside)
-
-
-@_Latest
-def _scorer(config: ScoringConfig, device: str) -> "PairScorer":
-    _say("score", f"loading Segment Anything {config.sam_model} and CLIP {config.clip_model}")
-    from coupled_core.scoring.pair_scorer import load_scorer
-
-    return load_scorer(config, device)
 
 
 _content_filter = lru_cache(maxsize=1)(load_content_filter)

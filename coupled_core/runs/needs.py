@@ -28,20 +28,20 @@ CARDS = {
 }
 """TFLOP/s of dense bfloat16 matrices as their maker states them, by a part of the device's name."""
 REACHED = 0.8
-"""Of that, as seen on an H200 (790 TFLOP/s in matrices alone)."""
+"""The share of that which is reached: an H200 gave 790 TFLOP/s in matrices alone."""
 SLOWDOWN = 1.45
 """By so much may real kernels take longer than matrices alone."""
 REST_SECONDS = 0.25
 """An image's share of text encoding, decoding, Segment Anything and CLIP; a guess."""
 _MIN_WIDTH = 1024
-"""Of a transformer; smaller ones wait for launches and not for matrices."""
+"""Transformers of a smaller width wait for launches and not for matrices."""
 _MINIATURE_SECONDS = (0.7, 2.0)
 """An image of the miniature on one or two CPU cores, as seen on other machines."""
 _SAM_STEP_BYTES = {"vit_h": 3_374_841_856, "vit_l": 3_374_841_856, "vit_b": 2_518_679_552}
 """What an image takes in Segment Anything's encoder, float32; counted with fake tensors for ViT-H
 and ViT-B, taken for ViT-L."""
 _BYTES_A_PIXEL = (1.0, 2.0)
-"""Of a PNG or lossless WebP."""
+"""From, to, of a PNG or lossless WebP."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class MemoryUse:
 
     plan: MemoryPlan
     scorer_bytes: int
-    """Of what lies beside the base model, that of the scorers."""
+    """What the scorers take beside the base model."""
     available_bytes: int
     """Memory of the device."""
     offload: Offload
@@ -85,9 +85,9 @@ class Needs:
     image_time: ImageTime | None
     """None: unknown for this device."""
     download_bytes: int
-    """Of the base model's weights that are not in the cache of the hub yet."""
+    """Weights of the base model that are not in the cache of the hub yet."""
     memory: MemoryUse | None
-    """Of generating, with the scorers beside it. None: sizes are unknown."""
+    """What generating takes, with the scorers beside it. None: sizes are unknown."""
     pair_bytes: tuple[int, int]
     """A pair's two images, stored."""
     image_flops: int

@@ -25,7 +25,7 @@ from coupled_core.records import GeneratedSample
 from coupled_core.runs.checkpoints import ScoredSample, write_scored
 from coupled_core.runs.shard import Batch, ShardWork
 from coupled_core.runs.stages import (
-    Outcome,
+    MadeOutcome,
     read_outcomes,
     score_sample,
     store_batch,
@@ -72,7 +72,7 @@ class _Behind:
     """A batch that is generated, and not yet stored or scored."""
 
     batch: Batch
-    outcomes: Mapping[str, Outcome] | None
+    outcomes: Mapping[str, MadeOutcome] | None
     """None: they are read from the work folder."""
     stored: Future[None] | None
     """None: it was found there."""
@@ -96,7 +96,6 @@ def make_batches(
         work: The shard, split, all earlier attempts scored.
         models: What makes and judges images.
         progress: Told the pairs of each batch under "generate" and "score".
-        attempt: Which round of samples.
 
     Raises:
         Exception: the first that any stage raised, as soon as it is known. What was generated until
@@ -163,7 +162,7 @@ class _Line:
         self._storing.shutdown()
         self._scoring.shutdown()
 
-    def _generate(self, number: int, batch: Batch) -> dict[str, Outcome]:
+    def _generate(self, number: int, batch: Batch) -> dict[str, MadeOutcome]:
         with self._work.doing("generate", batch.index):
             generator = self._models.load_generator()  # may take minutes; the look comes after it
             self._work.require_lease()
@@ -181,7 +180,7 @@ class _Line:
 
     def _generate_with(
         self, generator: "GroupGenerator", number: int, batch: Batch
-    ) -> dict[str, Outcome]:
+    ) -> dict[str, MadeOutcome]:
         def tell(step: int, of: int) -> None:
             """One batch of a large model takes minutes, in which nothing else is heard of it."""
             where = f"step {step} of {of}" if step else "reading prompts"
@@ -196,14 +195,14 @@ class _Line:
         outcomes = generator.generate(list(batch.samples.values()), tell)
         return dict(zip(batch.samples, outcomes, strict=True))
 
-    def _store(self, batch: Batch, outcomes: Mapping[str, Outcome]) -> None:
+    def _store(self, batch: Batch, outcomes: Mapping[str, MadeOutcome]) -> None:
         with self._work.doing("store", batch.index):
             store_batch(self._work, batch, outcomes)
 
     def _score(
         self,
         batch: Batch,
-        outcomes: Mapping[str, Outcome] | None,
+        outcomes: Mapping[str, MadeOutcome] | None,
         stored: Future[None] | None,
     ) -> None:
         with self._work.doing("score", batch.index):

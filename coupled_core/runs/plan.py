@@ -50,7 +50,8 @@ from coupled_core.splitting.splitter import (
     hash_with_own,
     is_given,
 )
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 PromptItem = PromptGroup | QuarantinedRow
 Watch = Callable[[PlannedGroup, bool, bool], None]
@@ -132,7 +133,6 @@ def plan_sample(group: PromptGroup, seed: int, request: str, fingerprint: str) -
     """Return a group's sample with any seed.
 
     Args:
-        group: The group.
         seed: The seed of its noise.
         request: The hash of what a splitter is asked about the group.
         fingerprint: The hash of all settings of generation that the images depend on.

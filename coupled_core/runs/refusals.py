@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from coupled_core.config import RunConfig
-from coupled_core.llm.estimate import Sample
 from coupled_core.models.text_reader import TextReader, require_telling
 from coupled_core.records import GenerationProvenance, PromptGroup, Rejection
+from coupled_core.reservoir import Reservoir
 from coupled_core.runs.text_report import TextCount, TextReport
 from coupled_core.scoring.model_files import require_scorers
 from coupled_core.splitting.refusal import Refuse, refusal_of
@@ -28,9 +28,9 @@ class Readers:
     main: TextReader
     """The text encoder that directs the images."""
     others: tuple[TextReader, ...]
-    """Of the base model: they give an impression alone, and are left with a cut text."""
+    """The base model's further ones: they give an impression alone, and may read a cut text."""
     judge: TextReader
-    """Of the scores."""
+    """The CLIP model of the scores."""
 
 
 def refusal_for(config: RunConfig, generation: GenerationProvenance) -> Refuse:
@@ -88,7 +88,7 @@ class TextSurvey:
     def __init__(self, config: RunConfig, generation: GenerationProvenance) -> None:
         self._config, self._generation = config, generation
         self._refuse = refusal_for(config, generation)
-        self._sample = Sample[PromptGroup](NUM_COUNTED)
+        self._sample = Reservoir[PromptGroup](NUM_COUNTED)
         self._num_refused: Counter[str] = Counter()
 
     def take(self, group: PromptGroup) -> Rejection | None:

@@ -33,7 +33,6 @@ def judge_samples(
     Args:
         samples: By key.
         scored: By key; samples that could not be generated are missing.
-        config: What pairs must pass.
     """
     decisions = {key: _decide(sample, config) for key, sample in scored.items()}
     candidates = tuple(

@@ -32,7 +32,7 @@ from coupled_core.runs.selection import (
     keep_best,
 )
 from coupled_core.runs.trace import Trace
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # it imports open_clip and Segment Anything, which takes long
     from coupled_core.scoring.pair_scorer import PairScorer
 
 _logger = logging.getLogger(__name__)
-Outcome = GeneratedSample | Rejection
+MadeOutcome = GeneratedSample | Rejection
 _ENCODING_THREADS = min(4, max(1, (os.cpu_count() or 1) // 2))
 """Encoding leaves Python's lock alone; the other cores are the generator's and the scorer's."""
 
@@ -35,7 +35,6 @@ def split_shard(work: ShardWork, splitter: Splitter, refuse: Refuse = accept_all
     """Split the groups of a shard; return how many of them have no split.
 
     Args:
-        work: The shard.
         splitter: Is asked once, for all groups that are not refused.
         refuse: Returns why a group shall not be asked about, nor made; None: it may.
     """
@@ -68,11 +67,11 @@ def take_over(work: ShardWork, batch: Batch) -> bool:
     return False
 
 
-def store_batch(work: ShardWork, batch: Batch, outcomes: Mapping[str, Outcome]) -> None:
+def store_batch(work: ShardWork, batch: Batch, outcomes: Mapping[str, MadeOutcome]) -> None:
     """Encode and store what was generated of a batch, by key of the sample."""
     image_format = work.config.output.image_format
 
-    def encode(outcome: Outcome) -> Generated:
+    def encode(outcome: MadeOutcome) -> Generated:
         return outcome if isinstance(outcome, Rejection) else encode_sample(outcome, image_format)
 
     with ThreadPoolExecutor(_ENCODING_THREADS) as pool:
@@ -86,7 +85,7 @@ def store_batch(work: ShardWork, batch: Batch, outcomes: Mapping[str, Outcome]) 
     )
 
 
-def read_outcomes(work: ShardWork, batch: Batch) -> dict[str, Outcome]:
+def read_outcomes(work: ShardWork, batch: Batch) -> dict[str, MadeOutcome]:
     """Return a stored batch as it was generated.
 
     Raises:

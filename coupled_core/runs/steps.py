@@ -47,7 +47,7 @@ class ShardResult:
     num_pairs: int
     """Pairs that were to be made, further attempts not counted."""
     funnel: Funnel
-    """Of its rows."""
+    """What became of its rows."""
     seconds: dict[str, float]
     """What each step took in this start; work of an earlier start is not in it."""
 

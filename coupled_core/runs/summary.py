@@ -13,7 +13,8 @@ from coupled_core.prompts.prompt_set import unknown_columns_of
 from coupled_core.records import RejectReason
 from coupled_core.runs.text_report import NO_TEXTS, TextReport
 from coupled_core.splitting.splitter import account_of, describe_splitter, spent_usd
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 if TYPE_CHECKING:  # planning imports torch, which the command line has no time for before it starts
     from coupled_core.dataset.snapshot import Snapshot
@@ -34,7 +35,7 @@ class RunSummary:
     num_pairs: int
     """Pairs of the prompt set."""
     num_pairs_before: int
-    """Of those in the dataset before this run."""
+    """Those among them that the dataset held before this run."""
     num_shards: int
     """Shards with something new."""
     failed_shards: Mapping[int, str]
@@ -49,7 +50,7 @@ class RunSummary:
     llm_spent_usd: float
     """The most that this run has spent, all attempts, with rows still to be built."""
     funnel: Mapping[str, Any]
-    """Of this run's rows in the dataset; of all rows where the run added none."""
+    """This run's rows in the dataset by what became of them; all rows where the run added none."""
     manifest_parts: tuple[str, ...]
     """All manifest parts of the snapshot."""
     attempts: Mapping[str, int]

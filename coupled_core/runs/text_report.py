@@ -19,9 +19,9 @@ class TextCount:
     longest: int
     """Tokens of the longest prompt, marks included."""
     num_tokens: int
-    """Of all prompts, without marks and blanks."""
+    """Tokens of all prompts, without marks and blanks."""
     num_unknown: int
-    """Of those the ones that the vocabulary lacks."""
+    """Those among them that the vocabulary lacks."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class TextReport:
     num_groups_counted: int = 0
     """As many as there are, or a random sample of them."""
     counts: tuple[TextCount, ...] = ()
-    """Of the groups counted, by tokenizer."""
+    """What each tokenizer makes of the groups that were counted."""
     num_refused: Mapping[str, int] = field(default_factory=dict)
-    """Of all groups, by reason."""
+    """Groups that will be refused, by reason."""
 
 
 NO_TEXTS = TextReport()

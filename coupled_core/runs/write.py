@@ -41,7 +41,6 @@ def write_shard(work: ShardWork, run: RunFacts) -> UploadedShard:
     """Write and upload the parts of a shard whose attempts are all generated and scored.
 
     Args:
-        work: The shard.
         run: What all its rows have in common.
 
     Raises:

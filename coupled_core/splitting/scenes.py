@@ -28,7 +28,7 @@ from coupled_core.wording.words import (
     write_sentence,
 )
 
-Kind = Literal["place", "surface", "light", "position", "detail"]
+SegmentKind = Literal["place", "surface", "light", "position", "detail"]
 _LEADS = (
     ("in", "front", "of"), ("on", "top", "of"), ("at", "top", "of"), ("next", "to"),
     ("close", "to"), ("in", "between"), ("out", "of"), ("inside", "of"), ("outside", "of"),
@@ -47,7 +47,7 @@ _LEADING_AWAY = frozenset({"off", "into", "onto", "toward", "towards"})
 """Prepositions that say where something goes, which is what it does, not where it is."""
 _INNER = frozenset({"in", "inside", "inside of", "within"})
 _MAX_WORDS = 6
-"""Of a noun and what stands before it: more are several phrases without a mark."""
+"""A noun and what stands before it; more words are several phrases without a mark."""
 _COMMA = Token(",", has_space_before=False)
 
 
@@ -57,7 +57,7 @@ class Segment:
 
     tokens: tuple[Token, ...]
     """Without a comma before it."""
-    kind: Kind
+    kind: SegmentKind
     follows_comma: bool
 
     @property
@@ -146,7 +146,7 @@ class _Reader:
         self.at += len(keys)
         return True
 
-    def read_phrase(self, follows_comma: bool, has_place: bool) -> Kind:
+    def read_phrase(self, follows_comma: bool, has_place: bool) -> SegmentKind:
         lead = self._read_lead()
         if lead:
             kind = self._read_place(lead)
@@ -177,7 +177,7 @@ class _Reader:
         self.at += 1
         return key
 
-    def _read_place(self, lead: str) -> Kind:
+    def _read_place(self, lead: str) -> SegmentKind:
         if (kind := self._read_position()) is not None:
             return kind
         surfaces = SURFACES
@@ -187,7 +187,7 @@ class _Reader:
             surfaces = ENTERED
         return self.read_nouns(PLACES | surfaces | _LED_BY.get(lead, LIGHTS))
 
-    def _read_position(self) -> Kind | None:
+    def _read_position(self) -> SegmentKind | None:
         """Read "the middle of a field", or "the left" alone."""
         start = self.at
         self.skip("the")
@@ -203,13 +203,13 @@ class _Reader:
         self.at = start
         return None
 
-    def _read_detail(self) -> Kind:
+    def _read_detail(self) -> SegmentKind:
         self.read_nouns(SCENERY | LIGHTS | PLACES)
         self.skip("in", "the", "background")
         self.skip("in", "the", "distance")
         return "detail"
 
-    def read_nouns(self, known: frozenset[str], kind: Kind | None = None) -> Kind:
+    def read_nouns(self, known: frozenset[str], kind: SegmentKind | None = None) -> SegmentKind:
         """Read "a field of flowers", "trees and rocks"; what comes first says what they are."""
         head = self._read_noun(known)
         while self._key() in ("of", "and"):
@@ -250,7 +250,7 @@ class _Reader:
         return self._tokens[index].key if index < len(self._tokens) else ""
 
 
-def _kind_of(noun: str) -> Kind:
+def _kind_of(noun: str) -> SegmentKind:
     if noun in PLACES:
         return "place"
     return "light" if noun in LIGHTS else "surface"

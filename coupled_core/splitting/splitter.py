@@ -19,7 +19,7 @@ from coupled_core.splitting.instructions import (
     write_instructions,
 )
 from coupled_core.splitting.offline import OfflineSplitter
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 class Splitter(Protocol):
@@ -102,7 +102,6 @@ def build_splitter(config: SplitConfig, account: str | None = None) -> Splitter:
     """Return the configured splitter, behind the splits that are given in the set.
 
     Args:
-        config: Settings.
         account: Whose money an LLM spends, such as a run: what this account paid for earlier is
             its cost, what others paid for is free. None: an account of this object's own.
 

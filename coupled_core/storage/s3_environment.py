@@ -1,8 +1,8 @@
 """Looks at the variables that boto3 reads, before a request fails in a way that hides which."""
 
 import os
-from urllib.parse import urlsplit
 
+from coupled_core.addresses import find_address_problem
 from coupled_core.errors import ConfigError
 
 # botocore takes the first that is set.
@@ -22,7 +22,8 @@ def check_environment() -> None:
         ConfigError: naming the variable and what is wrong with it.
     """
     for name in _ENDPOINTS:
-        if problem := _find_problem(os.environ.get(name, "")):
+        endpoint = os.environ.get(name)
+        if endpoint and (problem := find_address_problem(endpoint, may_log_in=True)):
             raise ConfigError(f"{name} {problem}: expected an address like http://HOST:PORT")
     for name in _CREDENTIALS:
         # They are sent in headers. A copied key often brings a line break along.
@@ -31,22 +32,3 @@ def check_environment() -> None:
                 f"{name} holds a space, a line break or a character that is not ASCII, which no "
                 "request can carry: set it again, without what stands around it"
             )
-
-
-def _find_problem(endpoint: str) -> str | None:
-    """Return what is wrong with an endpoint; None if nothing is, or there is none."""
-    if not endpoint:
-        return None
-    if not endpoint.lower().startswith(("http://", "https://")):
-        return "does not begin with http:// or https://"
-    if any(char <= " " for char in endpoint):
-        return "holds a space or a line break"
-    try:
-        url = urlsplit(endpoint)
-        if not url.hostname:
-            return "names no host"
-        if url.port == 0:
-            return "names port 0"
-    except ValueError:  # its text quotes what stands in place of the port: often a password
-        return "has no valid host and port"
-    return None

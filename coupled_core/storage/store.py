@@ -1,6 +1,5 @@
-"""What we ask of a place that keeps objects, and how one is opened from its URI."""
+"""What we ask of a place that keeps objects."""
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
-from coupled_core.errors import ConfigError, NotFoundError, StorageError
+from coupled_core.errors import StorageError
 
 
 @dataclass(frozen=True)
@@ -85,56 +84,7 @@ class ObjectStore(Protocol):
         """Remove what `list_unfinished` named; no error when it is gone."""
 
 
-def open_store(uri: str | Path) -> ObjectStore:
-    """Open a folder (created by the first write) or `s3://bucket/prefix`; no request is made."""
-    text = os.fspath(uri)
-    if text.startswith("s3://"):
-        from coupled_core.storage.s3 import S3Store  # boto3 takes half a second to import
-
-        return S3Store(text)
-    if "://" in text:
-        raise ConfigError(f"cannot open {text!r}: expected a local path or s3://BUCKET/PREFIX")
-    from coupled_core.storage.local import LocalStore
-
-    return LocalStore(_absolute(text))
-
-
-def open_uri(uri: str | Path) -> tuple[ObjectStore, str]:
-    """Open what a URI names for reading: one object (store, key), or a folder (store, "").
-
-    Raises:
-        NotFoundError: there is neither an object nor a folder of that name.
-    """
-    text = os.fspath(uri)
-    # Links are followed here, in the path that the user names; a store refuses those below it.
-    text = text.rstrip("/") if "://" in text else str(_absolute(text, follow_links=True))
-    parent, _, name = text.rpartition("/")
-    if name and parent != "s3:/":  # neither the root folder nor a whole bucket
-        store = open_store(parent or "/")
-        if store.exists(name):
-            return store, name
-    folder = open_store(text)
-    # Buckets have no folders: there is one if a key begins with its name.
-    if next(folder.list(""), None) is None:
-        raise NotFoundError(f"there is no object or folder {os.fspath(uri)}: check the path")
-    return folder, ""
-
-
-def _absolute(text: str, *, follow_links: bool = False) -> Path:
-    """Return a local path from the root folder on.
-
-    Raises:
-        ConfigError: no file system can hold such a path, or its links lead round in a circle.
-    """
-    try:
-        if not _is_encodable(text):
-            raise ValueError("it holds a character that no file name has")
-        return Path(text).resolve() if follow_links else Path(text).absolute()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"{text!r} is not the path of a file or folder: {error}") from error
-
-
-def _is_encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
     """Say whether a file can have this name; names that are not UTF-8 come as surrogates."""
     try:
         return b"\0" not in text.encode(errors="surrogateescape")
@@ -149,7 +99,7 @@ def check_key(key: str) -> str:
         StorageError: it is empty, absolute, steps out with `..`, or is no name of a file.
     """
     parts = key.split("/")
-    is_name = _is_encodable(key) and "\\" not in key
+    is_name = is_encodable(key) and "\\" not in key
     if not is_name or any(part in ("", ".", "..") for part in parts):
         raise StorageError(
             f"bad object key {key!r}: expected a relative path like manifest/a.parquet"

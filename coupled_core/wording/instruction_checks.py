@@ -21,7 +21,7 @@ from coupled_core.wording.forms import (
     singular_of,
 )
 from coupled_core.wording.lexicon import ADJECTIVES, NOUNS_TOO
-from coupled_core.wording.phrases import Unreadable, parse_entity
+from coupled_core.wording.phrases import noun_of
 from coupled_core.wording.words import (
     ARTICLES,
     BE,
@@ -77,7 +77,6 @@ def find_instruction_problem(
     """Return what is wrong with an instruction, as the end of a sentence about it; None: nothing.
 
     Args:
-        text: The instruction.
         source: Entity of the image that is edited.
         target: Entity of the image that shall come of it.
         prompts: Full prompts of the group; they say which language is spoken.
@@ -245,19 +244,11 @@ def _find_unnamed(words: Sequence[str], source: str, target: str) -> Iterator[st
             yield f"does not say what changes: that there are to be {_list(new)}"
     elif new:
         unnamed = {word for word in new if not names_any(words, [word])}
-        is_thing_unnamed = _head_of(target) in unnamed
+        is_thing_unnamed = noun_of(target) in unnamed
         if is_thing_unnamed or len(unnamed) > (1 - _MIN_NAMED) * len(new):
             yield f"does not say what changes: it does not name {_list(unnamed)}"
     elif gone and not (names_any(words, gone) and _NEGATIONS & set(words)):
         yield f"does not say what changes: that {_list(gone)} is to go"
-
-
-def _head_of(entity: str) -> str:
-    """Return the noun of an entity; empty: it cannot be told."""
-    try:
-        return parse_entity(entity).head.casefold()
-    except Unreadable:
-        return ""
 
 
 def _find_claims(text: str, source: str, target: str) -> Iterator[str]:

@@ -81,7 +81,7 @@ SURFACES = word_set(
 ENTERED = word_set(
     "tree trees chair armchair bed hammock fountain bush bushes flowers hedge window doorway step"
 )
-"""Of those, what something may be in without being hidden by it."""
+"""Those among them that something may be in without being hidden."""
 SCENERY = word_set(
     """
     grass grasses trees palms oaks pines firs birches bamboo cacti cactus bushes shrubs ferns

@@ -48,7 +48,7 @@ from coupled_core.wording.words import (
 )
 
 _MAX_WORDS = 4
-"""Of adjectives and noun together; longer ones are rarely what they seem."""
+"""Adjectives and noun together; longer phrases are rarely what they seem."""
 _ADJECTIVE_ENDINGS = ("ful", "less", "ous", "ish", "able", "ible", "ical", "esque")
 _NOUNS_IN_LY = word_set(
     "butterfly fly firefly dragonfly family lily jelly belly grizzly holly ally gully bully"
@@ -110,6 +110,14 @@ def parse_entity(text: str) -> EntityPhrase:
         tokens.pop()
     phrase, end = parse_subject(tokens)
     return replace(phrase, place=_read_place(tokens[end:]))
+
+
+def noun_of(entity: str) -> str:
+    """Return the noun of an entity prompt, in lower case; empty: it cannot be told."""
+    try:
+        return parse_entity(entity).head.casefold()
+    except Unreadable:
+        return ""
 
 
 def parse_subject(tokens: Sequence[Token]) -> tuple[EntityPhrase, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from coupled_core.config import ExecutionConfig, RunConfig
 from coupled_core.errors import StorageError
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.cli.command import command, option
 from flows.cli.setting import Offer
 from flows.cli.temporary_server import flow_session
@@ -17,11 +17,16 @@ from flows.cli.terminal import ExitCode, Terminal
 if TYPE_CHECKING:  # what imports arrow or torch waits until the command runs
     from coupled_core.runs.summary import RunSummary
 
-SHARDS = (
-    "Shards to build, such as 0-9,12, counted from 0: for arrays of jobs, and for stores that "
-    "ignore conditional writes. There, with --single-writer, nothing is committed until a run "
-    "without it does that. Default: all that no other process builds."
-)
+Shards = Annotated[
+    str | None,
+    option(
+        "Shards to build, such as 0-9,12, counted from 0: for arrays of jobs, and for stores that "
+        "ignore conditional writes. There, with --single-writer, nothing is committed until a run "
+        "without it does that. Default: all that no other process builds.",
+        "--shards",
+        metavar="<RANGES>",
+    ),
+]
 
 
 @command(
@@ -36,7 +41,7 @@ def build(
     terminal: Terminal,
     config: RunConfig,
     execution: Annotated[ExecutionConfig, Offer(section="execution")],
-    shards: Annotated[str | None, option(SHARDS, "--shards", metavar="<RANGES>")] = None,
+    shards: Shards = None,
 ) -> None:
     """Build a dataset of pairs from a prompt set, or what is missing of it.
 

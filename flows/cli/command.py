@@ -19,7 +19,8 @@ from typer.models import ArgumentInfo
 from coupled_core.config import OutputConfig, RunConfig
 from coupled_core.errors import ConfigError
 from coupled_core.runs.profiles import Profile
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from coupled_core.suggestions import suggest
 from flows.cli.man_page import ManPageCommand
 from flows.cli.setting import Offer, Setting, list_settings
@@ -37,7 +38,7 @@ def argument(name: str, text: str) -> Any:
     return typer.Argument(metavar=name, help=text)
 
 
-Snapshot = Annotated[
+SnapshotName = Annotated[
     str, option("Which state: current, parent, previous, or the beginning of an id.")
 ]
 Writing = Annotated[OutputConfig, Offer(section="output", only=("output.single_writer",))]

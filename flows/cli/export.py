@@ -1,11 +1,12 @@
 """`coupled export`: the kept pairs of a snapshot in the format of a trainer or reader."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
+from coupled_core.config import ExportSettings
 from coupled_core.export.format import describe_formats
 from coupled_core.storage.store import ObjectStore
-from flows.cli.command import Snapshot, argument, command, option
+from flows.cli.command import SnapshotName, argument, command, option
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
@@ -28,33 +29,8 @@ def export(
     output: Annotated[
         Path, option("Folder, new or empty; or an export to continue.", "--output", "-o")
     ],
-    snapshot: Snapshot = "current",
-    partition: Annotated[
-        Literal["train", "val", "test", "all"] | None,
-        option("Default: all where a format keeps partitions apart, else train."),
-    ] = None,
-    directions: Annotated[
-        Literal["both", "forward", "backward"],
-        option("Forward edits image 0 into image 1, backward 1 into 0."),
-    ] = "both",
-    include_entity_swap: Annotated[
-        bool, option("In flf2v: swaps of an entity too.", "--include-entity-swap")
-    ] = False,
-    max_shard_bytes: Annotated[
-        int | None,
-        option(
-            "Image bytes a shard, or a step of a folder. Default: the format's.",
-            min=1,
-            metavar="<bytes>",
-        ),
-    ] = None,
-    absolute_paths: Annotated[
-        bool,
-        option(
-            "Name files by whole paths, for trainers that are started elsewhere.",
-            "--absolute-paths",
-        ),
-    ] = False,
+    edits: ExportSettings,
+    snapshot: SnapshotName = "current",
 ) -> None:
     """Write the kept pairs of a dataset in the format of a trainer or reader.
 
@@ -63,19 +39,11 @@ def export(
     The same command continues an export that was interrupted, and does nothing when it is complete.
     """
     from coupled_core.dataset.reader import find_snapshot
-    from coupled_core.export.exporter import export_snapshot
+    from coupled_core.export.exporter import export_snapshot, select_edits
     from coupled_core.export.format import find_format
-    from coupled_core.export.plan import select_edits
 
     export_format = find_format(name)
-    selection = select_edits(
-        export_format,
-        partition=partition,
-        directions=directions,
-        include_entity_swaps=include_entity_swap,
-        max_shard_bytes=max_shard_bytes,
-        absolute_paths=absolute_paths,
-    )
+    selection = select_edits(export_format, edits)
     found = find_snapshot(store, snapshot)
     with terminal.progress():
         report = export_snapshot(store, found, export_format, selection, output)

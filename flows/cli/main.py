@@ -22,11 +22,12 @@ from flows.cli.export import export
 from flows.cli.generate import generate
 from flows.cli.init import init
 from flows.cli.pages import report, review
-from flows.cli.plan import plan, validate
+from flows.cli.plan import plan
 from flows.cli.publish import publish
 from flows.cli.research.compare import check_scorers, compare
 from flows.cli.research.optimize import optimize
 from flows.cli.terminal import EXIT_CODES, ExitCode, Terminal, told_when_output_fails
+from flows.cli.validate import validate
 
 _LOOKS = (show, query, files, snapshots, diff, rollback, verify)
 _CHANGES = (recut, dedup, repartition, regen, gc)

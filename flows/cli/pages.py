@@ -6,7 +6,7 @@ from typing import Annotated
 from coupled_core.documents import MAX_STORED_BYTES, DocumentError, read_file
 from coupled_core.errors import ConfigError
 from coupled_core.storage.store import ObjectStore
-from flows.cli.command import Snapshot, Writing, command, option
+from flows.cli.command import SnapshotName, Writing, command, option
 from flows.cli.output import write_file
 from flows.cli.terminal import Terminal
 
@@ -23,7 +23,7 @@ _NumPairs = Annotated[int, option("Most pairs to show.", "--pairs", min=1, max=1
 def report(
     terminal: Terminal,
     store: ObjectStore,
-    snapshot: Snapshot = "current",
+    snapshot: SnapshotName = "current",
     output: _Page = Path("report.html"),
     num_pairs: _NumPairs = 240,
     survival: Annotated[

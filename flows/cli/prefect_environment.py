@@ -2,8 +2,8 @@
 
 import os
 from typing import Any
-from urllib.parse import urlsplit
 
+from coupled_core.addresses import find_address_problem
 from coupled_core.errors import ConfigError, CoupledError
 
 _URL = "PREFECT_API_URL"
@@ -72,18 +72,12 @@ def require_server() -> None:
 
 
 def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # its text quotes what stands in place of the port: often a password
-        is_usable = False
-        parts = urlsplit("")
-    if not is_usable:
+    if find_address_problem(url, may_log_in=True):
         raise ConfigError(
             f"{_URL} is not the address of a server: expected http://HOST:PORT/api, or unset it "
             "to have a temporary server"
         )
-    if parts.username or parts.password:
+    if find_address_problem(url):
         raise ConfigError(
             f"{_URL} holds a name or a password, which would be written into logs: take them out "
             "of it and set PREFECT_API_AUTH_STRING=NAME:PASSWORD"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from coupled_core.errors import ConfigError
 from coupled_core.storage.store import ObjectStore
-from flows.cli.command import Snapshot, argument, command, option
+from flows.cli.command import SnapshotName, argument, command, option
 from flows.cli.terminal import Terminal
 
 
@@ -16,7 +16,7 @@ def publish(
     kind: Annotated[str, argument("KIND", "What to publish to: iceberg.")],
     table: Annotated[str, option("NAMESPACE.TABLE; made if there is none.", "--table")],
     catalog: Annotated[str, option("A catalog of PyIceberg's configuration.")] = "default",
-    snapshot: Snapshot = "current",
+    snapshot: SnapshotName = "current",
 ) -> None:
     """Let an Iceberg table show the rows of a snapshot: Spark, Trino, Snowflake and DuckDB read it.
 

@@ -29,8 +29,8 @@ _PARSERS = {"TOML": parse_toml, "JSON": parse_json, "YAML": parse_yaml}
 
 Model = TypeVar("Model", bound=BaseModel)
 Option = str | bool | list[str] | None
-Place = tuple[str, ...]
-Given = tuple[Place, Any, str]
+KeyPath = tuple[str, ...]
+Given = tuple[KeyPath, Any, str]
 """Section and name of a setting, its value, and where it was given, in words."""
 
 
@@ -59,7 +59,7 @@ def read_settings(
         below = [*_read_profile(profile), *(_read_file(file) if file else ())]
         given = [*below, *_read_environment(), *given]
     values: dict[str, Any] = {}
-    origins: dict[Place, str] = {}
+    origins: dict[KeyPath, str] = {}
     # From the weakest source to the strongest: a later one overwrites a value together with its
     # origin.
     for key, value, origin in given:
@@ -78,7 +78,7 @@ def read_settings(
         raise ConfigError("; ".join(problems)) from error
 
 
-def _find_place(model: type[BaseModel], key: Place, section: str) -> Place | None:
+def _find_place(model: type[BaseModel], key: KeyPath, section: str) -> KeyPath | None:
     """Return where a setting stands in a model; None: the model has no place for its section."""
     if section and key[0] == section:
         return key[1:]
@@ -139,7 +139,7 @@ def _load(path: Path) -> Mapping[Any, Any]:
     return values or {}
 
 
-def _parse(model: type[BaseModel], path: Place, text: str, origin: str) -> Any:
+def _parse(model: type[BaseModel], path: KeyPath, text: str, origin: str) -> Any:
     """Turn text into a list or table where the setting is one; pydantic reads the rest."""
     parent = find_model(model, path[:-1])
     field = parent.model_fields.get(path[-1]) if parent else None
@@ -155,7 +155,7 @@ def _parse(model: type[BaseModel], path: Place, text: str, origin: str) -> Any:
 
 
 def _describe_problem(
-    model: type[BaseModel], problem: Mapping[str, Any], origins: Mapping[Place, str]
+    model: type[BaseModel], problem: Mapping[str, Any], origins: Mapping[KeyPath, str]
 ) -> str:
     """Say where a wrong value was given, what was expected and what it was."""
     path = tuple(part for part in problem["loc"] if isinstance(part, str))  # no places in lists
@@ -174,7 +174,7 @@ def _show(value: Any) -> str:
     return shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."
 
 
-def _find_origin(path: Place, origins: Mapping[Place, str]) -> str:
+def _find_origin(path: KeyPath, origins: Mapping[KeyPath, str]) -> str:
     """Return who gave a value, or something in it where the value is an unknown section."""
     for known, origin in origins.items():
         shared = min(len(known), len(path))
@@ -183,7 +183,7 @@ def _find_origin(path: Place, origins: Mapping[Place, str]) -> str:
     return ".".join(path) or "settings"
 
 
-def _suggest_setting(model: type[BaseModel], path: Place) -> str:
+def _suggest_setting(model: type[BaseModel], path: KeyPath) -> str:
     """Hint at a setting of that name in another section, or of a like name in this one or any."""
     *above, name = path
     parent, prefix = find_model(model, tuple(above)), [part for part in above if part != "run"]

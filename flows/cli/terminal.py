@@ -19,7 +19,7 @@ from coupled_core import errors
 from coupled_core.errors import CoupledError
 from coupled_core.log_fields import AddFields, FieldFormatter
 from coupled_core.models.memory import is_out_of_memory
-from coupled_core.progress import LogProgress, Pace, Progress, SilentProgress, report_to
+from coupled_core.progress import LogProgress, Progress, SilentProgress, StagePace, report_to
 from coupled_core.redaction import clean_error, redact
 from flows.cli.labelled_lines import fit
 from flows.cli.loopback import keep_loopback_direct
@@ -245,13 +245,13 @@ class _RichProgress:
 
     def __init__(self, bars: Any) -> None:
         self._bars = bars
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, StagePace] = {}
         self._tasks: dict[str, Any] = {}
 
     def begin(self, stage: str, total: int) -> None:
         """Show a bar, or change its total."""
         if stage not in self._tasks:
-            self._paces[stage] = Pace()
+            self._paces[stage] = StagePace()
             self._tasks[stage] = self._bars.add_task(stage, total=total, pace="", remark="")
         self._paces[stage].total = total
         self._bars.update(self._tasks[stage], total=total)

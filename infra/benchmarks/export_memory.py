@@ -23,17 +23,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from coupled_core.config import ExportSettings
 from coupled_core.dataset import rows
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import EncodedImage, encode_image, encode_mask
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import RunInfo
-from coupled_core.export.exporter import export_snapshot
+from coupled_core.export.exporter import export_snapshot, select_edits
 from coupled_core.export.format import find_format
-from coupled_core.export.plan import select_edits
 from coupled_core.storage.local import LocalStore
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 _SIDE_PX = 512
 _NUM_IMAGES = 6  # distinct ones; pairs share them, since their encoding takes most of the time
@@ -69,7 +69,9 @@ def export_under_limit(dataset: str, name: str, output: Path, limit_bytes: int) 
     resource.setrlimit(resource.RLIMIT_AS, (before + limit_bytes, before + limit_bytes))
     started = time.monotonic()
     export_format = find_format(name)
-    selection = select_edits(export_format, include_entity_swaps=True, partition="train")
+    selection = select_edits(
+        export_format, ExportSettings(include_entity_swap=True, partition="train")
+    )
     report = export_snapshot(store, snapshot, export_format, selection, output)
     return {
         "format": name,

@@ -37,7 +37,6 @@ from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
 
 _WORST_SHOWN = 6
 _ENLARGED = 3
-_FRESH_GROUPS = 216
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prompts = options.prompts
         if options.fresh is not None:
             prompts = str(Path(folder) / "fresh.parquet")
-            pq.write_table(build_fresh_table(options.fresh, _FRESH_GROUPS), prompts)
+            pq.write_table(build_fresh_table(options.fresh, options.groups), prompts)
         samples = take_groups(build_samples(prompts, RunConfig()), options.groups)
     found = {one.group.group_id: measure(one, generator, judges) for one in samples}
     _print(found)

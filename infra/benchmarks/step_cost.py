@@ -19,12 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from coupled_core.coupling.attention import Block, CoupledAttention, TextWeights
-from coupled_core.coupling.cost_model import (
-    Geometry,
-    predict_group_ratio,
-    predict_region_ratio,
-    predict_step_flops,
-)
+from coupled_core.coupling.cost_model import Geometry, predict_step_flops
 from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.generation.batch import Group
 from coupled_core.generation.families.family import (
@@ -35,6 +30,7 @@ from coupled_core.generation.families.family import (
 )
 from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
+from coupled_core.research.cost_ratios import predict_group_ratio, predict_region_ratio
 from coupled_core.schedules.schedule import RegionSettings
 
 NUM_TEXT, NUM_IMAGE, NUM_GROUPS = 32, 256, 2

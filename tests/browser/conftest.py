@@ -13,7 +13,8 @@ from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report.report import make_report
 from coupled_core.report.review_page import make_review_page
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import SamplePair, commit_pairs, spread_pairs
 
 HOSTILE = "<img src=x onerror=\"window.ran = 1\"></script><script>window.ran = 1</script> & 'so' on"

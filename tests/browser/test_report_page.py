@@ -7,7 +7,7 @@ import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
 
 from coupled_core.report.report import make_report
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.browser.conftest import HOSTILE, NUM_KEPT, NUM_PAIRS
 from tests.browser.surfing import (
     all_of,

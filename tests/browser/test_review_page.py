@@ -7,7 +7,8 @@ from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from coupled_core.dataset.upkeep.review import apply_decisions, parse_decisions
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.browser.conftest import NUM_KEPT
 from tests.browser.surfing import barriers, complaints, one_of, open_page, requested_urls
 

@@ -11,10 +11,10 @@ import pytest
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.images import decode_image
-from coupled_core.dataset.reader import iter_images
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish
+from tests.stored_images import iter_images
 
 
 @pytest.fixture

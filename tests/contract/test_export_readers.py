@@ -13,14 +13,13 @@ import pytest
 import webdataset
 from PIL import Image
 
-from coupled_core.dataset.reader import iter_images
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.export.exporter import export_snapshot
+from coupled_core.export.exporter import export_snapshot, select_edits
 from coupled_core.export.format import find_format
-from coupled_core.export.plan import select_edits
 from coupled_core.storage.local import LocalStore
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.conftest import S3Server
+from tests.stored_images import iter_images
 from tests.unit.export.export_samples import commit_pairs, export, train_instructions, tree
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from coupled_core.dataset.reader import current_snapshot
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.s3_servers import KEY_ID, SECRET, S3Server
 from tests.sample_pairs import commit_pairs, spread_pairs
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from coupled_core.storage.leases import Leases, LeaseTimes
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 QUESTION = "ab" * 32
 LEASE = LeaseTimes(beat_seconds=0.5, lost_after_seconds=60.0, poll_seconds=0.05)

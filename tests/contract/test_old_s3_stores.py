@@ -8,8 +8,9 @@ import pytest
 
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.errors import StorageError
+from coupled_core.storage.open_store import open_store
 from coupled_core.storage.probe import probe_conditional_writes, probe_round_trip
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.store import ObjectStore
 from tests.contract.old_s3_store import REFUSAL, Mood, old_s3_store
 from tests.s3_servers import S3Server
 

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from flows.cli.main import app
 from tests.sample_pairs import commit_pairs, spread_pairs
 

@@ -12,7 +12,7 @@ from coupled_core.config import PromptSetConfig
 from coupled_core.errors import PromptSetError
 from coupled_core.prompts.prompt_set import check_prompt_set, read_prompt_set
 from coupled_core.records import PromptGroup
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 NewBucket = Callable[[Any], str]
 

@@ -25,8 +25,9 @@ from coupled_core.errors import (
     StorageError,
 )
 from coupled_core.storage.checksum import sha256_of
+from coupled_core.storage.open_store import open_store, open_uri
 from coupled_core.storage.probe import probe_conditional_writes, probe_round_trip
-from coupled_core.storage.store import ObjectStore, open_store, open_uri
+from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import describe_run, publish
 
 

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from coupled_core.dataset.reader import current_snapshot, iter_images
-from coupled_core.storage.store import open_store
+from coupled_core.dataset.reader import current_snapshot
+from coupled_core.storage.open_store import open_store
 from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts
+from tests.stored_images import iter_images
 
 pytestmark = pytest.mark.timeout(300)
 NOTHING_TO_SAY = {

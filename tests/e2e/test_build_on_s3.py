@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.conftest import S3Server
 from tests.coupled_command import SMALL, Coupled, read_rows, write_prompts
 

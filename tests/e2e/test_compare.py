@@ -1,6 +1,7 @@
 """`coupled compare` with the shipped miniature: killed, run again, drawn again."""
 
 import json
+import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -102,6 +103,26 @@ def test_pictures_are_drawn_again_from_the_results_alone(
     for name in ("table.md", "picture.png", "trade-off.png"):
         old = (comparison.folder / "results" / name).read_bytes()
         assert (folder / name).read_bytes() == old
+
+
+def test_with_the_knobs_that_it_found_everything_is_finished(
+    comparison: Comparison, prefect_url: str, tmp_path: Path
+) -> None:
+    copied = tmp_path / "results"
+    shutil.copytree(comparison.folder / "results", copied)
+    shutil.rmtree(copied / "tuning")
+    before = _finished(tmp_path)
+    search = ("--num-train-groups", "--sweep-budget")
+    others = [word for at, word in enumerate(ARGUMENTS)
+              if word not in search and ARGUMENTS[at - 1] not in search]  # fmt: skip
+    command = Coupled(tmp_path, {"PREFECT_API_URL": prefect_url})
+    code, output, errors = command.run(*others, "--knobs", "results/comparison.json", "--json")
+    assert code == 0, errors
+    assert _finished(tmp_path) == before
+    printed = json.loads(output)
+    assert printed["tuned"] == comparison.printed["tuned"]
+    assert printed["methods"] == comparison.printed["methods"]
+    assert "--knobs results/comparison.json" in printed["command"]
 
 
 def _finished(folder: Path) -> dict[str, float]:

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from coupled_core.dataset.parts import PartKind
-from coupled_core.dataset.reader import current_snapshot, iter_images
-from coupled_core.storage.store import open_store
+from coupled_core.dataset.reader import current_snapshot
+from coupled_core.storage.open_store import open_store
 from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts
+from tests.stored_images import iter_images
 
 NO_BALLOONS = {
     "name": "no-balloons",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.dataset.reader import current_snapshot
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.coupled_command import Coupled, build_arguments
 
 pytestmark = pytest.mark.timeout(300)

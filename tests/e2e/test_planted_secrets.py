@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.coupled_command import SMALL, Coupled, write_prompts
 from tests.faults.proxy import Fault, FaultProxy, Request
 from tests.s3_servers import S3Server

@@ -27,7 +27,7 @@ from prefect.flows import Flow
 from coupled_core.config import RunConfig, RunSettings
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.runs.profiles import layer_settings
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from flows.cli.setting import Offer
 from flows.cli.settings import read_settings
 from tests.coupled_command import write_prompts

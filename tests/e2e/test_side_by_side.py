@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coupled_core.dataset.reader import current_snapshot
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.coupled_command import Coupled, build_arguments, read_rows, write_prompts
 
 pytestmark = pytest.mark.timeout(300)

@@ -250,17 +250,33 @@ def _print_lines(results: Iterator[tuple[str, Tally, float]]) -> bool:
     return total.is_clean
 
 
+def read_part(text: str) -> tuple[int, int]:
+    """Return 2 and 4 for 2/4.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no part of that many; 0/4 would be no step at all.
+    """
+    part, separator, num_parts = text.partition("/")
+    if not (separator and part.isdecimal() and num_parts.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a part such as 2/4, got {text!r}")
+    if not 1 <= int(part) <= int(num_parts):
+        raise argparse.ArgumentTypeError(f"expected a part from 1/{num_parts} on, got {text!r}")
+    return int(part), int(num_parts)
+
+
 def main() -> None:
     """Run the sections that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="kill-disk kill-s3 network outage race-disk ...")
     parser.add_argument("--rounds", type=int, default=100, help="of each race; killed builds")
     parser.add_argument("--server", choices=sorted(SERVERS), default="moto", help="for S3")
-    parser.add_argument("--part", default="1/1", help="2/4: the second of four parts of all steps")
+    parser.add_argument(
+        "--part", type=read_part, default="1/1", help="2/4: the second of four parts of all steps"
+    )
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin nothing after that")
     options = parser.parse_args()
     end_after(options.seconds)
-    part, num_parts = map(int, options.part.split("/"))
+    part, num_parts = options.part
     steps = slice(part - 1, None, num_parts)
     builds = any(name.startswith("builds") for name in options.only or ["builds"])
     preload(*_PRELOADED, with_models=builds)  # smaller processes fork sooner

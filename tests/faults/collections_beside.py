@@ -7,10 +7,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
+from coupled_core.config import Retention
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.pointer import read_pointer
 from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, snapshot_key
-from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
+from coupled_core.dataset.upkeep.gc import collect_garbage, plan_gc
 from coupled_core.errors import ConflictError, DatasetError
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 from tests.faults.aged import AgedStore

@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from coupled_core import build_dataset
-from coupled_core.config import SplitConfig
-from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
+from coupled_core.config import Retention, SplitConfig
+from coupled_core.dataset.upkeep.gc import collect_garbage, plan_gc
 from coupled_core.errors import ConflictError
 from coupled_core.miniature import miniature_folder
 from coupled_core.progress import SilentProgress, report_to
@@ -160,7 +160,7 @@ def _compare(tally: Tally, place: _Site, wanted: list[dict[str, object]]) -> Non
     if damage := list_damage(store):
         tally.damaged += 1
         tally.problems.append(damage[0])
-    everything = Retention(abandoned_work=LONG_AGO)
+    everything = Retention(abandoned_work=LONG_AGO.days)
     collect_garbage(store, plan_gc(store, everything, datetime.now(UTC) + 2 * LONG_AGO))
     left: list[object] = [info.key for info in store.list_unfinished()]
     left += [info.key for info in store.list("work/")]

@@ -5,23 +5,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from coupled_core.config import Retention
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.reader import (
-    current_snapshot,
-    find_snapshot,
-    iter_images,
-    iter_manifest,
-)
+from coupled_core.dataset.reader import current_snapshot, find_snapshot, iter_manifest
 from coupled_core.dataset.upkeep.damage import Damage
-from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
+from coupled_core.dataset.upkeep.gc import collect_garbage, plan_gc
 from coupled_core.dataset.upkeep.history import roll_back
 from coupled_core.dataset.upkeep.recut import recut
-from coupled_core.dataset.upkeep.review import DROP, FORMAT, Decisions, apply_decisions
+from coupled_core.dataset.upkeep.review import DROP, FORMAT, DecisionFile, apply_decisions
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import describe_run, publish
+from tests.stored_images import iter_images
 
 State = tuple[tuple[str, bool], ...]
 """What a reader sees: id and `kept` of each row, sorted; a row that is doubled stands twice."""
@@ -152,7 +149,7 @@ def _recut(store: ObjectStore) -> None:
 def _review(store: ObjectStore) -> None:
     decisions = {f"{0:016x}{0:016x}": DROP}
     apply_decisions(
-        store, Decisions(format=FORMAT, dataset="", snapshot_id="", decisions=decisions)
+        store, DecisionFile(format=FORMAT, dataset="", snapshot_id="", decisions=decisions)
     )
 
 

@@ -23,7 +23,7 @@ from coupled_core.dataset.parts import PartInfo, write_manifest_file
 from coupled_core.dataset.pointer import read_pointer
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.damage import Flaw
 from coupled_core.dataset.upkeep.history import roll_back
 from coupled_core.errors import DatasetError
 from coupled_core.export.edits import ExportedPair
@@ -34,7 +34,7 @@ from tests.faults.disturbances import Reader, Tally, in_time, take_report
 from tests.faults.operations import State, find_damage, list_damage, operation_named
 from tests.sample_shards import describe_run, publish
 
-_OF_BYTES = {Check.PART_MISSING, Check.PART_SIZE, Check.PART_HASH}
+_OF_BYTES = {Flaw.PART_MISSING, Flaw.PART_SIZE, Flaw.PART_HASH}
 _SELECTION = Selection(partitions=("train", "val", "test"))
 
 

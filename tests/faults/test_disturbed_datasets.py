@@ -1,5 +1,6 @@
 """A few of the disturbances of `tests.faults.campaign`, which has them all."""
 
+import argparse
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.faults.campaign import (
     kills_on_s3,
     network_faults,
     outages,
+    read_part,
     template_of,
 )
 from tests.faults.collections_beside import collect_beside
@@ -144,3 +146,10 @@ def test_a_full_or_read_only_disk_leaves_a_whole_dataset() -> None:
 
 def _moves(request: Request) -> bool:
     return request.path.partition("?")[0].endswith("current.json")
+
+
+def test_a_part_of_the_campaign_is_one_of_its_parts() -> None:
+    assert read_part("2/4") == (2, 4)
+    for odd in ("0/4", "5/4", "-1/4", "2", "1/0", "a/b", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a part"):
+            read_part(odd)

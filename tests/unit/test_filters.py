@@ -34,7 +34,8 @@ from coupled_core.filters import (
 )
 from coupled_core.records import RejectReason
 from coupled_core.report.distributions import list_metrics
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import FILTER, SamplePair, commit_pairs
 
 ROOT = Path(__file__).parent.parent.parent

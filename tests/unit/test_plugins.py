@@ -59,11 +59,11 @@ GAP = Filter(reason="little_contrast", words="Both images are equally bright.", 
     program = f"""
 import json
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
-from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.damage import Flaw
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.report.report import make_report
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.sample_pairs import SamplePair, commit_pairs
 
 store = open_store({str(tmp_path / "pairs")!r})
@@ -76,7 +76,7 @@ built = read()
 recut(store, {{"min_gap": 5.0}})
 page = make_report(store, current_snapshot(store)).page
 damage = verify_snapshot(store, current_snapshot(store)).damage.listed
-wrong = [each.got for each in damage if each.check is Check.THRESHOLDS]
+wrong = [each.got for each in damage if each.check is Flaw.THRESHOLDS]
 print(json.dumps([built, read(), "Least contrast" in page, wrong]))
 """
     dropped = ["little_contrast"]

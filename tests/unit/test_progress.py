@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from coupled_core.progress import LogProgress, Pace, current_progress, report_to
+from coupled_core.progress import LogProgress, StagePace, current_progress, report_to
 
 
 def test_a_listener_hears_what_runs_inside_and_nothing_afterwards(
@@ -42,14 +42,14 @@ def test_a_remark_stands_behind_the_counts(caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that `Pace` sees, in seconds; tests move it."""
+    """The time that `StagePace` sees, in seconds; tests move it."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
 def test_the_part_of_a_piece_gives_a_rate_before_the_first_is_done(clock: list[float]) -> None:
-    pace = Pace()
+    pace = StagePace()
     pace.total = 10
     clock[0] = 100.0  # loading
     pace.reach(0.0)
@@ -62,7 +62,7 @@ def test_the_part_of_a_piece_gives_a_rate_before_the_first_is_done(clock: list[f
 def test_the_first_step_starts_the_clock_where_nobody_said_that_work_begins(
     clock: list[float],
 ) -> None:
-    pace = Pace()
+    pace = StagePace()
     pace.total = 1
     clock[0] = 50.0
     pace.reach(0.25)
@@ -73,7 +73,7 @@ def test_the_first_step_starts_the_clock_where_nobody_said_that_work_begins(
 
 
 def test_what_an_earlier_start_has_done_is_done_and_not_fast(clock: list[float]) -> None:
-    pace = Pace()
+    pace = StagePace()
     pace.total = 100
     pace.advance(90, is_new=False)
     assert (pace.reached, pace.rate) == (90, None)
@@ -84,7 +84,7 @@ def test_what_an_earlier_start_has_done_is_done_and_not_fast(clock: list[float])
 
 
 def test_a_stage_that_is_done_has_nothing_left(clock: list[float]) -> None:
-    pace = Pace()
+    pace = StagePace()
     pace.total = 2
     clock[0] = 1.0
     pace.advance(2)

@@ -77,8 +77,6 @@ def check_comparable(
     """Refuse to add rows that do not go together with those that a dataset holds.
 
     Args:
-        store: The dataset.
-        snapshot: What it holds.
         facts: What `what_must_agree` returns for the run that wants to add rows.
         are_long: Tells prompts that versions before 3 scored by their beginning. None: that was
             looked at before.

@@ -5,7 +5,6 @@ below. A new file takes in all files that are not of a higher level. So a datase
 rows has six files at most, and each row is written anew some eight times in each level.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from coupled_core.dataset.commit.upload import check_upload
 from coupled_core.dataset.parts import PartInfo, temporary_folder
 from coupled_core.dataset.row_index import INDEX_SCHEMA, IndexFile, PartRows, RowIndex
 from coupled_core.dataset.snapshot import INDEX_FOLDER, IndexInfo
+from coupled_core.storage.checksum import sha256_of_file
 from coupled_core.storage.store import ObjectStore
 
 _TERMS = [field.name for field in INDEX_SCHEMA if pa.types.is_dictionary(field.type)]
@@ -30,7 +30,6 @@ def extend_index(
     """Return the index of a snapshot with these parts; what it lacks is uploaded.
 
     Args:
-        store: The dataset.
         index: Of the snapshot that it follows.
         rows: Knows parts that were read already.
         parts: All parts of the new snapshot.
@@ -104,8 +103,7 @@ def write_index(path: Path, tables: Iterable[pa.Table]) -> None:
 
 
 def _upload(store: ObjectStore, path: Path, num_parts: int) -> IndexInfo:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of_file(path)
     info = IndexInfo(
         key=f"{INDEX_FOLDER}part-{num_parts:05d}-{digest[:8]}.parquet",
         num_rows=pq.read_metadata(path).num_rows,

@@ -24,8 +24,6 @@ class DuplicateDropper:
         """Take the settings of the run from what the snapshot will say about it.
 
         Args:
-            store: The dataset.
-            run_config: The settings.
             rows: Reads the parts of the shards.
         """
         self._store, self._rows = store, rows
@@ -40,7 +38,6 @@ class DuplicateDropper:
 
         Args:
             shards: Shards of one run, without pairs that the dataset holds.
-            index: What the dataset holds.
         """
         if self._config is None or not self._config.drop:
             return tuple(shards)

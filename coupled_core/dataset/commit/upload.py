@@ -61,12 +61,9 @@ def upload_shard(
     """Write and upload the parts of a shard; no reader sees them before a commit.
 
     Args:
-        store: The dataset.
         pairs: Complete manifest rows, kept and dropped, each with the row of its images if they
             are to be stored. They are taken once, one after the other. Where images stand is
             filled in here.
-        run_id: The run.
-        shard_index: The shard.
 
     Raises:
         DatasetError: a kept pair has no images, or a pair comes twice.

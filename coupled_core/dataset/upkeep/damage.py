@@ -1,6 +1,5 @@
 """What is wrong with a dataset, so exact that it can be found; parts read as far as they go."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,11 +13,12 @@ import pyarrow.parquet as pq
 from coupled_core.dataset.columns import IMAGES_SCHEMA, MANIFEST_SCHEMA, present_names
 from coupled_core.dataset.parts import PART_ERRORS, PartInfo, iter_batches
 from coupled_core.errors import NotFoundError
+from coupled_core.storage.checksum import sha256_of_file
 from coupled_core.storage.store import ObjectStore
 
 
-class Check(StrEnum):
-    """What `verify` looks at."""
+class Flaw(StrEnum):
+    """What can be wrong: each is looked at by `verify`."""
 
     SNAPSHOT = "snapshot"
     PART_MISSING = "part missing"
@@ -48,7 +48,7 @@ class Check(StrEnum):
 class Damage:
     """One thing that is not as it should be."""
 
-    check: Check
+    check: Flaw
     expected: str
     got: str
     part: str | None
@@ -64,7 +64,7 @@ class Damage:
         return f"{self.check}: {where}: expected {self.expected}, got {self.got}"
 
 
-Finding = tuple[Check, str, Any]
+Finding = tuple[Flaw, str, Any]
 """What was looked at in a row, what was expected, and what was found."""
 
 
@@ -74,7 +74,7 @@ class DamageLog:
 
     max_listed: int = 1000
     listed: list[Damage] = field(default_factory=list)
-    counts: dict[Check, int] = field(default_factory=dict)
+    counts: dict[Flaw, int] = field(default_factory=dict)
 
     def add(
         self,
@@ -106,7 +106,7 @@ def hashed_part(store: ObjectStore, part: PartInfo, log: DamageLog) -> Iterator[
         try:
             path = stack.enter_context(store.local_copy(part.key))
         except NotFoundError:
-            log.add((Check.PART_MISSING, f"{part.size_bytes} bytes", "no object"), part.key)
+            log.add((Flaw.PART_MISSING, f"{part.size_bytes} bytes", "no object"), part.key)
         else:
             _compare_bytes(path, part, log)
         yield path
@@ -120,7 +120,7 @@ def read_batches(
     try:
         with pq.ParquetFile(path) as file:
             if damage := _schema_damage(present_names(file.schema_arrow), part):
-                log.add((Check.PART_FORMAT, *damage), part.key)
+                log.add((Flaw.PART_FORMAT, *damage), part.key)
                 return
             for batch in iter_batches(file, batch_rows, columns):
                 batch.validate(full=True)  # damaged text may be none
@@ -128,10 +128,10 @@ def read_batches(
                 num_rows += batch.num_rows
     except PART_ERRORS as error:
         # The rows before the damage were yielded, so this is the first row that cannot be read.
-        log.add((Check.PART_FORMAT, "a readable row", error), part.key, num_rows)
+        log.add((Flaw.PART_FORMAT, "a readable row", error), part.key, num_rows)
         return
     if num_rows != part.num_rows:
-        log.add((Check.PART_ROWS, f"{part.num_rows} rows", num_rows), part.key)
+        log.add((Flaw.PART_ROWS, f"{part.num_rows} rows", num_rows), part.key)
 
 
 def _schema_damage(found: pa.Schema, part: PartInfo) -> tuple[str, str] | None:
@@ -156,8 +156,6 @@ def _describe_column(column: pa.Field) -> str:
 def _compare_bytes(path: Path, part: PartInfo, log: DamageLog) -> None:
     size_bytes = path.stat().st_size
     if size_bytes != part.size_bytes:
-        log.add((Check.PART_SIZE, f"{part.size_bytes} bytes", size_bytes), part.key)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != part.sha256:
-        log.add((Check.PART_HASH, f"SHA-256 {part.sha256}", found), part.key)
+        log.add((Flaw.PART_SIZE, f"{part.size_bytes} bytes", size_bytes), part.key)
+    if (found := sha256_of_file(path)) != part.sha256:
+        log.add((Flaw.PART_HASH, f"SHA-256 {part.sha256}", found), part.key)

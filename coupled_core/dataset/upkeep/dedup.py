@@ -1,12 +1,15 @@
 """Near-duplicates of a finished dataset: the better pair stays, in a new snapshot without a GPU."""
 
-from collections.abc import Callable, Sequence
-
-import pyarrow as pa
+from collections.abc import Sequence
 
 from coupled_core.config import DuplicatesConfig
 from coupled_core.dataset.commit.new_duplicates import mark_duplicate
-from coupled_core.dataset.duplicates import LOOKS_COLUMNS, find_duplicates, read_looks
+from coupled_core.dataset.duplicates import (
+    LOOKS_COLUMNS,
+    PairLooks,
+    find_duplicates,
+    looks_of_rows,
+)
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
@@ -45,9 +48,12 @@ class _Search:
 
     def prepare(self, base: Snapshot) -> bool:
         """Find the duplicates of a snapshot; one pair may change what becomes of any other."""
-        # Two passes over the manifest: looks of both kinds are kept, whole rows never.
         settled, open_ = (
-            read_looks(iter_manifest(self._store, base.parts, _COLUMNS), _rows_that(are))
+            # Two passes over the manifest: looks of both kinds are kept, whole rows never.
+            PairLooks.concatenate(
+                looks_of_rows(row for row in batch.to_pylist() if are(row))
+                for batch in iter_manifest(self._store, base.parts, _COLUMNS)
+            )
             for are in (_is_settled, _is_open)
         )
         self._duplicate_of = find_duplicates([settled], open_, self._config)
@@ -75,10 +81,3 @@ def _is_open(row: Row) -> bool:
 
 def _is_settled(row: Row) -> bool:
     return row["kept"] and row["review_status"] is not None
-
-
-def _rows_that(are: Callable[[Row], bool]) -> Callable[[pa.RecordBatch], pa.Array]:
-    def select(batch: pa.RecordBatch) -> pa.Array:
-        return pa.array([are(row) for row in batch.select(_DECISION).to_pylist()], pa.bool_())
-
-    return select

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import chain
 
+from coupled_core.config import Retention
 from coupled_core.dataset.commit.upload import UploadedShard, read_uploaded
 from coupled_core.dataset.own_keys import (
     PART_FOLDERS,
@@ -21,12 +22,12 @@ from coupled_core.dataset.reader import list_snapshot_files, load_snapshot, part
 from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.snapshot import SNAPSHOT_FOLDER, Snapshot, snapshot_key
 from coupled_core.dataset.work import DONE, LEASES, WORK_FOLDER, WorkFolder, parse_work_key
-from coupled_core.errors import ConfigError, ConflictError, DatasetError
+from coupled_core.errors import ConflictError, DatasetError
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectInfo, ObjectStore
 
-LEAST_GRACE = timedelta(hours=2)
+_LEAST_GRACE = timedelta(hours=2)
 """Writers take up nothing that is an hour old: see `upload.settle_name`."""
 _OUR_FOLDERS = (*PART_FOLDERS, SNAPSHOT_FOLDER, REPORT_FOLDER, WORK_FOLDER)
 
@@ -42,33 +43,6 @@ class Garbage(StrEnum):
     DEAD_LEASE = "lease of a process that is gone"
     PROBE = "probe"
     UNFINISHED_WRITE = "unfinished write"
-
-
-@dataclass(frozen=True)
-class Retention:
-    """What shall stay beyond what always stays."""
-
-    keep_snapshots: int | None = None
-    """So many of the newest. None: their age alone decides, and without an age all stay."""
-    older_than: timedelta | None = None
-    """Younger snapshots stay. None: their number alone decides."""
-    grace: timedelta = timedelta(days=1)
-    """What was written since then stays: somebody may be about to name it."""
-    abandoned_work: timedelta | None = None
-    """Work of unfinished shards that nobody touched for so long goes. None: it all stays."""
-
-    def check(self) -> None:
-        """Refuse what would endanger running writers.
-
-        Raises:
-            ConfigError: the grace period is too short, or no snapshot would stay.
-        """
-        if self.grace < LEAST_GRACE:
-            raise ConfigError(
-                f"a grace period of {self.grace} is too short: {LEAST_GRACE} at least"
-            )
-        if self.keep_snapshots is not None and self.keep_snapshots < 1:
-            raise ConfigError(f"cannot keep {self.keep_snapshots} snapshots: expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -107,11 +81,9 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     """Find out what can go, without changing anything.
 
     Raises:
-        ConfigError: the retention endangers running writers.
         DatasetError: there is no current snapshot, one that stays cannot be read, or the pointer
             marks one for removal that readers need: then nobody knows what is garbage.
     """
-    retention.check()
     pointer = read_pointer(store)
     if pointer is None:
         raise DatasetError(f"{store.uri} has no current snapshot: all of it could be garbage")
@@ -121,7 +93,7 @@ def plan_gc(store: ObjectStore, retention: Retention, now: datetime) -> GarbageP
     work = survey.removals(retention, now)
     # Parts of shards that wait for their commit are named by no snapshot yet, and are no garbage.
     named = survey.waiting_parts.union(*(_named_if_there(store, pointer, n) for n in retained))
-    until = now - retention.grace
+    until = now - timedelta(hours=retention.grace)
     # Snapshots go before the parts that only they name: a killed collection leaves no snapshot
     # that names a part which is gone.
     removals = [
@@ -228,10 +200,10 @@ class _WorkSurvey:
             elif info.key.startswith(PROBE_PREFIX):
                 probes.append(info)
         by_grace = (Garbage.FINISHED_WORK, Garbage.DEAD_LEASE, Garbage.PROBE)
-        until = {why: now - retention.grace for why in by_grace}
-        abandoned = retention.abandoned_work
-        if abandoned is not None:
-            until[Garbage.ABANDONED_WORK] = min(now - retention.grace, now - abandoned)
+        by_hours = now - timedelta(hours=retention.grace)
+        until = dict.fromkeys(by_grace, by_hours)
+        if (days := retention.abandoned_work) is not None:
+            until[Garbage.ABANDONED_WORK] = min(by_hours, now - timedelta(days=days))
         going = [each for run_id in runs for each in self._in_run(run_id, runs[run_id], until)]
         return [*going, *_select(probes, until[Garbage.PROBE], Garbage.PROBE)]
 
@@ -302,13 +274,15 @@ def _choose_snapshots(
     newest = sorted(found, key=lambda name: (found[name].modified_at or now, name), reverse=True)
     # Whatever was asked for, readers of the current state and the way back by `rollback` stay.
     keep = {pointer.snapshot_id, pointer.previous} | {
-        name for name, info in found.items() if not _is_old(info, now - retention.grace)
+        name
+        for name, info in found.items()
+        if not _is_old(info, now - timedelta(hours=retention.grace))
     }
     if retention.keep_snapshots is None and retention.older_than is None:
         keep |= set(newest)
     keep |= set(newest[: retention.keep_snapshots or 0])
     if retention.older_than is not None:
-        until = now - retention.older_than
+        until = now - timedelta(days=retention.older_than)
         keep |= {name for name, info in found.items() if not _is_old(info, until)}
     keep -= _find_begun(store, pointer, found, now)
     retained = [name for name in newest if name in keep]
@@ -333,7 +307,7 @@ def _find_begun(
             "current or the previous snapshot, which no collection removes: take it out of there"
         )
     current = found.get(pointer.snapshot_id)
-    until = now - LEAST_GRACE
+    until = now - _LEAST_GRACE
     if current is not None and current.modified_at is not None:
         until = min(until, current.modified_at)
     return {name for name in pointer.removing if name in found and _is_old(found[name], until)}

@@ -22,7 +22,7 @@ DROP: Literal["drop"] = "drop"
 _MAX_NAMED = 5
 
 
-class Decisions(BaseModel):
+class DecisionFile(BaseModel):
     """A decisions file, as the review page saves it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,18 +48,17 @@ class ReviewReport(RewriteReport):
         return self.num_decisions - self.num_dropped - self.num_kept
 
 
-def parse_decisions(data: bytes, where: str) -> Decisions:
+def parse_decisions(data: bytes, where: str) -> DecisionFile:
     """Read a decisions file.
 
     Args:
-        data: Its content.
         where: Its name, for errors.
 
     Raises:
         ConfigError: it is not one.
     """
     try:
-        return Decisions.model_validate(parse_json(data, MAX_STORED_BYTES))
+        return DecisionFile.model_validate(parse_json(data, MAX_STORED_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -72,7 +71,7 @@ def parse_decisions(data: bytes, where: str) -> Decisions:
 
 
 def apply_decisions(
-    store: ObjectStore, decisions: Decisions, *, single_writer: bool = False
+    store: ObjectStore, decisions: DecisionFile, *, single_writer: bool = False
 ) -> ReviewReport:
     """Write a person's decisions into the dataset as a new snapshot; all of them or none.
 

@@ -18,9 +18,9 @@ from coupled_core.dataset.reader import iter_manifest, iter_rows
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.damage import (
-    Check,
     DamageLog,
     Finding,
+    Flaw,
     hashed_part,
     read_batches,
 )
@@ -31,7 +31,12 @@ from coupled_core.errors import DatasetError
 from coupled_core.progress import current_progress
 from coupled_core.storage.store import ObjectStore
 
-_UNREAD = {Check.PART_MISSING, Check.PART_SIZE, Check.PART_HASH, Check.PART_FORMAT}
+_UNREAD = {
+    Flaw.PART_MISSING,
+    Flaw.PART_SIZE,
+    Flaw.PART_HASH,
+    Flaw.PART_FORMAT,
+}
 """Damage after which counts of rows differ anyway."""
 
 
@@ -64,9 +69,6 @@ def verify_snapshot(
     Every part is read and hashed, remote ones through a temporary copy. In memory are a few
     images a thread, the rows of one manifest part, and some 60 bytes for each row.
 
-    Args:
-        num_threads: Threads that hash and decode images.
-
     Raises:
         StorageError: the store does not answer; that says nothing about the dataset.
     """
@@ -77,7 +79,6 @@ def require_whole(report: VerifyReport, dataset: str, *, strict: bool) -> None:
     """Refuse a snapshot in which something is wrong.
 
     Args:
-        report: What was found.
         dataset: Its location, for the text.
         strict: Near-identical backgrounds in different partitions are wrong, too.
 
@@ -135,7 +136,7 @@ class _Verification:
             thresholds = self._snapshot.run_of(part).thresholds
         except DatasetError:
             expected = f"run {part.run_id}"
-            self._log.add((Check.SNAPSHOT, expected, "no such run"), part.key)
+            self._log.add((Flaw.SNAPSHOT, expected, "no such run"), part.key)
         with hashed_part(self._store, part, self._log) as path:
             if path is not None:
                 self._num_bytes += path.stat().st_size
@@ -158,11 +159,11 @@ class _Verification:
             for name, value in found.items():
                 if said[name] != value:
                     what = f"{name} = {said[name]} of run {run.run_id}"
-                    self._log.add((Check.FUNNEL, what, value), None)
+                    self._log.add((Flaw.FUNNEL, what, value), None)
             try:
                 self._funnels[run.run_id].check()
             except DatasetError as error:
-                self._log.add((Check.FUNNEL, "a funnel that adds up", error), None)
+                self._log.add((Flaw.FUNNEL, "a funnel that adds up", error), None)
 
     def _verify_images(self, part: PartInfo, pool: Executor) -> None:
         # Read again, a few parts at a time: rows of the whole manifest do not fit in memory.
@@ -208,7 +209,7 @@ def _enter(expected: dict[int, Row], row: Row, log: DamageLog) -> None:
     if place in expected:
         first = f"one manifest row, {expected[place][_SAYS]} of pair {expected[place]['pair_id']}"
         got = f"{row[_SAYS]} as well"
-        log.add((Check.PLACE, first, got), row["image_part"], place, row["pair_id"])
+        log.add((Flaw.PLACE, first, got), row["image_part"], place, row["pair_id"])
     expected[place] = row
 
 
@@ -218,7 +219,6 @@ def _compare_images(
     """Compare every row of an image part with its manifest row; return the number compared.
 
     Args:
-        path: The part as a local file.
         expected: What `_expected_images` returns.
         pool: Threads for decoding and hashing, which release the interpreter's lock.
     """
@@ -241,10 +241,10 @@ def _compare_images(
 def _check_row(row: Row, said: Row | None) -> list[Finding]:
     """Return everything that is wrong about a row; None: no manifest row points to it."""
     if said is None:
-        return [(Check.IMAGE_ROW, "a manifest row that points here", "none")]
+        return [(Flaw.IMAGE_ROW, "a manifest row that points here", "none")]
     if row["pair_id"] != said["pair_id"]:
         expected = f"pair {said['pair_id']}, as {said[_SAYS]} says"
-        return [(Check.IMAGE_ROW, expected, f"pair {row['pair_id']}")]
+        return [(Flaw.IMAGE_ROW, expected, f"pair {row['pair_id']}")]
     images = chain.from_iterable(_check_image(row, said, name) for name in ("image_0", "image_1"))
     masks = chain.from_iterable(_check_mask(row, said, name) for name in ("mask_0", "mask_1"))
     return [*images, *masks]
@@ -253,32 +253,32 @@ def _check_row(row: Row, said: Row | None) -> list[Finding]:
 def _check_image(row: Row, said: Row, name: str) -> Iterator[Finding]:
     data = _bytes_of(row, name)
     if len(data) != (size := said[f"{name}_bytes"]):
-        yield Check.IMAGE_BYTES, f"{size} bytes of {name}", len(data)
+        yield Flaw.IMAGE_BYTES, f"{size} bytes of {name}", len(data)
     digest = hashlib.sha256(data).hexdigest()
     if digest != (known := said[f"{name}_sha256"]):
-        yield Check.IMAGE_HASH, f"SHA-256 {known} of {name}", digest
+        yield Flaw.IMAGE_HASH, f"SHA-256 {known} of {name}", digest
     try:
         height, width = decode_image(data).shape[:2]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        yield Check.IMAGE_FORMAT, f"{name} that decodes", error
+        yield Flaw.IMAGE_FORMAT, f"{name} that decodes", error
         return
     if (width, height) != (wanted := (said["width"], said["height"])):
-        yield Check.IMAGE_SIZE, f"{name} of {wanted} pixels", (width, height)
+        yield Flaw.IMAGE_SIZE, f"{name} of {wanted} pixels", (width, height)
 
 
 def _check_mask(row: Row, said: Row, name: str) -> Iterator[Finding]:
     try:
         mask = decode_mask(_bytes_of(row, name))
     except (OSError, ValueError, SyntaxError) as error:
-        yield Check.MASK, f"{name} that decodes", error
+        yield Flaw.MASK, f"{name} that decodes", error
         return
     if (size := mask.shape[::-1]) != (wanted := (said["width"], said["height"])):
-        yield Check.MASK, f"{name} of {wanted} pixels", size
+        yield Flaw.MASK, f"{name} of {wanted} pixels", size
         return
     share, known = float(np.mean(mask)), said[f"{name}_area_fraction"]
     # The share is a count over a size: half a pixel apart is another count, less is rounding.
     if known is None or abs(share - known) * mask.size > 0.5:
-        yield Check.MASK, f"{name} over {known} of the image", share
+        yield Flaw.MASK, f"{name} over {known} of the image", share
 
 
 def _bytes_of(row: Row, name: str) -> bytes:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from coupled_core.dataset.parts import PART_ERRORS
 from coupled_core.dataset.row_index import IndexFile, read_index_file, read_index_rows
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.damage import Check, DamageLog
+from coupled_core.dataset.upkeep.damage import DamageLog, Flaw
 from coupled_core.errors import DatasetError, NotFoundError
 from coupled_core.storage.store import ObjectStore
 
@@ -28,12 +28,16 @@ def verify_index(store: ObjectStore, snapshot: Snapshot, log: DamageLog) -> None
                     except (DatasetError, ValueError):  # written down when the part was read
                         continue
                     if not same:
-                        finding = (Check.INDEX, f"the rows of {parts[sha256].key}", "other rows")
+                        finding = (
+                            Flaw.INDEX,
+                            f"the rows of {parts[sha256].key}",
+                            "other rows",
+                        )
                         log.add(finding, info.key)
         except NotFoundError:
-            log.add((Check.INDEX, f"{info.size_bytes} bytes", "no object"), info.key)
+            log.add((Flaw.INDEX, f"{info.size_bytes} bytes", "no object"), info.key)
         except PART_ERRORS as error:
-            log.add((Check.INDEX, "what was written", error), info.key)
+            log.add((Flaw.INDEX, "what was written", error), info.key)
 
 
 def _iter_parts(file: IndexFile) -> Iterator[tuple[str, pa.Table]]:

@@ -14,7 +14,7 @@ from coupled_core.dataset.backgrounds import PARTITIONS, canonical_background
 from coupled_core.dataset.funnel import FUNNEL_COLUMNS, Funnel, count_rows
 from coupled_core.dataset.parts import PartInfo, Place
 from coupled_core.dataset.rows import Row
-from coupled_core.dataset.upkeep.damage import Check, DamageLog, Finding, read_batches
+from coupled_core.dataset.upkeep.damage import DamageLog, Finding, Flaw, read_batches
 from coupled_core.dataset.upkeep.partition import NearBackgrounds, find_near_backgrounds
 from coupled_core.filters import NUMBERS, find_objections
 from coupled_core.records import METRIC_NAMES, REQUIRED_METRICS, RejectReason, Status
@@ -86,12 +86,12 @@ class RowLedger:
             return
         rows = np.concatenate(self._blocks)
         for first, again in _repeats(rows):
-            finding = (Check.PAIR_ID, "an id of its own", f"the id of {self._name(first)}")
+            finding = (Flaw.PAIR_ID, "an id of its own", f"the id of {self._name(first)}")
             self._log_row(log, finding, again)
         self._report_lost_keepers(rows, log)
         for field, check in (
-            ("background", Check.BACKGROUND_PARTITION),
-            ("group", Check.GROUP_PARTITION),
+            ("background", Flaw.BACKGROUND_PARTITION),
+            ("group", Flaw.GROUP_PARTITION),
         ):
             for first, other in _crossings(rows, field):
                 expected = f"{_PARTITIONS[first['partition']]}, as in {self._name(first)}"
@@ -104,7 +104,7 @@ class RowLedger:
         for (part, row, pair_id, keeper), is_there in zip(self._duplicates, there, strict=True):
             if not is_there:
                 expected = f"pair {keeper}, which it duplicates"
-                log.add((Check.DUPLICATE_OF, expected, "none"), self._parts[part], row, pair_id)
+                log.add((Flaw.DUPLICATE_OF, expected, "none"), self._parts[part], row, pair_id)
 
     def _log_row(self, log: DamageLog, finding: Finding, row: Any) -> None:
         log.add(finding, *self._place(row), f"{row['id_high']:016x}{row['id_low']:016x}")
@@ -186,7 +186,6 @@ def verify_rows(
     """Check the rows of a manifest part one by one, and return their funnel.
 
     Args:
-        path: The part as a local file.
         ledger: Takes the rows, to compare them with all others.
         thresholds: The bounds that decided about the rows, by the setting of their filter.
         num_images: Rows of each part of the snapshot that holds images.
@@ -207,35 +206,35 @@ def verify_rows(
 def _check_decision(row: Row, thresholds: Mapping[str, float]) -> Iterator[Finding]:
     kept, review = row["kept"], row["review_status"]
     if kept and row["status"] != Status.OK:
-        yield Check.DECISION, "status ok of a kept pair", row["status"]
+        yield Flaw.DECISION, "status ok of a kept pair", row["status"]
         return
     # Kept without a reason, or dropped with one; both or neither is a contradiction.
     if kept == bool(row["reject_reasons"]):
         expected = "no reasons of a kept pair" if kept else "a reason why it is not kept"
-        yield Check.DECISION, expected, row["reject_reasons"]
+        yield Flaw.DECISION, expected, row["reject_reasons"]
     if kept and review == "drop":
-        yield Check.DECISION, "a pair that a person dropped not kept", "kept"
+        yield Flaw.DECISION, "a pair that a person dropped not kept", "kept"
     if RejectReason.DUPLICATE in row["reject_reasons"] and row["duplicate_of"] is None:
-        yield Check.DUPLICATE_OF, "the pair that it duplicates", "none"
+        yield Flaw.DUPLICATE_OF, "the pair that it duplicates", "none"
     if row["status"] != Status.OK:
         return
     if empty := [name for name in _MADE if row[name] is None]:
-        yield Check.DECISION, "every image and score of a made pair", empty
+        yield Flaw.DECISION, "every image and score of a made pair", empty
     # A person may keep what the thresholds would drop.
     elif kept and review != "keep":
         found = [f"{reason} ({why})" for reason, why in find_objections(row, thresholds)]
         if found:
-            yield Check.THRESHOLDS, "a kept pair within the thresholds", "; ".join(found)
+            yield Flaw.THRESHOLDS, "a kept pair within the thresholds", "; ".join(found)
 
 
 def _check_place(row: Row, num_images: Mapping[str, int]) -> Iterator[Finding]:
     part, place = row["image_part"], row["image_row"]
     if part is None:
         if row["kept"]:
-            yield Check.PLACE, "images of a kept pair", "none stored"
+            yield Flaw.PLACE, "images of a kept pair", "none stored"
     elif part not in num_images:
-        yield Check.PLACE, "an image part of the snapshot", part
+        yield Flaw.PLACE, "an image part of the snapshot", part
     elif place is None or not 0 <= place < num_images[part]:
-        yield Check.PLACE, f"a row of {part} below {num_images[part]}", place
+        yield Flaw.PLACE, f"a row of {part} below {num_images[part]}", place
     elif row["kept"] and not part.startswith("images/"):
-        yield Check.PLACE, "images of a kept pair below images/", part
+        yield Flaw.PLACE, "images of a kept pair below images/", part

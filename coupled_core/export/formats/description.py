@@ -8,9 +8,9 @@ from coupled_core.errors import DatasetError
 from coupled_core.export.card import CARD, render_card
 from coupled_core.export.croissant import CROISSANT, describe_parts
 from coupled_core.export.edits import SeenEdit
-from coupled_core.export.folder import ExportFolder, FileInfo
+from coupled_core.export.folder import ExportFolder, FileInfo, UnitId
 from coupled_core.export.format import UnitWriter
-from coupled_core.export.plan import ExportPlan, UnitId
+from coupled_core.export.plan import ExportPlan
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from coupled_core.export.croissant import CROISSANT, describe_shards
 from coupled_core.export.edits import SeenEdit
-from coupled_core.export.folder import ExportFolder, FileInfo
+from coupled_core.export.folder import ExportFolder, FileInfo, UnitId
 from coupled_core.export.format import UnitWriter
 from coupled_core.export.formats.parquet import HUGGING_FACE_COLUMNS, ParquetFormat, data_files
-from coupled_core.export.plan import ExportPlan, UnitId
+from coupled_core.export.plan import ExportPlan
 
 
 class HuggingFaceFormat:

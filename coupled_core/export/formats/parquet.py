@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from coupled_core.export.card import CARD, render_card
 from coupled_core.export.edits import DirectedEdit, SeenEdit
-from coupled_core.export.folder import ExportFolder, FileInfo
+from coupled_core.export.folder import ExportFolder, FileInfo, UnitId
 from coupled_core.export.format import UnitWriter
 from coupled_core.export.parquet_files import Field, ParquetShard, image_column, read_shards
-from coupled_core.export.plan import ExportPlan, UnitId
+from coupled_core.export.plan import ExportPlan
 
 HUB_SPLITS: Mapping[str, str] = {"train": "train", "val": "validation", "test": "test"}
 """Our partitions, and what the Hugging Face Hub calls such splits."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from coupled_core.export.edits import DirectedEdit, SeenEdit
-from coupled_core.export.folder import ExportFolder, FileInfo
+from coupled_core.export.folder import ExportFolder, FileInfo, UnitId
 from coupled_core.export.format import UnitWriter
-from coupled_core.export.plan import ExportPlan, UnitId
+from coupled_core.export.plan import ExportPlan
 from coupled_core.export.terms import DISCLOSURE
 
 _FACTS = (

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from coupled_core.research.comparison.conditions import find_conditions
 from coupled_core.research.comparison.report import RESULTS, write_facts, write_report
 from coupled_core.research.comparison.results import to_bytes
 from coupled_core.research.comparison.settings import OURS, CompareSettings
-from coupled_core.research.comparison.tuning import Tuned, TuningStore
+from coupled_core.research.comparison.tuning import EarlierSearch, Tuned, TuningStore
 from coupled_core.research.comparison.variants import (
     Variant,
     build_along,
@@ -53,11 +54,16 @@ class ComparisonRun:
         """Read prompts and what is known without weights.
 
         Raises:
-            ConfigError: too few groups, or prompts that would be tuned and judged on.
+            ConfigError: too few groups, prompts that would be tuned and judged on, or an earlier
+                comparison without the knobs that are wanted.
             PromptSetError: a prompt set cannot be used.
             ModelUnavailableError, ScheduleError: the settings do not work here.
         """
         run = settings.run
+        self._earlier: EarlierSearch | None = None
+        if settings.knobs is not None:
+            self._earlier = EarlierSearch.read(Path(settings.knobs), settings.methods)
+            settings = settings.model_copy(update=dict(self._earlier.settings))
         self.settings = settings
         samples = build_samples(run.prompts.uri, run)
         count = settings.num_groups
@@ -72,14 +78,25 @@ class ComparisonRun:
         self.conditions = find_conditions(run)
         self.chunks = ChunkStore(settings, self.conditions)
         self.tuning = TuningStore(
-            settings, self.conditions, self.train_samples, knob_of_ours(self.schedule)
+            settings,
+            self.conditions,
+            self.train_samples,
+            knob_of_ours(self.schedule),
+            self._earlier,
         )
 
     @cached_property
     def methods(self) -> dict[str, Method]:
-        """All methods on one loaded pipeline."""
+        """All methods on one loaded pipeline.
+
+        Raises:
+            ConfigError: knobs of an earlier comparison do not fit a method.
+        """
         run = self.settings.run
-        return load_methods(self.settings.methods, run.generation, run.scoring)
+        methods = load_methods(self.settings.methods, run.generation, run.scoring)
+        if self._earlier is not None:
+            self._earlier.check(methods)
+        return methods
 
     @cached_property
     def variants(self) -> list[Variant]:

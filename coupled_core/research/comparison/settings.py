@@ -32,6 +32,9 @@ class CompareSettings(Settings, title="Comparison"):
     """Candidates a method, its defaults among them; 1: the defaults."""
     sweep_seed: int = 0
     """Seed of the search for knobs."""
+    knobs: str | None = None
+    """The `comparison.json` of an earlier comparison: its knobs are taken and none are searched;
+    what it says of the search wins over other settings."""
     trade_off: bool = False
     """Follow each method along its main knob."""
     num_trade_off_points: int = Field(default=6, ge=2)
@@ -77,12 +80,15 @@ class CompareSettings(Settings, title="Comparison"):
     def command(self) -> str:
         """The command line that does the same, where no file of settings was read."""
         generation, scoring = self.run.generation, self.run.scoring
-        options = {
-            "methods": ",".join(self.methods),
-            "num-groups": self.num_groups,
+        search = {
             "train-prompts": self.train_prompts,
             "num-train-groups": self.num_train_groups,
             "sweep-budget": self.sweep_budget,
+        }
+        options = {
+            "methods": ",".join(self.methods),
+            "num-groups": self.num_groups,
+            **({"knobs": self.knobs} if self.knobs else search),
             "num-trade-off-points": self.num_trade_off_points if self.trade_off else None,
             "num-extra-groups": self.num_extra_groups,
             "base-model": generation.base_model,

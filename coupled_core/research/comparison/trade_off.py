@@ -30,7 +30,7 @@ _SIZE_INCHES, _DPI = (10.0, 6.2), 120
 
 
 @dataclass(frozen=True)
-class Point:
+class TradeOffPoint:
     """One setting of a method."""
 
     variant: str
@@ -44,9 +44,9 @@ class Curve:
     """One method along its main knob."""
 
     method: str
-    points: tuple[Point, ...]
+    points: tuple[TradeOffPoint, ...]
     """In the order of the rising knob."""
-    tuned: Point | None
+    tuned: TradeOffPoint | None
     """The method as it was tuned, on the same groups; None: it was not compared."""
 
 
@@ -127,14 +127,14 @@ def _draw_equal_combined(axes: Axes) -> None:
     axes.set_ylim(bottom, top)
 
 
-def _place(variant: str, rows: Sequence[Row]) -> Point | None:
+def _place(variant: str, rows: Sequence[Row]) -> TradeOffPoint | None:
     similarity, alignment = mean_of(rows, "background_similarity"), mean_of(rows, "alignment")
     if similarity is None or alignment is None:
         return None
-    return Point(variant, similarity, alignment)
+    return TradeOffPoint(variant, similarity, alignment)
 
 
-def _knob_value(point: Point) -> float:
+def _knob_value(point: TradeOffPoint) -> float:
     return float(point.variant.rpartition("= ")[2] or 0.0)
 
 

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from coupled_core.errors import ConfigError
 from coupled_core.progress import Progress
 from coupled_core.records import Sample
 from coupled_core.research.comparison.conditions import Conditions, name_work
 from coupled_core.research.comparison.settings import OURS, CompareSettings
 from coupled_core.research.evaluation.pairs import Evaluator, mean_objective
-from coupled_core.research.methods.method import Knob, Knobs, Method
+from coupled_core.research.methods.method import Knob, Knobs, Method, check_knobs
 from coupled_core.research.optimization.search import Evaluation, SearchResult, optimise
 from coupled_core.storage.local import LocalStore
 
@@ -39,6 +41,58 @@ class Tuned:
         return cls(**{**value, "main_knob": Knob(**main) if main else None})
 
 
+@dataclass(frozen=True)
+class EarlierSearch:
+    """What an earlier comparison found, and how it searched."""
+
+    path: Path
+    tuned: Mapping[str, Tuned]
+    """By method."""
+    settings: Mapping[str, Any]
+    """Those of `CompareSettings` that decide a search."""
+
+    @classmethod
+    def read(cls, path: Path, methods: Sequence[str]) -> "EarlierSearch":
+        """Read the `comparison.json` of a comparison.
+
+        Args:
+            path: of the file.
+            methods: whose knobs are wanted.
+
+        Raises:
+            ConfigError: it cannot be read, or lacks the knobs of a method.
+        """
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            tuned = {one["method"]: Tuned.from_dict(one) for one in facts["tuned"]}
+            settings = {name: facts["settings"][name] for name in _OF_A_SEARCH}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"--knobs: expected the comparison.json of a comparison, but {path} cannot be read "
+                f"as one: {error!r}"
+            ) from error
+        if missing := [name for name in methods if name not in tuned]:
+            raise ConfigError(
+                f"--knobs: {path} has no knobs of {', '.join(missing)}, only of "
+                f"{', '.join(tuned)}: name those in --methods, or search without --knobs"
+            )
+        return cls(path, tuned, settings)
+
+    def check(self, methods: Mapping[str, Method]) -> None:
+        """Raise ConfigError unless each method has a value for every knob, within its range."""
+        for name, method in methods.items():
+            knobs = self.tuned[name].knobs
+            check_knobs(f"--knobs: {self.path}: {name}", method.knobs, knobs)
+            for knob in method.knobs:
+                if not knob.low <= knobs[knob.name] <= knob.high:
+                    raise ConfigError(
+                        f"--knobs: {self.path}: {name} expects {knob.name} in [{knob.low}, "
+                        f"{knob.high}]; got {knobs[knob.name]}"
+                    )
+
+
+_OF_A_SEARCH = ("train_prompts", "num_train_groups", "sweep_budget", "sweep_seed")
+
 STAGE = "sweep"
 """The name under which progress is counted, in samples."""
 
@@ -52,13 +106,17 @@ class TuningStore:
         conditions: Conditions,
         samples: Sequence[Sample],
         knob_of_ours: Knob,
+        earlier: EarlierSearch | None = None,
     ) -> None:
         self._settings, self._conditions = settings, conditions
         self._samples, self._knob_of_ours = list(samples), knob_of_ours
-        self._store = LocalStore(settings.folder)
+        self._store, self._earlier = LocalStore(settings.folder), earlier
 
     def read(self, method: str) -> Tuned | None:
         """Return what an earlier search found; None: none is finished."""
+        if self._earlier is not None:
+            tuned = self._earlier.tuned[method]
+            return replace(tuned, main_knob=self._knob_of_ours) if method == OURS else tuned
         key = f"{self._name(method, self._settings.sweep_budget)}.json"
         if not self._store.exists(key):
             return None

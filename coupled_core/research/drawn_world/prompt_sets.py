@@ -1,9 +1,9 @@
 """Makes the prompt sets that the package ships: the example set, and those of comparisons.
 
-    python -m coupled_core.research.drawn_world.prompt_sets [--fresh SEED FILE]
+    python -m coupled_core.research.drawn_world.prompt_sets [--fresh SEED FILE] [--num-groups N]
 
 With a seed it writes another set into a file, which shares no prompt with the shipped ones, to
-judge on what nobody has looked at.
+judge on what nobody has looked at. A longer set of a seed begins with the shorter ones.
 """
 
 import argparse
@@ -144,7 +144,7 @@ def build_fresh_table(seed: int, num_groups: int) -> pa.Table:
 
     Args:
         seed: of the scenes, and with three zeros of the first noise.
-        num_groups: a multiple of 24.
+        num_groups: a multiple of 24, or the last place and light come up short.
     """
     shipped = [build_example_table(), *build_comparison_tables().values()]
     taken = {prompt for table in shipped for row in table["prompts"].to_pylist() for prompt in row}
@@ -211,13 +211,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the shipped sets, or a fresh one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--fresh", nargs=2, metavar=("SEED", "FILE"), help="write another set")
-    fresh = parser.parse_args(arguments).fresh
-    if fresh is None:
+    parser.add_argument(
+        "--num-groups",
+        type=int,
+        default=TEST.num_groups,
+        help="groups of --fresh, best a "
+        "multiple of 24: every place in every light equally often; default: %(default)s",
+    )
+    options = parser.parse_args(arguments)
+    if options.fresh is None:
         for written in write_prompt_sets(miniature_folder("prompts")):
             print(written)
         return
-    seed, path = fresh
-    pq.write_table(build_fresh_table(int(seed), TEST.num_groups), path)
+    seed, path = options.fresh
+    pq.write_table(build_fresh_table(int(seed), options.num_groups), path)
     print(path)
 
 

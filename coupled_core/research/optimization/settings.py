@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from coupled_core.config import RunConfig, Settings
 from coupled_core.records import CouplingMode
 
-Family = Literal["step", "arctan", "sine", "isotonic"]
+ScheduleFamily = Literal["step", "arctan", "sine", "isotonic"]
 
 
 class OptimizeSettings(Settings, title="Search"):
@@ -18,7 +18,7 @@ class OptimizeSettings(Settings, title="Search"):
     """Prompts, splitter, base model, scorers, guards; where its data goes plays no part."""
     output: str = "schedule.json"
     """Schedule file to write; the picture and the state of the search go beside it."""
-    family: Family = "isotonic"
+    family: ScheduleFamily = "isotonic"
     """Shape of beta over the noise level. isotonic: a sine first, then free knots from there."""
     coupling_mode: CouplingMode | None = None
     """How background and entity are coupled; a schedule does not carry over to another mode.

@@ -24,7 +24,7 @@ HEADS = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class SceneReading:
     """What the classifier sees in one picture; `NOTHING` where there is no entity."""
 
     background: str
@@ -54,12 +54,12 @@ class SceneClassifier(nn.Module):
         return {name: head(pooled) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def read(self, images: np.ndarray) -> list[Reading]:
+    def read(self, images: np.ndarray) -> list[SceneReading]:
         """Classify uint8 images (B, 64, 64, 3)."""
         logits = self(to_pixels(images))
         best = {name: values.argmax(dim=1).tolist() for name, values in logits.items()}
         columns = [[HEADS[name][i] for i in best[name]] for name in HEADS]
-        return [Reading(*row) for row in zip(*columns, strict=True)]
+        return [SceneReading(*row) for row in zip(*columns, strict=True)]
 
 
 def save_classifier(classifier: SceneClassifier, folder: Path) -> None:

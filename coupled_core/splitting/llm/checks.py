@@ -29,7 +29,7 @@ _MAX_INSTRUCTION_CHARS = 300
 _MIN_COVERED = 0.5
 """Share of a prompt's words that background and entity must carry."""
 _MAX_FOREIGN_WORDS = 6.0
-"""Of an edit instruction: "make", "instead", "colour"; more is a message of somebody else's."""
+"""An edit instruction may say "make", "instead", "colour"; more is somebody else's message."""
 _LEAK_WORDS = 6
 """So many words of our instruction in a row are no coincidence."""
 _JOINERS = frozenset("\u200c\u200d")
@@ -52,8 +52,6 @@ def find_problems(
     Only for answers that are not flagged and say that the prompts share a background.
 
     Args:
-        answer: What the model said.
-        prompts: What it was asked about.
         needs_instructions: False: a split with bad instructions is better than none.
     """
     problems = [*_count_problems(answer, len(prompts))]

@@ -6,8 +6,9 @@ from functools import cache
 from coupled_core.config import SplitConfig
 from coupled_core.llm import estimate
 from coupled_core.llm.client import Api
-from coupled_core.llm.estimate import Sample, Scale, Tokens, estimate_tokens
+from coupled_core.llm.estimate import Scale, Tokens, estimate_tokens
 from coupled_core.records import PromptGroup
+from coupled_core.reservoir import Reservoir
 from coupled_core.splitting.llm.question import (
     INSTRUCTION,
     answer_schema,
@@ -41,7 +42,7 @@ def _fixed_input() -> float:
     return estimate_tokens(INSTRUCTION) + estimate_tokens(schema) + _FRAME_TOKENS
 
 
-def count_sample(api: Api, config: SplitConfig, sample: Sample[PromptGroup]) -> Scale:
+def count_sample(api: Api, config: SplitConfig, sample: Reservoir[PromptGroup]) -> Scale:
     """Return how much more the API counts than the estimate says, by a sample of all groups.
 
     Raises:

@@ -23,7 +23,7 @@ from coupled_core.splitting.llm.question import (
     request_sha256,
     splitter_identity,
 )
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 _STAGE = "split"
 _MAX_ATTEMPTS = 2

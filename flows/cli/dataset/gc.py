@@ -2,12 +2,10 @@
 
 from collections import Counter
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from coupled_core.config import Settings
+from coupled_core.config import Retention
 from coupled_core.storage.store import ObjectStore
 from flows.cli.command import command, option
 from flows.cli.terminal import Terminal
@@ -15,28 +13,14 @@ from flows.cli.terminal import Terminal
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
     from coupled_core.dataset.upkeep.gc import GarbagePlan
 
-
 _MAX_NAMED = 5
-
-
-class Keep(Settings, title="What stays"):
-    """What a collection leaves alone."""
-
-    keep_snapshots: int | None = Field(default=None, ge=1)
-    """Remove snapshots beyond so many of the newest. Default: none."""
-    older_than: float | None = Field(default=None, ge=0)
-    """Remove snapshots older than so many days. Default: none."""
-    grace: float = Field(default=24.0, ge=2)
-    """Hours in which nothing that was written is removed."""
-    abandoned_work: float | None = Field(default=None, ge=0)
-    """Also remove work of unfinished shards, untouched for so many days. Default: none."""
 
 
 @command(examples="coupled gc pairs --keep-snapshots 10 --older-than 30 --apply")
 def gc(
     terminal: Terminal,
     store: ObjectStore,
-    keep: Keep,
+    retention: Retention,
     apply: Annotated[
         bool, option("Remove it, or only say what would be removed.", "--apply/--dry-run")
     ] = False,
@@ -47,14 +31,8 @@ def gc(
     names are never touched. Without --keep-snapshots and --older-than every snapshot stays; with
     both, one goes only if both let it.
     """
-    from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
+    from coupled_core.dataset.upkeep.gc import collect_garbage, plan_gc
 
-    retention = Retention(
-        keep_snapshots=keep.keep_snapshots,
-        older_than=_days(keep.older_than),
-        grace=timedelta(hours=keep.grace),
-        abandoned_work=_days(keep.abandoned_work),
-    )
     with terminal.progress():
         plan = plan_gc(store, retention, datetime.now(UTC))
         if apply:
@@ -68,11 +46,7 @@ def gc(
         "objects": [asdict(removal) for removal in plan.removals],
         "foreign": plan.foreign,
     }
-    terminal.answer(_render(plan, keep.grace, is_real=apply), document)
-
-
-def _days(days: float | None) -> timedelta | None:
-    return None if days is None else timedelta(days=days)
+    terminal.answer(_render(plan, retention.grace, is_real=apply), document)
 
 
 def _render(plan: "GarbagePlan", grace_hours: float, *, is_real: bool) -> str:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from coupled_core.errors import DatasetError
 from coupled_core.storage.store import ObjectStore
-from flows.cli.command import SNAPSHOTS, Snapshot, argument, command, option
+from flows.cli.command import SNAPSHOTS, SnapshotName, argument, command, option
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
-    from coupled_core.dataset.snapshot import Snapshot as DatasetSnapshot
+    from coupled_core.dataset.snapshot import Snapshot
     from coupled_core.dataset.upkeep.history import Change, PairState, SnapshotDiff, SnapshotSummary
 
 
 @command(examples="coupled show s3://bucket/pairs --snapshot previous")
-def show(terminal: Terminal, store: ObjectStore, snapshot: Snapshot = "current") -> None:
+def show(terminal: Terminal, store: ObjectStore, snapshot: SnapshotName = "current") -> None:
     """Show what a dataset holds: its funnel, input columns that meant nothing, its parts."""
     from coupled_core.dataset.reader import find_snapshot
 
@@ -41,7 +41,7 @@ def show(terminal: Terminal, store: ObjectStore, snapshot: Snapshot = "current")
 def files(
     terminal: Terminal,
     store: ObjectStore,
-    snapshot: Snapshot = "current",
+    snapshot: SnapshotName = "current",
     kind: Annotated[
         Literal["manifest", "images", "dropped", "all"],
         option("Rows, images of kept pairs, stored images of dropped ones, or all of them."),
@@ -133,7 +133,7 @@ def rollback(
     terminal.answer(text, document)
 
 
-def _describe_carried(snapshot: "DatasetSnapshot") -> Iterator[str]:
+def _describe_carried(snapshot: "Snapshot") -> Iterator[str]:
     """Yield the inputs that have columns of no meaning, each once, whatever runs read it."""
     inputs = {(file.uri, file.etag): file for run in snapshot.runs for file in run.inputs}
     for file in inputs.values():

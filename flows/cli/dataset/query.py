@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from coupled_core.errors import ConfigError
 from coupled_core.storage.store import ObjectStore
-from flows.cli.command import Snapshot, argument, command, option
+from flows.cli.command import SnapshotName, argument, command, option
 from flows.cli.output import require_writable
 from flows.cli.terminal import Terminal, told_when_output_fails
 
@@ -32,7 +32,7 @@ def query(
     terminal: Terminal,
     store: ObjectStore,
     sql: Annotated[str, argument("SQL", "One SELECT over the table manifest.")],
-    snapshot: Snapshot = "current",
+    snapshot: SnapshotName = "current",
     output: Annotated[
         Path | None,
         option("Write all rows to this file, .parquet or .csv.", "-o", metavar="<FILE>"),

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from coupled_core.config import GenerationConfig, RunConfig
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError
 from coupled_core.storage.store import ObjectStore
-from flows.cli.command import Snapshot, argument, command, option
+from flows.cli.command import SnapshotName, argument, command, option
 from flows.cli.output import require_writable, write_picture
 from flows.cli.terminal import Terminal
 
@@ -26,7 +26,7 @@ def regen(
     terminal: Terminal,
     store: ObjectStore,
     pair_id: Annotated[str, argument("PAIR_ID", "The beginning of a pair_id.")],
-    snapshot: Snapshot = "current",
+    snapshot: SnapshotName = "current",
     base_model: Annotated[
         str | None, option("Where the base model is now, if it was a folder that moved.")
     ] = None,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from coupled_core.storage.store import ObjectStore
-from flows.cli.command import Snapshot, command, option
+from flows.cli.command import SnapshotName, command, option
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
@@ -20,7 +20,7 @@ _LISTED = {"damage", "near_backgrounds"}
 def verify(
     terminal: Terminal,
     store: ObjectStore,
-    snapshot: Snapshot = "current",
+    snapshot: SnapshotName = "current",
     threads: Annotated[int, option("Threads that hash and decode images.", min=1)] = 4,
     strict: Annotated[
         bool,

@@ -7,15 +7,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from coupled_core.coupling.attention import TextWeights
-from coupled_core.coupling.cost_model import (
-    Geometry,
-    predict_group_ratio,
-    predict_region_ratio,
-    predict_step_flops,
-    predict_tied_step_flops,
-)
+from coupled_core.coupling.cost_model import Geometry, predict_step_flops
 from coupled_core.coupling.weighted_attention import TextLayout
 from coupled_core.generation.families.family import Conditioning, Family
+from coupled_core.research.cost_ratios import (
+    predict_group_ratio,
+    predict_region_ratio,
+    predict_tied_step_flops,
+)
 from tests.unit.coupling.small_flux import build_family, couple
 
 MINIATURE = Geometry(

@@ -1,5 +1,8 @@
 """One background is in one partition, however it is worded."""
 
+import hashlib
+from itertools import count
+
 import pytest
 
 from coupled_core.dataset.backgrounds import canonical_background, partition_of_background
@@ -40,3 +43,17 @@ def test_backgrounds_are_partitioned_90_5_5() -> None:
     partitions = [partition_of_background(f"valley number {index}") for index in range(4000)]
     shares = [partitions.count(name) / 4000 for name in ("train", "val", "test")]
     assert shares == pytest.approx([0.9, 0.05, 0.05], abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "partition"),
+    [(0, "train"), (89, "train"), (90, "val"), (94, "val"), (95, "test"), (99, "test")],
+)
+def test_ninety_of_a_hundred_buckets_are_train_five_val_and_five_test(
+    bucket: int, partition: str
+) -> None:
+    """Another bound would move backgrounds: datasets would hold some of them in two partitions."""
+    words = (f"lake{number}" for number in count())
+    digests = ((word, hashlib.sha256(word.encode()).digest()) for word in words)
+    word = next(w for w, d in digests if int.from_bytes(d[:8], "big") % 100 == bucket)
+    assert partition_of_background(word) == partition

@@ -10,11 +10,11 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import decode_image, decode_mask
 from coupled_core.dataset.opened import Dataset, open_dataset
-from coupled_core.dataset.reader import iter_images
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.errors import ConfigError, DatasetError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, make_rows, publish, with_images
+from tests.stored_images import iter_images
 
 
 @pytest.fixture

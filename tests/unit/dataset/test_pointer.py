@@ -43,6 +43,15 @@ def test_marks_of_snapshots_that_are_being_removed_outlast_other_moves(store: Lo
     assert (found.removing, found.previous) == (("old",), "a")
 
 
+def test_marks_over_the_same_snapshot_leave_the_way_back_as_it_was(store: LocalStore) -> None:
+    move_pointer(store, None, "a", action="build")
+    move_pointer(store, read_pointer(store), "b", action="build")
+    move_pointer(store, read_pointer(store), "b", action="gc", removing=("old",))
+    found = read_pointer(store)
+    assert found is not None
+    assert (found.snapshot_id, found.previous, found.removing) == ("b", "a", ("old",))
+
+
 def test_a_pointer_of_the_first_version_is_read(store: LocalStore) -> None:
     store.write("current.json", b'{"snapshot_id": "a"}')
     found = read_pointer(store)

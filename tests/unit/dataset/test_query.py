@@ -11,7 +11,8 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.query import open_query
 from coupled_core.dataset.reader import find_snapshot
 from coupled_core.errors import ConfigError, CoupledError, DatasetError, NotFoundError
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.s3_servers import S3Server
 from tests.sample_shards import describe_run, publish
 

@@ -10,7 +10,6 @@ from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.reader import (
     current_snapshot,
-    iter_images,
     iter_manifest,
     iter_rows,
     iter_stored_images,
@@ -19,6 +18,7 @@ from coupled_core.dataset.rows import Row
 from coupled_core.errors import DatasetError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, publish
+from tests.stored_images import iter_images
 
 
 @pytest.fixture

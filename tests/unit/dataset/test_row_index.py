@@ -10,7 +10,7 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.row_index import committed_pair_ids, open_index
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
-from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.damage import Flaw
 from coupled_core.dataset.upkeep.history import roll_back
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
@@ -96,7 +96,7 @@ def test_an_index_that_is_lost_or_damaged_is_named_and_made_anew_from_the_parts(
     (info,) = before.index
     injure(store, info.key, others)
     damage = verify_snapshot(store, before).damage
-    assert [(each.check, each.part) for each in damage.listed] == [(Check.INDEX, info.key)]
+    assert [(each.check, each.part) for each in damage.listed] == [(Flaw.INDEX, info.key)]
     # A shard that is there is not taken for a new one, and nothing of the other dataset for ours.
     assert commit_shards(store, [publish(store, "run", 0)], _run()) is None
     after = _commit(store, 7)

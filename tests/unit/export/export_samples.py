@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from coupled_core.config import ExportSettings
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.images import ImageFormat, encode_image
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.export.exporter import ExportReport, export_snapshot
+from coupled_core.export.exporter import ExportReport, export_snapshot, select_edits
 from coupled_core.export.format import find_format
-from coupled_core.export.plan import select_edits
 from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import describe_run, make_rows, with_images
 
@@ -96,8 +96,8 @@ def export(
 ) -> ExportReport:
     """Export with the format's defaults; flf2v with swaps, so that all formats hold the same."""
     export_format = find_format(name)
-    options = {"include_entity_swaps": True, **options}
-    selection = select_edits(export_format, **options)  # type: ignore[arg-type]
+    settings = ExportSettings.model_validate({"include_entity_swap": True, **options})
+    selection = select_edits(export_format, settings)
     return export_snapshot(store, snapshot, export_format, selection, root)
 
 

@@ -269,8 +269,8 @@ def test_a_note_of_a_finished_unit_that_is_none_has_the_unit_written_again(
 def test_video_frames_leave_swaps_out_unless_asked(
     store: LocalStore, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    without = export(store, snapshot, "flf2v", tmp_path / "a", include_entity_swaps=False)
-    everything = export(store, snapshot, "flf2v", tmp_path / "b", include_entity_swaps=True)
+    without = export(store, snapshot, "flf2v", tmp_path / "a", include_entity_swap=False)
+    everything = export(store, snapshot, "flf2v", tmp_path / "b", include_entity_swap=True)
     assert without.marker["pairs_by_variation_kind"] == {"pose": 2, "position": 2}
     assert everything.marker["pairs_by_variation_kind"] == {
         "entity_swap": 2,

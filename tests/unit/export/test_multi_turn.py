@@ -9,7 +9,7 @@ import pytest
 
 from coupled_core.export.edits import Directions
 from coupled_core.export.formats.multi_turn import find_chains
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.sample_pairs import SamplePair, commit_pairs, draw_pair
 from tests.unit.export.export_samples import export
 

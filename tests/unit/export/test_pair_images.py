@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.dataset.images import decode_image, encode_image
-from coupled_core.dataset.reader import iter_images
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import DatasetError
@@ -16,6 +15,7 @@ from coupled_core.export.edits import edits_of
 from coupled_core.export.pair_images import read_pairs
 from coupled_core.export.plan import Selection, iter_windows
 from coupled_core.storage.local import LocalStore
+from tests.stored_images import iter_images
 from tests.unit.export.export_samples import commit_pairs
 
 ALL = Selection(("train", "val", "test"))

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 
 from coupled_core.dataset.rows import Row
-from coupled_core.export.plan import COLUMNS, DatasetFacts, Selection, UnitAssigner, UnitId
+from coupled_core.export.folder import UnitId
+from coupled_core.export.plan import COLUMNS, DatasetFacts, Selection, UnitAssigner
 
 INSTRUCTED = {"edit_instruction": "forth", "inverse_instruction": "back"}
 SELECTION = Selection(("train", "val", "test"), "both", max_shard_bytes=1000)

@@ -16,7 +16,7 @@ from coupled_core.llm.spending import Ledger
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, SplitOutcome
 from coupled_core.splitting.llm.estimate import count_sample
 from coupled_core.splitting.llm.splitter import LlmSplitter
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.messages_server.process import RunningServer
 from tests.unit.llm.hostile import (
     NO_MESSAGE,

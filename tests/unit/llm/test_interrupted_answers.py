@@ -13,7 +13,7 @@ from coupled_core.errors import StorageError
 from coupled_core.llm import online
 from coupled_core.llm.spending import Ledger
 from coupled_core.storage.leases import Leases
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.messages_server.fixture import start_messages_server  # noqa: F401
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import SOON, make_groups, make_splitter

@@ -13,7 +13,7 @@ from coupled_core.errors import PromptSetError
 from coupled_core.prompts.files import list_input_files
 from coupled_core.prompts.prompt_set import describe_files, read_prompt_set
 from coupled_core.records import PromptGroup
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.s3_servers import S3Server
 
 PROMPTS = ["A kite in a meadow", "A car in a meadow"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from coupled_core.report.breakdown import MAX_SHOWN, Share, break_down
 from coupled_core.report.measurements import read_measurements
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.sample_pairs import SamplePair, commit_pairs
 
 

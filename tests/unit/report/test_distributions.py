@@ -7,7 +7,7 @@ from coupled_core.filters import EMPTY_MASK, MASK_TOO_LARGE, NEAR_IDENTICAL
 from coupled_core.report.distributions import METRICS, Metric, compute_distributions
 from coupled_core.report.measurements import read_measurements
 from coupled_core.report.survival import bounds_in_force
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.sample_pairs import commit_pairs, spread_pairs
 
 

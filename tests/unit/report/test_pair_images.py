@@ -21,7 +21,8 @@ from coupled_core.runs.checkpoints import (
     write_generated,
     write_scored,
 )
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import commit_pairs, draw_pair, spread_pairs
 
 

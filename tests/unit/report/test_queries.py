@@ -5,14 +5,17 @@ import re
 import shlex
 from typing import Any
 
+import duckdb
 import pytest
 
 from coupled_core.dataset.query import open_query
 from coupled_core.dataset.snapshot import Snapshot
+from coupled_core.filters import write_extra_scores
 from coupled_core.report import queries
 from coupled_core.report.profile import DatasetProfile, profile_snapshot
 from coupled_core.report.report import make_report
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import SamplePair, commit_pairs, spread_pairs
 from tests.unit.flows.cli.invoke import run_json
 
@@ -98,5 +101,11 @@ def test_thresholds_keep_the_pairs_of_the_page(
     assert _ask(made, sql) == [{"kept": for_combined.num_kept[10]}]
 
 
-def test_scores_of_other_packages_are_looked_up_by_name() -> None:
-    assert "'it''s'" in queries._column("it's")
+@pytest.mark.parametrize(
+    "name", ["plain", "it's", "$price", "$.price", "/a/b", "a~b", "0", "*", 'say "x"', "$[0]"]
+)
+def test_scores_of_other_packages_are_looked_up_by_name(name: str) -> None:
+    column = queries._column(name)
+    scores = write_extra_scores({name: 1.5, "other": 9.0, "price": 9.0, "b": 9.0})
+    sql = f"select {column} from (select ? as extra_scores)"
+    assert duckdb.execute(sql, [scores]).fetchall() == [(1.5,)]

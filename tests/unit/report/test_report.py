@@ -13,7 +13,8 @@ from PIL import Image
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report.report import MAX_PAGE_BYTES, make_report
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import SamplePair, commit_pairs, draw_pair, spread_pairs
 from tests.sample_shards import describe_run, publish
 

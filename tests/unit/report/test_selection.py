@@ -9,7 +9,8 @@ import pytest
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.report.measurements import read_measurements
 from coupled_core.report.selection import choose_pairs, read_chosen
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import SamplePair, commit_pairs, spread_pairs
 
 

@@ -11,7 +11,8 @@ from coupled_core.dataset.upkeep.review import apply_decisions, parse_decisions
 from coupled_core.filters import list_filters
 from coupled_core.report.measurements import read_measurements
 from coupled_core.report.survival import SurvivalCurve, bounds_in_force, compute_survival
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import SamplePair, commit_pairs
 
 

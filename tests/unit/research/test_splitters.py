@@ -10,8 +10,8 @@ from coupled_core.records import GroupSplit, Rejection, RejectReason
 from coupled_core.research import splitters as program
 from coupled_core.research.splitters import (
     CheckedGroup,
-    Finding,
     Grade,
+    SplitterFinding,
     count_by_kind,
     grade_answer,
     measure_splitter,
@@ -34,7 +34,7 @@ RIGHT = GroupSplit(
 
 
 @pytest.fixture(scope="module")
-def findings() -> list[Finding]:
+def findings() -> list[SplitterFinding]:
     return measure_splitter(OfflineSplitter(), read_checked_groups())
 
 
@@ -109,19 +109,19 @@ def test_words_are_found_as_words_and_signs_anywhere() -> None:
     assert grade_answer(japanese, split) == (Grade.RIGHT, "")
 
 
-def test_the_offline_splitter_is_never_wrong_on_the_set(findings: list[Finding]) -> None:
+def test_the_offline_splitter_is_never_wrong_on_the_set(findings: list[SplitterFinding]) -> None:
     wrong = [f"{f.group_id}: {f.problem}" for f in findings if f.grade == Grade.WRONG]
     assert wrong == []
 
 
-def test_the_offline_splitter_splits_some_of_what_is_plain(findings: list[Finding]) -> None:
+def test_the_offline_splitter_splits_some_of_what_is_plain(findings: list[SplitterFinding]) -> None:
     counts = count_by_kind(findings)
     for kind in ("scene last", "scene first", "mixed order", "many prompts", "position"):
         assert counts[kind][Grade.RIGHT] >= 0.25 * counts[kind].total(), kind
     assert counts["all"][Grade.RIGHT] >= 0.3 * len(findings)
 
 
-def test_the_table_has_a_row_a_kind_and_the_total_last(findings: list[Finding]) -> None:
+def test_the_table_has_a_row_a_kind_and_the_total_last(findings: list[SplitterFinding]) -> None:
     lines = write_table(count_by_kind(findings)).splitlines()
     assert len(lines) == 2 + len({finding.kind for finding in findings})
     assert lines[0].split() == ["kind", "groups", "right", "failed", "wrong"]

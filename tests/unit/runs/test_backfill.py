@@ -22,7 +22,13 @@ from coupled_core.errors import (
 )
 from coupled_core.progress import SilentProgress, report_to
 from coupled_core.prompts.files import list_input_files
-from coupled_core.runs.backfill import Backfill, BackfillPlan, Control, Report, plan_backfill
+from coupled_core.runs.backfill import (
+    Backfill,
+    BackfillPlan,
+    Control,
+    PartitionReport,
+    plan_backfill,
+)
 from coupled_core.runs.backfill_forecast import forecast_backfill
 from coupled_core.runs.division import Elsewhere
 from coupled_core.runs.summary import RunSummary, ShardsFailedError, StoppedByLlmError
@@ -83,9 +89,11 @@ def _fail(_: RunConfig) -> RunSummary:
     raise DatasetError("no luck")
 
 
-def _build(found: Backfill, plan: BackfillPlan, build: Build, reprocess: str = "missing") -> Report:
+def _build(
+    found: Backfill, plan: BackfillPlan, build: Build, reprocess: str = "missing"
+) -> PartitionReport:
     done = found.build(plan.partitions[0], plan.config, reprocess, build)  # type: ignore[arg-type]
-    assert isinstance(done, Report)
+    assert isinstance(done, PartitionReport)
     return done
 
 
@@ -99,15 +107,15 @@ def test_what_is_done_is_skipped_and_says_by_which_snapshot(
         "skipped",
         f"it is done: {first.why}, same input and settings",
     )
-    assert found.describe(plan.partitions[0]) == Report(DAYS[0], "done", first.why)
-    assert found.describe(plan.partitions[1]) == Report(DAYS[1], "open", "not begun")
+    assert found.describe(plan.partitions[0]) == PartitionReport(DAYS[0], "done", first.why)
+    assert found.describe(plan.partitions[1]) == PartitionReport(DAYS[1], "open", "not begun")
 
 
 def test_a_failure_is_written_down_and_tried_again_when_asked_for(
     found: Backfill, plan: BackfillPlan, build: Build
 ) -> None:
     failed = _build(found, plan, _fail)
-    assert failed == Report(DAYS[0], "failed", "DatasetError: no luck")
+    assert failed == PartitionReport(DAYS[0], "failed", "DatasetError: no luck")
     assert (
         f"retry-failed autumn --dataset {plan.config.output.uri}" in _build(found, plan, build).why
     )
@@ -201,7 +209,7 @@ def test_a_pause_holds_until_it_is_resumed_and_a_cancellation_for_good(
     found: Backfill, plan: BackfillPlan, build: Build, store: LocalStore
 ) -> None:
     Backfill(store, "autumn").control = Control.PAUSED
-    assert _build(found, plan, build) == Report(DAYS[0], "open", "the backfill is paused")
+    assert _build(found, plan, build) == PartitionReport(DAYS[0], "open", "the backfill is paused")
     found.resume()
     assert _build(found, plan, build).outcome == "built"
     found.control = Control.CANCELLED

@@ -17,7 +17,7 @@ from coupled_core.runs.models import generation_of
 from coupled_core.runs.plan import ShardPlan
 from coupled_core.runs.shard import ShardWork
 from coupled_core.storage.leases import Leases, LeaseTimes
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 SHARD = ShardPlan("run", 3, num_items=2, num_pairs=2)
 LEASES, NAME = "work/run/leases/", "00003"

@@ -12,9 +12,9 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import PromptSetError
 from coupled_core.id_set import IdSet
-from coupled_core.llm.estimate import Sample
 from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import PromptGroup
+from coupled_core.reservoir import Reservoir
 from coupled_core.runs import forecast as module
 from coupled_core.runs.forecast import Forecast, SplitCounter, forecast_build
 from coupled_core.runs.plan import name_requests
@@ -95,7 +95,7 @@ def test_bad_rows_stop_the_plan_as_they_would_the_build(tmp_path: Path) -> None:
 def test_groups_that_the_dataset_holds_need_no_split() -> None:
     config = SplitConfig(splitter="offline")
     groups = [PromptGroup(f"g{n}", ("A fox in snow", "A cat in snow"), "s", n) for n in range(3)]
-    counter = SplitCounter(config, IdSet(), Sample(0))
+    counter = SplitCounter(config, IdSet(), Reservoir(0))
     for number, group in enumerate(groups):
         counter.count(NAMING.plan_group(group), is_done=number == 1)
     assert (counter.groups_done, counter.forecast().groups_to_ask) == (1, 2)

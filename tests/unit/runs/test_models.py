@@ -4,7 +4,7 @@ import gc
 import weakref
 
 from coupled_core.config import GenerationConfig
-from coupled_core.runs.models import _Latest, generator_for
+from coupled_core.runs.models import Latest, generator_for
 
 
 class _Model:
@@ -12,7 +12,7 @@ class _Model:
 
 
 def test_equal_settings_give_the_loaded_model() -> None:
-    latest = _Latest(lambda _name: _Model())
+    latest = Latest(lambda _name: _Model())
     assert latest("a") is latest("a")
     assert latest("a") is not latest("b")
 
@@ -28,7 +28,7 @@ def test_a_model_is_let_go_before_the_next_is_loaded() -> None:
         loaded.add(model)
         return model
 
-    latest = _Latest(load)
+    latest = Latest(load)
     for name in ("a", "b", "b", "a"):
         latest(name)
     assert alive == [0, 0, 0]
@@ -43,7 +43,7 @@ def test_a_load_that_fails_leaves_nothing_behind_and_is_tried_again() -> None:
             raise answer
         return answer
 
-    latest = _Latest(load)
+    latest = Latest(load)
     latest("a")
     try:
         latest("b")

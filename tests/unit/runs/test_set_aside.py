@@ -4,7 +4,7 @@ from pathlib import Path
 
 from coupled_core.dataset.work import WorkFolder
 from coupled_core.runs.set_aside import find_set_aside, note_failure
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 def test_a_shard_is_set_aside_after_so_many_failures_and_says_the_last(tmp_path: Path) -> None:

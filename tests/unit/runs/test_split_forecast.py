@@ -10,8 +10,8 @@ from coupled_core.errors import ConfigError, LlmError
 from coupled_core.id_set import IdSet
 from coupled_core.llm.answers import list_answered
 from coupled_core.llm.client import Api
-from coupled_core.llm.estimate import Sample
 from coupled_core.records import PromptGroup
+from coupled_core.reservoir import Reservoir
 from coupled_core.runs.forecast import SplitCounter, SplitForecast
 from coupled_core.runs.plan import name_requests
 from coupled_core.runs.planned import PlannedGroup
@@ -30,7 +30,7 @@ GIVEN = replace(MEADOW, background_prompt="a meadow", entity_prompts=("a kite", 
 
 
 def _count(config: SplitConfig, *groups: PromptGroup, cached: IdSet | None = None) -> SplitForecast:
-    counter = SplitCounter(config, cached or IdSet(), Sample(0))
+    counter = SplitCounter(config, cached or IdSet(), Reservoir(0))
     for group in groups:
         counter.count(_planned(config, group), is_done=False)
     return counter.forecast()
@@ -107,7 +107,7 @@ def test_with_a_key_the_api_counts_a_sample_of_what_is_left_to_ask(
     messages_server: RunningServer,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), Sample(64))
+    counter = SplitCounter(PAID, _cache_of(LocalStore(tmp_path), FOREST), Reservoir(64))
     for group in (MEADOW, FOREST, GIVEN, HOPELESS):
         counter.count(_planned(PAID, group), is_done=False)
     found = counter.forecast()
@@ -126,7 +126,7 @@ def test_an_api_that_does_not_count_leaves_the_estimate_unless_it_must(
     messages_server.stop()
     plain = _count(PAID, MEADOW)
     lax, strict = (
-        SplitCounter(PAID, IdSet(), Sample(64), must_count=must) for must in (False, True)
+        SplitCounter(PAID, IdSet(), Reservoir(64), must_count=must) for must in (False, True)
     )
     lax.count(_planned(PAID, MEADOW), is_done=False)
     strict.count(_planned(PAID, MEADOW), is_done=False)

@@ -8,7 +8,7 @@ import numpy as np
 from coupled_core.concepts import ConceptList
 from coupled_core.config import ContentFilterConfig
 from coupled_core.dataset.commit.upload import UploadedShard
-from coupled_core.dataset.reader import iter_images, iter_manifest
+from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.progress import SilentProgress
 from coupled_core.records import PromptGroup
@@ -22,6 +22,7 @@ from coupled_core.splitting.splitter import Splitter
 from coupled_core.storage.local import LocalStore
 from tests.messages_server.process import RunningServer
 from tests.sample_shards import sample_run_facts
+from tests.stored_images import iter_images
 from tests.unit.runs.shard_samples import (
     RUN,
     SquareGenerator,

@@ -10,8 +10,8 @@ import pytest
 
 from coupled_core.config import FilterConfig
 from coupled_core.dataset.images import decode_image, decode_mask
-from coupled_core.dataset.reader import iter_images, iter_manifest
-from coupled_core.errors import StorageError
+from coupled_core.dataset.reader import iter_manifest
+from coupled_core.errors import LeaseLostError, StorageError
 from coupled_core.records import EntityMask, GeneratedSample, ImageDescriptor, PairScores
 from coupled_core.runs.checkpoints import (
     ScoredSample,
@@ -21,6 +21,7 @@ from coupled_core.runs.checkpoints import (
 )
 from coupled_core.runs.write import write_shard
 from tests.sample_shards import sample_run_facts
+from tests.stored_images import iter_images
 from tests.unit.runs.shard_samples import RUN, make_group, make_split, open_work
 
 COLOURS = ((250, 20, 20), (20, 20, 250), (20, 250, 20))
@@ -88,6 +89,19 @@ def test_each_mask_and_its_area_are_those_of_the_image_beside_it(
     for name, index in zip(("mask_0", "mask_1"), pair, strict=True):
         assert (decode_mask(_side(row, name)) == _mask(index)).all(), name
         assert row[f"{name}_area_fraction"] == _mask(index).mean()
+
+
+def test_who_has_lost_the_lease_writes_nothing(tmp_path: Path) -> None:
+    def lose() -> None:
+        raise LeaseLostError("another process goes on with the shard")
+
+    group = make_group(0)
+    work = open_work(tmp_path, [group])
+    work.keep_outcomes((make_split(group),))
+    work.require_lease = lose
+    with pytest.raises(LeaseLostError):
+        write_shard(work, sample_run_facts(RUN))
+    assert work.folder.read_done() is None
 
 
 def test_a_missing_batch_is_named_with_its_stage_even_beside_an_empty_one(tmp_path: Path) -> None:

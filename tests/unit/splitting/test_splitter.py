@@ -104,7 +104,7 @@ from coupled_core.runs.forecast import SplitCounter
 from coupled_core.runs.plan import name_requests
 from coupled_core.runs.planned import PlannedGroup
 from coupled_core.id_set import IdSet
-from coupled_core.llm.estimate import Sample
+from coupled_core.reservoir import Reservoir
 from coupled_core.splitting.splitter import build_splitter, describe_splitter, settle_split
 from coupled_core.splitting.splitter import spent_usd
 
@@ -116,7 +116,7 @@ given = PromptGroup("i", ("a fox @ a wood", "an owl"), "set", 2,
 splitter = build_splitter(config.split)
 splitter.prepare(lambda: [group, other, given], 3)
 split, rejection, taken = splitter.split([group, other, given])
-counter, name = SplitCounter(config.split, IdSet(), Sample(0)), name_requests(config.split)[1]
+counter, name = SplitCounter(config.split, IdSet(), Reservoir(0)), name_requests(config.split)[1]
 for each in (group, other, given):
     counter.count(PlannedGroup(each, name(each), ()), is_done=False)
 forecast = counter.forecast()

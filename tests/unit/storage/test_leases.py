@@ -16,7 +16,8 @@ from coupled_core.errors import LeaseLostError, StorageError
 from coupled_core.storage import leases as lease_module
 from coupled_core.storage.leases import Leases, LeaseTimes
 from coupled_core.storage.local import LocalStore
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 
 QUESTION = "ab" * 32
 NEVER = LeaseTimes(beat_seconds=3600.0, lost_after_seconds=0.3, poll_seconds=0.02)
@@ -206,7 +207,7 @@ def test_each_takeover_raises_the_epoch(store: ObjectStore) -> None:
 HOLD_FOR_EVER = f"""
 import sys, time
 from coupled_core.storage.leases import Leases, LeaseTimes
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 worker = Leases(open_store(sys.argv[1]), "claims/", LeaseTimes(beat_seconds=0.05))
 assert worker.take("{QUESTION}")
 time.sleep(600)

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from coupled_core.config import Retention
 from coupled_core.dataset.commit.commit import commit_shards
-from coupled_core.dataset.upkeep.gc import Retention, collect_garbage, plan_gc
+from coupled_core.dataset.upkeep.gc import collect_garbage, plan_gc
 from coupled_core.errors import ConfigError, ConflictError, NotFoundError, StorageError
 from coupled_core.storage.checksum import sha256_of
 from coupled_core.storage.local import LocalStore
+from coupled_core.storage.open_store import open_store, open_uri
 from coupled_core.storage.probe import probe_conditional_writes
-from coupled_core.storage.store import open_store, open_uri
 from tests.sample_shards import describe_run, publish
 
 
@@ -186,10 +187,12 @@ def test_a_new_folder_is_durable_in_the_one_above_it(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
+    this_thread = threading.get_ident()  # threads that other tests left may write elsewhere
     fsync = os.fsync
 
     def record(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        if threading.get_ident() == this_thread:
+            synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
     store.write("key", b"")

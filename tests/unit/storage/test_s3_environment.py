@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coupled_core.errors import ConfigError, StorageError
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -27,15 +27,15 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("minio.example", "does not begin with http"),
         ("user:planted@minio.example:9000", "does not begin with http"),
         ("ftp://minio.example", "does not begin with http"),
-        ("http://", "names no host"),
-        ("http://:9000", "names no host"),
-        ("http://minio.example:port", "has no valid host and port"),
-        ("http://minio.example:99999", "has no valid host and port"),
-        ("http://minio.example:0", "names port 0"),
-        ("http://user:planted:9000", "has no valid host and port"),
-        ("http://[::1", "has no valid host and port"),
-        ("http://minio.example:9000\n", "holds a space or a line break"),
-        ("http://minio example", "holds a space or a line break"),
+        ("http://", "has a host or a port that is none"),
+        ("http://:9000", "has a host or a port that is none"),
+        ("http://minio.example:port", "has a host or a port that is none"),
+        ("http://minio.example:99999", "has a host or a port that is none"),
+        ("http://minio.example:0", "has a host or a port that is none"),
+        ("http://user:planted:9000", "has a host or a port that is none"),
+        ("http://[::1", "has a host or a port that is none"),
+        ("http://minio.example:9000\n", "holds blanks or characters"),
+        ("http://minio example", "holds blanks or characters"),
     ],
 )
 def test_an_endpoint_that_is_no_address_is_a_wrong_setting(

@@ -10,17 +10,13 @@ import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import UploadedShard
-from coupled_core.dataset.reader import (
-    current_snapshot,
-    iter_history,
-    iter_images,
-    iter_manifest,
-)
+from coupled_core.dataset.reader import current_snapshot, iter_history, iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConflictError, DatasetError
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.store import ObjectStore
 from tests.sample_shards import describe_run, publish
+from tests.stored_images import iter_images
 
 
 @pytest.fixture
@@ -184,7 +180,7 @@ _COMMIT = """
 import sys
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import UploadedShard
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.sample_shards import describe_run
 shard = UploadedShard.model_validate_json(sys.argv[2])
 sys.stdin.readline()

@@ -6,8 +6,9 @@ import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import UploadedShard
-from coupled_core.dataset.reader import current_snapshot, iter_images
+from coupled_core.dataset.reader import current_snapshot
 from coupled_core.storage.local import LocalStore
+from tests.stored_images import iter_images
 from tests.unit.dataset.similar_pairs import (
     commit_pairs,
     copy_of,

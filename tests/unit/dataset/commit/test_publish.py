@@ -73,3 +73,18 @@ def test_who_loses_every_attempt_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(publish.time, "sleep", lambda _seconds: None)
     with pytest.raises(DatasetError, match=r"could not rename it: other writers won 50 times"):
         publish_rebased(Hopeless(tmp_path), _rename, "rename it", single_writer=True)
+
+
+def test_who_dies_before_the_snapshot_is_there_leaves_readers_what_they_had(
+    store: Contested,
+) -> None:
+    class Dying(LocalStore):
+        def write_if_absent(self, key: str, data: bytes) -> str:
+            if key.startswith("snapshots/"):
+                raise KeyboardInterrupt
+            return super().write_if_absent(key, data)
+
+    before = current_snapshot(store)
+    with pytest.raises(KeyboardInterrupt):
+        publish_rebased(Dying(store.root), _rename, "rename", single_writer=False)
+    assert current_snapshot(store) == before

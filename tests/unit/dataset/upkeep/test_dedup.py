@@ -8,7 +8,7 @@ import pytest
 from coupled_core.config import DuplicatesConfig
 from coupled_core.dataset import rows
 from coupled_core.dataset.snapshot import RunInfo
-from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.damage import Flaw
 from coupled_core.dataset.upkeep.dedup import drop_duplicates
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.rewrite import Rewrite, rewrite_rows
@@ -74,5 +74,5 @@ def test_verify_names_a_duplicate_of_a_pair_that_is_nowhere(store: LocalStore) -
     snapshot = rewrite_rows(store, Rewrite("test", {}, point_nowhere)).snapshot
     assert snapshot is not None
     report = verify_snapshot(store, snapshot)
-    assert report.damage.counts == {Check.DUPLICATE_OF: 1}
+    assert report.damage.counts == {Flaw.DUPLICATE_OF: 1}
     assert f"(pair {id_of('a', 2)}): expected pair {'f' * 32}" in str(report.damage.listed[0])

@@ -16,7 +16,7 @@ from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import upload_shard
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.snapshot import Snapshot
-from coupled_core.dataset.upkeep.damage import Check
+from coupled_core.dataset.upkeep.damage import Flaw
 from coupled_core.dataset.upkeep.partition import (
     MIN_OVERLAP,
     NearBackgrounds,
@@ -135,7 +135,7 @@ def test_verify_calls_one_background_in_two_partitions_damage(tmp_path: Path) ->
     store = LocalStore(tmp_path)
     texts = ["a vibrant meadow at noon", "At noon, the vibrant meadows."]
     report = _verify(store, _commit(store, texts, ["train", "test"]))
-    assert report.damage.counts == {Check.BACKGROUND_PARTITION: 1}
+    assert report.damage.counts == {Flaw.BACKGROUND_PARTITION: 1}
     assert "row 1" in str(report.damage.listed[0])
 
 

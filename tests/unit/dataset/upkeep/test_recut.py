@@ -6,7 +6,7 @@ import pytest
 
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.commit.upload import upload_shard
-from coupled_core.dataset.reader import current_snapshot, iter_images, iter_manifest
+from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.dataset.upkeep.history import diff_snapshots, roll_back
@@ -15,6 +15,7 @@ from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.errors import DatasetError
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import describe_run, make_rows, with_images
+from tests.stored_images import iter_images
 
 STRICT, LOOSE = 1.5, 0.5
 SCORES = (2.0, 1.2, 0.7)

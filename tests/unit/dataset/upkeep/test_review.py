@@ -8,9 +8,10 @@ import pytest
 from coupled_core.dataset.reader import current_snapshot, iter_manifest
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.upkeep.recut import recut
-from coupled_core.dataset.upkeep.review import Decisions, apply_decisions, parse_decisions
+from coupled_core.dataset.upkeep.review import DecisionFile, apply_decisions, parse_decisions
 from coupled_core.errors import ConfigError, DatasetError
-from coupled_core.storage.store import ObjectStore, open_store
+from coupled_core.storage.open_store import open_store
+from coupled_core.storage.store import ObjectStore
 from tests.sample_pairs import commit_pairs, spread_pairs
 
 
@@ -28,7 +29,7 @@ def _rows(store: ObjectStore) -> list[Row]:
     return [row for batch in iter_manifest(store, snapshot.parts) for row in batch.to_pylist()]
 
 
-def _decide(**verdicts: str) -> Decisions:
+def _decide(**verdicts: str) -> DecisionFile:
     plain = {"format": "coupled-review-1", "dataset": "pairs", "snapshot_id": "seen"}
     return parse_decisions(json.dumps({**plain, "decisions": verdicts}).encode(), "decisions.json")
 

@@ -18,7 +18,7 @@ from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.images import encode_image, encode_mask
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.snapshot import RunInfo, Snapshot
-from coupled_core.dataset.upkeep.damage import Check, Damage
+from coupled_core.dataset.upkeep.damage import Damage, Flaw
 from coupled_core.dataset.upkeep.verify import VerifyReport, verify_snapshot
 from coupled_core.storage.local import LocalStore
 from tests.sample_shards import ShardRows, describe_run, make_rows, publish, with_images
@@ -88,7 +88,7 @@ def test_a_missing_part_is_named(store: LocalStore) -> None:
     part = snapshot.parts_of("images")[0]
     store.delete(part.key)
     found = _only(_verify(store, snapshot))
-    assert (found.check, found.part, found.got) == (Check.PART_MISSING, part.key, "no object")
+    assert (found.check, found.part, found.got) == (Flaw.PART_MISSING, part.key, "no object")
 
 
 @pytest.mark.parametrize("kind", ["manifest", "images"])
@@ -98,9 +98,9 @@ def test_a_truncated_part_is_named_with_both_sizes(store: LocalStore, kind: str)
     store.write(part.key, store.read(part.key)[:-50])
     report = _verify(store, snapshot)
     named = {damage.check: damage for damage in report.damage.listed if damage.part == part.key}
-    assert {Check.PART_SIZE, Check.PART_HASH, Check.PART_FORMAT} <= named.keys()
-    assert named[Check.PART_SIZE].expected == f"{part.size_bytes} bytes"
-    assert named[Check.PART_SIZE].got == str(part.size_bytes - 50)
+    assert {Flaw.PART_SIZE, Flaw.PART_HASH, Flaw.PART_FORMAT} <= named.keys()
+    assert named[Flaw.PART_SIZE].expected == f"{part.size_bytes} bytes"
+    assert named[Flaw.PART_SIZE].got == str(part.size_bytes - 50)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_part_without_a_column_is_named(store: LocalStore, kind: str, column: 
     part = whole.parts_of(kind)[0]
     damaged = _rewrite(store, whole, part, lambda table: table.drop_columns([column]))
     damage = _verify(store, damaged).damage.listed[0]
-    assert (damage.check, damage.part) == (Check.PART_FORMAT, part.key)
+    assert (damage.check, damage.part) == (Flaw.PART_FORMAT, part.key)
     assert column in damage.expected and column not in damage.got
 
 
@@ -125,7 +125,7 @@ def test_a_column_of_another_type_is_named(store: LocalStore, kind: str) -> None
         return table.set_column(0, column, table["pair_id"].cast(pa.binary()))
 
     damage = _verify(store, _rewrite(store, whole, part, retype)).damage.listed[0]
-    assert (damage.check, damage.part) == (Check.PART_FORMAT, part.key)
+    assert (damage.check, damage.part) == (Flaw.PART_FORMAT, part.key)
     assert damage.got == "column pair_id of binary, never null"
 
 
@@ -138,8 +138,8 @@ def test_one_flipped_bit_in_an_image_is_traced_to_its_pair(store: LocalStore) ->
     data[inside] ^= 1
     store.write(part.key, bytes(data))
     report = _verify(store, snapshot)
-    hashes = [d for d in report.damage.listed if d.check is Check.IMAGE_HASH]
-    assert Check.PART_HASH in report.damage.counts
+    hashes = [d for d in report.damage.listed if d.check is Flaw.IMAGE_HASH]
+    assert Flaw.PART_HASH in report.damage.counts
     assert [(d.part, d.row, d.pair_id) for d in hashes] == [
         (part.key, 1, made.image_rows[1]["pair_id"])
     ]
@@ -154,9 +154,9 @@ def test_two_rows_of_one_id_are_named_with_both_places(store: LocalStore) -> Non
 
     part = snapshot.parts_of("manifest")[0]
     report = _verify(store, _rewrite(store, snapshot, part, double))
-    named = [d for d in report.damage.listed if d.check is Check.PAIR_ID]
+    named = [d for d in report.damage.listed if d.check is Flaw.PAIR_ID]
     assert [(d.row, d.got) for d in named] == [(5, f"the id of {part.key} row 2")]
-    assert Check.FUNNEL in report.damage.counts
+    assert Flaw.FUNNEL in report.damage.counts
 
 
 def _set(**values: Any) -> Change:
@@ -166,23 +166,23 @@ def _set(**values: Any) -> Change:
 @pytest.mark.parametrize(
     ("row", "change", "check", "got"),
     [
-        (0, _set(image_part="images/none.parquet"), Check.PLACE, "images/none.parquet"),
-        (0, _set(image_row=7), Check.PLACE, "7"),
-        (0, _set(image_part=None, image_row=None), Check.PLACE, "none stored"),
-        (0, _set(combined=0.1), Check.THRESHOLDS, "below_min_combined"),
-        (0, _set(mask_0_area_fraction=0.9), Check.THRESHOLDS, "mask_too_large"),
-        (1, _set(reject_reasons=["unsafe"]), Check.DECISION, "['unsafe']"),
-        (2, _set(reject_reasons=[]), Check.DECISION, "[]"),
-        (0, _set(clip_sim_0=None), Check.DECISION, "['clip_sim_0']"),
-        (0, _set(review_status="drop"), Check.DECISION, "kept"),
-        (1, _set(partition="test"), Check.BACKGROUND_PARTITION, "test"),
-        (1, _set(width=99), Check.IMAGE_SIZE, "(16, 16)"),
-        (1, _set(image_0_bytes=5), Check.IMAGE_BYTES, ""),
-        (1, _set(mask_1_area_fraction=0.2), Check.MASK, "0.0625"),
+        (0, _set(image_part="images/none.parquet"), Flaw.PLACE, "images/none.parquet"),
+        (0, _set(image_row=7), Flaw.PLACE, "7"),
+        (0, _set(image_part=None, image_row=None), Flaw.PLACE, "none stored"),
+        (0, _set(combined=0.1), Flaw.THRESHOLDS, "below_min_combined"),
+        (0, _set(mask_0_area_fraction=0.9), Flaw.THRESHOLDS, "mask_too_large"),
+        (1, _set(reject_reasons=["unsafe"]), Flaw.DECISION, "['unsafe']"),
+        (2, _set(reject_reasons=[]), Flaw.DECISION, "[]"),
+        (0, _set(clip_sim_0=None), Flaw.DECISION, "['clip_sim_0']"),
+        (0, _set(review_status="drop"), Flaw.DECISION, "kept"),
+        (1, _set(partition="test"), Flaw.BACKGROUND_PARTITION, "test"),
+        (1, _set(width=99), Flaw.IMAGE_SIZE, "(16, 16)"),
+        (1, _set(image_0_bytes=5), Flaw.IMAGE_BYTES, ""),
+        (1, _set(mask_1_area_fraction=0.2), Flaw.MASK, "0.0625"),
     ],
 )
 def test_a_manifest_row_that_lies_is_named(
-    store: LocalStore, row: int, change: Change, check: Check, got: str
+    store: LocalStore, row: int, change: Change, check: Flaw, got: str
 ) -> None:
     snapshot = _change_row(store, _commit(store, make_rows("run", 0)), "manifest", row, change)
     found = [d for d in _verify(store, snapshot).damage.listed if d.check is check]
@@ -195,7 +195,7 @@ def test_a_group_in_two_partitions_is_named(store: LocalStore) -> None:
         row.update(group_id="group-0-0", background_prompt="another lake", partition="val")
 
     snapshot = _change_row(store, _commit(store, make_rows("run", 0)), "manifest", 1, leak)
-    named = [d for d in _verify(store, snapshot).damage.listed if d.check is Check.GROUP_PARTITION]
+    named = [d for d in _verify(store, snapshot).damage.listed if d.check is Flaw.GROUP_PARTITION]
     part = snapshot.parts_of("manifest")[0].key
     assert [(d.part, d.row, d.got, d.expected) for d in named] == [
         (part, 1, "val", f"train, as in {part} row 0")
@@ -207,7 +207,7 @@ def test_an_image_of_another_pair_is_named(store: LocalStore) -> None:
         store, _commit(store, make_rows("run", 0)), "images", 0, _set(pair_id="f" * 32)
     )
     found = _only(_verify(store, snapshot))
-    assert (found.check, found.row, found.got) == (Check.IMAGE_ROW, 0, f"pair {'f' * 32}")
+    assert (found.check, found.row, found.got) == (Flaw.IMAGE_ROW, 0, f"pair {'f' * 32}")
 
 
 def test_images_of_two_sizes_are_named(store: LocalStore) -> None:
@@ -215,7 +215,7 @@ def test_images_of_two_sizes_are_named(store: LocalStore) -> None:
     change = _set(image_1={"bytes": larger, "path": "x.png"})
     snapshot = _change_row(store, _commit(store, make_rows("run", 0)), "images", 0, change)
     checks = {d.check: d for d in _verify(store, snapshot).damage.listed}
-    assert checks[Check.IMAGE_SIZE].got == "(24, 24)"
+    assert checks[Flaw.IMAGE_SIZE].got == "(24, 24)"
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", encode_mask(np.ones((8, 8), bool))[:40]])
@@ -224,7 +224,7 @@ def test_images_and_masks_that_do_not_decode_are_named(store: LocalStore, data: 
     change = _set(image_0=broken, mask_1=broken)
     snapshot = _change_row(store, _commit(store, make_rows("run", 0)), "images", 1, change)
     checks = {d.check: d.row for d in _verify(store, snapshot).damage.listed}
-    assert checks[Check.IMAGE_FORMAT] == checks[Check.MASK] == 1
+    assert checks[Flaw.IMAGE_FORMAT] == checks[Flaw.MASK] == 1
 
 
 def test_a_funnel_that_says_something_else_is_named(store: LocalStore) -> None:
@@ -235,7 +235,7 @@ def test_a_funnel_that_says_something_else_is_named(store: LocalStore) -> None:
     changed = Snapshot.create(parent=None, runs=(wrong,), parts=snapshot.parts)
     found = _only(_verify(store, changed))
     assert (found.check, found.expected, found.got) == (
-        Check.FUNNEL,
+        Flaw.FUNNEL,
         "pairs_planned = 5 of run run",
         "4",
     )
@@ -244,7 +244,7 @@ def test_a_funnel_that_says_something_else_is_named(store: LocalStore) -> None:
 def test_every_run_is_held_to_its_own_thresholds(store: LocalStore) -> None:
     strict = describe_run("run").model_copy(update={"config": {"filter": {"min_combined": 1.9551}}})
     report = _verify(store, _commit(store, make_rows("run", 0), strict))
-    assert report.damage.counts == {Check.THRESHOLDS: 2}
+    assert report.damage.counts == {Flaw.THRESHOLDS: 2}
     assert "expected a kept pair within the thresholds, got below_min_combined" in str(
         report.damage.listed[0]
     )

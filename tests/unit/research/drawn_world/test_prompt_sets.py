@@ -107,3 +107,13 @@ def test_a_fresh_set_is_the_same_for_its_seed_and_shares_no_prompt_with_the_ship
     fresh = {prompt for group in _groups(first) for prompt in group.prompts}
     shipped = {p for name in (*SETS, "miniature") for group in _groups(name) for p in group.prompts}
     assert len(_groups(first)) == 216 and fresh.isdisjoint(shipped)
+
+
+def test_a_longer_fresh_set_begins_with_the_shorter_one(tmp_path: Path) -> None:
+    tables = []
+    for count in ("24", "48"):
+        path = str(tmp_path / f"{count}.parquet")
+        main(["--fresh", "971000", path, "--num-groups", count])
+        tables.append(pq.read_table(path))
+    assert [len(table) for table in tables] == [24, 48]
+    assert tables[1].slice(0, 24) == tables[0]

@@ -15,7 +15,7 @@ from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.research.optimization.trial import Trial, TrialRecords
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.unit.research.optimization.test_schedule_search import FITTED_ON, find
 
 FOUND = make_schedule("sine", {"center": 0.1, "width": 0.1}, FITTED_ON)

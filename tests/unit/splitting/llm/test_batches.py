@@ -17,7 +17,7 @@ from coupled_core.llm.batches import BatchTransport
 from coupled_core.llm.spending import Ledger
 from coupled_core.records import GroupSplit, PromptGroup, Rejection
 from coupled_core.splitting.llm.question import build_question
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import make_group, make_groups, make_splitter, split_all
 

@@ -10,9 +10,10 @@ import pytest
 from coupled_core.config import SplitConfig
 from coupled_core.errors import LlmError
 from coupled_core.llm.client import Api
-from coupled_core.llm.estimate import Sample, estimate_tokens
+from coupled_core.llm.estimate import estimate_tokens
 from coupled_core.records import PromptGroup
 from coupled_core.research.splitters import read_checked_groups
+from coupled_core.reservoir import Reservoir
 from coupled_core.splitting.llm.estimate import count_sample, estimate_split
 from infra.benchmarks.token_estimate import compare, errors_of
 from tests.messages_server.process import RunningServer
@@ -23,8 +24,8 @@ COUNTS = json.loads((Path(__file__).parent / "token_counts.json").read_text())
 """By Anthropic's last published tokenizer; written by `infra.benchmarks.token_estimate --write`."""
 
 
-def sample_of(groups: list[PromptGroup], size: int) -> Sample[PromptGroup]:
-    sample: Sample[PromptGroup] = Sample(size)
+def sample_of(groups: list[PromptGroup], size: int) -> Reservoir[PromptGroup]:
+    sample: Reservoir[PromptGroup] = Reservoir(size)
     for group in groups:
         sample.add(group)
     return sample

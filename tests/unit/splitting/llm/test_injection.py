@@ -11,7 +11,7 @@ from coupled_core.config import SplitConfig
 from coupled_core.records import PromptGroup
 from coupled_core.splitting.llm.checks import find_problems
 from coupled_core.splitting.llm.question import INSTRUCTION, Answer, build_question
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import make_group, make_splitter
 from tests.unit.splitting.llm.test_checks import FOX_AND_OWL, GOOD, pair, problems_of

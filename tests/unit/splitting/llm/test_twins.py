@@ -15,7 +15,7 @@ from coupled_core.config import SplitConfig
 from coupled_core.splitting.llm.splitter import LlmSplitter
 from coupled_core.storage.leases import Leases
 from coupled_core.storage.local import LocalStore
-from coupled_core.storage.store import open_store
+from coupled_core.storage.open_store import open_store
 from tests.messages_server.faults import prompts_key
 from tests.messages_server.process import RunningServer
 from tests.unit.splitting.llm.groups import (

@@ -58,6 +58,12 @@ def test_the_command_that_does_it_again_is_part_of_the_settings() -> None:
     assert read_settings(CompareSettings, given, Offer(section="compare")) == settings
 
 
+def test_a_search_is_no_part_of_the_command_where_its_knobs_are_known() -> None:
+    words = shlex.split(_read(compare__knobs="earlier.json", compare__sweep_budget="5").command)
+    assert words[words.index("--knobs") + 1] == "earlier.json"
+    assert not {"--train-prompts", "--num-train-groups", "--sweep-budget"} & set(words)
+
+
 def test_ours_is_always_compared_and_nothing_twice() -> None:
     assert _read(compare__methods="p2p, random-seed,p2p").methods == (
         "coupled", "p2p", "random-seed",
