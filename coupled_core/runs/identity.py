@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coupled_core.config import RunConfig, fingerprint
+from coupled_core.config import RunConfig, fingerprint, hash_canonical, quote
 
 _WITHOUT_EFFECT_ON_ROWS = {
     "prompts": {"uri"},
@@ -81,15 +81,11 @@ def pair_id(
     generation_fingerprint: str,
 ) -> str:
     """Return the identity of a pair, 32 hex digits; known before anything is split or generated."""
-    return fingerprint(
-        {
-            "group_id": group_id,
-            "prompts": list(prompts),
-            "image_indices": list(image_indices),
-            "split_request_sha256": split_request_sha256,
-            "seed": seed,
-            "generation_fingerprint": generation_fingerprint,
-        }
+    (i, j), (first, second) = image_indices, prompts
+    return hash_canonical(
+        f'{{"generation_fingerprint":{quote(generation_fingerprint)},"group_id":{quote(group_id)},'
+        f'"image_indices":[{i},{j}],"prompts":[{quote(first)},{quote(second)}],"seed":{seed},'
+        f'"split_request_sha256":{quote(split_request_sha256)}}}'
     )[:32]
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from coupled_core.config import RunConfig
+from coupled_core.config import RunConfig, fingerprint
+from coupled_core.records import PromptGroup
 from coupled_core.runs.identity import (
     generation_fingerprint,
     images_id,
@@ -13,6 +14,7 @@ from coupled_core.runs.identity import (
     run_id,
     sample_seed,
 )
+from coupled_core.splitting.offline import OfflineSplitter
 
 _PAIR: dict[str, Any] = {
     "group_id": "g",
@@ -26,6 +28,17 @@ _PAIR: dict[str, Any] = {
 
 def test_a_pair_id_is_the_same_in_every_process() -> None:
     assert pair_id(**_PAIR) == "39cf6984c4391eef546758c02c7eae71"
+
+
+@pytest.mark.parametrize("text", ["plain", 'a "quoted" \\ one', "\u00e9\U0001f98a\t\x00\ud800", ""])
+def test_ids_of_rows_are_the_fingerprints_of_their_facts(text: str) -> None:
+    facts = {**_PAIR, "group_id": text, "prompts": (text, "a fox"), "split_request_sha256": text}
+    assert pair_id(**facts) == fingerprint(facts)[:32]
+    for kind in (None, text):
+        group = PromptGroup("g", (text, "a fox"), variation_kind=kind)
+        splitter = OfflineSplitter()
+        asked = {"splitter": splitter.identity, "prompts": group.prompts, "variation_kind": kind}
+        assert splitter.request_sha256(group) == fingerprint(asked)
 
 
 @pytest.mark.parametrize(
