@@ -75,6 +75,7 @@ def test_settings_of_the_filters_of_this_package_are_named_in_run_ids_as_ever() 
         "min_pixel_mse": 4.0,
         "min_background_similarity": -651.0,
         "max_rim_seam": 255.0,
+        "max_crop_evidence": 1000.0,
     }
     used = RunConfig(scoring=ScoringConfig(clip_model="ViT-L-14:openai")).filter
     assert used.model_dump(mode="json") == ever
@@ -97,7 +98,7 @@ def test_each_filter_objects_beyond_its_bound_with_value_and_bound(each: Filter)
 @OF_EACH_FILTER
 @pytest.mark.parametrize("nothing", [None, float("nan")])
 def test_a_number_that_is_missing_passes_no_filter(each: Filter, nothing: float | None) -> None:
-    if nothing is None and each.reason in ("background_changed", "seam"):
+    if nothing is None and each.reason in ("background_changed", "seam", "cropped"):
         return  # null says there that the row is older than the score
     for column in each.columns:
         bounds = {each.setting: each.default}
@@ -107,7 +108,8 @@ def test_a_number_that_is_missing_passes_no_filter(each: Filter, nothing: float 
 
 
 def test_runs_from_before_a_filter_were_not_decided_by_it() -> None:
-    old = GOOD_ROW | {"background_similarity_clear": None, "rim_seam": None}
+    later = ("background_similarity_clear", "rim_seam", "crop_evidence_0", "crop_evidence_1")
+    old = GOOD_ROW | dict.fromkeys(later)
     assert find_objections(old, {"min_combined": 1.0}) == []
 
 
