@@ -21,6 +21,7 @@ from coupled_core.errors import ConfigError
 from coupled_core.filters import (
     BACKGROUND_CHANGED,
     BUILT_IN,
+    CROPPED,
     MIN_COMBINED,
     NUMBERS,
     OTHER_REASONS,
@@ -135,6 +136,7 @@ def store(tmp_path: Path) -> ObjectStore:
             pixel_mse=10 ** random.uniform(0.0, 3.0),
             background_similarity_clear=random.uniform(-2.0, 0.0),
             rim_seam=random.uniform(0.0, 3.0),
+            crop_evidence=random.uniform(0.0, 1.0),
         )
         for _ in range(60)
     ]
@@ -176,7 +178,7 @@ def test_rows_are_decided_as_pairs_in_memory_were(store: ObjectStore) -> None:
     }
     assert all(again == first for again, first in decided.items())
     found = {reason for reasons in decided for reason in reasons}
-    assert found == {f.reason for f in BUILT_IN if f not in (BACKGROUND_CHANGED, SEAM)}
+    assert found == {f.reason for f in BUILT_IN if f not in (BACKGROUND_CHANGED, SEAM, CROPPED)}
 
 
 @pytest.mark.parametrize(
