@@ -73,6 +73,11 @@ def find_size(sample: Sample, provenance: GenerationProvenance, family: Family) 
     return width, check_size("height", sample.group.height or provenance.height, multiple)
 
 
+def find_region_fraction(regions: Sequence[np.ndarray] | None) -> float | None:
+    """Return the share of the frame in which some image of a group is not the background."""
+    return None if regions is None else float(np.any([region > 0 for region in regions], 0).mean())
+
+
 def require_finite(
     sample: Sample, images: Sequence[np.ndarray | None], dtype: str, made_by: str = ""
 ) -> tuple[np.ndarray, ...] | Rejection:
@@ -338,5 +343,7 @@ class GroupGenerator:
             device_name=self.provenance.device_name,
             background=shown.background,
             regions=shown.regions,
+            region_fraction=find_region_fraction(shown.regions),
+            crop_evidence=shown.crop_evidence,
             batch_size=batch_size,
         )

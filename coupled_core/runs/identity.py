@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coupled_core.config import RunConfig, fingerprint, hash_canonical, quote
+from coupled_core.filters import CROPPED
 
 _WITHOUT_EFFECT_ON_ROWS = {
     "prompts": {"uri"},
@@ -38,6 +39,8 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
     settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
     if not config.prompts.trust_splits:  # runs from before there was this setting keep their ids
         del settings["prompts"]["trust_splits"]
+    if settings["filter"][CROPPED.setting] == CROPPED.default:  # likewise
+        del settings["filter"][CROPPED.setting]
     return fingerprint({"settings": settings, "inputs": list(inputs_sha256)})[:16]
 
 

@@ -7,6 +7,7 @@ import pytest
 from coupled_core.config import RunConfig, fingerprint
 from coupled_core.records import PromptGroup
 from coupled_core.runs.identity import (
+    _WITHOUT_EFFECT_ON_ROWS,
     generation_fingerprint,
     images_id,
     pair_id,
@@ -80,10 +81,18 @@ def test_a_run_keeps_its_id_when_only_where_and_how_fast_change() -> None:
         {"output": {"shard_size": 3}},
         {"prompts": {"on_bad_row": "quarantine"}},
         {"prompts": {"trust_splits": True}},
+        {"filter": {"max_crop_evidence": 0.5}},
     ],
 )
 def test_a_run_id_depends_on_every_other_setting(change: dict[str, Any]) -> None:
     assert run_id(RunConfig.model_validate(change), ["a"]) != run_id(RunConfig(), ["a"])
+
+
+def test_runs_from_before_there_was_a_crop_filter_keep_their_ids() -> None:
+    settings = RunConfig().model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
+    del settings["prompts"]["trust_splits"], settings["filter"]["max_crop_evidence"]
+    expected = fingerprint({"settings": settings, "inputs": ["a"]})[:16]
+    assert run_id(RunConfig(), ["a"]) == expected
 
 
 def test_a_run_id_depends_on_the_input() -> None:
