@@ -159,17 +159,27 @@ class _SettledSearch:
 
     def find(self, settled: Iterable[PairLooks]) -> dict[int, bytes]:
         """Return the settled pairs that stay in the place of new ones, by the latter's place."""
-        blocks = (block for block in settled if len(block))
         tables: list[_KeyTable] | None = None
-        for block in blocks:
-            # Made at the first block: an empty dataset needs none. The new pairs are the table and
-            # the settled ones ask, so that memory grows with the new ones alone.
+        for block in settled:
+            # The fewer are the table. All tables of the new pairs are kept from block to block, so
+            # memory grows with them alone, and no further than with as many pairs as a block has.
+            if len(block) < len(self._pairs):
+                self._look_up_in(block)
+                continue
             tables = tables or list(_key_tables(self._pairs, self._config))
-            keys = _keys(block, self._config)
-            for table, asked in zip(tables, keys, strict=True):
+            for table, asked in zip(tables, _keys(block, self._config), strict=True):
                 for places, queries in table.matches(asked):
                     self._compare(block, places, queries)
         return {query: keeper for query, (_, _, keeper) in self._best.items()}
+
+    def _look_up_in(self, block: PairLooks) -> None:
+        """Compare with a block of fewer pairs: one table at a time, made of these."""
+        if not len(block):
+            return
+        asked_of_each = _keys(self._pairs, self._config)
+        for table, asked in zip(_key_tables(block, self._config), asked_of_each, strict=True):
+            for queries, places in table.matches(asked):
+                self._compare(block, places, queries)
 
     def _compare(self, block: PairLooks, places: _Indices, queries: _Indices) -> None:
         near = _are_near(block, places, self._pairs, queries, self._config)

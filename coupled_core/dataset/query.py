@@ -150,7 +150,8 @@ def _name_error(error: Exception, failures: Sequence[CoupledError], uri: str) ->
         )
     if isinstance(error, duckdb.PermissionException):
         return ConfigError(f"{text}\na query reads the table manifest and nothing else")
-    if "column" in text or isinstance(error, duckdb.CatalogException):
-        names = ", ".join(MANIFEST_SCHEMA.names)
-        text = f"{text}\nthe one table is manifest, its columns are: {names}"
+    if isinstance(error, duckdb.CatalogException):
+        text = f"{text}\nthe one table is manifest"
+    elif "column" in text:
+        text = f"{text}\nthe columns of manifest are: {', '.join(MANIFEST_SCHEMA.names)}"
     return ConfigError(text)

@@ -80,6 +80,17 @@ def test_exactly_those_are_found_that_comparing_all_with_all_finds(max_distance:
     assert 40 < len(found) < len(new) - 40
 
 
+def test_blocks_with_more_and_with_fewer_pairs_than_are_new_find_the_same() -> None:
+    random = np.random.default_rng(8)
+    settled, others = _looks(random, 60, 1), _looks(random, 300, 2)
+    swapped = _swapped(_disturbed(random, settled, 4, prefix=4))
+    new = PairLooks.concatenate([_disturbed(random, settled, 4, prefix=3), swapped])
+    found = find_duplicates([PairLooks.concatenate([settled, others])], new, CONFIG)
+    assert len(found) == 120
+    halves = [settled.take(np.arange(30)), NONE, settled.take(np.arange(30, 60)), others]
+    assert find_duplicates(halves, new, CONFIG) == found
+
+
 def test_the_order_in_which_pairs_come_changes_nothing() -> None:
     random = np.random.default_rng(1)
     first = _looks(random, 60)
