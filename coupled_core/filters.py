@@ -230,8 +230,20 @@ SEAM = Filter(
     measure="excess of the gradient around the entities (levels a pixel)",
     note="No pair lies above the default.",
 )
+CROPPED = Filter(
+    reason="cropped",
+    words="An entity seems to be cut off at the edge of its region.",
+    setting="max_crop_evidence",
+    default=1000.0,
+    limits={"ge": 0.0},
+    columns=("crop_evidence_0", "crop_evidence_1"),
+    is_minimum=False,
+    title="Largest crop evidence",
+    measure="evidence of an entity just outside its region, over that inside",
+    note="No pair lies above the default. Mode region alone has regions.",
+)
 _FIRST = (MIN_COMBINED, EMPTY_MASK, MASK_TOO_LARGE, NEAR_IDENTICAL)
-BUILT_IN = (*_FIRST, BACKGROUND_CHANGED, SEAM)
+BUILT_IN = (*_FIRST, BACKGROUND_CHANGED, SEAM, CROPPED)
 """The filters of this package. Reject reasons of a row stand in the order of this table."""
 
 OTHER_REASONS: Mapping[str, str] = MappingProxyType(

@@ -190,6 +190,11 @@ class GeneratedSample:
     regions: "tuple[np.ndarray, ...] | None" = None
     """M of each image, float32, (H, W) in [0, 1]: where it is 0 the image is the background, to the
     last bit. None without a background."""
+    region_fraction: float | None = None
+    """Share of the frame in a region, [0, 1]; None without regions."""
+    crop_evidence: tuple[float, ...] | None = None
+    """Of each image, how much of its entity seems to lie just outside the region; see
+    `coupling.entity_region.measure_crop`. None without regions."""
     batch_size: int | None = None
     """Groups that were denoised together, this one included; None: not known."""
 
@@ -264,6 +269,10 @@ class PairScores:
     rim_seam: float | None = None
     """By how many levels a pixel brightness changes more steeply around an entity than at the same
     place of the other image; 0 where there is nothing to compare."""
+    crop_evidence_0: float | None = None
+    """How much of the entity of image 0 seems to lie just outside its region, >= 0; measured while
+    the image was made. None without a region, too."""
+    crop_evidence_1: float | None = None
     extra_scores: Mapping[str, float] = field(default_factory=dict)
     """What other packages registered as scores, by name; empty where there are none."""
 

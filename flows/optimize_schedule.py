@@ -1,40 +1,35 @@
-"""Prompts to a fitted schedule: search, judge on other prompts, write."""
+"""Prompts to a better schedule: race candidates, hold finals on other prompts, write."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from coupled_core.progress import current_progress
-from coupled_core.research.evaluation.pairs import EvaluatedPair, mean_objective
-from coupled_core.research.optimization.fitted_schedule import finish_schedule, write_schedule
-from coupled_core.research.optimization.judgement import (
-    Finalist,
-    FitReport,
-    hold_finals,
-    judge_schedule,
-)
+from coupled_core.research.evaluation.pairs import EvaluatedPair
+from coupled_core.research.optimization.candidates import draw_candidates
+from coupled_core.research.optimization.fitted_schedule import WrittenFiles, write_outcome
 from coupled_core.research.optimization.preparation import Preparation, prepare_search
-from coupled_core.research.optimization.schedule_search import (
-    FoundSchedule,
-    Search,
-    extension_of,
-    search_schedule,
+from coupled_core.research.optimization.racing import (
+    RaceResult,
+    RoundResult,
+    check_steps,
+    count_groups,
+    hold_finals,
+    plan_rounds,
+    race,
 )
-from coupled_core.research.optimization.search import Evaluation
 from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.research.optimization.trial import Trial, TrialRecords
 from coupled_core.runs.profiles import Profile, layer_settings
 from coupled_core.schedules.schedule import Schedule
+from coupled_core.schedules.schedule_file import load_schedule
 from coupled_core.storage.open_store import open_store
 from flows.policy import observed_flow
 from flows.worker_process import end_with_parent
-from tasks.optimize import evaluate_candidate
-
-_EVALUATIONS, _SAMPLES = "evaluations", "samples"
+from tasks.optimize import GROUPS, evaluate_candidate
 
 
 class TrialQueue:
@@ -44,92 +39,57 @@ class TrialQueue:
         self,
         settings: OptimizeSettings,
         records: TrialRecords,
-        num_samples: Mapping[str, int],
+        num_groups: int,
         pool: ProcessPoolTaskRunner | None = None,
     ) -> None:
-        """Take the number of samples by side, and where trials run side by side; None: nowhere."""
+        """Take the groups to be made at most, and where trials run side by side; None: nowhere."""
         self._settings, self._records, self._pool = settings, records, pool
-        self._num_samples = num_samples
         self._progress = current_progress()
-        self._open = {"train": 0, "validation": 0}
-        self._done = {"train": 0, "validation": 0}
-        self._num_answered = self._num_noted = 0
-        self._best = float("-inf")
-        self.expect(train=settings.budget)
-
-    def expect(self, *, train: int = 0, validation: int = 0) -> None:
-        """Say how many trials are still to come."""
-        self._open = {"train": train, "validation": validation}
-        self._show_totals()
-
-    def objectives(self, schedules: Sequence[Schedule]) -> Iterator[float]:
-        """Yield the objective of each candidate, as soon as it and those before it are known."""
-        for pairs in self._answer([Trial(schedule, "train") for schedule in schedules]):
-            self._num_answered += 1
-            yield mean_objective(pairs)
+        self._progress.begin(GROUPS, num_groups)
+        self._asked: set[str] = set()
 
     def run(self, trials: Sequence[Trial]) -> list[list[EvaluatedPair]]:
         """Return the pairs of each trial."""
-        # The same schedule may be asked for twice in one call, and is run once.
-        sides = [trial.side for trial in {trial.key: trial for trial in trials}.values()]
-        self.expect(train=sides.count("train"), validation=sides.count("validation"))
-        return list(self._answer(trials))
-
-    def note(self, evaluation: Evaluation) -> None:
-        """Take note of an evaluation of the search; those from its history cost nothing."""
-        self._num_noted += 1
-        # It was not asked for in this process: an earlier run of the search has answered it, and
-        # the search reads it from its history.
-        if self._num_noted > self._num_answered:
-            self._num_answered = self._num_noted
-            self._skip("train")
-        self._best = max(self._best, evaluation.objective)
-        self._progress.remark(_EVALUATIONS, f"best J {self._best:.4f}")
-
-    def _answer(self, trials: Sequence[Trial]) -> Iterator[list[EvaluatedPair]]:
         if self._pool is not None:
             self._evaluate_side_by_side(trials, self._pool)
-        answered: set[str] = set()  # one trial may be asked for twice; it was expected once
+        return list(self._answer(trials))
+
+    def remark(self, text: str) -> None:
+        """Say how the race stands."""
+        self._progress.remark(GROUPS, text)
+
+    def expect(self, num_groups: int) -> None:
+        """Say how many groups are to be made in all, at most."""
+        self._progress.begin(GROUPS, num_groups)
+
+    def _answer(self, trials: Sequence[Trial]) -> Iterator[list[EvaluatedPair]]:
         for trial in trials:
-            # After a round of the pool every record is there; the search wants them in the order in
-            # which it asked.
             pairs = self._records.read(trial)
             if pairs is None:
                 pairs = evaluate_candidate(self._settings, trial)
                 self._keep(trial, pairs)
-            elif self._pool is None and trial.key not in answered:
-                self._skip(trial.side)
-            answered.add(trial.key)
+            elif trial.key not in self._asked:
+                self._count(trial, is_new=False)
             yield pairs
 
     def _evaluate_side_by_side(self, trials: Sequence[Trial], pool: ProcessPoolTaskRunner) -> None:
         unique = {trial.key: trial for trial in trials}.values()
-        new = [trial for trial in unique if self._records.read(trial) is None]
         futures: dict[PrefectFuture[list[EvaluatedPair]], Trial] = {
             pool.submit(evaluate_candidate, {"settings": self._settings, "trial": trial}): trial
-            for trial in new
+            for trial in unique
+            if self._records.read(trial) is None
         }
         for future in as_completed(list(futures)):
-            trial = futures[future]
-            self._progress.advance(_SAMPLES, self._num_samples[trial.side])
             # Recorded as it ends, not when the round has ended: a kill loses only what is at work.
-            self._keep(trial, future.result())
+            self._keep(futures[future], future.result())
 
     def _keep(self, trial: Trial, pairs: Sequence[EvaluatedPair]) -> None:
         self._records.write(trial, pairs)
-        self._done[trial.side] += 1
-        self._open[trial.side] = max(0, self._open[trial.side] - 1)
-        self._progress.advance(_EVALUATIONS)
+        self._count(trial, is_new=True)
 
-    def _skip(self, side: str) -> None:
-        self._open[side] = max(0, self._open[side] - 1)
-        self._show_totals()
-
-    def _show_totals(self) -> None:
-        planned = {side: self._open[side] + self._done[side] for side in self._open}
-        self._progress.begin(_EVALUATIONS, sum(planned.values()))
-        samples = sum(self._num_samples[side] * count for side, count in planned.items())
-        self._progress.begin(_SAMPLES, samples)
+    def _count(self, trial: Trial, *, is_new: bool) -> None:
+        self._asked.add(trial.key)
+        self._progress.advance(GROUPS, trial.stop - trial.start, is_new=is_new)
 
 
 _DEFAULTS = OptimizeSettings()
@@ -139,24 +99,19 @@ _DEFAULTS = OptimizeSettings()
 class OptimizeSummary:
     """The outcome of a search; JSON-able."""
 
-    schedule: str
-    """Path of the file."""
-    schedule_id: str
-    family: str
-    parameters: Mapping[str, Any]
-    num_evaluations: int
+    schedule: str | None
+    """Path of the file; None: nothing better was found, and none was written."""
+    schedule_id: str | None
+    report: str
+    """Path of all figures."""
     picture: str
     state: str
     """Folder that a further start of the search uses; may be deleted."""
-    finalists: tuple[Finalist, ...]
-    """Best first; empty: the search alone decided."""
-    report: FitReport
+    result: RaceResult
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in JSON."""
-        finalists = [finalist.to_dict() for finalist in self.finalists]
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**plain, "finalists": finalists, "report": self.report.to_dict()}
+        return {**vars(self), "result": self.result.to_dict()}
 
 
 @observed_flow("optimize-schedule", "optimize", "output")
@@ -164,18 +119,18 @@ def optimize_schedule(
     prompts: str | list[str] = _DEFAULTS.run.prompts.uri,  # type: ignore[assignment]  # one
     output: str = _DEFAULTS.output,
     profile: Profile = "miniature",
-    budget: int = _DEFAULTS.budget,
-    num_groups: int | None = _DEFAULTS.num_groups,
+    num_candidates: int = _DEFAULTS.num_candidates,
+    num_final_groups: int | None = _DEFAULTS.num_final_groups,
     settings: OptimizeSettings | None = None,
 ) -> OptimizeSummary:
-    """Fit a schedule to prompts; the same call continues a search that was killed.
+    """Race schedules on prompts; the same call continues a search that was killed.
 
     Args:
         prompts: Prompt set: a Parquet file, a folder, an s3:// location, or several.
         output: Schedule file to write, on the worker's disk; the state of the search lies beside.
         profile: Models that go together: generator, Segment Anything and CLIP.
-        budget: Candidates in all; more continue a search that ended.
-        num_groups: Groups of the prompt set to use, half of them for validation. Empty: all.
+        num_candidates: Candidates in the first round; more continue a search that ended.
+        num_final_groups: Groups of the finals. Empty: all that are not raced on.
         settings: All settings, for experts; what is given above wins over them. Empty: all
             defaults.
 
@@ -186,8 +141,10 @@ def optimize_schedule(
     given = {
         "run": layer_settings(profile, settings.run, {"prompts.uri": prompts}),
         "output": settings.output if output == _DEFAULTS.output else output,
-        "budget": settings.budget if budget == _DEFAULTS.budget else budget,
-        "num_groups": num_groups or settings.num_groups,
+        "num_candidates": settings.num_candidates
+        if num_candidates == _DEFAULTS.num_candidates
+        else num_candidates,
+        "num_final_groups": num_final_groups or settings.num_final_groups,
     }
     settings = OptimizeSettings.model_validate({**dict(settings), **given})
     if settings.workers == 1:
@@ -198,47 +155,69 @@ def optimize_schedule(
 
 def _search(settings: OptimizeSettings, pool: ProcessPoolTaskRunner | None) -> OptimizeSummary:
     ready = prepare_search(settings)
-    trials = _open_trials(settings, ready, pool)
-    found = search_schedule(
-        Search(trials.objectives, ready.folder, settings.run.generation.seed, trials.note),
+    before, candidates = _line_up(settings, ready)
+    rounds = plan_rounds(
+        len(candidates), settings.first_groups, settings.num_finalists, ready.num_race_groups
+    )
+    num_groups = count_groups(rounds, settings.num_finalists, ready.num_final_groups)
+    trials = TrialQueue(settings, TrialRecords(open_store(ready.folder)), num_groups, pool)
+    results = race(
+        before, candidates, rounds, settings.num_finalists, settings.objective, trials.run
+    )
+    finalists = _list_finalists(candidates, results)
+    trials.remark(f"{len(finalists)} in the finals")
+    finals, means, winner = hold_finals(
+        before, finalists, ready.num_final_groups, settings.objective, trials.run
+    )
+    result = RaceResult(settings.objective, before, means, results, finals, winner)
+    if winner is not None:
+        trials.expect(num_groups + 2 * len(settings.check_steps) * ready.num_final_groups)
+        at_steps = check_steps(
+            before,
+            winner,
+            settings.check_steps,
+            ready.num_final_groups,
+            settings.objective,
+            trials.run,
+        )
+        result = replace(result, at_steps=at_steps)
+    return _summarise(result, write_outcome(result, settings), ready)
+
+
+def _line_up(
+    settings: OptimizeSettings, ready: Preparation
+) -> tuple[Schedule, tuple[Schedule, ...]]:
+    """Return the schedule to beat, and the candidates."""
+    candidates = draw_candidates(
         ready.fitted_on,
+        ready.before,
         family=settings.family,
-        budget=settings.budget,
         num_knots=settings.num_knots,
-        extension=extension_of(ready.fitted_on.mode),
+        count=settings.num_candidates,
+        spread=settings.spread,
+        seed=settings.run.generation.seed,
     )
-    found, finalists = hold_finals(
-        found, settings.num_finalists, settings.num_final_noises, trials.run
-    )
-    report = judge_schedule(found.best, ready.against, settings.check_steps, trials.run)
-    return _publish(settings, ready, found, finalists, report)
+    if ready.before is None:  # nothing is in use: the family's default has to be beaten
+        return candidates[0], candidates[1:]
+    return ready.before, candidates
 
 
-def _open_trials(
-    settings: OptimizeSettings, ready: Preparation, pool: ProcessPoolTaskRunner | None
-) -> TrialQueue:
-    records = TrialRecords(open_store(ready.folder))
-    num_samples = {"train": ready.num_train, "validation": ready.num_validation}
-    return TrialQueue(settings, records, num_samples, pool)
+def _list_finalists(
+    candidates: Sequence[Schedule], results: Sequence[RoundResult]
+) -> list[Schedule]:
+    if not results:  # so few candidates that all are finalists
+        return list(candidates)
+    last = results[-1]
+    return [each.schedule for each in last.standings[: last.num_left]]
 
 
-def _publish(
-    settings: OptimizeSettings,
-    ready: Preparation,
-    found: FoundSchedule,
-    finalists: Sequence[Finalist],
-    report: FitReport,
-) -> OptimizeSummary:
-    schedule, output = finish_schedule(found, finalists, report, settings), Path(settings.output)
-    picture = write_schedule(schedule, found, ready.against, output)
+def _summarise(result: RaceResult, files: WrittenFiles, ready: Preparation) -> OptimizeSummary:
+    schedule = None if files.schedule is None else load_schedule(files.schedule)
     return OptimizeSummary(
-        schedule=str(output),
-        schedule_id=schedule.id,
-        family=schedule.family,
-        parameters=schedule.parameters,
-        num_evaluations=sum(len(stage.history) for stage in found.stages),
-        picture=str(picture),
+        schedule=None if files.schedule is None else str(files.schedule),
+        schedule_id=None if schedule is None else schedule.id,
+        report=str(files.report),
+        picture=str(files.picture),
         state=str(ready.folder),
-        finalists=tuple(finalists),
-        report=report,
+        result=result,
     )

@@ -1,4 +1,4 @@
-"""The evaluate task: one schedule on one side of the prompts."""
+"""The evaluate task: one schedule on some groups of prompts."""
 
 from prefect import get_run_logger
 
@@ -11,15 +11,19 @@ from tasks.policy import stage_task
 
 runner_for = Latest(load_trial_runner)
 """Returns the models and samples of this process, loaded once."""
+GROUPS = "groups"
+"""The name under which progress is counted."""
 
 
 @stage_task("evaluate-candidate")
 def evaluate_candidate(settings: OptimizeSettings, trial: Trial) -> list[EvaluatedPair]:
     """Run a trial on this process's models."""
-    progress, batch_size = current_progress(), settings.run.generation.batch_size
-    pairs = runner_for(settings).run(
-        trial,
-        lambda done, _: progress.advance("samples", (done - 1) % batch_size + 1),
-    )
-    get_run_logger().info("trial %s on %s: J %.4f", trial.key, trial.side, mean_objective(pairs))
+    progress = current_progress()
+    where = f"{trial.side}, groups {trial.start + 1} to {trial.stop}"
+
+    def tell(done: int, of: int) -> None:
+        progress.within(GROUPS, (trial.stop - trial.start) * done / of, where)
+
+    pairs = runner_for(settings).run(trial, tell)
+    get_run_logger().info("trial %s, %s: J %.4f", trial.key, where, mean_objective(pairs))
     return pairs

@@ -7,29 +7,16 @@ import pytest
 from tests.coupled_command import Coupled
 
 SCHEDULE = Path("found") / "mine.json"
-NUM_TRIALS = 7
-"""Three candidates on one training group, two of them again; the best and the shipped one on one
-other."""
+REPORT = SCHEDULE.with_suffix(".report.json")
 
 
 def optimize_arguments(*more: str) -> list[str]:
     """Return the small search; its paths are relative, so that it is the same in all folders."""
-    small = ["--budget", "3", "--num-groups", "2"]
-    steps = ["--num-inference-steps", "2", "--check-steps", "2"]
-    finals = ["--num-finalists", "2", "--num-final-noises", "1"]
+    small = ["--num-candidates", "3", "--first-groups", "1", "--num-finalists", "2"]
+    finals = ["--num-final-groups", "2", "--num-inference-steps", "2", "--check-steps", "2"]
     mode = ["--coupling-mode", "key_scale"]  # not the default: the option has to arrive
-    return [
-        "optimize",
-        "--prompts",
-        "miniature",
-        *small,
-        *steps,
-        *finals,
-        *mode,
-        "-o",
-        str(SCHEDULE),
-        *more,
-    ]
+    prompts = ["--prompts", "miniature"]
+    return ["optimize", *prompts, *small, *finals, *mode, "-o", str(SCHEDULE), *more]
 
 
 def read_trials(folder: Path) -> dict[str, bytes]:

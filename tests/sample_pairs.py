@@ -41,6 +41,8 @@ class SamplePair:
     background_ssim: float = 0.95
     background_similarity_clear: float = -0.2
     rim_seam: float = 0.3
+    crop_evidence: float | None = None
+    """Of both images; None: they have no region."""
     extra_scores: Mapping[str, float] = field(default_factory=dict)
     background_prompt: str = "a lake"
     variation_kind: str = "entity_swap"
@@ -139,6 +141,8 @@ def _row(
         background_ssim=pair.background_ssim,
         background_similarity_clear=pair.background_similarity_clear,
         rim_seam=pair.rim_seam,
+        crop_evidence_0=pair.crop_evidence,
+        crop_evidence_1=pair.crop_evidence,
         extra_scores=pair.extra_scores,
         joint_entity_fraction=mask.area_fraction,
         validity_ratio=1 - mask.area_fraction,

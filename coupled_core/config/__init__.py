@@ -9,6 +9,8 @@ default does not say it, the default in words after "Default:", at the end.
 from coupled_core.config.base import (
     Settings,
     fingerprint,
+    hash_canonical,
+    quote,
 )
 from coupled_core.config.dataset import (
     ExportSettings,
@@ -74,4 +76,6 @@ __all__ = [
     "SplitConfig",
     "Thinking",
     "fingerprint",
+    "hash_canonical",
+    "quote",
 ]

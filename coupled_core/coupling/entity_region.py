@@ -9,6 +9,8 @@ from coupled_core.schedules.schedule import RegionSettings
 
 _SMOOTHING = 0.044
 """Standard deviation of the blur over evidence, in shorter sides: single tokens are noisy."""
+_RING = 0.094
+"""Width of the ring outside the region in which crops are looked for, in shorter sides."""
 
 
 def measure_evidence(image: Tensor, background: Tensor) -> Tensor:
@@ -60,6 +62,32 @@ def choose_region(evidence: Tensor, grid: tuple[int, int], settings: RegionSetti
     else:
         weight = beyond_rim <= 0
     return torch.from_numpy(weight.astype(np.float32)).flatten()
+
+
+def measure_crop(evidence: Tensor, weight: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return how much of an entity seems to lie just outside the region, which crops it there.
+
+    Args:
+        evidence: summed over the steps in which the region was read, (N, S_img).
+        weight: m of each token, (S_img,), as `choose_region` returned it in the last of them.
+        grid: rows and columns of image tokens.
+
+    Returns:
+        Mean evidence in a ring around the region, divided by its mean inside, float32, (N,): small
+        where the entity ends within, towards 1 and above where it goes on; 0 where there is no
+        ring.
+    """
+    side = min(grid)
+    inside = weight.reshape(grid).numpy() > 0
+    if inside.all() or not inside.any():
+        return torch.zeros(len(evidence))
+    distance = distance_transform_edt(~inside)
+    # At least the tokens that touch the region, however small the image is.
+    ring = ~inside & (distance <= max(1.5, _RING * side))
+    smooth = [
+        gaussian_filter(one, _SMOOTHING * side) for one in evidence.reshape(-1, *grid).numpy()
+    ]
+    return torch.tensor([one[ring].mean() / max(one[inside].mean(), 1e-12) for one in smooth])
 
 
 def _take_largest(values: np.ndarray, share: float) -> np.ndarray:

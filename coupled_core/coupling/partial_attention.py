@@ -25,7 +25,7 @@ def attend_with_lse(
         Output (B, heads, S_q, head_dim) in the dtype of `query`; log-sum-exp (B, heads, S_q), at
         least float32.
     """
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value)):
+    if needs_gradient(query, key, value):
         return attend_plainly(query, key, value, mask)
     if query.device.type == "cpu":
         bias = None if mask is None else _to_bias(mask, query)
@@ -37,6 +37,21 @@ def attend_with_lse(
     if query.device.type == "cuda":
         return _attend_on_cuda(query, key, value, mask)
     return attend_plainly(query, key, value, mask)
+
+
+def needs_gradient(*inputs: Tensor) -> bool:
+    """Say whether somebody will ask for the gradient by one of the inputs."""
+    return torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+
+
+def attend_with_bias(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Return attention with something added to the logits, (B or 1, 1, 1, S_k); CPU, no gradient.
+
+    The bias may be -inf, and float32 beside rows of bfloat16.
+    """
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    output: Tensor = kernel(query, key, value, attn_mask=bias)[0]
+    return output
 
 
 def attend_plainly(

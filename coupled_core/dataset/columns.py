@@ -80,6 +80,7 @@ COLUMNS = (
     Column("device_name", _TEXT, "generate", "Hardware that made the images."),
     Column("generate_seconds", _REAL, "generate", "Wall time of the group's images: its share of the batch."),
     Column("batch_size", _INT, "generate", "Groups that were denoised together, this one included; fewer than `--batch-size` where memory lacked or sizes differed; null before 2.2."),
+    Column("region_fraction", _REAL, "generate", "Share of the frame in mode region's region, where the images are not the background, [0, 1]; null in other modes and before 2.4."),
     Column("attempt", _INT, "plan", "1 with a requested seed, 2 and more where `--attempts` tried again with another; null for quarantined rows."),
     Column("torch_version", _TEXT, "plan", "Version of PyTorch.", True),
     Column("diffusers_version", _TEXT, "plan", "Version of diffusers.", True),
@@ -120,6 +121,8 @@ COLUMNS = (
     Column("equal_fraction", _REAL, "score", "Share of the frame in which both images have the very same pixels, [0, 1]; null in rows of schemas before 2.1."),
     Column("background_similarity_clear", _REAL, "score", "background_similarity with 6 % of the shorter side around the masks left out as well, unless nothing would be left; null before 2.1."),
     Column("rim_seam", _REAL, "score", "Levels a pixel by which brightness changes more steeply around the entities than at the same places of the other image; null before 2.1."),
+    Column("crop_evidence_0", _REAL, "score", "How much of the entity of image 0 seems to lie just outside its region, which crops it: mean difference of the predictions in a ring around the region, over the mean inside, while it is made; null without a region and before 2.4."),
+    Column("crop_evidence_1", _REAL, "score", "The same of image 1."),
     Column("clip_model", _TEXT, "score", "CLIP model behind the CLIP columns."),
     Column("metric_version", _TEXT, "score", "Version of the metric definitions."),
     Column("extra_scores", _TEXT, "score", "Numbers of the scores that other packages registered, as a JSON object; null where there are none."),
@@ -142,7 +145,7 @@ COLUMNS = (
     Column("gpu_seconds", _REAL, "generate", "The pair's share of generate_seconds."),
 )  # fmt: skip
 
-SCHEMA_VERSION = "2.3"
+SCHEMA_VERSION = "2.4"
 """major.minor: minor grows with each new column; a new major could not be read by old readers."""
 OLD_NAMES = {"split": "partition"}
 """Columns as major version 1 called them, and their present names."""

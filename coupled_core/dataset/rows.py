@@ -172,6 +172,7 @@ def generation_columns(
     device_name: str,
     num_pairs: int,
     batch_size: int | None,
+    region_fraction: float | None = None,
 ) -> Row:
     """Return how the images of a pair were made.
 
@@ -181,6 +182,7 @@ def generation_columns(
         generate_seconds: Wall time of the sample.
         num_pairs: Pairs of the sample, which share its cost.
         batch_size: Groups that were denoised together.
+        region_fraction: Share of the frame in a region; None without one.
     """
     # A group may ask for a size of its own, and another machine may have made a batch.
     return {
@@ -192,6 +194,7 @@ def generation_columns(
         "generate_seconds": generate_seconds,
         "gpu_seconds": generate_seconds / num_pairs,
         "batch_size": batch_size,
+        "region_fraction": region_fraction,
     }
 
 

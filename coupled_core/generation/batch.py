@@ -47,6 +47,8 @@ class DenoisedGroup:
     weights: Tensor | None = None
     """m, by which each image's tokens are its own, in [0, 1], float32 on the CPU, (N, S_img); where
     it is 0 the latents are the background's. None without a background."""
+    crop_evidence: Tensor | None = None
+    """See `measure_crop`, (N,); None: no region was read."""
 
 
 @dataclass(frozen=True)

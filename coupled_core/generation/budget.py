@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path, PurePosixPath
 
 from coupled_core.config import GenerationConfig, Offload
 from coupled_core.errors import ConfigError
 from coupled_core.generation.footprint import find_footprint
 from coupled_core.generation.memory_plan import (
+    COMPILED_WAYS,
     CONTEXT_BYTES,
     PAIR,
     WAYS,
@@ -19,25 +21,28 @@ from coupled_core.generation.memory_plan import (
 from coupled_core.generation.model_files import ModelFiles
 from coupled_core.records import GenerationProvenance
 
-_SUGGESTED = ("int8", "nf4")
-"""Quantisations, the one nearer to the original first."""
 _NO_BOUND = 2**16
+PlanFor = Callable[[tuple[int, int] | None, int], MemoryPlan | None]
+"""Plans images of a size (None: the default), so many a group; None: sizes are unknown."""
 
 
 @dataclass(frozen=True)
 class Budget:
     """Memory of a machine, and what a model with certain settings takes of it."""
 
-    plan_for: Callable[[tuple[int, int] | None, int], MemoryPlan | None] = lambda *_: None
-    """Of images of a size (None: the default), so many a group; None: sizes are unknown."""
+    plan_for: PlanFor = lambda *_: None
     memory: int = 0
     """Of the device, in bytes."""
     host: int = 0
     """Main memory."""
     ways: tuple[Offload, ...] = WAYS
-    """Those that the device knows."""
+    """Those that go with the device and the other settings."""
+    quantizations: tuple[str, ...] = ()
+    """Those that may be suggested, the one nearer to the original first."""
     way: Callable[[], Offload] = lambda: "none"
     """Where parts are now."""
+    plan_with: Callable[[GenerationProvenance], PlanFor] = lambda _: lambda *_: None
+    """What `plan_for` is with other settings."""
 
     def choose_way(self, asked: str) -> Offload:
         """Return where parts are to begin with.
@@ -67,8 +72,8 @@ class Budget:
     def _suggest(self, plan: MemoryPlan) -> str:
         smaller = {
             f"--quantize {name}": plan.quantized(name)
-            for name in _SUGGESTED
-            if plan.may_quantize and self.ways == WAYS
+            for name in self.quantizations
+            if plan.may_quantize
         }
         found = suggest({"": plan, **smaller}, self.memory, self.host, self.ways)
         if found is None:
@@ -89,6 +94,10 @@ class Budget:
         """Return the budget of a model that is loaded."""
         return replace(self, way=way)
 
+    def planned_for(self, made: GenerationProvenance) -> "Budget":
+        """Return the budget of the same model with other settings, such as another mode."""
+        return replace(self, plan_for=self.plan_with(made))
+
 
 def find_budget(
     config: GenerationConfig,
@@ -106,16 +115,32 @@ def find_budget(
         device: As torch names it.
         beside_bytes: What other models take of the device.
     """
-    is_cpu = device.startswith("cpu")
     beside = beside_bytes + (CONTEXT_BYTES if device.startswith("cuda") else 0)
-    footprint = find_footprint(files, config.quantize)
-    plan = partial(plan_memory, files, footprint, made, beside=beside)
+    footprint = find_footprint(files, config)
+
+    def plan_with(made: GenerationProvenance) -> PlanFor:
+        plan = partial(plan_memory, files, footprint, made, beside=beside)
+        return lambda size_px, num_images: plan(size_px=size_px, num_images=num_images)
+
     return Budget(
-        lambda size_px, num_images: plan(size_px=size_px, num_images=num_images),
+        plan_with(made),
         find_memory(device),
         find_memory("cpu"),
-        ("none", "disk") if is_cpu else WAYS,
+        _find_ways(config, device),
+        _find_quantizations(config, device),
+        plan_with=plan_with,
     )
+
+
+def _find_ways(config: GenerationConfig, device: str) -> tuple[Offload, ...]:
+    ways: tuple[Offload, ...] = ("none", "disk") if device.startswith("cpu") else WAYS
+    return tuple(way for way in ways if not config.compile or way in COMPILED_WAYS)
+
+
+def _find_quantizations(config: GenerationConfig, device: str) -> tuple[str, ...]:
+    if device.startswith("cpu") or config.transformer is not None:
+        return ()
+    return ("int8", "nf4") if device.startswith("cuda") else ("int8",)
 
 
 def find_memory(device: str) -> int:
@@ -124,7 +149,36 @@ def find_memory(device: str) -> int:
         import torch
 
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    built_in = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(built_in, *find_container_limits())
+
+
+def find_container_limits(
+    groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
+) -> list[int]:
+    """Return the bounds that control groups, of either version, put on this process, in bytes.
+
+    Args:
+        groups: Names the groups of the process, see cgroups(7).
+        mount: Where their files are.
+    """
+    limits: list[int] = []
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
+        _, controllers, name = line.split(":", 2)
+        if not controllers:
+            folder, file = mount, "memory.max"
+        elif "memory" in controllers.split(","):
+            folder, file = mount / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # A bound holds for all groups below it. In a container the group's name may be that of the
+        # host, whose folders are not there, and the mount is the container's own.
+        group = PurePosixPath(name.lstrip("/"))
+        for place in (group, *group.parents):
+            path = folder / place / file
+            bound = path.read_text().strip() if path.is_file() else ""
+            limits += [int(bound)] if bound.isdigit() else []  # "max": there is none
+    return limits
 
 
 def write_gib(size: int) -> str:

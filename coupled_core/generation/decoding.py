@@ -67,6 +67,7 @@ class ShownGroup:
     images: list[np.ndarray | None]
     background: np.ndarray | None = None
     regions: tuple[np.ndarray, ...] | None = None
+    crop_evidence: tuple[float, ...] | None = None
 
 
 def decode_groups(
@@ -105,7 +106,10 @@ def decode_groups(
             None if image is None or background is None else _lay(image, background, region, matte)
             for image, region in zip(images, regions, strict=True)
         ]
-        shown.append(ShownGroup([_round(image) for image in laid], _round(background), regions))
+        crops = None if group.crop_evidence is None else tuple(group.crop_evidence.tolist())
+        shown.append(
+            ShownGroup([_round(image) for image in laid], _round(background), regions, crops)
+        )
     return shown
 
 

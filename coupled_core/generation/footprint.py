@@ -1,12 +1,19 @@
 """How large a base model is: what is still to be fetched, and what it takes on a device."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
+from coupled_core.config import GenerationConfig
 from coupled_core.coupling.cost_model import Geometry
-from coupled_core.generation.model_files import KnownModel, ModelFiles, is_bare, list_weights
+from coupled_core.generation.model_files import (
+    KnownModel,
+    ModelFiles,
+    find_transformer_file,
+    is_bare,
+    list_weights,
+)
 
 _STORED_BYTES = 2
 """A parameter on the hub, in bfloat16."""
@@ -24,57 +31,67 @@ class Footprint:
     """Of parts that are quantised where they lie, and stay so in memory."""
 
 
-def find_footprint(files: ModelFiles, quantize: str = "none") -> Footprint:
+def find_footprint(files: ModelFiles, config: GenerationConfig | None = None) -> Footprint:
     """Return the size of a base model, from a folder's files or, on the hub, from what is known.
 
     Args:
         files: Of the model.
-        quantize: As in the settings; a GGUF file stays in memory as it is.
+        config: Settings, which may name a file that takes the transformer's place; a GGUF file
+            stays in memory as it is.
     """
+    config = config or GenerationConfig()
+    file, is_gguf = find_transformer_file(config)
+    parts = files.family.list_parts(has_own_transformer=file is None)
     stored: dict[str, int] = {}
-    gguf = Path(quantize.removeprefix("gguf:")).expanduser()
-    if quantize.startswith("gguf:") and gguf.is_file():
-        stored["transformer"] = gguf.stat().st_size
+    if file is not None and is_gguf and file.is_file():
+        stored["transformer"] = file.stat().st_size
     if is_bare(files):
-        return Footprint(files.known.num_parameters, hub_bytes(files.known), stored)
-    if files.folder is not None:
-        if files.quantization:
-            weights = list_weights(files.folder, ("transformer",))
-            stored["transformer"] = sum(path.stat().st_size for path in weights)
-        return Footprint(_count_parameters(files.folder, files.family.parts), 0, stored)
-    wanted = hub_bytes(files.known)
-    missing = max(0, wanted - _cached_bytes(files)) if wanted else 0
-    return Footprint(files.known.num_parameters, missing, stored)
+        return Footprint(files.known.num_parameters, hub_bytes(files.known, parts), stored)
+    if files.folder is None:
+        missing = max(0, hub_bytes(files.known, parts) - _cached_bytes(files, parts))
+        return Footprint(files.known.num_parameters, missing, stored)
+    weights = list_weights(files.folder, parts)
+    if files.quantization:
+        stored["transformer"] = _size(path for path in weights if path.parent.name == "transformer")
+    counts = _count_parameters({path: path.parent.name for path in weights})
+    if file is not None and counts:
+        counts |= {"transformer": 0} if is_gguf else _count_parameters({file: "transformer"})
+    return Footprint(counts, 0, stored)
 
 
-def hub_bytes(known: KnownModel) -> int:
-    """Return what a model's weights take on the hub; 0: unknown."""
-    return sum(known.num_parameters.values()) * _STORED_BYTES
+def hub_bytes(known: KnownModel, parts: Sequence[str] | None = None) -> int:
+    """Return what a model's weights, or those of some parts, take on the hub; 0: unknown."""
+    sizes = known.num_parameters
+    return _STORED_BYTES * sum(sizes.get(part, 0) for part in (sizes if parts is None else parts))
 
 
-def _count_parameters(folder: Path, parts: Sequence[str]) -> dict[str, int]:
-    """Read the headers of a folder's weights; other formats than safetensors are not counted."""
+def _count_parameters(weights: Mapping[Path, str]) -> dict[str, int]:
+    """Read the headers of files of weights, by part; empty: one of them is damaged."""
     from safetensors import SafetensorError, safe_open
 
     counts: dict[str, int] = {}
     try:
-        for path in list_weights(folder, parts):
+        for path, part in weights.items():
             with safe_open(path, framework="np") as file:
                 shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-            counts[path.parent.name] = counts.get(path.parent.name, 0) + sum(map(prod, shapes))
+            counts[part] = counts.get(part, 0) + sum(map(prod, shapes))
     except (OSError, SafetensorError):  # what is wrong with them is told where they are needed
         return {}
     return counts
 
 
-def _cached_bytes(files: ModelFiles) -> int:
+def _cached_bytes(files: ModelFiles, parts: Sequence[str]) -> int:
     """Return what of a hub model's weights lies in the local cache."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     repository = Path(HF_HUB_CACHE) / f"models--{files.name.replace('/', '--')}"
     snapshot = repository / "snapshots" / files.revision
     # Fetched whole, a file has its name here; what is half way has none.
-    return sum(path.stat().st_size for path in list_weights(snapshot, files.family.parts))
+    return _size(list_weights(snapshot, parts))
+
+
+def _size(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)
 
 
 def geometry_of(files: ModelFiles, width: int, height: int, num_text_tokens: int) -> Geometry:

@@ -73,6 +73,11 @@ def find_size(sample: Sample, provenance: GenerationProvenance, family: Family) 
     return width, check_size("height", sample.group.height or provenance.height, multiple)
 
 
+def find_region_fraction(regions: Sequence[np.ndarray] | None) -> float | None:
+    """Return the share of the frame in which some image of a group is not the background."""
+    return None if regions is None else float(np.any([region > 0 for region in regions], 0).mean())
+
+
 def require_finite(
     sample: Sample, images: Sequence[np.ndarray | None], dtype: str, made_by: str = ""
 ) -> tuple[np.ndarray, ...] | Rejection:
@@ -191,9 +196,8 @@ class GroupGenerator:
             entity_text=entity_text or self.provenance.entity_text,
             num_inference_steps=num_inference_steps or self.provenance.num_inference_steps,
         )
-        other = GroupGenerator(
-            self._pipeline, schedule, provenance, self._room, budget=self._budget
-        )
+        budget = self._budget.planned_for(provenance)
+        other = GroupGenerator(self._pipeline, schedule, provenance, self._room, budget=budget)
         other._encoder = self._encoder  # texts do not depend on the schedule
         other._settings = replace(other._settings, ablation=ablation)
         return other
@@ -266,7 +270,7 @@ class GroupGenerator:
             return self._room.map(
                 lambda some: self._generate_together(some, width, height, on_step),
                 samples,
-                (width, height),
+                (width, height, self._settings.mode),
                 most,
             )
         except Exception as error:
@@ -339,5 +343,7 @@ class GroupGenerator:
             device_name=self.provenance.device_name,
             background=shown.background,
             regions=shown.regions,
+            region_fraction=find_region_fraction(shown.regions),
+            crop_evidence=shown.crop_evidence,
             batch_size=batch_size,
         )

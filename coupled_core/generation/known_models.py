@@ -18,7 +18,7 @@ from coupled_core.generation.families.spec import (
     FamilySpec,
     Guidance,
 )
-from coupled_core.generation.licences import LICENCES, Training
+from coupled_core.generation.licences import LICENCES, Licence, Training
 from coupled_core.miniature import miniature_folder
 from coupled_core.plugins import find_plugins
 from coupled_core.records import CouplingMode
@@ -164,12 +164,14 @@ def describe_unknown_model(
     transformer_config: Mapping[str, Any],
     family: FamilySpec = FLUX_1,
     guidance: Guidance = "none",
+    origin: str | None = None,
 ) -> KnownModel:
     """Return what to assume of a model that is not in the list.
 
     FLUX.1's own geometry gets the defaults of dev (with guidance embedding) or schnell (without),
     any other those of the miniature; FLUX.2 [klein] those of its distilled or its base model; other
-    families have one model. Its licence is not ours to guess.
+    families have one model. Its licence is not ours to guess: it is that of `origin`, see
+    `licences.find_origin`, or unknown.
     """
     num_layers = transformer_config.get("num_layers")
     restricted = {FLUX_1: "FLUX.1 [dev]", QWEN_IMAGE: None}.get(
@@ -185,12 +187,18 @@ def describe_unknown_model(
     else:
         alike, full_size = _KLEIN_4B if guidance == "none" else _KLEIN_BASE_4B, 5
     default_scale = alike.guidance_scale or 3.5
+    licence = Licence("unknown", _describe_unknown_terms(restricted))
+    if origin is not None:
+        made_of = f"Its files record that it was made of {origin}, whose terms these are. "
+        licence = replace(
+            LICENCES[origin], use_restrictions=made_of + LICENCES[origin].use_restrictions
+        )
     return replace(
         alike,
         id=base_model,
-        license="unknown",
-        use_restrictions=_describe_unknown_terms(restricted),
-        training="unknown",
+        license=licence.name,
+        use_restrictions=licence.use_restrictions,
+        training=licence.training,
         guidance_scale=0.0 if guidance == "none" else default_scale,
         size_px=None,
         folder=None,

@@ -1,8 +1,12 @@
 """Under which licences known base models are, and what they allow to do with the images."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
 
 Training = Literal["allowed", "not competing", "unknown"]
 """Whether an image editor may be trained on what a model makes: any, none that competes with the
@@ -68,3 +72,46 @@ def describe_training(training: Training) -> str:
         ),
         "unknown": "Whether an image editor may be trained on the pairs is not known.",
     }[training]
+
+
+_CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
+"""How the hub's cache names the folder of a model."""
+
+
+def find_origin(folder: Path | None, *configs: Mapping[str, Any]) -> str | None:
+    """Return which model of `LICENCES` another one was made of, as its own files record it.
+
+    Libraries write where weights were loaded from into what they save, quantised or not. None: they
+    say nothing, do not agree, or the model card names another licence.
+
+    Args:
+        folder: Where its model card may lie, README.md; None: it is not looked at.
+        configs: Of the pipeline and its transformer.
+    """
+    card = {} if folder is None else _read_card(folder / "README.md")
+    named = card.get("base_model") or []
+    paths = [str(each.get("_name_or_path", "")) for each in configs]
+    recorded = {_CACHED.sub(r"\1/\2", path) for path in paths if path}
+    recorded.update([named] if isinstance(named, str) else named)
+    found = {name for name in LICENCES for each in recorded if f"/{name}/" in f"/{each}/"}
+    if len(found) != 1:
+        return None
+    (origin,) = found
+    licence = card.get("license_name") or card.get("license")
+    is_other = licence is not None and _spell(licence) != _spell(LICENCES[origin].name)
+    return None if is_other else origin
+
+
+def _read_card(path: Path) -> Mapping[str, Any]:
+    """Return what stands between the first two lines of dashes."""
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    try:
+        header = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else {}
+    except (yaml.YAMLError, IndexError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def _spell(licence: object) -> str:
+    """Return a licence's name as hubs and people write it alike: flux-1-dev-non-commercial."""
+    return "-".join(re.findall(r"[a-z0-9]+", str(licence).lower())).removesuffix("-license")

@@ -17,6 +17,8 @@ from coupled_core.records import GenerationProvenance
 
 WAYS: tuple[Offload, ...] = ("none", "model", "disk", "group", "sequential")
 """From the fastest to the one that needs least of the device."""
+COMPILED_WAYS: tuple[Offload, ...] = ("none", "model")
+"""Those that leave blocks compiled: in the others their weights come and go."""
 ELEMENT_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 QUANTIZED_BYTES: Mapping[str, float] = {
     "int8": 1.0,
@@ -140,7 +142,7 @@ def plan_memory(
         decode=decode_bytes(width * height, files, element),
         groups_share_steps=made.coupling_mode != "region",
         element=element,
-        may_quantize=not made.weights,
+        may_quantize=not made.weights or made.weights.startswith("lora="),
         beside=beside,
     )
 

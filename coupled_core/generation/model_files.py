@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from coupled_core.config import GenerationConfig
 from coupled_core.documents import DocumentError, parse_json, read_file
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.generation.families.spec import (
@@ -16,10 +17,12 @@ from coupled_core.generation.families.spec import (
     Guidance,
     describe_supported,
 )
+from coupled_core.generation.hub_files import fetch_file
 from coupled_core.generation.known_models import KNOWN_MODELS as KNOWN_MODELS
 from coupled_core.generation.known_models import KnownModel as KnownModel
 from coupled_core.generation.known_models import describe_unknown_model
 from coupled_core.generation.known_models import list_known_models as list_known_models
+from coupled_core.generation.licences import LICENCES, find_origin
 from coupled_core.models.files import require_files
 
 _WHOLE_FILE_BYTES = 64 * 2**20
@@ -132,11 +135,12 @@ def find_model_files(base_model: str, revision: str | None) -> ModelFiles:
         ) from exc
     guidance = family.find_guidance(index, transformer)
     known = list_known_models().get(base_model)
+    origin = None if known else find_origin(folder, index, transformer)
     return ModelFiles(
         name=base_model,
         folder=folder,
         revision=source.commit if folder is None else hash_folder(folder),
-        known=known or describe_unknown_model(base_model, transformer, family, guidance),
+        known=known or describe_unknown_model(base_model, transformer, family, guidance, origin),
         family=family,
         guidance=guidance,
         vae_sample_size_px=sizes.sample_size,
@@ -175,12 +179,15 @@ def find_spec_of(base_model: str, revision: str | None) -> FamilySpec:
 def _family_of(base_model: str, index: Mapping[str, Any]) -> FamilySpec:
     pipeline_class = str(index.get("_class_name"))
     if pipeline_class not in SPECS:
-        raise ModelUnavailableError(
-            f"base model {base_model} is a {pipeline_class}, which cannot be coupled yet: expected "
-            f"{describe_supported()}. Name a model of one of these, such as FLUX.1-schnell or "
-            "FLUX.2-klein-4B."
-        )
+        raise _refuse_class(f"base model {base_model} is a {pipeline_class}, which")
     return SPECS[pipeline_class]
+
+
+def _refuse_class(what: str) -> ModelUnavailableError:
+    return ModelUnavailableError(
+        f"{what} cannot be coupled yet: expected {describe_supported()}. Name a model of one of "
+        "these, such as FLUX.1-schnell or FLUX.2-klein-4B."
+    )
 
 
 def is_bare(files: ModelFiles) -> bool:
@@ -193,8 +200,19 @@ def is_bare(files: ModelFiles) -> bool:
     )
 
 
-def require_weights(base_model: str) -> None:
+def find_transformer_file(config: GenerationConfig) -> tuple[Path | None, bool]:
+    """Return the file that takes the place of the base model's transformer, and if it is GGUF."""
+    gguf = config.quantize.partition(":")[2]
+    name = gguf or config.transformer
+    return None if name is None else Path(name).expanduser(), bool(gguf)
+
+
+def require_weights(base_model: str, *, has_own_transformer: bool = True) -> None:
     """Refuse a folder that lacks a file of the pipeline, or holds a damaged one.
+
+    Args:
+        base_model: As `find_model_files` takes it.
+        has_own_transformer: Whether the transformer's weights are to be read from there, too.
 
     Raises:
         ModelUnavailableError: naming the file.
@@ -202,11 +220,10 @@ def require_weights(base_model: str) -> None:
     folder = find_folder(base_model)
     if folder is None:
         return  # what the hub has is whole
-    parts = find_spec_of(base_model, None).parts
-    require_files(
-        folder, ("scheduler/scheduler_config.json", *(f"{part}/config.json" for part in parts))
-    )
-    for part in parts:
+    family = find_spec_of(base_model, None)
+    configs = (f"{part}/config.json" for part in family.parts)
+    require_files(folder, ("scheduler/scheduler_config.json", *configs))
+    for part in family.list_parts(has_own_transformer=has_own_transformer):
         require_files(folder, (f"{part}/*{_weights_of(folder / part)}",))
         for index in (folder / part).glob("*.safetensors.index.json"):
             shards = set(parse_json(read_file(index)).get("weight_map", {}).values())
@@ -286,6 +303,8 @@ def find_folder(base_model: str) -> Path | None:
             "(OWNER/NAME). Name an existing folder, an id such as black-forest-labs/FLUX.1-dev, "
             'or "miniature".'
         )
+    if known is None and base_model in LICENCES:  # said at once, and not once it is fetched
+        raise _refuse_class(f"base model {base_model} is of a class that")
     return None
 
 
@@ -338,47 +357,3 @@ def _require_tokenizers(folder: Path, family: FamilySpec) -> None:
                 f"{place} holds no vocabulary: expected {wanted}. Copy what is missing from the "
                 "model that the folder was made of."
             )
-
-
-def fetch_file(
-    model_id: str,
-    file: str,
-    commit: str | None = None,
-    revision: str | None = None,
-    what: str = "base model",
-) -> Path:
-    """Return a file of a hub model, fetched if need be; `revision` is what errors say."""
-    from huggingface_hub import errors, hf_hub_download
-
-    where = f"{what} {model_id}" + (f" at revision {revision}" if revision else "")
-    try:
-        return Path(hf_hub_download(model_id, file, revision=commit))
-    except errors.GatedRepoError as exc:
-        raise ModelUnavailableError(
-            f"{where} is gated. Accept its licence at huggingface.co/{model_id}, then log in "
-            "with `hf auth login` or set HF_TOKEN; or pass a folder that holds the model."
-        ) from exc
-    except errors.RepositoryNotFoundError as exc:
-        raise ModelUnavailableError(
-            f"{where} does not exist on the hub or is not visible to you. Check the id; for a "
-            "private or gated model log in with `hf auth login` or set HF_TOKEN; or pass a folder "
-            "that holds the model."
-        ) from exc
-    except errors.RevisionNotFoundError as exc:
-        raise ModelUnavailableError(
-            f"{where}: there is no such revision. Check the commit or tag."
-        ) from exc
-    except (errors.EntryNotFoundError, errors.HFValidationError, OSError) as exc:
-        instead = (
-            "or pass a folder that holds the model. To plan, its configuration is enough, a few "
-            f"MB: where there is a network, type hf download {model_id} --include '*.json' '*.txt' "
-            "'*.jinja' '*.model'."
-        )
-        if what == "LoRA":
-            instead = f"name another file of it as {model_id}/FILE, or pass a file."
-        raise ModelUnavailableError(
-            f"{where} is not in the local cache and cannot be fetched: "
-            f"{str(exc).splitlines()[0]} Check the network (and that HF_HUB_OFFLINE is not set), "
-            f"{instead} A gated model also wants its licence accepted at "
-            f"huggingface.co/{model_id}, and `hf auth login` or HF_TOKEN."
-        ) from exc

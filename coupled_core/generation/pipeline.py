@@ -14,14 +14,11 @@ from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.generation.families.family import find_spec, open_family
 from coupled_core.generation.families.spec import TokenizerSpec, describe_supported
 from coupled_core.generation.known_models import describe_unknown_model, list_known_models
+from coupled_core.generation.loaded_weights import check_weights, describe_loaded
 from coupled_core.generation.model_files import ModelFiles, require_weights
 from coupled_core.generation.placement import PlacedPipeline, Reload
 from coupled_core.generation.provenance import ResolvedGeneration, resolve_on
-from coupled_core.generation.weights_route import (
-    TransformerLoader,
-    check_weights,
-    describe_loaded,
-)
+from coupled_core.generation.weights_route import TransformerLoader
 from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
 from coupled_core.models.memory import is_out_of_memory
 
@@ -60,7 +57,7 @@ def load_placed(
     """
     files = resolved.files
     if files.folder is not None:
-        require_weights(files.name)
+        require_weights(files.name, has_own_transformer=resolved.route.file is None)
     loader = _Loader(resolved)
     reload = None
     if offload == "disk":
@@ -92,7 +89,9 @@ class _Loader:
             else {"pretrained_model_name_or_path": str(files.folder), "local_files_only": True}
         )
         self._dtype = getattr(torch, resolved.provenance.dtype)
-        self._weights = TransformerLoader(resolved.route, files, self._dtype, self._location)
+        self._weights = TransformerLoader(
+            resolved.route, files, self._dtype, resolved.device, self._location
+        )
         self.encoders = [each.encoder for each in files.family.tokenizers]
 
     def load(self, **given: Any) -> DiffusionPipeline:
@@ -175,6 +174,13 @@ def resolve_pipeline(config: GenerationConfig, pipeline: DiffusionPipeline) -> R
         raise ConfigError(
             f"{', '.join(sorted(late))}: these take effect when a pipeline is loaded, and this one "
             "was: leave them out, or leave out the pipeline"
+        )
+    encoders = [each.encoder for each in spec.tokenizers]
+    wanted = ("transformer", "vae", *encoders, *(each.folder for each in spec.tokenizers))
+    if missing := [part for part in wanted if getattr(pipeline, part) is None]:
+        raise ConfigError(
+            f"pipeline: it has no {' and no '.join(missing)}. Text encoders read prompts while it "
+            'is used; for halves that take turns, name the model as base_model, with offload="disk"'
         )
     check_pipeline(pipeline)
     check_weights(pipeline)

@@ -33,6 +33,8 @@ class PromptEncoder:
         self._max_sequence_length = max_sequence_length
         self._max_remembered = max_remembered
         self._remembered: OrderedDict[str, TextEmbedding] = OrderedDict()
+        self._ahead: list[str] = []
+        """What is still to be read, in the order in which it will be asked for."""
         self.num_encoded = 0
         """Prompts that went through the text encoders so far."""
 
@@ -43,19 +45,31 @@ class PromptEncoder:
             self._remembered.move_to_end(prompt)
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
         if new:
+            read = self._add_next(new)
             try:
                 with self._reading():
-                    found |= {prompt: self._encode_one(prompt) for prompt in new}
+                    found |= {prompt: self._encode_one(prompt) for prompt in read}
             except BaseException:
                 # What takes the encoders' place may be missing now: whoever tries again has to
                 # read, and not to find the texts here.
                 self._remembered.clear()
                 raise
+            self._ahead = [prompt for prompt in self._ahead if prompt not in found]
         return [found[prompt] for prompt in prompts]
 
     def read_ahead(self, prompts: Sequence[str]) -> None:
-        """Encode as many prompts as are remembered, so that text encoders are needed once."""
-        self.encode(list(dict.fromkeys(prompts))[: self._max_remembered])
+        """Encode what will be asked for, in this order, as much at a time as is remembered.
+
+        Text encoders are needed again only when all of that was asked for, and not for each batch.
+        """
+        self._ahead = list(dict.fromkeys(prompts))
+        self.encode(self._ahead[:1])
+
+    def _add_next(self, new: Sequence[str]) -> list[str]:
+        """Return texts to read, and behind them those that come next, up to what is remembered."""
+        known = {*new, *self._remembered}
+        following = [prompt for prompt in self._ahead if prompt not in known]
+        return [*new, *following[: max(0, self._max_remembered - len(new))]]
 
     def _encode_one(self, prompt: str) -> TextEmbedding:
         # One at a time: a batch would let the rounding of one prompt depend on its neighbours, and

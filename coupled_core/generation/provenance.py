@@ -10,6 +10,7 @@ from pathlib import Path
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.families.spec import FamilySpec
+from coupled_core.generation.memory_plan import COMPILED_WAYS
 from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.generation.weights_route import AS_STORED, WeightsRoute, resolve_route
 from coupled_core.records import CouplingMode
@@ -50,10 +51,10 @@ def resolve_generation(config: GenerationConfig) -> GenerationProvenance:
 
 def resolve(config: GenerationConfig) -> ResolvedGeneration:
     """Do `resolve_generation` and keep the files, the schedule and the device."""
-    if config.compile and config.offload not in ("none", "model"):
+    if config.compile and config.offload not in COMPILED_WAYS:
         raise ConfigError(
             f"compile: blocks whose weights come and go (offload={config.offload}) cannot be "
-            "compiled: use offload=none or model."
+            f"compiled: use offload={' or '.join(COMPILED_WAYS)}."
         )
     files = find_model_files(config.base_model, config.revision)
     device = choose_device(config.device)

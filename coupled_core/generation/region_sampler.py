@@ -19,7 +19,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from coupled_core.coupling.entity_region import choose_region, measure_evidence
+from coupled_core.coupling.entity_region import choose_region, measure_crop, measure_evidence
 from coupled_core.generation.batch import DenoisedGroup, Group, GroupBatch, Phase, Predictor
 from coupled_core.generation.families.family import Conditioning, Frame
 from coupled_core.schedules.schedule import RegionSettings
@@ -159,7 +159,12 @@ class _State:
         region = self.region
         free = torch.zeros(len(self.evidence[0])) if region is None else region.weight[:, 0]
         weights = free.float().cpu().expand(len(self.images), -1)
-        return DenoisedGroup(self.images, self.background, weights)
+        crops = (
+            None
+            if region is None
+            else measure_crop(self.evidence, weights[0], self.loop.frame.grid)
+        )
+        return DenoisedGroup(self.images, self.background, weights, crops)
 
     def _guide(
         self, i: int, predict: "Callable[[_Texts], tuple[Tensor, ...]]"

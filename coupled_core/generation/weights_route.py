@@ -6,7 +6,6 @@ which costs nothing afterwards and gives the same pixels; beside quantised weigh
 is, because merging would round it away.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from glob import escape
@@ -17,7 +16,8 @@ from typing import Any
 
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
-from coupled_core.generation.model_files import ModelFiles, fetch_file, hash_file
+from coupled_core.generation.hub_files import fetch_file
+from coupled_core.generation.model_files import ModelFiles, find_transformer_file, hash_file
 from coupled_core.models.files import require_files
 
 _PACKAGES: Mapping[str, tuple[str, str]] = {
@@ -29,7 +29,8 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "lora": ("peft", 'pip install -c infra/constraints.txt ".[lora]"'),
 }
 _DEFAULT_LORA = "pytorch_lora_weights.safetensors"
-_HASH_DIGITS = 16
+HASH_DIGITS = 16
+"""Of a content, in labels."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,11 @@ def resolve_route(config: GenerationConfig, files: ModelFiles, device: str) -> W
         ConfigError: a package is missing, or settings exclude each other.
         ModelUnavailableError: a file is not there, or is not what it has to be.
     """
-    quantize, _, gguf_file = config.quantize.partition(":")
+    quantize = config.quantize.partition(":")[0]
     _refuse_unfit(config, files, device, quantize)
-    single = gguf_file or config.transformer
-    path = None if single is None else Path(single).expanduser()
+    path, is_gguf = find_transformer_file(config)
     if path is not None:
-        _require_weights_file(path, is_gguf=bool(gguf_file))
+        _require_weights_file(path, is_gguf=is_gguf)
     return WeightsRoute(
         quantize,
         path,
@@ -197,7 +197,7 @@ def _check_lora(path: Path, is_apart: bool) -> None:
 
 
 def _label(path: Path) -> str:
-    return f"{path.name}@{hash_file(path)[:_HASH_DIGITS]}"
+    return f"{path.name}@{hash_file(path)[:HASH_DIGITS]}"
 
 
 @dataclass(frozen=True)
@@ -208,12 +208,14 @@ class TransformerLoader:
     files: ModelFiles
     dtype: Any
     """Of torch."""
+    device: str
     location: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of `from_pretrained` that say where the pipeline lies."""
 
     def load(self) -> Any:
         """Return the transformer; None: as the pipeline itself loads it."""
         import diffusers
+        import torch
 
         route = self.route
         if route.file is None and route.quantize == "none":
@@ -222,6 +224,10 @@ class TransformerLoader:
         more = {"dtype": self.dtype}
         if route.quantize != "none":
             more["quantization_config"] = _quantization_config(route.quantize, self.dtype)
+        if route.quantize == "nf4":
+            # Quantised where it computes; of itself diffusers takes the first GPU, whatever device
+            # was asked for.
+            more["device_map"] = {"": str(torch.empty(0, device=self.device).device)}
         if route.file is None:
             return model_class.from_pretrained(**self.location, subfolder="transformer", **more)
         place = dict(self.location)
@@ -271,65 +277,3 @@ def _quantization_config(quantize: str, dtype: Any) -> Any:
         "fp8": "Float8WeightOnlyConfig",
     }[quantize]
     return diffusers.TorchAoConfig(getattr(quantization, kind)())
-
-
-def check_weights(pipeline: Any) -> None:
-    """Refuse a loaded pipeline whose weights are combined in a way that silently goes wrong.
-
-    Raises:
-        ConfigError: naming the combination, and what to do.
-    """
-    transformer = pipeline.transformer
-    modules = list(transformer.modules())
-    adapted = [each for each in modules if hasattr(each, "lora_A") and hasattr(each, "base_layer")]
-    is_fused = any(getattr(each, "fused_projections", False) for each in modules)
-    method = _quant_method(transformer)
-    if is_fused and any(each.lora_A for each in adapted):
-        raise ConfigError(
-            "fused QKV projections with a LoRA that is not fused: the LoRA's part of query, key "
-            "and value would be dropped without a word. Call fuse_lora() and unload_lora_weights() "
-            "first, or unfuse_qkv_projections()"
-        )
-    if is_fused and method in ("gguf", "torchao"):
-        raise ConfigError(
-            f"fused QKV projections of weights quantised by {method}: fusing joins what has a "
-            "scale for each part. Call unfuse_qkv_projections()"
-        )
-    if method == "gguf" and any(each.merged for each in adapted):
-        raise ConfigError(
-            "a LoRA fused into GGUF weights: they cannot take it up. Call unfuse_lora() and leave "
-            "it beside them"
-        )
-    if any(_was_cast_before_lora(each) for each in adapted):
-        raise ConfigError(
-            "layerwise casting was switched on before a LoRA was loaded: it would be stored "
-            "and fed in 8 bits. Load the LoRA first, then call enable_layerwise_casting()"
-        )
-
-
-def describe_loaded(pipeline: Any) -> str:
-    """Return what is known of the weights of a pipeline that somebody else loaded."""
-    transformer = pipeline.transformer
-    config: Any = transformer.config.get("quantization_config") or {}
-    stored = config.to_dict() if hasattr(config, "to_dict") else config
-    plain = json.loads(json.dumps(stored, default=str))
-    adapters = getattr(transformer, "peft_config", {})
-    loras = (f"lora={name}" for name in adapters)
-    return " ".join(filter(None, (describe_stored(plain), *loras)))
-
-
-def _quant_method(transformer: Any) -> str:
-    quantizer = getattr(transformer, "hf_quantizer", None)
-    config = getattr(quantizer, "quantization_config", None)
-    return str(getattr(config, "quant_method", "")).rpartition(".")[2].lower()
-
-
-def _was_cast_before_lora(layer: Any) -> bool:
-    """Return whether the layer below a LoRA is cast, and nothing keeps inputs from being so."""
-
-    def has_hook(module: Any, name: str) -> bool:
-        registry = getattr(module, "_diffusers_hook", None)
-        return registry is not None and registry.get_hook(name) is not None
-
-    is_cast = has_hook(layer.base_layer, "layerwise_casting")
-    return is_cast and not has_hook(layer, "peft_autocast_disable")

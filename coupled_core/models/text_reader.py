@@ -3,6 +3,7 @@
 Whoever has a tokenizer makes a `TextReader` of it; nothing here loads a model or a vocabulary.
 """
 
+import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class TextReader:
         A token stands for one character or more, so texts that differ in their first characters
         differ in the first tokens. Spaces may be tokens of their own, but never two in a row.
         """
-        if not all(map(self._known.issuperset, texts)):
+        if not all(map(self._is_known, texts)):
             return True
         num_certain: int | None = self.window if self.blank_id is None else self.window // 2
         if self.in_windows:
@@ -123,10 +124,11 @@ class TextReader:
         return len(beginnings) < len(must_differ)
 
     @cached_property
-    def _known(self) -> frozenset[str]:
-        """Usual characters that the vocabulary holds, so that no text of them has unknown words."""
+    def _is_known(self) -> Callable[[str], object]:
+        """Matches texts of usual characters that the vocabulary holds: no word is unknown."""
         alone = zip(_USUAL, self.read(_USUAL), strict=True)
-        return frozenset(char for char, reading in alone if not reading.num_unknown)
+        known = "".join(char for char, reading in alone if not reading.num_unknown)
+        return re.compile(f"[{re.escape(known)}]*" if known else "").fullmatch
 
 
 _PROBES = ("A red kite in a meadow at noon.", "A blue car on a beach at night.")

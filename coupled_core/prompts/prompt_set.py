@@ -157,11 +157,11 @@ def _records(
     records = _judge(raws, file_names, config)
     num_pairs = 0
     for record in records:
-        if isinstance(record, QuarantinedRow) and config.on_bad_row == "fail":
-            # Reads on to the end, so that a person sees all bad rows at once.
-            raise _bad_rows_error(record, records)
         if isinstance(record, PromptGroup):
             num_pairs += count_pairs(record.prompts, record.num_seeds)
+        elif config.on_bad_row == "fail":
+            # Reads on to the end, so that a person sees all bad rows at once.
+            raise _bad_rows_error(record, records)
         if num_pairs > MAX_PAIRS:
             raise PromptSetError(
                 f"the prompt set asks for more than {MAX_PAIRS:,} pairs (up to "

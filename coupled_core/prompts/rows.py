@@ -88,12 +88,16 @@ def _raw_rows(
     known = known_columns(form)
     absent: dict[str, Any] = {"group_id": None, "prompts" if form == "wide" else "prompt": None}
     for row_number, (row, problems, is_broken) in enumerate(rows):
-        values = {**absent, **{name: value for name, value in row.items() if name in known}}
-        found = (*problems, *_settle_integers(values))
-        extra = {name: _to_json(value) for name, value in row.items() if name not in known}
+        values = {**absent, **row}
+        unknown = () if known.issuperset(row) else [name for name in row if name not in known]
+        extra = {name: _to_json(values.pop(name)) for name in unknown}
+        found = tuple(problems)
+        if not _INTEGERS.isdisjoint(row):
+            found = (*found, *_settle_integers(values))
         yield RawGroup(file_name, file_index, row_number, values, extra, found, is_broken)
 
 
+_INTEGERS = frozenset(INTEGERS)
 _MAX_EXACT_DOUBLE = 2**53
 _MAX_OF_ANY_TYPE = 2**64
 

@@ -26,6 +26,8 @@ MAX_PAIRS_A_GROUP = 100_000
 """Ids of all pairs of a group are in memory at once."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Unicode's control characters but for tabs and line breaks."""
+_PLAIN = re.compile(r" *[!-~][ -~]*").fullmatch
+"""Matches printable ASCII that is not blank."""
 _MAX_SEED = 2**63 - 1
 _INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"}
 """Kinds of characters that show nothing where they stand alone."""
@@ -39,6 +41,9 @@ def validate_group(
     """Return the group, or its problems: column, value and what was expected, one each."""
     if raw.is_broken:
         return list(raw.problems)
+    if not raw.problems and _is_plain(raw.values, max_prompt_chars):
+        group_id, prompts = raw.values["group_id"], tuple(raw.values["prompts"])
+        return PromptGroup(group_id, prompts, raw.source_file, raw.source_row, extra=raw.extra)
     problems = [*raw.problems, *_find_problems(raw, max_prompt_chars)]
     if not problems:
         found = _find_contradictions(raw.values, trust_splits)
@@ -62,6 +67,24 @@ def validate_group(
         entity_prompts=None if entities is None else tuple(entities),
         edit_instructions=read_instructions(values),
         extra=raw.extra,
+    )
+
+
+def _is_plain(values: dict[str, Any], max_chars: int) -> bool:
+    """Say whether a row has only what it must have, in plain letters, as most rows do.
+
+    Nothing below can then object; what it denies may still be in order. A third of planning would
+    otherwise be questions about columns that are not there.
+    """
+    group_id, prompts = values["group_id"], values["prompts"]
+    if len(values) > 2 or group_id is None or prompts is None or None in prompts:
+        return False
+    return (
+        len(group_id) <= MAX_GROUP_ID_CHARS
+        and 2 <= len(prompts) <= MAX_PROMPTS
+        and max(map(len, prompts)) <= max_chars
+        and all(map(_PLAIN, (group_id, *prompts)))
+        and len({" ".join(prompt.split()) for prompt in prompts}) == len(prompts)
     )
 
 

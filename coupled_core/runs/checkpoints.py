@@ -88,6 +88,8 @@ _GENERATED_SCHEMA = pa.schema(
         ("generate_seconds", pa.float64()),
         ("device_name", pa.string()),
         ("batch_size", pa.int32()),
+        ("region_fraction", pa.float64()),
+        ("crop_evidence", pa.list_(pa.float64())),
         ("reject_reason", pa.string()),
         ("reject_message", pa.string()),
     ]
@@ -105,6 +107,10 @@ class EncodedSample:
     device_name: str
     batch_size: int | None
     """None in the work of versions before 2.2 of the manifest."""
+    region_fraction: float | None = None
+    """None in the work of versions before 2.4, too."""
+    crop_evidence: tuple[float, ...] | None = None
+    """None in the work of versions before 2.4, too."""
 
     def decode(self) -> GeneratedSample:
         """Return the pixels."""
@@ -113,6 +119,8 @@ class EncodedSample:
             generate_seconds=self.generate_seconds,
             device_name=self.device_name,
             batch_size=self.batch_size,
+            region_fraction=self.region_fraction,
+            crop_evidence=self.crop_evidence,
         )
 
 
@@ -128,6 +136,8 @@ def encode_sample(sample: GeneratedSample, image_format: ImageFormat) -> Encoded
         generate_seconds=sample.generate_seconds,
         device_name=sample.device_name,
         batch_size=sample.batch_size,
+        region_fraction=sample.region_fraction,
+        crop_evidence=sample.crop_evidence,
     )
 
 
@@ -152,6 +162,8 @@ def _plain_generated(sample: Generated) -> dict[str, Any]:
         "generate_seconds": sample.generate_seconds,
         "device_name": sample.device_name,
         "batch_size": sample.batch_size,
+        "region_fraction": sample.region_fraction,
+        "crop_evidence": sample.crop_evidence,
     }
 
 
@@ -164,6 +176,8 @@ def _parse_generated_row(row: dict[str, Any]) -> Generated:
         generate_seconds=row["generate_seconds"],
         device_name=row["device_name"],
         batch_size=row.get("batch_size"),
+        region_fraction=row.get("region_fraction"),
+        crop_evidence=None if (crops := row.get("crop_evidence")) is None else tuple(crops),
     )
 
 

@@ -24,6 +24,7 @@ from coupled_core.generation.licences import describe_training
 from coupled_core.generation.model_files import (
     ModelFiles,
     find_model_files,
+    find_transformer_file,
     list_known_models,
     require_weights,
 )
@@ -159,7 +160,7 @@ class _Machine:
     @property
     def _missing_bytes(self) -> int:
         if isinstance(self._found, ModelFiles):
-            return find_footprint(self._found).missing_bytes
+            return find_footprint(self._found, self._config.generation).missing_bytes
         known = list_known_models().get(self._config.generation.base_model)
         return hub_bytes(known) if known else 0
 
@@ -183,12 +184,14 @@ class _Machine:
         files = self._found
         if not isinstance(files, ModelFiles):
             raise files
-        require_weights(files.name)
-        footprint = find_footprint(files)
+        is_whole = find_transformer_file(self._config.generation)[0] is None
+        require_weights(files.name, has_own_transformer=is_whole)
+        footprint = find_footprint(files, self._config.generation)
         if footprint.missing_bytes:
+            but = "" if is_whole else " --exclude 'transformer/*.safetensors'"
             raise ModelUnavailableError(
                 f"{files.name}: {format_bytes(footprint.missing_bytes)} are still to be fetched; "
-                f"type: hf download {files.name} --include '*/*', or let the build fetch them"
+                f"type: hf download {files.name} --include '*/*'{but}, or let the build fetch them"
             )
         return f"{files.name}, revision {files.revision[:12]}"
 

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coupled_core.config import RunConfig, fingerprint
+from coupled_core.config import RunConfig, fingerprint, hash_canonical, quote
+from coupled_core.filters import CROPPED
 
 _WITHOUT_EFFECT_ON_ROWS = {
     "prompts": {"uri"},
@@ -38,6 +39,8 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
     settings = config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
     if not config.prompts.trust_splits:  # runs from before there was this setting keep their ids
         del settings["prompts"]["trust_splits"]
+    if settings["filter"][CROPPED.setting] == CROPPED.default:  # likewise
+        del settings["filter"][CROPPED.setting]
     return fingerprint({"settings": settings, "inputs": list(inputs_sha256)})[:16]
 
 
@@ -81,15 +84,11 @@ def pair_id(
     generation_fingerprint: str,
 ) -> str:
     """Return the identity of a pair, 32 hex digits; known before anything is split or generated."""
-    return fingerprint(
-        {
-            "group_id": group_id,
-            "prompts": list(prompts),
-            "image_indices": list(image_indices),
-            "split_request_sha256": split_request_sha256,
-            "seed": seed,
-            "generation_fingerprint": generation_fingerprint,
-        }
+    (i, j), (first, second) = image_indices, prompts
+    return hash_canonical(
+        f'{{"generation_fingerprint":{quote(generation_fingerprint)},"group_id":{quote(group_id)},'
+        f'"image_indices":[{i},{j}],"prompts":[{quote(first)},{quote(second)}],"seed":{seed},'
+        f'"split_request_sha256":{quote(split_request_sha256)}}}'
     )[:32]
 
 

@@ -11,7 +11,7 @@ from coupled_core.generation.footprint import find_footprint, geometry_of
 from coupled_core.generation.licences import Training
 from coupled_core.generation.memory_plan import PAIR, MemoryPlan, images_at_once
 from coupled_core.generation.model_files import ModelFiles, is_bare
-from coupled_core.generation.provenance import choose_device
+from coupled_core.generation.provenance import choose_device, choose_schedule
 from coupled_core.records import GenerationProvenance
 from coupled_core.scoring.model_files import scorer_bytes
 
@@ -98,11 +98,13 @@ class Needs:
     """Whether an image editor may be trained on the pairs."""
     lacks_weights: bool
     """Its folder holds configurations alone."""
+    is_schedule_fitted: bool
+    """Whether a search decided the schedule; else somebody picked it."""
 
 
 def find_needs(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> Needs:
     """Return what a build takes, from the size of its models and what is known of its device."""
-    footprint = find_footprint(files, config.generation.quantize)
+    footprint = find_footprint(files, config.generation)
     pixels = 2 * generation.width * generation.height
     return Needs(
         image_time=_find_image_time(generation, files),
@@ -114,6 +116,7 @@ def find_needs(config: RunConfig, generation: GenerationProvenance, files: Model
         family=files.family.name,
         training=files.known.training,
         lacks_weights=is_bare(files),
+        is_schedule_fitted=choose_schedule(config.generation, files).optimised,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations, islice
+from itertools import combinations, islice, repeat
 
 from coupled_core.config import RunConfig, SplitConfig
 from coupled_core.dataset.commit.publish import ensure_conditional_writes
@@ -10,7 +10,7 @@ from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
 from coupled_core.errors import PromptSetError
-from coupled_core.generation.model_files import is_bare, require_weights
+from coupled_core.generation.model_files import find_transformer_file, is_bare, require_weights
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
@@ -249,7 +249,8 @@ def _require_models(
     require_scorers(config.scoring)
     model = files_of(config.generation.base_model, generation.base_model_revision)
     if not (is_dry_run and is_bare(model)):
-        require_weights(model.name)
+        is_whole = find_transformer_file(config.generation)[0] is None
+        require_weights(model.name, has_own_transformer=is_whole)
     if not is_dry_run:
         require_room(config, generation, model)
 
@@ -265,8 +266,8 @@ def cut_shards(items: Iterable[PromptItem], size: int, naming: Naming) -> Iterat
     shard_index = 0
     # By place alone, bad rows included: whatever the dataset holds, a group stays in its shard.
     while shard := list(islice(rest, size)):
-        groups = (item for item in shard if isinstance(item, PromptGroup))
-        rows = (item for item in shard if isinstance(item, QuarantinedRow))
+        groups = [item for item in shard if isinstance(item, PromptGroup)]
+        rows = [item for item in shard if isinstance(item, QuarantinedRow)]
         yield ShardInput(
             shard_index,
             tuple(map(naming.plan_group, groups)),
@@ -323,37 +324,38 @@ class _Tally:
         )
 
     def _count_shard(self, shard: ShardInput) -> None:
-        is_done = [self._find_done(planned) for planned in shard.groups]
-        flat = [done for group in is_done for done in group]
         samples = [sample for planned in shard.groups for sample in planned.samples]
+        ids = [id_ for sample in samples for id_ in sample.pair_ids.values()]
+        held = self._find_held([*ids, *(bad.pair_id for bad in shard.bad_rows)])
+        is_done = [all([next(held) for _ in sample.pair_ids]) for sample in samples]
+        is_all_done = all(is_done) and all(held)
         num_open = sum(
-            len(sample.pair_ids) for sample, done in zip(samples, flat, strict=True) if not done
+            len(sample.pair_ids) for sample, done in zip(samples, is_done, strict=True) if not done
         )
         is_open = shard.shard_index not in self.finished
-        for planned, done in zip(shard.groups, is_done, strict=True):
-            why = self.survey.take(planned.group) if is_open and not all(done) else None
+        rest = iter(is_done)
+        for planned in shard.groups:
+            is_group_done = all([next(rest) for _ in planned.samples])
+            why = self.survey.take(planned.group) if is_open and not is_group_done else None
             if self.watch is not None:
-                self.watch(planned, all(done), why is not None)
+                self.watch(planned, is_group_done, why is not None)
         self.num_groups += len(shard.groups)
         self.num_bad_rows += len(shard.bad_rows)
-        self.num_pairs += shard.num_pairs
+        self.num_pairs += len(ids)
         self.num_open += num_open
-        if not all(flat) or not self._holds([bad.pair_id for bad in shard.bad_rows]):
-            positions = tuple(position for position, done in enumerate(flat) if done)
+        if not is_all_done:
+            positions = tuple(position for position, done in enumerate(is_done) if done)
             self.plans.append(
                 ShardPlan(
                     self.name, shard.shard_index, shard.num_items, num_open, positions, self.kin
                 )
             )
 
-    def _find_done(self, planned: PlannedGroup) -> list[bool]:
-        """Say for each sample whether the dataset holds every one of its pairs."""
-        return [self._holds(list(sample.pair_ids.values())) for sample in planned.samples]
-
-    def _holds(self, pair_ids: Sequence[str]) -> bool:
-        if not pair_ids:
-            return True
-        return len(self.committed) > 0 and bool(self.committed.contains(pair_ids).all())
+    def _find_held(self, pair_ids: Sequence[str]) -> Iterator[bool]:
+        """Yield for each id whether the dataset holds it; asked once a shard, which is faster."""
+        if not len(self.committed) or not pair_ids:
+            return repeat(False, len(pair_ids))
+        return iter(self.committed.contains(pair_ids).tolist())
 
 
 def _read_unchanged(config: RunConfig, inputs: Sequence[PromptFileSummary]) -> Iterator[PromptItem]:

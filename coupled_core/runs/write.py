@@ -160,6 +160,7 @@ def _made_row(made: _MadePair, run: RunFacts, generation: GenerationProvenance) 
             generate_seconds=made.generated.generate_seconds,
             device_name=made.generated.device_name,
             batch_size=made.generated.batch_size,
+            region_fraction=made.generated.region_fraction,
             num_pairs=len(made.sample.pairs),
         ),
         image_columns(made.images),

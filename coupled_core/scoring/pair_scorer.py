@@ -1,6 +1,7 @@
 """Scores the images of one sample: entity masks, then every metric of every pair."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -72,6 +73,12 @@ class PairScorer:
             )
             for i, j in sample.pairs
         }
+        crops = generated.crop_evidence
+        if crops is not None:
+            scores = {
+                (i, j): replace(pair, crop_evidence_0=crops[i], crop_evidence_1=crops[j])
+                for (i, j), pair in scores.items()
+            }
         return masks, scores
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from coupled_core.config import fingerprint
+from coupled_core.config import hash_canonical, quote
 from coupled_core.records import GroupSplit, PromptGroup, Rejection, RejectReason, SplitOutcome
 from coupled_core.splitting.instructions import INSTRUCTIONS_VERSION, write_instructions
 from coupled_core.splitting.scenes import Segment, parse_scene, read_scene_noun, write_background
@@ -58,12 +58,10 @@ class OfflineSplitter:
 
     def request_sha256(self, group: PromptGroup) -> str:
         """Return the hash of everything that a split of this group depends on."""
-        return fingerprint(
-            {
-                "splitter": self.identity,
-                "prompts": list(group.prompts),
-                "variation_kind": group.variation_kind,
-            }
+        kind = "null" if group.variation_kind is None else quote(group.variation_kind)
+        prompts = ",".join(map(quote, group.prompts))
+        return hash_canonical(
+            f'{{"prompts":[{prompts}],"splitter":{quote(self.identity)},"variation_kind":{kind}}}'
         )
 
     def split(self, groups: Sequence[PromptGroup]) -> list[SplitOutcome]:

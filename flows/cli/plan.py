@@ -198,6 +198,8 @@ def _describe_needs(
 
     needs, generation = forecast.needs, forecast.run.generation
     yield "", f"{needs.family}, licence {generation.license}. {describe_training(needs.training)}"
+    origin = "was fitted" if needs.is_schedule_fitted else "was picked by hand, not fitted"
+    yield "", f"mode {generation.coupling_mode}, whose schedule {origin}"
     yield "", f"{needs.image_flops / 1e12:,.3g} TFLOP an image, without what coupling adds"
     yield "generation", _describe_time(forecast)
     usd = _price_time(forecast, gpu_usd_per_hour)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from coupled_core.config import GenerationConfig, Offload
 from coupled_core.coupling.cost_model import predict_step_flops
-from coupled_core.generation.families.spec import FLUX_1, FLUX_2_KLEIN
+from coupled_core.generation.families.spec import FLUX_1, FLUX_2_KLEIN, QWEN_IMAGE
 from coupled_core.generation.footprint import Footprint, geometry_of
 from coupled_core.generation.memory_plan import CONTEXT_BYTES, WAYS, MemoryPlan, plan_memory
 from coupled_core.generation.model_files import (
@@ -40,6 +40,7 @@ MODELS = {
     ),
     "FLUX.1-schnell": (FLUX_1, TransformerShape()),
     "FLUX.1-dev": (FLUX_1, TransformerShape()),
+    "Qwen-Image": (QWEN_IMAGE, TransformerShape(num_layers=60, num_single_layers=0)),
 }
 SCORERS = {  # weights in float32, CLIP with it, and what ViT takes at work
     "vit_b": 375_042_383 + 1_710_466_052 + 2_518_679_552,
@@ -58,11 +59,12 @@ class Row:
 
 
 def describe(name: str) -> ModelFiles:
-    known = KNOWN_MODELS[f"black-forest-labs/{name}"]
+    known = next(each for each in KNOWN_MODELS.values() if each.id.endswith(f"/{name}"))
     family, shape = MODELS[name]
     return replace(
         find_model_files("miniature", None), name=known.id, folder=None, known=known,
-        family=family, transformer=shape, size_multiple_px=16, decoder_channels=256,
+        family=family, transformer=shape, size_multiple_px=16,
+        decoder_channels=192 if family is QWEN_IMAGE else 256,
     )  # fmt: skip
 
 
@@ -86,7 +88,9 @@ def estimate_pair(
     known = files.known
     geometry = geometry_of(files, 1024, 1024, known.max_sequence_length or 512)
     step = 2 * predict_step_flops(geometry, "merged") / (REACHED * tflops * 1e12)
-    steps = known.num_inference_steps
+    # With classifier-free guidance each step predicts twice.
+    is_doubled = files.family.is_classifier_free and known.guidance_scale > 1
+    steps = known.num_inference_steps * (2 if is_doubled else 1)
     moved = sum(use.weights.values()) / groups
     if way == "group":
         moved += use.weights["transformer"] * (steps - 1) / groups

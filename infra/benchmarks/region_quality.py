@@ -7,7 +7,8 @@ region, to the last bit; the share of the entity's mask that lies inside (what l
 cropped); how much brightness jumps from pixel to pixel across the region's border, against the same
 places of the background alone; and, against images of the same prompts and noise without coupling:
 how much of their entities lies outside the region, how well the masks agree, and how many images
-show their entity. At last the scores of the pairs, and how many are unfit by a guard.
+show their entity. Then the scores of the pairs, and how many are unfit by a guard. At last how well
+the crop evidence tells pairs in which an entity is cut off.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from coupled_core.filters import list_filters
 from coupled_core.generation.generator import GroupGenerator, load_generator
 from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
 from coupled_core.research.drawn_world.prompt_sets import build_fresh_table
-from coupled_core.research.evaluation.intervals import bootstrap_mean
+from coupled_core.research.evaluation.intervals import bootstrap_mean, wilson_interval
 from coupled_core.research.evaluation.pairs import EntityJudge
 from coupled_core.research.evaluation.samples import build_samples, take_groups
 from coupled_core.research.methods.method import Method, MethodOutput
@@ -37,6 +38,13 @@ from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
 
 _WORST_SHOWN = 6
 _ENLARGED = 3
+_SAME_PLACE = 0.5
+"""Share of the smaller of two masks that the other one covers, for an entity to stand where it does
+in the stock image: else what lies outside says nothing about a crop."""
+_CUT_OFF = 0.15
+"""Share of an entity outside the region from which on it counts as cut off."""
+_FLAGGED = (0.05, 0.1, 0.2)
+"""Shares of the pairs that a bound on the crop evidence would drop."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,10 @@ class RegionFit:
     """Background similarity clear of the masks, mean over the group's pairs."""
     combined: float
     """J, mean over the group's pairs."""
+    crop_evidence: tuple[float, ...]
+    """Of each image that shows its entity where the stock image does."""
+    cut_off: tuple[float, ...]
+    """Share of the stock image's entity that lies outside the region, of the same images."""
     unfit: float
     """Share of the group's pairs on which a guard fires."""
     panels: tuple[np.ndarray, ...]
@@ -99,6 +111,12 @@ def measure(sample: Sample, generator: GroupGenerator, judges: Judges) -> Region
         np.mean([one is True for one in judges.entities.judge(images, sample.split.entity_prompts)])
         for images in (made.images, plain.images)
     )
+    assert made.crop_evidence is not None
+    stays = [
+        i
+        for i, (one, other) in enumerate(zip(masks, stock, strict=True))
+        if _share_in_common(one.mask, other.mask) >= _SAME_PLACE
+    ]
     entity = np.any([one.mask for one in masks], axis=0)
     both = list(zip(made.images, inside, strict=True))
     dimmed = made.images[0] * np.where(inside[0], 1.0, 0.4)[..., None]
@@ -124,11 +142,17 @@ def measure(sample: Sample, generator: GroupGenerator, judges: Judges) -> Region
         right_more=float(right - right_in_stock),
         similarity_clear=_mean_score(scores, "background_similarity_clear"),
         combined=_mean_score(scores, "combined"),
+        crop_evidence=tuple(made.crop_evidence[i] for i in stays),
+        cut_off=tuple(float(stock[i].mask[~inside[i]].sum() / stock[i].mask.sum()) for i in stays),
         unfit=float(
             np.mean([_is_unfit(pair, (masks[i], masks[j])) for (i, j), pair in scores.items()])
         ),
         panels=(*made.images, made.background, dimmed.astype(np.uint8)),
     )
+
+
+def _share_in_common(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max(1, min(a.sum(), b.sum())))
 
 
 def _mean_score(scores: Mapping[tuple[int, int], PairScores], name: str) -> float:
@@ -164,6 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fresh", type=int, help="seed of a prompt set made for this run instead")
     parser.add_argument("--groups", type=int, default=100)
     parser.add_argument("--schedule", help="schedule file; default: the shipped one")
+    parser.add_argument(
+        "--bound",
+        type=float,
+        help="of crop evidence; default: those that flag 5, 10 and 20 % of the pairs",
+    )
     parser.add_argument("--picture", type=Path, help="PNG of the groups with the least coverage")
     options = parser.parse_args(arguments)
     generator = load_generator(GenerationConfig(coupling_mode="region", schedule=options.schedule))
@@ -179,6 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         samples = take_groups(build_samples(prompts, RunConfig()), options.groups)
     found = {one.group.group_id: measure(one, generator, judges) for one in samples}
     _print(found)
+    _print_crop_guard(found, options.bound)
     if options.picture:
         _draw(
             sorted(found.values(), key=lambda one: min(one.coverage, default=1.0)), options.picture
@@ -207,6 +237,31 @@ def _print(found: dict[str, RegionFit]) -> None:
     for name, values in rows.items():
         mean = bootstrap_mean(values)
         print(f"{name:38} {mean.mean:6.3f} [{mean.low:.3f}, {mean.high:.3f}]  n={len(values)}")
+
+
+def _print_crop_guard(found: dict[str, RegionFit], bound: float | None) -> None:
+    """Print how well a bound on the crop evidence tells groups in which an entity is cut off."""
+    seen = [one for one in found.values() if one.crop_evidence]
+    evidence = np.array([max(one.crop_evidence) for one in seen])
+    is_cut = np.array([max(one.cut_off) > _CUT_OFF for one in seen])
+    area = _area_under_curve(evidence, is_cut)
+    print(f"pairs with an entity cut off: {is_cut.sum()} of {len(seen)}; area {area:.3f}")
+    bounds = np.quantile(evidence, [1 - share for share in _FLAGGED]) if bound is None else [bound]
+    for each in bounds:
+        flagged = evidence > each
+        precision = wilson_interval(int((flagged & is_cut).sum()), max(1, int(flagged.sum())))
+        recall = wilson_interval(int((flagged & is_cut).sum()), max(1, int(is_cut.sum())))
+        print(
+            f"max_crop_evidence {each:.3f}: flags {flagged.mean():.0%}; precision "
+            f"{precision.mean:.2f} [{precision.low:.2f}, {precision.high:.2f}], recall "
+            f"{recall.mean:.2f} [{recall.low:.2f}, {recall.high:.2f}]"
+        )
+
+
+def _area_under_curve(values: np.ndarray, is_positive: np.ndarray) -> float:
+    """Return how often a positive has the larger value; ties count half; NaN without both kinds."""
+    difference = values[is_positive][:, None] - values[~is_positive]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean()) if difference.size else np.nan
 
 
 def _draw(worst_first: Sequence[RegionFit], path: Path) -> None:

@@ -62,6 +62,7 @@ def test_a_folder_of_configurations_alone_can_be_planned_and_not_built(coupled: 
     code, output, log = coupled.run("plan", *options)
     assert code == 0, log
     assert "FLUX.2 [klein], licence unknown" in output
+    assert "mode log_bias, whose schedule was picked by hand, not fitted" in output
     assert "holds configurations alone: a build needs 16 GB of weights there" in output
     code, _, log = coupled.run("build", *options, "--output", str(coupled.folder / "pairs"))
     assert code != 0

@@ -21,6 +21,7 @@ from coupled_core.errors import ConfigError
 from coupled_core.filters import (
     BACKGROUND_CHANGED,
     BUILT_IN,
+    CROPPED,
     MIN_COMBINED,
     NUMBERS,
     OTHER_REASONS,
@@ -76,6 +77,7 @@ def test_settings_of_the_filters_of_this_package_are_named_in_run_ids_as_ever() 
         "min_pixel_mse": 4.0,
         "min_background_similarity": -651.0,
         "max_rim_seam": 255.0,
+        "max_crop_evidence": 1000.0,
     }
     used = RunConfig(scoring=ScoringConfig(clip_model="ViT-L-14:openai")).filter
     assert used.model_dump(mode="json") == ever
@@ -98,7 +100,7 @@ def test_each_filter_objects_beyond_its_bound_with_value_and_bound(each: Filter)
 @OF_EACH_FILTER
 @pytest.mark.parametrize("nothing", [None, float("nan")])
 def test_a_number_that_is_missing_passes_no_filter(each: Filter, nothing: float | None) -> None:
-    if nothing is None and each.reason in ("background_changed", "seam"):
+    if nothing is None and each.reason in ("background_changed", "seam", "cropped"):
         return  # null says there that the row is older than the score
     for column in each.columns:
         bounds = {each.setting: each.default}
@@ -108,7 +110,8 @@ def test_a_number_that_is_missing_passes_no_filter(each: Filter, nothing: float 
 
 
 def test_runs_from_before_a_filter_were_not_decided_by_it() -> None:
-    old = GOOD_ROW | {"background_similarity_clear": None, "rim_seam": None}
+    later = ("background_similarity_clear", "rim_seam", "crop_evidence_0", "crop_evidence_1")
+    old = GOOD_ROW | dict.fromkeys(later)
     assert find_objections(old, {"min_combined": 1.0}) == []
 
 
@@ -134,6 +137,7 @@ def store(tmp_path: Path) -> ObjectStore:
             pixel_mse=10 ** random.uniform(0.0, 3.0),
             background_similarity_clear=random.uniform(-2.0, 0.0),
             rim_seam=random.uniform(0.0, 3.0),
+            crop_evidence=random.uniform(0.0, 1.0),
         )
         for _ in range(60)
     ]
@@ -175,7 +179,7 @@ def test_rows_are_decided_as_pairs_in_memory_were(store: ObjectStore) -> None:
     }
     assert all(again == first for again, first in decided.items())
     found = {reason for reasons in decided for reason in reasons}
-    assert found == {f.reason for f in BUILT_IN if f not in (BACKGROUND_CHANGED, SEAM)}
+    assert found == {f.reason for f in BUILT_IN if f not in (BACKGROUND_CHANGED, SEAM, CROPPED)}
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,10 @@ class FamilySpec:
         tokenizers = (f"{each.folder}/tokenizer_config.json" for each in self.tokenizers)
         return ("transformer/config.json", "vae/config.json", *tokenizers)
 
+    def list_parts(self, *, has_own_transformer: bool = True) -> tuple[str, ...]:
+        """Return the parts with weights, or those beside a transformer from another file."""
+        return tuple(part for part in self.parts if has_own_transformer or part != "transformer")
+
     def find_guidance(
         self, pipeline_config: Mapping[str, Any], transformer_config: Mapping[str, Any]
     ) -> Guidance:

@@ -82,6 +82,16 @@ class EvaluatedPair:
     there is no such judge, or it cannot tell."""
     rings: tuple[RingFeatures | None, ...] = ()
     """What surrounds the entities of both images, see `describe_rings`; empty: there are none."""
+    stock_overlap: tuple[float | None, ...] = ()
+    """Intersection over union of each entity's mask with that of the uncoupled image of the same
+    prompt and noise; None: nothing was found there. Empty: not asked for."""
+    stock_outside: tuple[float | None, ...] = ()
+    """Share of each of those entities outside the region; empty where there are no regions, too."""
+
+
+FindStockMasks = Callable[[Sample], Sequence[np.ndarray] | np.ndarray | None]
+"""Returns the entities' masks, bool (H, W), in uncoupled images of a sample; None: there are none.
+"""
 
 
 class Evaluator:
@@ -93,9 +103,10 @@ class Evaluator:
         filter: FilterConfig,
         batch_size: int,
         judge: EntityJudge | None = None,
+        find_stock_masks: FindStockMasks | None = None,
     ) -> None:
         self._scorer, self._filter, self._batch_size = scorer, filter, batch_size
-        self._judge_entities = judge
+        self._judge_entities, self._find_stock_masks = judge, find_stock_masks
 
     def evaluate(
         self,
@@ -136,7 +147,9 @@ class Evaluator:
                 _build_pair(name, sample, pair, None, (RejectReason.GENERATION_FAILED,), None)
                 for pair in sample.pairs
             ]
-        generated = GeneratedSample(output.images, output.seconds, device_name="")
+        generated = GeneratedSample(
+            output.images, output.seconds, device_name="", crop_evidence=output.crop_evidence
+        )
         masks, scores = self._scorer.score(sample, generated)
         if on_images is not None:
             on_images(sample, output.images, masks)
@@ -151,6 +164,10 @@ class Evaluator:
             for image, found in zip(output.images, masks, strict=True)
         ]
         pairs = [replace(pair, rings=(rings[pair.image_i], rings[pair.image_j])) for pair in pairs]
+        stock = self._find_stock_masks(sample) if self._find_stock_masks else None
+        if stock is not None:
+            found = [mask.mask for mask in masks]
+            pairs = [_compare_with_stock(pair, found, stock, output.regions) for pair in pairs]
         if self._judge_entities is None:
             return pairs
         right = self._judge_entities.judge(output.images, sample.split.entity_prompts)
@@ -188,6 +205,27 @@ def mean_objective(pairs: Iterable[EvaluatedPair]) -> float:
     """Return the mean of the groups' mean objectives: what a search maximises (eq. 12)."""
     means = [sum(values) / len(values) for values in objectives_by_group(pairs).values()]
     return sum(means) / len(means)
+
+
+def _compare_with_stock(
+    pair: EvaluatedPair,
+    masks: Sequence[np.ndarray],
+    stock: Sequence[np.ndarray] | np.ndarray,
+    regions: Sequence[np.ndarray] | None,
+) -> EvaluatedPair:
+    overlaps, outside = [], []
+    for i in (pair.image_i, pair.image_j):
+        # Where the uncoupled image shows no entity, there is nothing to be kept whole.
+        is_there = bool(stock[i].any())
+        overlaps.append(_share(masks[i] & stock[i], masks[i] | stock[i]) if is_there else None)
+        if regions is not None:
+            cut_off = stock[i] & (regions[i] == 0)
+            outside.append(_share(cut_off, stock[i]) if is_there else None)
+    return replace(pair, stock_overlap=tuple(overlaps), stock_outside=tuple(outside))
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> float:
+    return float(part.sum() / whole.sum())
 
 
 def _mean_of_known(*right: bool | None) -> float | None:

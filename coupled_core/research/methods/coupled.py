@@ -24,6 +24,7 @@ REGION_KNOBS = (
     Knob("margin", 0.0, 0.2, _START.margin, meaning="rim around it, share of the shorter side"),
     Knob("feather", 0.0, 0.2, _START.feather, meaning="soft edge, share of the shorter side"),
     Knob("read_until", 0.3, 1.0, _START.read_until, meaning="least sigma at which it is read"),
+    Knob("matte", 0.0, 0.2, _START.matte, meaning="difference that makes a pixel the image's own"),
 )
 
 
@@ -168,4 +169,10 @@ def count_rows(calls: Sequence[tuple[int, int]]) -> float:
 def _price(outcome: GeneratedSample | Rejection, evaluations: float) -> MethodOutput | Rejection:
     if isinstance(outcome, Rejection):
         return outcome
-    return MethodOutput(outcome.images, outcome.generate_seconds, evaluations)
+    return MethodOutput(
+        outcome.images,
+        outcome.generate_seconds,
+        evaluations,
+        regions=outcome.regions,
+        crop_evidence=outcome.crop_evidence,
+    )

@@ -41,6 +41,10 @@ class MethodOutput:
     """Rows that went through the transformer for this sample, each a pass over one image's tokens
     and one prompt; 2 T for the stock pair of images in T steps. A row with part of the image's
     tokens counts by its share of them."""
+    regions: tuple[np.ndarray, ...] | None = None
+    """Where each image is its own, float32, (H, W) in [0, 1]; None: the method has no regions."""
+    crop_evidence: tuple[float, ...] | None = None
+    """See `GeneratedSample`; None: the method has no regions."""
 
 
 class Method(Protocol):

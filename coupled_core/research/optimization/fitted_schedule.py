@@ -1,51 +1,50 @@
-"""Writes what a search found: the schedule file with its report, and the picture beside it."""
+"""Writes what a race found: report, picture, and the schedule file if there is a winner."""
 
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from coupled_core.research.optimization.judgement import Finalist, FitReport
-from coupled_core.research.optimization.schedule_search import FoundSchedule
+from coupled_core.research.evaluation.intervals import Interval
+from coupled_core.research.optimization.judgement import MEASURES
+from coupled_core.research.optimization.racing import RaceResult
 from coupled_core.research.optimization.settings import OptimizeSettings
-from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import save_schedule
 
 _NUM_POINTS = 2001
-_FOUND, _OTHER, _CANDIDATE = "#1f6feb", "#8b949e", "#e3893b"
+_LEFT, _OUT, _FINAL = "#1f6feb", "#8b949e", "#e3893b"
 
 
-def draw_search(found: FoundSchedule, against: Schedule | None) -> bytes:
-    """Return a PNG: beta over the noise level on the left, J over evaluations on the right."""
+def draw_race(result: RaceResult) -> bytes:
+    """Return a PNG: beta over the noise level on the left, gains over the rounds on the right."""
     # A figure with a canvas of its own touches none of pyplot's global state.
     figure = Figure(figsize=(11.0, 4.2), dpi=100, layout="constrained")
     curve, course = figure.subplots(1, 2)
-    _draw_curve(curve, found.best, against)
-    _draw_course(course, found)
+    _draw_curves(curve, result)
+    _draw_course(course, result)
     buffer = BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _draw_curve(axes: Axes, found: Schedule, against: Schedule | None) -> None:
+def _draw_curves(axes: Axes, result: RaceResult) -> None:
     sigma = torch.linspace(1.0, 0.0, _NUM_POINTS, dtype=torch.float64)
-    if against is not None:
-        axes.plot(sigma, against.beta(sigma), color=_OTHER, ls="--", label="before")
-    axes.plot(sigma, found.beta(sigma), color=_FOUND, lw=2, label=f"found ({found.family})")
-    if found.family == "isotonic":
-        times = np.asarray(found.parameters["times"])
-        axes.plot(1.0 - times, np.asarray(found.parameters["values"]), "o", color=_FOUND, ms=4)
+    for each in result.finals:
+        axes.plot(sigma, each.schedule.beta(sigma), color=_FINAL, lw=1)
+    axes.plot(sigma, result.before.beta(sigma), color=_OUT, ls="--", label="before")
+    if result.winner is not None:
+        axes.plot(sigma, result.winner.beta(sigma), color=_LEFT, lw=2, label="winner")
     axes.set(
-        title=f"{found.mode} on {found.base_model}",
+        title=f"{result.before.mode} on {result.before.base_model}",
         xlabel="noise level sigma (denoising goes right)",
         ylabel="beta (0 background, 1 entity)",
         xlim=(1.0, 0.0),
@@ -55,31 +54,34 @@ def _draw_curve(axes: Axes, found: Schedule, against: Schedule | None) -> None:
     axes.legend()
 
 
-def _draw_course(axes: Axes, found: FoundSchedule) -> None:
-    objectives = [e.objective for stage in found.stages for e in stage.history]
-    numbers = np.arange(1, len(objectives) + 1)
-    axes.plot(numbers, objectives, "o", color=_CANDIDATE, ms=4, label="candidate")
-    best = np.maximum.accumulate(objectives)
-    axes.step(numbers, best, where="post", color=_FOUND, lw=2, label="best so far")
-    _mark_stages(axes, [(stage.name, len(stage.history)) for stage in found.stages])
+def _draw_course(axes: Axes, result: RaceResult) -> None:
+    """Draw each candidate's gain with its interval; rounds stand side by side."""
+    ticks = []
+    for place, each in enumerate(result.rounds):
+        ticks.append(f"round {place + 1}\n{each.num_groups} groups")
+        for number, standing in enumerate(each.standings):
+            color = _LEFT if number < each.num_left else _OUT
+            offset = 0.8 * (number + 1) / (len(each.standings) + 1) - 0.4
+            _draw_gain(axes, place + offset, standing.differences[result.objective], color)
+    if result.finals:
+        ticks.append("finals\nother groups")
+        for number, standing in enumerate(result.finals):
+            offset = 0.8 * (number + 1) / (len(result.finals) + 1) - 0.4
+            at = len(result.rounds) + offset
+            _draw_gain(axes, at, standing.differences[result.objective], _FINAL)
+    axes.axhline(0.0, color="black", lw=0.8)
+    axes.set_xticks(range(len(ticks)), ticks)
     axes.set(
-        title=f"best J {found.best_objective:.3f} on training groups",
-        xlabel="evaluations",
-        ylabel="J (guarded pairs at the floor)",
+        title=f"{MEASURES[result.objective].title}: candidate less the schedule before",
+        ylabel="mean and 95 % interval (blue goes on)",
     )
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center right")
+    axes.grid(alpha=0.3, axis="y")
 
 
-def _mark_stages(axes: Axes, stages: Sequence[tuple[str, int]]) -> None:
-    start = 0
-    for name, length in stages:
-        if start:
-            axes.axvline(start + 0.5, color=_OTHER, ls=":")
-        axes.annotate(
-            name, (start + 0.6, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=9
-        )
-        start += length
+def _draw_gain(axes: Axes, place: float, gain: Interval, color: str) -> None:
+    # One interval may reach beyond the bootstrap mean's own rounding; lengths are not negative.
+    lengths = [[max(0.0, gain.mean - gain.low)], [max(0.0, gain.high - gain.mean)]]
+    axes.errorbar([place], [gain.mean], yerr=lengths, fmt="o", ms=3, color=color, lw=1)
 
 
 _WITHOUT_EFFECT: dict[str, Any] = {
@@ -94,56 +96,55 @@ _WITHOUT_EFFECT: dict[str, Any] = {
 """Settings that say nothing about what was found."""
 
 
-def describe_fit(
-    found: FoundSchedule,
-    finalists: Sequence[Finalist],
-    report: FitReport,
-    settings: OptimizeSettings,
-) -> dict[str, Any]:
-    """Return the `fit` object of a schedule file; the same search always gives the same one."""
-    stages = [
-        {
-            "name": stage.name,
-            "best_objective": stage.best_objective,
-            "best_knobs": dict(stage.best_knobs),
-            "objectives": [round(evaluation.objective, 6) for evaluation in stage.history],
-        }
-        for stage in found.stages
-    ]
+def describe_fit(result: RaceResult, settings: OptimizeSettings) -> dict[str, Any]:
+    """Return the report: what was raced, how it went; the same race always gives the same one."""
     return {
-        **report.to_dict(),
-        "stages": stages,
-        "finalists": [finalist.to_dict() for finalist in finalists],
+        **result.to_dict(),
         "settings": settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
     }
 
 
-def finish_schedule(
-    found: FoundSchedule,
-    finalists: Sequence[Finalist],
-    report: FitReport,
-    settings: OptimizeSettings,
-) -> Schedule:
-    """Return the schedule to be written, which says how it came about."""
-    num_evaluations = sum(len(stage.history) for stage in found.stages)
-    finals = f", then the best of {len(finalists)} on other noise" if finalists else ""
-    note = (
-        f"Found by CMA-ES: {' then '.join(stage.name for stage in found.stages)}, "
-        f"{num_evaluations} evaluations on {report.train.objective.count} training groups{finals}; "
-        f"validated on {report.validation.objective.count} others."
-    )
-    return replace(found.best, note=note, fit=describe_fit(found, finalists, report, settings))
+@dataclass(frozen=True)
+class WrittenFiles:
+    """Where the outcome of a race lies."""
+
+    report: Path
+    picture: Path
+    schedule: Path | None
+    """None: nothing better was found, and no schedule was written."""
 
 
-def write_schedule(
-    schedule: Schedule, found: FoundSchedule, against: Schedule | None, output: Path
-) -> Path:
-    """Write schedule and picture, each whole or not at all; return the picture's path."""
+def write_outcome(result: RaceResult, settings: OptimizeSettings) -> WrittenFiles:
+    """Write report and picture, and the winner's schedule file; each whole or not at all."""
+    output = Path(settings.output)
+    fit = describe_fit(result, settings)
+    report = output.with_suffix(".report.json")
+    text = json.dumps(fit, indent=2) + "\n"
+    _write_whole(report, lambda path: path.write_text(text, encoding="utf-8"))
     picture = output.with_suffix(".png")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    drawn, written = (path.with_name(f".{path.name}.{os.getpid()}") for path in (picture, output))
-    drawn.write_bytes(draw_search(found, against))
-    drawn.replace(picture)
-    save_schedule(schedule, written)
-    written.replace(output)
-    return picture
+    _write_whole(picture, lambda path: path.write_bytes(draw_race(result)))
+    if result.winner is None:
+        return WrittenFiles(report, picture, None)
+    schedule = replace(result.winner, note=_describe_winner(result), fit=fit)
+    _write_whole(output, lambda path: save_schedule(schedule, path))
+    return WrittenFiles(report, picture, output)
+
+
+def _describe_winner(result: RaceResult) -> str:
+    gain = next(
+        each.differences[result.objective]
+        for each in result.finals
+        if each.schedule == result.winner
+    )
+    return (
+        f"Won a race of {len(result.rounds[0].standings) if result.rounds else 1} candidates; on "
+        f"{gain.count} groups that were not raced on, {MEASURES[result.objective].title} differs "
+        f"from the schedule before by {gain.mean:+.3f} [{gain.low:.3f}, {gain.high:.3f}]."
+    )
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_name(f".{path.name}.{os.getpid()}")
+    write(written)
+    written.replace(path)

@@ -1,222 +1,187 @@
-"""How good a found schedule is: finals on other noise, then prompts that the search did not see."""
+"""How two schedules compare on the same groups: what has to rise, and what must not fall."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-import numpy as np
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, Literal
 
 from coupled_core.research.evaluation.intervals import (
     Interval,
     bootstrap_difference,
     bootstrap_mean,
 )
-from coupled_core.research.evaluation.pairs import (
-    FLOOR_OBJECTIVE,
-    EvaluatedPair,
-    objectives_by_group,
-)
-from coupled_core.research.optimization.schedule_search import FoundSchedule
-from coupled_core.research.optimization.trial import Side, Trial
+from coupled_core.research.evaluation.pairs import FLOOR_OBJECTIVE, EvaluatedPair
 from coupled_core.schedules.schedule import Schedule
 
-RunTrials = Callable[[Sequence[Trial]], Sequence[list[EvaluatedPair]]]
-"""Returns the pairs of each trial, in order."""
+_FLOOR_SIMILARITY = -108.0
+"""S of two images of independent noise: what a pair without images, or without background, counts.
+"""
 
 
 @dataclass(frozen=True)
-class ScheduleScores:
-    """How a schedule does on one side of the prompts."""
+class Measure:
+    """One number of a pair that schedules are compared by."""
 
-    objective: Interval
-    """Mean of J over groups; pairs whose guard fired count `FLOOR_OBJECTIVE`."""
-    guarded_fraction: float
-    """Pairs whose guard fired, [0, 1]."""
-    background_similarity: float | None
-    """Mean S of the other pairs; None: there are none."""
-    alignment: float | None
-    """Mean T of the other pairs."""
-    model_evaluations: float
-    """Rows through the transformer a pair."""
-    num_pairs: int
+    name: str
+    title: str
+    read: Callable[[EvaluatedPair], float | None]
+    """None: it cannot be said of this pair."""
+    tolerance: float
+    """By how much its mean may be worse than that of the schedule in use."""
+    is_better: Literal["larger", "smaller"] = "larger"
+    is_relative: bool = False
+    """The tolerance is a share of the mean of the schedule in use."""
 
 
-@dataclass(frozen=True)
-class ScheduleComparison:
-    """The found schedule against another one, on the validation groups."""
-
-    schedule_id: str
-    family: str
-    note: str
-    validation: ScheduleScores
-    difference: Interval
-    """J of the found schedule less that of the other, paired by group."""
+def _read_score(pair: EvaluatedPair, name: str, floor: float) -> float:
+    value = getattr(pair.scores, name) if pair.scores is not None else None
+    return max(value, floor) if value is not None and isfinite(value) else floor
 
 
-@dataclass(frozen=True)
-class AtSteps:
-    """The found schedule at another number of steps, on the validation groups."""
-
-    num_inference_steps: int
-    validation: ScheduleScores
-    difference: Interval
-    """J less that at the step count of the search, paired by group."""
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
-@dataclass(frozen=True)
-class FitReport:
-    """What a schedule file says about its quality."""
-
-    train: ScheduleScores
-    """Optimistic: the schedule was chosen by it."""
-    validation: ScheduleScores
-    against: ScheduleComparison | None
-    """None: there is nothing to compare with."""
-    at_steps: tuple[AtSteps, ...]
-    floor_objective: float = FLOOR_OBJECTIVE
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        plain = asdict(self)
-        return {**plain, "at_steps": list(plain["at_steps"])}
-
-
-def list_trials(
-    found: Schedule, against: Schedule | None, check_steps: Sequence[int]
-) -> Mapping[tuple[str, Side, int | None], Trial]:
-    """Return all that a report needs, by (found or against, side, steps)."""
-    trials: dict[tuple[str, Side, int | None], Trial] = {
-        ("found", "train", None): Trial(found, "train"),
-        ("found", "validation", None): Trial(found, "validation"),
-    }
-    if against is not None:
-        trials["against", "validation", None] = Trial(against, "validation")
-    for steps in check_steps:
-        own = steps == found.num_inference_steps
-        trial = Trial(found, "validation", None if own else steps)
-        trials["found", "validation", steps] = trial
-    return trials
-
-
-def judge_schedule(
-    found: Schedule, against: Schedule | None, check_steps: Sequence[int], run: RunTrials
-) -> FitReport:
-    """Run what is needed and report.
-
-    Args:
-        found: what a search found.
-        against: what was used before, for the same model and mode.
-        check_steps: step counts to try.
-        run: evaluates trials.
-    """
-    trials = list_trials(found, against, check_steps)
-    pairs = dict(zip(trials, run(list(trials.values())), strict=True))
-    own = pairs["found", "validation", None]
-    return FitReport(
-        train=summarise_pairs(pairs["found", "train", None]),
-        validation=summarise_pairs(own),
-        against=_compare(own, pairs["against", "validation", None], against) if against else None,
-        at_steps=tuple(
-            AtSteps(steps, summarise_pairs(other), _difference(other, own))
-            for (who, _, steps), other in pairs.items()
-            if who == "found" and steps is not None
+MEASURES: Mapping[str, Measure] = {
+    each.name: each
+    for each in (
+        # Without the cliff of the guards: a lost entity would count a hundred times what
+        # candidates differ by. It counts below, as a share of pairs.
+        Measure("combined", "J", lambda pair: _read_score(pair, "combined", FLOOR_OBJECTIVE), 0.02),
+        Measure(
+            "background_similarity_clear",
+            "S clear of the masks",
+            lambda pair: _read_score(pair, "background_similarity_clear", _FLOOR_SIMILARITY),
+            0.1,
+        ),
+        Measure("right_fraction", "images right", lambda pair: pair.right_fraction, 0.03),
+        Measure(
+            "stock_overlap", "IoU with stock entity", lambda pair: _mean(pair.stock_overlap), 0.02
+        ),
+        Measure(
+            "stock_outside",
+            "stock entity outside region",
+            lambda pair: _mean(pair.stock_outside),
+            0.006,
+            "smaller",
+        ),
+        Measure("unfit", "pairs unfit", lambda pair: float(bool(pair.guards)), 0.02, "smaller"),
+        Measure(
+            "model_evaluations",
+            "evaluations a pair",
+            lambda pair: pair.model_evaluations,
+            0.03,
+            "smaller",
+            is_relative=True,
         ),
     )
-
-
-def summarise_pairs(pairs: Sequence[EvaluatedPair]) -> ScheduleScores:
-    """Return the figures of one trial."""
-    good = [pair.scores for pair in pairs if pair.scores is not None and not pair.guards]
-    return ScheduleScores(
-        objective=bootstrap_mean(objectives_by_group(pairs)),
-        guarded_fraction=1.0 - len(good) / len(pairs),
-        background_similarity=_mean([scores.background_similarity for scores in good]),
-        alignment=_mean([scores.alignment for scores in good]),
-        model_evaluations=float(np.mean([pair.model_evaluations for pair in pairs])),
-        num_pairs=len(pairs),
-    )
-
-
-def _compare(
-    own: Sequence[EvaluatedPair], other: Sequence[EvaluatedPair], schedule: Schedule
-) -> ScheduleComparison:
-    return ScheduleComparison(
-        schedule_id=schedule.id,
-        family=schedule.family,
-        note=schedule.note,
-        validation=summarise_pairs(other),
-        difference=_difference(own, other),
-    )
-
-
-def _difference(a: Sequence[EvaluatedPair], b: Sequence[EvaluatedPair]) -> Interval:
-    return bootstrap_difference(objectives_by_group(a), objectives_by_group(b))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
+}
+"""By name. One of them has to rise, the others are vetoes; those that no pair has are left out."""
 
 
 @dataclass(frozen=True)
-class Finalist:
-    """A nominated schedule."""
+class Standing:
+    """A candidate against the schedule in use, on the same groups."""
 
     schedule: Schedule
-    searched: float
-    """J on the noise that the search saw."""
-    fresh: Interval
-    """J over the training groups, each made from every other noise."""
+    means: Mapping[str, Interval]
+    """Of each measure."""
+    differences: Mapping[str, Interval]
+    """Candidate less the schedule in use, paired by group."""
+    vetoes: tuple[str, ...]
+    """Measures that speak against the candidate, see `find_vetoes`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        content = self.schedule.to_dict()
-        shown: dict[str, Any] = {
-            name: content[name] for name in ("family", "parameters", "region") if name in content
+        return {
+            **describe_candidate(self.schedule),
+            "means": {name: asdict(value) for name, value in self.means.items()},
+            "differences": {name: asdict(value) for name, value in self.differences.items()},
+            "vetoes": list(self.vetoes),
         }
-        return {**shown, "searched": self.searched, "fresh": asdict(self.fresh)}
 
 
-def nominate(found: FoundSchedule, num_finalists: int) -> list[tuple[Schedule, float]]:
-    """Return the candidates with the largest J, best first, and the very first one, with J.
-
-    The first candidate is the family's default: where nothing better was found, it may win.
-    """
-    objectives: dict[str, tuple[Schedule, float]] = {}
-    for stage in found.stages:
-        for schedule, evaluation in zip(stage.candidates, stage.history, strict=True):
-            objectives.setdefault(schedule.id, (schedule, evaluation.objective))
-    first, *others = objectives.values()
-    others.sort(key=lambda one: -one[1])
-    chosen = [*others[: max(0, num_finalists - 1)], first]
-    return sorted(chosen, key=lambda one: -one[1])
+def describe_candidate(schedule: Schedule) -> dict[str, Any]:
+    """Return what tells a candidate from others, as JSON values."""
+    content = schedule.to_dict()
+    return {k: content[k] for k in ("family", "parameters", "region") if k in content}
 
 
-def hold_finals(
-    found: FoundSchedule, num_finalists: int, num_noises: int, run: RunTrials
-) -> tuple[FoundSchedule, tuple[Finalist, ...]]:
-    """Return what was found with the winner as its best, and the finalists, best first.
+def compare(
+    schedule: Schedule,
+    own: Sequence[EvaluatedPair],
+    before: Sequence[EvaluatedPair],
+    objective: str,
+    *,
+    is_final: bool = False,
+) -> Standing:
+    """Hold a schedule against the one in use.
 
     Args:
-        found: by a search.
-        num_finalists: 1: what the search found has won.
-        num_noises: noises a training group, beside that of the search.
-        run: evaluates trials.
+        schedule: the candidate.
+        own: its pairs.
+        before: those of the schedule in use, on the same groups.
+        objective: name of the measure that has to rise.
+        is_final: see `find_vetoes`.
     """
-    if num_finalists == 1:
-        return found, ()
-    nominated = nominate(found, num_finalists)
-    trials = [
-        Trial(schedule, "train", noise=noise)
-        for schedule, _ in nominated
-        for noise in range(1, num_noises + 1)
-    ]
-    pairs = iter(run(trials))
-    finalists = []
-    for schedule, searched in nominated:
-        of_all_noises = [pair for _ in range(num_noises) for pair in next(pairs)]
-        fresh = bootstrap_mean(objectives_by_group(of_all_noises))
-        finalists.append(Finalist(schedule, searched, fresh))
-    finalists.sort(key=lambda finalist: -finalist.fresh.mean)
-    winner = finalists[0]
-    best = replace(found, best=winner.schedule, best_objective=winner.searched)
-    return best, tuple(finalists)
+    names = [name for name in MEASURES if any(_group(own, before, name))]
+    groups = {name: _group(own, before, name) for name in names}
+    differences = {name: bootstrap_difference(*groups[name]) for name in names}
+    references = {name: bootstrap_mean(groups[name][1]).mean for name in names}
+    return Standing(
+        schedule=schedule,
+        means={name: bootstrap_mean(groups[name][0]) for name in names},
+        differences=differences,
+        vetoes=find_vetoes(differences, references, objective, is_final=is_final),
+    )
+
+
+def find_vetoes(
+    differences: Mapping[str, Interval],
+    references: Mapping[str, float],
+    objective: str,
+    *,
+    is_final: bool,
+) -> tuple[str, ...]:
+    """Return the measures that a candidate makes worse than they may be.
+
+    Args:
+        differences: candidate less the schedule in use.
+        references: means of the schedule in use.
+        objective: the measure that has to rise, which has no veto.
+        is_final: a mean beyond the tolerance is enough. Before, on few groups, the whole interval
+            has to lie beyond it.
+    """
+    found = []
+    for name, difference in differences.items():
+        measure = MEASURES[name]
+        sign = 1.0 if measure.is_better == "larger" else -1.0
+        tolerance = measure.tolerance * (abs(references[name]) if measure.is_relative else 1.0)
+        hopeful = max(sign * difference.low, sign * difference.high)
+        if (sign * difference.mean if is_final else hopeful) < -tolerance and name != objective:
+            found.append(name)
+    return tuple(found)
+
+
+def measure_means(pairs: Sequence[EvaluatedPair]) -> dict[str, Interval]:
+    """Return the mean of each measure over groups."""
+    grouped = {name: _group(pairs, pairs, name)[0] for name in MEASURES}
+    return {name: bootstrap_mean(values) for name, values in grouped.items() if values}
+
+
+def _group(
+    own: Sequence[EvaluatedPair], before: Sequence[EvaluatedPair], name: str
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return the values of a measure by group, of groups for which both sides have some."""
+    sides = []
+    for pairs in (own, before):
+        values: dict[str, list[float]] = {}
+        for pair in pairs:
+            value = MEASURES[name].read(pair)
+            if value is not None:
+                values.setdefault(pair.group_id, []).append(value)
+        sides.append(values)
+    both = sides[0].keys() & sides[1].keys()
+    first, second = ({group: side[group] for group in both} for side in sides)
+    return first, second

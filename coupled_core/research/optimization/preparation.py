@@ -19,9 +19,9 @@ from coupled_core.generation.provenance import (
 )
 from coupled_core.prompts.prompt_set import check_prompt_set
 from coupled_core.records import CouplingMode
-from coupled_core.research.optimization.schedule_search import FittedOn
+from coupled_core.research.optimization.candidates import FittedOn
 from coupled_core.research.optimization.settings import OptimizeSettings
-from coupled_core.research.optimization.trial import choose_samples
+from coupled_core.research.optimization.trial import choose_samples, list_groups
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule
 from coupled_core.scoring.metrics import METRIC_VERSION
@@ -40,13 +40,13 @@ class Preparation:
     """What a search starts from."""
 
     fitted_on: FittedOn
-    against: Schedule | None
-    """What the result is compared with; None: nothing is shipped for this model and mode."""
+    before: Schedule | None
+    """The schedule to beat; None: nothing is shipped for this model and mode."""
     folder: Path
     """State of all searches under these conditions."""
-    num_train: int
-    """Samples."""
-    num_validation: int
+    num_race_groups: int
+    """Groups that candidates may be raced on."""
+    num_final_groups: int
 
 
 def prepare_search(settings: OptimizeSettings) -> Preparation:
@@ -60,8 +60,8 @@ def prepare_search(settings: OptimizeSettings) -> Preparation:
     generation = run.generation.model_copy(update={"schedule": None, "coupling_mode": None})
     resolved = resolve(generation)
     mode = settings.coupling_mode or resolved.files.known.coupling_mode
-    against = _choose_against(settings.against, mode, resolved.files.known)
-    train, validation = choose_samples(settings)
+    before = _choose_before(settings.against, mode, resolved.files.known)
+    race, finals = choose_samples(settings)
     name = name_conditions(
         settings,
         resolved.provenance,
@@ -77,7 +77,7 @@ def prepare_search(settings: OptimizeSettings) -> Preparation:
         shift=_find_shift(resolved),
     )
     folder = settings.state_folder / name
-    return Preparation(fitted_on, against, folder, len(train), len(validation))
+    return Preparation(fitted_on, before, folder, len(list_groups(race)), len(list_groups(finals)))
 
 
 def name_conditions(
@@ -89,14 +89,14 @@ def name_conditions(
 ) -> str:
     """Return the name of all that an objective depends on beside the schedule, 16 hex digits.
 
-    What was evaluated under one name holds for every family, mode and budget.
+    What was evaluated under one name holds for every family, mode, objective and number of
+    candidates.
     """
     # A splitter's identity says what its settings come to.
     without: dict[str, Any] = {**_NOT_IN_OBJECTIVES, "output": True, "split": True}
     run = settings.run.model_dump(mode="json", exclude=without)
     facts: dict[str, Any] = {
         "run": run,
-        "groups": settings.num_groups,
         "prompts": prompt_etags,
         "splitter": splitter_identity,
         "metric": METRIC_VERSION,
@@ -110,9 +110,7 @@ def name_conditions(
     return fingerprint(facts)[:16]
 
 
-def _choose_against(
-    path: str | None, mode: CouplingMode, base_model: KnownModel
-) -> Schedule | None:
+def _choose_before(path: str | None, mode: CouplingMode, base_model: KnownModel) -> Schedule | None:
     if path is None:
         try:
             return base_model.load_schedule(mode)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from coupled_core.coupling.entity_region import choose_region, measure_evidence
+from coupled_core.coupling.entity_region import choose_region, measure_crop, measure_evidence
 from coupled_core.schedules.schedule import RegionSettings
 
 GRID = (16, 12)
@@ -62,3 +62,24 @@ def test_evidence_has_mean_1_whatever_the_scale_and_is_0_where_nothing_differs()
     assert evidence[1].mean() == pytest.approx(1.0)
     assert torch.allclose(evidence[1], evidence[2], atol=1e-4)
     assert int(evidence[1].argmax()) == 3
+
+
+def test_crop_evidence_is_large_where_an_entity_goes_on_outside_its_region() -> None:
+    grid = (32, 24)
+    whole, cropped = torch.zeros(2, *grid)
+    whole[12:20, 8:14] = 1.0
+    cropped[12:30, 8:14] = 1.0
+    weight = torch.zeros(grid)
+    weight[10:22, 6:16] = 1.0
+    both = torch.stack([whole, cropped]).flatten(1)
+    within, beyond = measure_crop(both, weight.flatten(), grid).tolist()
+    assert within < 0.1 < 2 * within + 0.1 < beyond < 1.0
+    # The scale of the evidence says nothing.
+    again = measure_crop(7.0 * both, weight.flatten(), grid).tolist()
+    assert again == pytest.approx([within, beyond])
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_without_anything_outside_or_inside_there_is_no_crop_evidence(value: float) -> None:
+    evidence = torch.rand(2, 64, generator=torch.Generator().manual_seed(0))
+    assert measure_crop(evidence, torch.full((64,), value), (8, 8)).tolist() == [0.0, 0.0]

@@ -81,3 +81,27 @@ def test_texts_that_do_not_meet_ignore_each_other_and_images_see_both() -> None:
     torch.testing.assert_close(apart, literal, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(apart[:, :, 5:], together[:, :, 5:], rtol=1e-12, atol=1e-12)
     assert (apart - together)[:, :, :5].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 2e-2)],
+)
+@pytest.mark.parametrize("beta", [0.0, 0.4, 1.0, [0.2, 1.0]])
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_one_kernel_with_a_bias_equals_the_merged_parts(
+    dtype: torch.dtype, tolerance: float, beta: float | list[float], is_padded: bool
+) -> None:
+    query, key, value = (draw(2, 3, rows, 16).to(dtype) for rows in (30, 31, 32))
+    key, value = key[:, :, :30], value[:, :, :30]
+    mask = torch.ones(2, 1, 1, 30, dtype=torch.bool)
+    mask[1, ..., 3:5] = mask[0, ..., 8:12] = False
+    mask = mask if is_padded else None
+    layout, weight = TextLayout(5, 7), torch.tensor(beta, dtype=torch.float64)
+    biased = attend_log_bias(query, key, value, weight, layout, mask)
+    # Who asks for a gradient gets the merged form.
+    merged = attend_log_bias(query, key, value, weight.requires_grad_(), layout, mask)
+    assert merged.requires_grad
+    assert biased.dtype == merged.dtype == dtype
+    assert not biased.requires_grad
+    assert float((biased - merged.detach()).abs().max()) < tolerance

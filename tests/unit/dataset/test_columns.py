@@ -59,6 +59,7 @@ dtype: string
 device_name: string
 generate_seconds: double
 batch_size: int32
+region_fraction: double
 attempt: int32
 torch_version: string
 diffusers_version: string
@@ -96,6 +97,8 @@ pixel_mse: double
 equal_fraction: double
 background_similarity_clear: double
 rim_seam: double
+crop_evidence_0: double
+crop_evidence_1: double
 clip_model: string
 metric_version: string
 extra_scores: string
@@ -141,5 +144,5 @@ def test_image_columns_are_hugging_face_images() -> None:
 def test_a_newer_major_version_is_refused_and_older_ones_are_read() -> None:
     for version in ("1.0", "1.7", SCHEMA_VERSION, "2.7"):
         check_schema_version(version, "snapshot x")
-    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.3"):
+    with pytest.raises(DatasetError, match=r"snapshot x has schema version 3\.0.*up to 2\.4"):
         check_schema_version("3.0", "snapshot x")

@@ -99,7 +99,7 @@ def test_an_old_dataset_verifies_and_is_selected_from(store: LocalStore) -> None
 def test_new_parts_stand_beside_old_ones(store: LocalStore) -> None:
     run = describe_run("new").model_copy(update={"partition_rule": "2"})
     snapshot = commit_shards(store, [publish(store, "new", 1)], run)
-    assert snapshot is not None and snapshot.schema_version == "2.3"
+    assert snapshot is not None and snapshot.schema_version == "2.4"
     assert verify_snapshot(store, snapshot).damage.listed == []
     assert _partitions(store) == OLD_ROWS * 2
 

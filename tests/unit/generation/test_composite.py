@@ -34,6 +34,9 @@ def wide(sample: Sample) -> Sample:
 def check_background(made: GeneratedSample) -> None:
     assert made.background is not None
     assert made.regions is not None
+    assert made.region_fraction == pytest.approx((made.regions[0] > 0).mean())
+    assert made.crop_evidence is not None and len(made.crop_evidence) == len(made.images)
+    assert all(0.0 < value < 10.0 for value in made.crop_evidence)
     for image, region in zip(made.images, made.regions, strict=True):
         outside = region == 0
         assert 0.1 < outside.mean() < 1.0
@@ -77,6 +80,7 @@ def test_other_modes_have_no_background_of_their_own(model_folder: Path) -> None
     assert isinstance(made, GeneratedSample)
     assert made.background is None
     assert made.regions is None
+    assert made.region_fraction is None and made.crop_evidence is None
 
 
 def test_a_background_that_is_not_finite_rejects_the_sample(

@@ -40,10 +40,20 @@ def test_the_licence_of_a_model_that_is_not_known_is_not_guessed() -> None:
 
 def test_what_a_licence_says_of_training_an_editor_is_told_of_every_model() -> None:
     allowed = {name for name, licence in LICENCES.items() if licence.training == "allowed"}
-    assert "black-forest-labs/FLUX.2-klein-4B" in allowed
-    assert "Qwen/Qwen-Image" in allowed
+    assert allowed == {
+        "black-forest-labs/FLUX.1-schnell",
+        "black-forest-labs/FLUX.2-klein-4B",
+        "black-forest-labs/FLUX.2-klein-base-4B",
+        "Qwen/Qwen-Image",
+        "Tongyi-MAI/Z-Image",
+        "Tongyi-MAI/Z-Image-Turbo",
+    }
     assert all(LICENCES[name].name == "Apache-2.0" for name in allowed)
-    assert LICENCES["black-forest-labs/FLUX.2-klein-9B"].training == "not competing"
+    others = {name: each.training for name, each in LICENCES.items() if name not in allowed}
+    assert set(others.values()) == {"not competing"}
+    assert {name.rpartition("/")[2] for name in others} == {
+        "FLUX.1-dev", "FLUX.1-Krea-dev", "FLUX.2-klein-9B", "FLUX.2-klein-base-9B", "FLUX.2-dev",
+    }  # fmt: skip
     assert "competes" in describe_training("not competing")
 
 

@@ -1,8 +1,11 @@
 import json
 import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from huggingface_hub import constants
 
 from coupled_core.errors import ModelUnavailableError
 from coupled_core.generation.model_files import (
@@ -60,11 +63,88 @@ def test_a_pipeline_of_another_kind_is_refused_by_name(copied: Path) -> None:
         find_model_files(str(copied), None)
 
 
+def test_a_model_of_another_class_that_is_known_by_name_is_refused_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelUnavailableError, match=r"of a class that cannot be coupled yet: .*F"):
+        find_model_files("Tongyi-MAI/Z-Image-Turbo", None)
+
+
+class _Nothing(BaseHTTPRequestHandler):
+    """Answers as the hub does where a repository holds no such file."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", "EntryNotFound")
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_repository_that_is_no_pipeline_says_so_and_not_to_check_the_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Nothing)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    address = f"http://127.0.0.1:{server.server_port}"
+    for name in ("ENDPOINT", "HUGGINGFACE_CO_URL_TEMPLATE"):
+        template = "/{repo_id}/resolve/{revision}/{filename}" if "URL" in name else ""
+        monkeypatch.setattr(constants, name, address + template)
+    try:
+        with pytest.raises(ModelUnavailableError, match=r"holds no model_index\.json.*gguf:FILE"):
+            find_model_files("me/FLUX.2-klein-4B-GGUF", None)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+_DEV = "black-forest-labs/FLUX.1-dev"
+_SCHNELL = "black-forest-labs/FLUX.1-schnell"
+
+
+@pytest.mark.parametrize(
+    ("index", "transformer", "card", "origin"),
+    [
+        (_DEV, None, "", _DEV),
+        (None, "/home/me/hub/models--black-forest-labs--FLUX.1-dev/snapshots/a/b", "", _DEV),
+        (None, None, f"---\nbase_model: {_DEV}\n---\n# Mine", _DEV),
+        (None, None, f"---\nbase_model:\n- {_DEV}\nlicense: other\n"
+         "license_name: flux-1-dev-non-commercial-license\n---\n", _DEV),
+        (_SCHNELL, None, "---\nlicense: apache-2.0\n---\n", _SCHNELL),
+        (_SCHNELL, None, "---\nlicense: cc-by-nc-4.0\n---\n", None),
+        (_SCHNELL, _DEV, "", None),
+        ("../checkpoints/flux-dev", None, "no header", None),
+        (_DEV + "-of-mine", None, "---\n: [\n---\n", None),
+    ],
+)  # fmt: skip
+def test_a_licence_is_that_of_the_model_that_the_files_record_and_unknown_where_they_disagree(
+    index: str | None, transformer: str | None, card: str, origin: str | None, copied: Path
+) -> None:
+    for name, path in (("model_index.json", index), ("transformer/config.json", transformer)):
+        config = json.loads((copied / name).read_text())
+        config.pop("_name_or_path", None)
+        config |= {"_name_or_path": path} if path else {}
+        (copied / name).write_text(json.dumps(config))
+    if card:
+        (copied / "README.md").write_text(card)
+    known = find_model_files(str(copied), None).known
+    expected = KNOWN_MODELS[origin] if origin else None
+    assert known.license == (expected.license if expected else "unknown")
+    assert known.training == (expected.training if expected else "unknown")
+
+
 def test_a_hub_model_that_cannot_be_fetched_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(

@@ -1,6 +1,7 @@
 """Ways of loading a model: what each does to the pixels, and which are refused by name."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -11,18 +12,24 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel, GGUFQuantizationConfig
+from diffusers.quantizers.bitsandbytes.bnb_quantizer import BnB4BitDiffusersQuantizer
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.generation.generator import load_generator
+from coupled_core.generation.loaded_weights import check_weights
+from coupled_core.generation.memory_plan import QUANTIZED_BYTES
+from coupled_core.generation.model_files import find_model_files
+from coupled_core.generation.pipeline import load_pipeline
 from coupled_core.generation.placement import PlacedPipeline
 from coupled_core.generation.provenance import resolve, resolve_generation
-from coupled_core.generation.weights_route import check_weights
+from coupled_core.generation.weights_route import TransformerLoader, WeightsRoute
 from coupled_core.miniature import miniature_folder
 from coupled_core.records import GeneratedSample
 from coupled_core.runs.identity import generation_fingerprint
+from tests.unit.generation.gguf_writer import write_gguf
 from tests.unit.generation.tiny_pipeline import build_sample
 
 FOLDER = miniature_folder("flux")
@@ -30,6 +37,9 @@ Images = np.ndarray
 
 needs_torchao = pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao")
 needs_gguf = pytest.mark.skipif(find_spec("gguf") is None, reason="needs gguf")
+needs_bitsandbytes = pytest.mark.skipif(
+    find_spec("bitsandbytes") is None, reason="needs bitsandbytes"
+)
 needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="needs peft")
 
 
@@ -74,30 +84,38 @@ def _state() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    gguf = pytest.importorskip("gguf")
-    path = tmp_path_factory.mktemp("gguf") / "mini-q8.gguf"
-    writer, kind = gguf.GGUFWriter(path, "flux"), gguf.GGMLQuantizationType.Q8_0
-    for name, tensor in _state().items():
-        rows = tensor.float().numpy()
-        if rows.ndim == 2 and rows.shape[1] % 32 == 0:
-            writer.add_tensor(name, gguf.quants.quantize(rows, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(name, rows)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+    pytest.importorskip("gguf")
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "mini-q8.gguf", _state())
 
 
-@needs_torchao
-@pytest.mark.parametrize(("quantize", "most"), [("int8", 0.8), ("int8-dynamic", 1.2), ("fp8", 3)])
-def test_a_quantised_miniature_makes_nearly_the_same_images(
-    plain: Images, quantize: str, most: float
+@needs_bitsandbytes
+def test_nf4_weights_make_similar_images_and_take_the_memory_of_the_plan(
+    plain: Images, lora: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distance = np.abs(_make(quantize=quantize) - plain).mean()
-    print(f"{quantize}: mean difference {distance:.3f} of 255")
-    assert 0 < distance < most
+    # bitsandbytes computes on CPUs, too; only diffusers asks for a GPU.
+    monkeypatch.setattr(BnB4BitDiffusersQuantizer, "validate_environment", lambda self, **_: None)
+    files, place = find_model_files("miniature", None), {"pretrained_model_name_or_path": FOLDER}
+    loader = TransformerLoader(WeightsRoute("nf4"), files, torch.float32, "cpu", place)
+    transformer = loader.load()
+    linear = [each for each in transformer.modules() if isinstance(each, torch.nn.Linear)]
+    assert {each.weight.dtype for each in linear} == {torch.uint8}
+    num_bytes = sum(each.weight.nbytes + each.weight.quant_state.absmax.nbytes for each in linear)
+    num_parameters = sum(each.weight.quant_state.shape.numel() for each in linear)
+    assert num_bytes / num_parameters == QUANTIZED_BYTES["nf4"]
+    for each in linear:
+        each.support_avx512bf16_for_cpu = False  # a kernel that fails below 64 inputs
+    pipeline = FluxPipeline.from_pretrained(FOLDER, transformer=transformer, dtype=torch.float32)
+    made = _make(pipeline, base_model="miniature")
+    print(f"nf4: mean difference {np.abs(made - plain).mean():.3f} of 255")
+    assert 0 < np.abs(made - plain).mean() < 15
+    pipeline.load_lora_weights(str(lora), adapter_name="a")
+    assert (_make(pipeline, base_model="miniature") != made).any()
+
+
+def test_nf4_without_cuda_is_refused_with_what_to_take() -> None:
+    pytest.importorskip("bitsandbytes")
+    with pytest.raises(ConfigError, match="nf4 needs CUDA, the device is cpu: take int8"):
+        resolve_generation(GenerationConfig(device="cpu", quantize="nf4"))
 
 
 @needs_gguf
@@ -191,6 +209,69 @@ def test_a_lora_gives_the_same_pixels_loaded_fused_and_fused_and_unloaded(lora: 
 
 
 @needs_peft
+@needs_torchao
+def test_a_lora_fused_into_int8_weights_is_the_same_unloaded_but_not_the_same_as_beside_them(
+    lora: Path,
+) -> None:
+    def load(*steps: str) -> Images:
+        resolved = resolve(GenerationConfig(device="cpu", quantize="int8"))
+        pipeline = load_pipeline(resolved, "none")
+        pipeline.load_lora_weights(str(lora), adapter_name="a")
+        for step in steps:
+            getattr(pipeline, step)()
+        return _make(pipeline, base_model="miniature")
+
+    beside, fused = load(), load("fuse_lora")
+    assert (load("fuse_lora", "unload_lora_weights") == fused).all()
+    distance = np.abs(fused - beside)
+    print(f"int8, LoRA fused: mean difference {distance.mean():.3f}, at most {distance.max()}")
+    assert 0 < distance.mean() < 1  # the sum is rounded to 8 bits anew
+
+
+@needs_peft
+def test_a_lora_of_a_loaded_pipeline_is_named_by_its_content_and_weight(lora: Path) -> None:
+    def label(scale: float = 1.0, weight: float = 1.0, *, is_on: bool = True) -> str:
+        pipeline = FluxPipeline.from_pretrained(FOLDER, dtype=torch.float32)
+        rows = {key: scale * value for key, value in load_file(lora).items()}
+        pipeline.load_lora_weights(rows, adapter_name="a")
+        pipeline.set_adapters(["a"], [weight])
+        if not is_on:
+            pipeline.disable_lora()
+        return load_generator(GenerationConfig(base_model="miniature"), pipeline).provenance.weights
+
+    assert re.fullmatch(r"lora=a@[0-9a-f]{16}", label())
+    assert label() == label()
+    assert len({label(), label(scale=2.0), label(weight=0.5)}) == 3
+    assert label(is_on=False) == ""
+
+
+@needs_peft
+def test_a_lora_of_the_hub_is_the_file_in_its_cache(
+    lora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0" * 40
+    place = tmp_path / "models--me--style"
+    for name in ("pytorch_lora_weights.safetensors", "other.safetensors"):
+        (place / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+        shutil.copy(lora, place / "snapshots" / commit / name)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    loras = ("me/style:0.5", "me/style/other.safetensors:0.5")
+    weights = resolve_generation(GenerationConfig(device="cpu", lora=loras)).weights
+    assert weights.startswith("lora=pytorch_lora_weights.safetensors@")
+    whole = _make(lora=(str(lora),))
+    assert np.abs(_make(lora=loras) - whole).max() <= 1
+
+
+def test_a_loaded_pipeline_without_its_text_encoders_is_refused_by_their_names() -> None:
+    pipeline = FluxPipeline.from_pretrained(FOLDER, text_encoder=None, text_encoder_2=None)
+    with pytest.raises(ConfigError, match="it has no text_encoder_2 and no text_encoder"):
+        load_generator(GenerationConfig(base_model="miniature"), pipeline)
+
+
+@needs_peft
 def test_the_part_of_a_lora_that_is_the_text_encoders_counts_too(
     lora: Path, tmp_path: Path
 ) -> None:
@@ -233,8 +314,6 @@ def test_a_lora_counts_by_its_weight_and_several_add_up(plain: Images, lora: Pat
 @needs_torchao
 def test_a_lora_beside_int8_weights_is_the_same_with_offload_group(lora: Path) -> None:
     resolved = resolve(GenerationConfig(device="cpu", quantize="int8", lora=(str(lora),)))
-    from coupled_core.generation.pipeline import load_pipeline
-
     pipeline = load_pipeline(resolved, "none")
     assert pipeline.get_active_adapters() == ["lora_0"]  # merging would round it away
     resident = _make(pipeline, base_model="miniature")
@@ -310,14 +389,43 @@ def test_fusing_anything_into_gguf_weights_is_refused(gguf_file: Path, lora: Pat
 
 
 @needs_torchao
-def test_a_saved_quantised_folder_says_so_in_its_provenance(tmp_path: Path, plain: Images) -> None:
-    folder = tmp_path / "int8"
+def test_fused_projections_of_int8_weights_are_refused() -> None:
+    resolved = resolve(GenerationConfig(device="cpu", quantize="int8"))
+    pipeline = load_pipeline(resolved, "none")
+    pipeline.transformer.transformer_blocks[0].attn.fused_projections = True
+    with pytest.raises(ConfigError, match="fused QKV projections of weights quantised by torchao"):
+        check_weights(pipeline)
+
+
+def _save_int8(folder: Path) -> Any:
+    """Save the miniature with its transformer in int8; return that."""
     shutil.copytree(FOLDER, folder)
     shutil.rmtree(folder / "transformer")
     resolved = resolve(GenerationConfig(device="cpu", quantize="int8"))
-    from coupled_core.generation.pipeline import load_pipeline
+    transformer = load_pipeline(resolved, "none").transformer
+    transformer.save_pretrained(folder / "transformer")
+    return transformer
 
-    load_pipeline(resolved, "none").transformer.save_pretrained(folder / "transformer")
+
+@needs_torchao
+def test_a_saved_quantised_folder_is_under_the_licence_of_what_it_says_it_was_made_of(
+    tmp_path: Path,
+) -> None:
+    cached = "/home/me/hub/models--black-forest-labs--FLUX.1-dev/snapshots/ab/transformer"
+    transformer = _save_int8(tmp_path / "int8")
+    transformer.register_to_config(_name_or_path=cached)  # as loading from the hub leaves it
+    transformer.save_pretrained(tmp_path / "int8/transformer")
+    known = find_model_files(str(tmp_path / "int8"), None).known
+    assert (known.license, known.training) == (
+        "FLUX.1 [dev] Non-Commercial License", "not competing",
+    )  # fmt: skip
+    assert "record that it was made of black-forest-labs/FLUX.1-dev" in known.use_restrictions
+
+
+@needs_torchao
+def test_a_saved_quantised_folder_says_so_in_its_provenance(tmp_path: Path, plain: Images) -> None:
+    folder = tmp_path / "int8"
+    _save_int8(folder)
     made = resolve_generation(GenerationConfig(base_model=str(folder), device="cpu"))
     assert made.weights == "stored-torchao-Int8WeightOnlyConfig"
     assert (_make(base_model=str(folder), guidance_scale=0.0) != plain).any()

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from coupled_core.config import RunConfig
+from coupled_core.config import RunConfig, fingerprint
+from coupled_core.records import PromptGroup
 from coupled_core.runs.identity import (
+    _WITHOUT_EFFECT_ON_ROWS,
     generation_fingerprint,
     images_id,
     pair_id,
@@ -13,6 +15,7 @@ from coupled_core.runs.identity import (
     run_id,
     sample_seed,
 )
+from coupled_core.splitting.offline import OfflineSplitter
 
 _PAIR: dict[str, Any] = {
     "group_id": "g",
@@ -26,6 +29,17 @@ _PAIR: dict[str, Any] = {
 
 def test_a_pair_id_is_the_same_in_every_process() -> None:
     assert pair_id(**_PAIR) == "39cf6984c4391eef546758c02c7eae71"
+
+
+@pytest.mark.parametrize("text", ["plain", 'a "quoted" \\ one', "\u00e9\U0001f98a\t\x00\ud800", ""])
+def test_ids_of_rows_are_the_fingerprints_of_their_facts(text: str) -> None:
+    facts = {**_PAIR, "group_id": text, "prompts": (text, "a fox"), "split_request_sha256": text}
+    assert pair_id(**facts) == fingerprint(facts)[:32]
+    for kind in (None, text):
+        group = PromptGroup("g", (text, "a fox"), variation_kind=kind)
+        splitter = OfflineSplitter()
+        asked = {"splitter": splitter.identity, "prompts": group.prompts, "variation_kind": kind}
+        assert splitter.request_sha256(group) == fingerprint(asked)
 
 
 @pytest.mark.parametrize(
@@ -67,10 +81,18 @@ def test_a_run_keeps_its_id_when_only_where_and_how_fast_change() -> None:
         {"output": {"shard_size": 3}},
         {"prompts": {"on_bad_row": "quarantine"}},
         {"prompts": {"trust_splits": True}},
+        {"filter": {"max_crop_evidence": 0.5}},
     ],
 )
 def test_a_run_id_depends_on_every_other_setting(change: dict[str, Any]) -> None:
     assert run_id(RunConfig.model_validate(change), ["a"]) != run_id(RunConfig(), ["a"])
+
+
+def test_runs_from_before_there_was_a_crop_filter_keep_their_ids() -> None:
+    settings = RunConfig().model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
+    del settings["prompts"]["trust_splits"], settings["filter"]["max_crop_evidence"]
+    expected = fingerprint({"settings": settings, "inputs": ["a"]})[:16]
+    assert run_id(RunConfig(), ["a"]) == expected
 
 
 def test_a_run_id_depends_on_the_input() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from coupled_core.config import FilterConfig
@@ -14,8 +15,11 @@ from coupled_core.dataset.reader import iter_manifest
 from coupled_core.errors import LeaseLostError, StorageError
 from coupled_core.records import EntityMask, GeneratedSample, ImageDescriptor, PairScores
 from coupled_core.runs.checkpoints import (
+    EncodedSample,
     ScoredSample,
+    _plain_generated,
     encode_sample,
+    parse_generated,
     write_generated,
     write_scored,
 )
@@ -52,8 +56,8 @@ def _write(root: Path) -> dict[tuple[int, int], dict[str, Any]]:
     work.keep_outcomes((make_split(group),))
     [key] = work.attempt(1).samples
     images = tuple(np.full((32, 32, 3), colour, np.uint8) for colour in COLOURS)
-    generated = encode_sample(GeneratedSample(images, 0.5, "toy"), "png")
-    write_generated(work.folder, 0, {key: generated})
+    made = GeneratedSample(images, 0.5, "toy", region_fraction=0.4, crop_evidence=(0.1, 0.2, 0.3))
+    write_generated(work.folder, 0, {key: encode_sample(made, "png")})
     masks = tuple(EntityMask(_mask(index), 0.9, touches_border=True) for index in range(3))
     codes = tuple(ImageDescriptor(f"{index:0128x}") for index in range(3))
     write_scored(work.folder, 0, {key: ScoredSample(masks, dict.fromkeys(PAIRS, SCORES), codes)})
@@ -67,6 +71,25 @@ def _write(root: Path) -> dict[tuple[int, int], dict[str, Any]]:
 
 def _side(row: Mapping[str, Any], name: str) -> Any:
     return row[name]["bytes"]
+
+
+def test_a_row_says_how_large_the_region_is(written: dict[tuple[int, int], dict[str, Any]]) -> None:
+    assert {row["region_fraction"] for row in written.values()} == {0.4}
+
+
+def test_what_is_stored_of_a_sample_is_what_was_made_and_older_work_lacks_some() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    made = GeneratedSample(
+        (image, image), 0.5, "toy", region_fraction=0.4, crop_evidence=(0.1, 0.2)
+    )
+    encoded = encode_sample(made, "png")
+    again = encoded.decode()
+    assert (again.region_fraction, again.crop_evidence) == (0.4, (0.1, 0.2))
+    row = {"key": "k", **_plain_generated(encoded)}
+    del row["region_fraction"], row["crop_evidence"]
+    old = parse_generated(pa.Table.from_pylist([{**row, "reject_reason": None}]))["k"]
+    assert isinstance(old, EncodedSample)
+    assert (old.region_fraction, old.crop_evidence) == (None, None)
 
 
 @pytest.mark.parametrize("pair", PAIRS)

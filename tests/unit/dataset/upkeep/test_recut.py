@@ -219,3 +219,16 @@ def test_rows_from_before_a_score_keep_their_decision_and_are_counted(store: Loc
     report = recut(store, {"max_rim_seam": 0.1})
     assert (report.num_unmeasured, report.num_dropped) == (1, 2)
     assert _kept(store) == [False, False, True]
+
+
+def test_a_cut_by_crop_evidence_leaves_rows_without_regions_alone_and_is_taken_back(
+    store: LocalStore,
+) -> None:
+    changes = {"combined": 2.0, "kept": True, "reject_reasons": []}
+    _build(store, store_dropped=True, crop_evidence_0=0.1, crop_evidence_1=0.6, **changes)
+    report = recut(store, {"max_crop_evidence": 0.5, "min_combined": -5.0})
+    assert _reasons(store)[2] == ["cropped"]
+    assert _kept(store) == [True, True, False]
+    assert report.num_unmeasured == 2
+    recut(store, {"max_crop_evidence": 0.7, "min_combined": -5.0})
+    assert _kept(store) == [True, True, True]

@@ -152,10 +152,10 @@ def test_a_wrong_option_is_named_by_the_name_it_was_given_with() -> None:
 
 
 def test_one_file_holds_the_settings_of_several_commands(tmp_path: Path) -> None:
-    path = _write(tmp_path, "a.toml", "[optimize]\nbudget = 7\n[generation]\nseed = 3\n")
+    path = _write(tmp_path, "a.toml", "[optimize]\nnum_candidates = 7\n[generation]\nseed = 3\n")
     assert _read(path).generation.seed == 3
     search = read_settings(OptimizeSettings, {}, Offer(section="optimize"), path)
-    assert (search.budget, search.run.generation.seed) == (7, 3)
+    assert (search.num_candidates, search.run.generation.seed) == (7, 3)
 
 
 def test_a_content_filter_is_a_file_or_off(tmp_path: Path) -> None:

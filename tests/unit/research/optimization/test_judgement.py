@@ -1,83 +1,80 @@
-"""The finals on a made-up objective whose luck is known."""
-
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+"""What has to rise and what must not fall, on pairs whose measures are known."""
 
 import pytest
 
-from coupled_core.research.evaluation.pairs import EvaluatedPair
-from coupled_core.research.optimization.judgement import hold_finals, nominate
-from coupled_core.research.optimization.schedule_search import (
-    FoundSchedule,
-    Search,
-    search_schedule,
-)
-from coupled_core.research.optimization.trial import Trial
-from coupled_core.schedules.schedule import Schedule
-from tests.unit.research.optimization.test_schedule_search import FITTED_ON
+from coupled_core.records import RejectReason
+from coupled_core.research.evaluation.pairs import FLOOR_OBJECTIVE, EvaluatedPair
+from coupled_core.research.optimization.judgement import MEASURES, compare, measure_means
+from tests.unit.research.optimization.known_pairs import make_pair, schedule_worth
 
-NUM_GROUPS = 4
-
-
-def center_of(schedule: Schedule) -> float:
-    value = schedule.parameters["center"]
-    assert isinstance(value, float)
-    return value
+CANDIDATE = schedule_worth(0.1)
+WHOLE = {"right_fraction": 1.0, "stock_overlap": (0.8, 0.9), "stock_outside": (0.0, 0.02)}
+WORSE = {
+    "background_similarity_clear": {"clear": -1.2},
+    "right_fraction": {"right_fraction": 0.9},
+    "stock_overlap": {"stock_overlap": (0.7, 0.7)},
+    "stock_outside": {"stock_outside": (0.1, 0.0)},
+    "unfit": {"guards": ("empty_mask",)},
+    "model_evaluations": {"model_evaluations": 42.0},
+}
 
 
-def lucky(schedules: Sequence[Schedule]) -> Iterable[float]:
-    """Rise with the centre on the noise of the search."""
-    for schedule in schedules:
-        yield center_of(schedule)
+def make_pairs(count: int = 10, **fields: object) -> list[EvaluatedPair]:
+    return [make_pair(i, 4.0 + 0.1 * i, **{**WHOLE, **fields}) for i in range(count)]  # type: ignore[arg-type]
 
 
-def run(trials: Sequence[Trial]) -> list[list[EvaluatedPair]]:
-    """Fall with the centre on every other noise, by an amount that depends on the noise."""
-    return [
-        [
-            EvaluatedPair(
-                "schedule",
-                f"group-{index}",
-                trial.noise,
-                0,
-                1,
-                None,
-                (),
-                index - trial.noise * center_of(trial.schedule),
-                1.0,
-                40.0,
-            )
-            for index in range(NUM_GROUPS)
-        ]
-        for trial in trials
-    ]
+def test_differences_are_paired_and_each_measure_has_a_mean() -> None:
+    better = [make_pair(i, 4.1 + 0.1 * i, **WHOLE) for i in range(10)]  # type: ignore[arg-type]
+    standing = compare(CANDIDATE, better, make_pairs(), "combined")
+    gain = standing.differences["combined"]
+    assert (gain.mean, gain.low, gain.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert standing.means["combined"].mean == pytest.approx(4.55)
+    assert standing.means["stock_overlap"].mean == pytest.approx(0.85)
+    assert standing.means["stock_outside"].mean == pytest.approx(0.01)
+    assert standing.differences.keys() == MEASURES.keys()
+    assert standing.vetoes == ()
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> FoundSchedule:
-    folder: Path = tmp_path_factory.mktemp("state")
-    search = Search(lucky, folder, seed=3)
-    return search_schedule(search, FITTED_ON, family="step", budget=20, num_knots=8)
-
-
-def test_the_best_candidates_and_the_first_are_nominated_best_first(found: FoundSchedule) -> None:
-    objectives = [evaluation.objective for evaluation in found.stages[0].history]
-    nominated = [objective for _, objective in nominate(found, 5)]
-    assert sorted(nominated, reverse=True) == nominated
-    assert set(nominated) == {*sorted(set(objectives))[-4:], objectives[0]}
-
-
-def test_the_winner_is_the_best_on_fresh_noise_however_lucky_others_were(
-    found: FoundSchedule,
+@pytest.mark.parametrize(("name", "fields"), WORSE.items(), ids=WORSE)
+@pytest.mark.parametrize("is_final", [False, True])
+def test_each_measure_that_becomes_worse_is_a_veto(
+    name: str, fields: dict[str, object], is_final: bool
 ) -> None:
-    best, finalists = hold_finals(found, 4, 3, run)
-    assert best.best.id == finalists[0].schedule.id != found.best.id
-    assert best.best_objective == finalists[0].searched < found.best_objective
-    assert [finalist.fresh.mean for finalist in finalists] == pytest.approx(
-        [1.5 - 2.0 * center_of(finalist.schedule) for finalist in finalists]
-    )
-    assert {finalist.fresh.count for finalist in finalists} == {NUM_GROUPS}
+    standing = compare(CANDIDATE, make_pairs(**fields), make_pairs(), "combined", is_final=is_final)
+    assert standing.vetoes == (name,)
+    # The other way round it is better, which is no reason against a candidate.
+    other = compare(CANDIDATE, make_pairs(), make_pairs(**fields), "combined", is_final=is_final)
+    assert other.vetoes == ()
 
 
-def test_without_finals_the_search_decides(found: FoundSchedule) -> None:
-    assert hold_finals(found, 1, 3, run) == (found, ())
+def test_the_objective_has_no_veto_and_every_other_measure_has() -> None:
+    assert set(WORSE) == MEASURES.keys() - {"combined"}
+    worse = [make_pair(i, 3.0, **WHOLE) for i in range(10)]  # type: ignore[arg-type]
+    assert compare(CANDIDATE, worse, make_pairs(), "combined").vetoes == ()
+    clear = compare(CANDIDATE, worse, make_pairs(), "background_similarity_clear")
+    assert clear.vetoes == ("combined",)
+
+
+def test_in_the_race_a_veto_takes_an_interval_and_in_the_finals_a_mean() -> None:
+    own = [make_pair(i, right_fraction=float(i % 2)) for i in range(6)]
+    before = [make_pair(i, right_fraction=float(i % 2 or i < 4)) for i in range(6)]
+    before[1] = make_pair(1, right_fraction=0.0)
+    assert compare(CANDIDATE, own, before, "combined").vetoes == ()
+    assert compare(CANDIDATE, own, before, "combined", is_final=True).vetoes == ("right_fraction",)
+
+
+def test_what_nobody_can_say_is_left_out() -> None:
+    plain = [make_pair(i) for i in range(4)]
+    measured = measure_means(plain).keys()
+    assert {"right_fraction", "stock_overlap", "stock_outside"}.isdisjoint(measured)
+    partly = [make_pair(0, stock_overlap=(0.5, None)), make_pair(1, stock_overlap=(None, None))]
+    means = measure_means(partly)
+    assert (means["stock_overlap"].mean, means["stock_overlap"].count) == (0.5, 1)
+
+
+def test_a_lost_entity_counts_in_its_own_measure_and_no_images_count_the_floor() -> None:
+    lost = [make_pair(0, 5.0, guards=("empty_mask",)), make_pair(1, 5.0)]
+    assert measure_means(lost)["combined"].mean == 5.0
+    assert measure_means(lost)["unfit"].mean == 0.5
+    none = [make_pair(0, scores=None, guards=(RejectReason.GENERATION_FAILED,))]
+    assert measure_means(none)["combined"].mean == FLOOR_OBJECTIVE

@@ -10,26 +10,27 @@ from pathlib import Path
 import pytest
 
 from coupled_core.research.evaluation.intervals import Interval
-from coupled_core.research.optimization.judgement import (
-    FitReport,
-    ScheduleComparison,
-    ScheduleScores,
-)
+from coupled_core.research.optimization.judgement import Standing
+from coupled_core.research.optimization.racing import RaceResult, RoundResult
 from coupled_core.research.optimization.settings import OptimizeSettings
-from flows.cli.research.optimize import describe_power, describe_unless_better
+from flows.cli.research.optimize import describe_power, describe_unless_better, render
 from flows.cli.setting import Offer
 from flows.cli.settings import read_settings
 from flows.optimize_schedule import OptimizeSummary
 from tests.unit.flows.cli.invoke import run
+from tests.unit.research.optimization.known_pairs import BEFORE, schedule_worth
 
 ROOT = Path(__file__).parents[5]
 GIVEN = {
     "optimize.output": "out/mine.json",
     "optimize.family": "sine",
     "optimize.coupling_mode": "key_scale",
-    "optimize.budget": "12",
-    "optimize.num_finalists": "4",
-    "optimize.num_final_noises": "2",
+    "optimize.objective": "background_similarity_clear",
+    "optimize.num_candidates": "12",
+    "optimize.first_groups": "4",
+    "optimize.num_finalists": "3",
+    "optimize.num_final_groups": "20",
+    "optimize.spread": "0.25",
     "optimize.check_steps": "28, 20,28",
     "prompts.uri": "train.parquet",
     "generation.seed": "5",
@@ -50,8 +51,10 @@ if __name__ == "__main__":
 
 def test_options_become_settings_of_the_search_and_of_the_run_below_it() -> None:
     settings = read_settings(OptimizeSettings, GIVEN, Offer(section="optimize"))
-    assert (settings.family, settings.coupling_mode, settings.budget) == ("sine", "key_scale", 12)
-    assert (settings.num_finalists, settings.num_final_noises) == (4, 2)
+    assert (settings.family, settings.coupling_mode) == ("sine", "key_scale")
+    assert settings.objective == "background_similarity_clear"
+    assert (settings.num_candidates, settings.first_groups, settings.spread) == (12, 4, 0.25)
+    assert (settings.num_finalists, settings.num_final_groups) == (3, 20)
     assert settings.check_steps == (28, 20)
     assert settings.run.prompts.uri == "train.parquet"
     generation = settings.run.generation
@@ -74,9 +77,10 @@ def test_step_counts_that_are_none_are_one_line_and_code_2(
 def test_help_lists_every_option_that_the_readme_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     shown = run("optimize", "--help")[1]
-    for name in ("--prompts", "--base-model", "--family", "--coupling-mode", "--budget",
-                 "--num-groups", "--seed", "--output", "--check-steps", "--against", "--workers",
-                 "--num-finalists", "--num-final-noises", "--num-knots"):  # fmt: skip
+    for name in ("--prompts", "--base-model", "--family", "--coupling-mode",
+                 "--objective", "--num-candidates", "--first-groups", "--num-final-groups",
+                 "--spread", "--seed", "--output", "--check-steps", "--against", "--workers",
+                 "--num-finalists", "--num-knots"):  # fmt: skip
         assert name in shown
     assert "Exit codes" in shown
     assert "--shard-size" not in shown and shown.count("--coupling-mode") == 2  # and an example
@@ -106,43 +110,51 @@ def _is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def summarise(difference: tuple[float, float, float], before: str = "other") -> OptimizeSummary:
-    scores = ScheduleScores(Interval(4.0, 3.9, 4.1, 8), 0.0, None, None, 40.0, 8)
-    against = ScheduleComparison(before, "sine", "", scores, Interval(*difference, 8))
-    return OptimizeSummary(
-        "mine.json", "id", "sine", {}, 3, "mine.png", "mine.state", (),
-        FitReport(scores, scores, against, ()),
-    )  # fmt: skip
+def make_standing(gain: tuple[float, float, float], *vetoes: str) -> Standing:
+    schedule = schedule_worth(0.1)
+    interval = Interval(*gain, 200)
+    return Standing(schedule, {"combined": interval}, {"combined": interval}, vetoes)
 
 
-@pytest.mark.parametrize(
-    ("difference", "said"),
-    [((-0.1, -0.2, 0.1), "by chance, perhaps"), ((-0.3, -0.4, -0.2), "J is 0.300 lower than")],
-)
-def test_a_schedule_that_is_worse_than_the_one_before_is_said_loudly(
-    difference: tuple[float, float, float], said: str
-) -> None:
-    warning = describe_unless_better(summarise(difference))
-    assert warning is not None and "WORSE THAN BEFORE" in warning and said in warning
-    assert "unless --schedule mine.json is named" in warning
+def summarise(
+    gain: tuple[float, float, float] | None, *vetoes: str, is_won: bool = False
+) -> OptimizeSummary:
+    finals = () if gain is None else (make_standing(gain, *vetoes),)
+    rounds = (RoundResult(12, finals, len(finals)),)
+    winner = schedule_worth(0.1) if is_won else None
+    result = RaceResult("combined", BEFORE, {}, rounds, finals, winner)
+    schedule = "mine.json" if is_won else None
+    return OptimizeSummary(schedule, None, "mine.report.json", "mine.png", "mine.state", result)
 
 
-def test_a_schedule_that_may_be_level_is_no_better_and_it_is_said_what_could_be_seen() -> None:
+def test_where_nothing_better_was_found_it_is_said_what_could_have_been() -> None:
     warning = describe_unless_better(summarise((0.1, -0.18, 0.38)))
-    assert warning is not None and "NOTHING BETTER WAS FOUND" in warning
-    assert "a difference of 0.400 would have been found" in warning
+    assert warning is not None and warning.startswith("NOTHING BETTER WAS FOUND: on the groups")
+    assert "0.400 would have been found with 80 % probability" in warning
+    assert "No schedule was written" in warning and "mine.report.json" in warning
 
 
-def test_a_search_that_comes_back_to_the_schedule_before_says_so() -> None:
-    warning = describe_unless_better(summarise((0.0, 0.0, 0.0), before="id"))
-    assert warning == "NOTHING BETTER WAS FOUND: the best candidate is the schedule before"
+def test_a_gain_that_is_paid_for_is_none_and_it_is_said_with_what() -> None:
+    warning = describe_unless_better(summarise((0.3, 0.2, 0.4), "stock_outside"))
+    assert warning is not None and "makes worse what must not fall: stock_outside" in warning
 
 
-def test_nothing_is_said_of_a_schedule_that_is_better() -> None:
-    assert describe_unless_better(summarise((0.3, 0.1, 0.5))) is None
+def test_a_race_that_nobody_came_through_says_so() -> None:
+    warning = describe_unless_better(summarise(None))
+    assert warning is not None and "no candidate came to the finals" in warning
+
+
+def test_nothing_is_said_of_a_winner_and_its_figures_are_shown() -> None:
+    summary = summarise((0.3, 0.1, 0.5), is_won=True)
+    assert describe_unless_better(summary) is None
+    shown = render(summary, 12.0)
+    assert "schedule    mine.json" in shown
+    assert "+0.300 [0.100, 0.500]" in shown
 
 
 def test_what_a_search_can_find_is_said_with_the_groups_that_a_small_difference_takes() -> None:
     said = describe_power(16)
-    assert "16 validation groups find a difference of J of 0.175" in said
-    assert "0.05 would take 197, so --num-groups 394" in said
+    assert "16 groups in the finals can detect a difference of J of 0.175 with 80 %" in said
+    assert "0.05 takes 197" in said
+    clear = describe_power(200, "background_similarity_clear")
+    assert "S clear of the masks of 0.416" in clear and "0.4 takes 217" in clear
