@@ -241,3 +241,14 @@ def test_the_trace_tells_when_each_batch_was_in_which_stage(tmp_path: Path) -> N
     assert all(spans["generate", b].ended <= spans["store", b].began for b in (0, 1))
     total = sum(span.ended - span.began for span in spans.values())
     assert np.isclose(sum(work.trace.seconds().values()), total)
+
+
+def test_a_worker_that_lost_its_lease_generates_nothing(tmp_path: Path) -> None:
+    def lose() -> None:
+        raise StorageError("lost")
+
+    work, generator = split_work(tmp_path, 4), SquareGenerator()
+    work.require_lease = lose
+    with pytest.raises(StorageError, match="lost"):
+        _make(work, generator, SquareScorer())
+    assert generator.batches == []
