@@ -78,13 +78,13 @@ def render_report(results: pa.Table, facts: Mapping[str, Any]) -> str:
     tuned = [Tuned.from_dict(one) for one in facts["tuned"]]
     pairs = summaries[0].num_pairs
     earlier = facts["settings"].get("knobs")
-    by = f"by the comparison of `{earlier}` " if earlier else ""
+    where = f", in the comparison of `{earlier}`" if earlier else ""
     return (
         f"# Methods compared\n\n{pairs} pairs of `{facts['prompts']}`, {_describe(facts)}.\n\n"
         f"{render_table(summaries, OURS)}\n{NOTE}\n\n## Knobs\n\n"
-        f"Found {by}by CMA-ES on {facts['num_train_samples']} samples of "
+        f"Found by CMA-ES on {facts['num_train_samples']} samples of "
         f"`{facts['train_prompts']}`, the same search and at most {facts['sweep_budget']} "
-        "candidates for every method.\n\n"
+        f"candidates for every method{where}.\n\n"
         f"{render_knobs(tuned)}\n"
         f"Again: `{facts['command']}`\n"
     )
