@@ -19,14 +19,19 @@ from coupled_core.generation.provenance import (
 )
 from coupled_core.prompts.prompt_set import check_prompt_set
 from coupled_core.records import CouplingMode
+from coupled_core.research.evaluation.conditions import (
+    DECIDING_CODE,
+    describe_scorers,
+    digest_code,
+)
 from coupled_core.research.optimization.candidates import FittedOn
 from coupled_core.research.optimization.settings import OptimizeSettings
 from coupled_core.research.optimization.trial import choose_samples, list_groups
 from coupled_core.schedules.schedule import Schedule
 from coupled_core.schedules.schedule_file import load_schedule
-from coupled_core.scoring.metrics import METRIC_VERSION
 from coupled_core.splitting.splitter import build_splitter
 
+_TRIAL = "research/optimization/trial.py"
 _NOT_IN_OBJECTIVES: Mapping[str, set[str]] = {
     "prompts": {"uri"},
     "generation": {"device", "offload", "batch_size", "schedule", "coupling_mode"},
@@ -43,7 +48,7 @@ class Preparation:
     before: Schedule | None
     """The schedule to beat; None: nothing is shipped for this model and mode."""
     folder: Path
-    """State of all searches under these conditions."""
+    """Finished trials of all searches under these conditions."""
     num_race_groups: int
     """Groups that candidates may be raced on."""
     num_final_groups: int
@@ -67,6 +72,7 @@ def prepare_search(settings: OptimizeSettings) -> Preparation:
         resolved.provenance,
         prompt_etags=[file.etag for file in prompt_set.files],
         splitter_identity=build_splitter(run.split).identity,
+        code=digest_code(Path(__file__).parents[2], (*DECIDING_CODE, _TRIAL)),
     )
     provenance = resolved.provenance
     fitted_on = FittedOn(
@@ -86,11 +92,19 @@ def name_conditions(
     *,
     prompt_etags: list[str],
     splitter_identity: str,
+    code: str,
 ) -> str:
-    """Return the name of all that an objective depends on beside the schedule, 16 hex digits.
+    """Return the name of all that an evaluation depends on beside the schedule, 16 hex digits.
 
     What was evaluated under one name holds for every family, mode, objective and number of
     candidates.
+
+    Args:
+        settings: of the search.
+        generation: the base model, its defaults filled in.
+        prompt_etags: of the files of the prompt set.
+        splitter_identity: as splitters state it.
+        code: SHA-256 of the code that makes images and measures them.
     """
     # A splitter's identity says what its settings come to.
     without: dict[str, Any] = {**_NOT_IN_OBJECTIVES, "output": True, "split": True}
@@ -99,12 +113,10 @@ def name_conditions(
         "run": run,
         "prompts": prompt_etags,
         "splitter": splitter_identity,
-        "metric": METRIC_VERSION,
+        "scoring": describe_scorers(settings.run.scoring),
+        "code": code,
         "generation": {
-            name: value
-            for name, value in asdict(generation).items()
-            # Searches from before weights could be altered go on.
-            if name not in _NOT_IN_IMAGES and (name, value) != ("weights", "")
+            name: value for name, value in asdict(generation).items() if name not in _NOT_IN_IMAGES
         },
     }
     return fingerprint(facts)[:16]

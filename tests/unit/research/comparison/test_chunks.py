@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import coupled_core
 from coupled_core.progress import SilentProgress
 from coupled_core.research.comparison.chunks import (
     Cell,
@@ -15,7 +14,7 @@ from coupled_core.research.comparison.chunks import (
     list_trade_off,
     spread,
 )
-from coupled_core.research.comparison.conditions import DECIDING_CODE, Conditions, digest_code
+from coupled_core.research.comparison.conditions import Conditions
 from coupled_core.research.comparison.settings import CompareSettings
 from coupled_core.research.comparison.tuning import Tuned, TuningStore
 from coupled_core.research.evaluation.pairs import Evaluator
@@ -121,23 +120,3 @@ def test_a_curve_follows_the_main_knob_and_keeps_the_others() -> None:
 
 def test_whole_numbers_stand_on_a_curve_once() -> None:
     assert spread(Knob("layers", 1, 3, 1, integer=True), 6) == [1.0, 2.0, 3.0]
-
-
-def test_comments_do_not_change_what_the_code_does_and_formulas_do(tmp_path: Path) -> None:
-    texts = ("x = 1\n", '"""Say it."""\nx = 1  # why\n', "x = 2\n")
-    digests = []
-    for index, text in enumerate(texts):
-        for name in DECIDING_CODE:
-            path = tmp_path / str(index) / name
-            path = path if path.suffix else path / "module.py"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        digests.append(digest_code(tmp_path / str(index)))
-    assert digests[0] == digests[1]
-    assert digests[0] != digests[2]
-
-
-def test_the_code_that_decides_is_where_it_is_looked_for() -> None:
-    package = Path(coupled_core.__file__).parent
-    assert [name for name in DECIDING_CODE if not (package / name).exists()] == []
-    assert len(digest_code(package)) == 64
