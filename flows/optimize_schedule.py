@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
@@ -108,6 +109,8 @@ class OptimizeSummary:
     state: str
     """Folder that a further start of the search uses; may be deleted."""
     result: RaceResult
+    left_over: str | None = None
+    """Path of a schedule file that an earlier search has left where this one wrote none."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they stand in JSON."""
@@ -181,7 +184,7 @@ def _search(settings: OptimizeSettings, pool: ProcessPoolTaskRunner | None) -> O
             trials.run,
         )
         result = replace(result, at_steps=at_steps)
-    return _summarise(result, write_outcome(result, settings), ready)
+    return _summarise(result, write_outcome(result, settings), ready, settings.output)
 
 
 def _line_up(
@@ -211,8 +214,11 @@ def _list_finalists(
     return [each.schedule for each in last.standings[: last.num_left]]
 
 
-def _summarise(result: RaceResult, files: WrittenFiles, ready: Preparation) -> OptimizeSummary:
+def _summarise(
+    result: RaceResult, files: WrittenFiles, ready: Preparation, output: str
+) -> OptimizeSummary:
     schedule = None if files.schedule is None else load_schedule(files.schedule)
+    is_left = files.schedule is None and Path(output).exists()
     return OptimizeSummary(
         schedule=None if files.schedule is None else str(files.schedule),
         schedule_id=None if schedule is None else schedule.id,
@@ -220,4 +226,5 @@ def _summarise(result: RaceResult, files: WrittenFiles, ready: Preparation) -> O
         picture=str(files.picture),
         state=str(ready.folder),
         result=result,
+        left_over=output if is_left else None,
     )

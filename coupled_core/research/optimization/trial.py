@@ -6,6 +6,7 @@ A trial is the unit that workers share and that a kill can cost.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ from coupled_core.storage.store import ObjectStore
 
 Side = Literal["race", "finals"]
 _STOCK = "random-seed"
-"""Images without coupling, from the same noise and the same prompts."""
+"""Images without coupling, from the same noise and prompts, at the settings' step count."""
 _NOT_IN_IMAGES = {"optimised", "note", "fit", "num_inference_steps", "shift", "base_model_revision"}
 
 
@@ -90,6 +91,8 @@ class TrialRunner:
     method: CoupledMethod
     """Any coupled method on the loaded model; its schedule is replaced."""
     evaluator: Evaluator
+    evaluator_elsewhere: Evaluator
+    """For other step counts: it has no uncoupled images of these to compare with."""
     race: tuple[Sample, ...]
     finals: tuple[Sample, ...]
 
@@ -109,7 +112,9 @@ class TrialRunner:
         samples = self.race if trial.side == "race" else self.finals
         groups = list_groups(samples)[trial.start : trial.stop]
         chosen = [sample for sample in samples if sample.group.group_id in groups]
-        return self.evaluator.evaluate(method, {}, chosen, on_progress)
+        own = trial.num_inference_steps is None
+        evaluator = self.evaluator if own else self.evaluator_elsewhere
+        return evaluator.evaluate(method, {}, chosen, on_progress)
 
 
 def load_trial_runner(settings: OptimizeSettings) -> TrialRunner:
@@ -126,14 +131,20 @@ def load_trial_runner(settings: OptimizeSettings) -> TrialRunner:
     method = methods["coupled"]
     assert isinstance(method, CoupledMethod)
     scorer = load_scorer(run.scoring, choose_device(generation.device))
-    evaluator = Evaluator(
+    evaluate = partial(
+        Evaluator,
         scorer,
         run.filter,
         generation.batch_size,
         judge=load_entity_judge(method.generator.provenance.base_model),
-        find_stock_masks=StockMasks(methods[_STOCK], scorer).find,
     )
-    return TrialRunner(method, evaluator, tuple(race), tuple(finals))
+    return TrialRunner(
+        method,
+        evaluator=evaluate(find_stock_masks=StockMasks(methods[_STOCK], scorer).find),
+        evaluator_elsewhere=evaluate(),
+        race=tuple(race),
+        finals=tuple(finals),
+    )
 
 
 def choose_samples(settings: OptimizeSettings) -> tuple[list[Sample], list[Sample]]:

@@ -57,12 +57,14 @@ def optimize(
 def describe_power(num_groups: int, objective: Objective = "combined") -> str:
     """Return how small a difference the finals of a search can find."""
     wanted, sd = _WORTH_FINDING[objective], TYPICAL_SDS[objective]
+    needed = count_groups_to_detect(wanted, sd)
     name = "J" if objective == "combined" else "S clear of the masks"
     return (
         f"power: {num_groups} groups in the finals can detect a difference of {name} of "
         f"{detectable_difference(num_groups, sd):.3f} with 80 % probability, smaller ones less "
-        f"often; {wanted} takes {count_groups_to_detect(wanted, sd)}. Where pairs differ more "
-        f"from one another than usual (standard deviation {sd}), it takes more"
+        f"often; {wanted} takes {needed}, so some {2 * needed} groups in the prompt set (half are "
+        "raced on). Where pairs differ more from one another than usual (standard deviation "
+        f"{sd}), it takes more"
     )
 
 
@@ -81,9 +83,10 @@ def describe_unless_better(summary: "OptimizeSummary") -> str | None:
             why += f", and makes worse what must not fall: {', '.join(best.vetoes)}"
         else:
             why += f"; {detectable_by(gain):.3f} would have been found with 80 % probability"
+    left = f"; the {summary.left_over} there is an earlier search's" if summary.left_over else ""
     return (
-        f"NOTHING BETTER WAS FOUND: {why}. No schedule was written; builds go on with the one in "
-        f"use. All figures: {summary.report}"
+        f"NOTHING BETTER WAS FOUND: {why}. No schedule was written{left}; builds go on with the "
+        f"one in use. All figures: {summary.report}"
     )
 
 

@@ -118,11 +118,15 @@ def test_a_race_that_is_run_again_asks_for_the_same_trials() -> None:
 def test_more_candidates_use_what_was_made_for_fewer() -> None:
     trials = KnownTrials(0.2)
     race(BEFORE, CANDIDATES[:6], plan_rounds(6, 8, 2, 1000), 2, "combined", trials)
-    before = len(trials.keys)
-    race(BEFORE, CANDIDATES[:6], plan_rounds(6, 8, 1, 1000), 1, "combined", trials)
-    of_first_round = 6 + 1
-    assert before >= of_first_round
-    assert len(trials.keys) - before < of_first_round
+    before = dict(trials.groups_made)
+    rounds = plan_rounds(12, 8, 2, 1000)
+    race(BEFORE, CANDIDATES, rounds, 2, "combined", trials)
+    alone = KnownTrials(0.2)
+    race(BEFORE, CANDIDATES, rounds, 2, "combined", alone)
+    # No group was made twice: what both races ask for is as much as the larger of them takes.
+    both = {key: max(before.get(key, 0), made) for key, made in alone.groups_made.items()}
+    assert {key: trials.groups_made[key] for key in both} == both
+    assert sum(trials.groups_made.values()) < sum([*before.values(), *alone.groups_made.values()])
 
 
 @pytest.mark.parametrize("count", [10, 28])

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,12 @@ def test_where_nothing_better_was_found_it_is_said_what_could_have_been() -> Non
     assert "No schedule was written" in warning and "mine.report.json" in warning
 
 
+def test_a_schedule_that_an_earlier_search_left_is_not_taken_for_this_ones() -> None:
+    summary = replace(summarise(None), left_over="mine.json")
+    warning = describe_unless_better(summary)
+    assert warning is not None and "the mine.json there is an earlier search's" in warning
+
+
 def test_a_gain_that_is_paid_for_is_none_and_it_is_said_with_what() -> None:
     warning = describe_unless_better(summarise((0.3, 0.2, 0.4), "stock_outside"))
     assert warning is not None and "makes worse what must not fall: stock_outside" in warning
@@ -155,6 +162,6 @@ def test_nothing_is_said_of_a_winner_and_its_figures_are_shown() -> None:
 def test_what_a_search_can_find_is_said_with_the_groups_that_a_small_difference_takes() -> None:
     said = describe_power(16)
     assert "16 groups in the finals can detect a difference of J of 0.175 with 80 %" in said
-    assert "0.05 takes 197" in said
+    assert "0.05 takes 197, so some 394 groups in the prompt set" in said
     clear = describe_power(200, "background_similarity_clear")
     assert "S clear of the masks of 0.416" in clear and "0.4 takes 217" in clear
