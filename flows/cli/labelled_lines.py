@@ -1,4 +1,4 @@
-"""Answers of labels and values, broken between words where a terminal is too narrow for them."""
+"""Answers of labels and values: counts in words, and lines broken where a terminal is narrow."""
 
 import re
 import textwrap
@@ -33,3 +33,8 @@ def _fit_line(line: str, width: int) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with what it counts, such as "1 file" and "2,000 files"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from coupled_core.config import PromptSetConfig, RunConfig
 from flows.cli.command import argument, command, option
+from flows.cli.labelled_lines import count_of
 from flows.cli.setting import Offer
 from flows.cli.terminal import Terminal
 
@@ -45,8 +46,10 @@ def validate(
         where = PromptSetConfig.model_validate({**where.model_dump(), "uri": given})
     summary = check_prompt_set(where)
     text = (
-        f"{where.label}: {summary.num_groups} groups, {summary.num_prompts} prompts, "
-        f"{summary.num_quarantined} unusable rows, {len(summary.files)} files"
+        f"{where.label}: {count_of(summary.num_groups, 'group')}, "
+        f"{count_of(summary.num_prompts, 'prompt')}, "
+        f"{count_of(summary.num_quarantined, 'unusable row')}, "
+        f"{count_of(len(summary.files), 'file')}"
     )
     unknown = unknown_columns_of(summary.files)
     lines = [text, describe_unknown(unknown)] if unknown else [text]

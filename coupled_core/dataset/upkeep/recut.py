@@ -26,7 +26,8 @@ class RecutReport(RewriteReport):
     num_without_images: int
     """Pairs that the thresholds would keep, but whose images were never stored: still dropped."""
     num_unmeasured: int = 0
-    """Pairs from before the score of a threshold that was given: it does not speak against them."""
+    """Pairs without the score of a threshold that was given, because they are older than it or made
+    without a region: it does not speak against them."""
 
 
 def recut(

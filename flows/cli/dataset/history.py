@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from coupled_core.errors import DatasetError
 from coupled_core.storage.store import ObjectStore
 from flows.cli.command import SNAPSHOTS, SnapshotName, argument, command, option
+from flows.cli.labelled_lines import count_of
 from flows.cli.terminal import Terminal
 
 if TYPE_CHECKING:  # what imports arrow waits until the command runs
@@ -20,7 +21,7 @@ def show(terminal: Terminal, store: ObjectStore, snapshot: SnapshotName = "curre
     from coupled_core.dataset.reader import find_snapshot
 
     found = find_snapshot(store, snapshot)
-    lines = [store.uri, f"snapshot {found.snapshot_id}, {len(found.runs)} runs", ""]
+    lines = [store.uri, f"snapshot {found.snapshot_id}, {count_of(len(found.runs), 'run')}", ""]
     lines += [found.funnel.render(), ""]
     if carried := list(_describe_carried(found)):
         lines += ["columns without a meaning here, only carried into `extra`:", *carried, ""]

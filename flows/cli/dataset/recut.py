@@ -35,7 +35,7 @@ def recut(
         report = recut_dataset(store, given, leave_out=leave_out, single_writer=single)
     left = f", {report.num_without_images:,} left out" if report.num_without_images else ""
     if report.num_unmeasured:
-        left += f", {report.num_unmeasured:,} from before that score was measured not judged by it"
+        left += f", {report.num_unmeasured:,} without that score not judged by it"
     done = f"{report.num_dropped:,} pairs dropped, {report.num_kept:,} kept again{left}"
     document = {
         **_plain(store, report.snapshot),

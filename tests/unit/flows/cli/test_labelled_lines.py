@@ -1,6 +1,6 @@
-"""Long answers on narrow terminals."""
+"""Long answers on narrow terminals, and counts in them."""
 
-from flows.cli.labelled_lines import fit
+from flows.cli.labelled_lines import count_of, fit
 
 
 def test_a_value_goes_on_beneath_itself() -> None:
@@ -25,3 +25,7 @@ def test_commands_paths_and_lines_that_fit_stay_whole() -> None:
     for line in (path, command, "", "a  b", "kept            5"):
         assert fit(line, 40) == line
     assert fit(path, 60) == path
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    assert [count_of(n, "file") for n in (0, 1, 2000)] == ["0 files", "1 file", "2,000 files"]
