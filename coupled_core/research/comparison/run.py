@@ -55,7 +55,7 @@ class ComparisonRun:
 
         Raises:
             ConfigError: too few groups, prompts that would be tuned and judged on, or an earlier
-                comparison without the knobs that are wanted.
+                comparison on another model, or without the knobs that are wanted.
             PromptSetError: a prompt set cannot be used.
             ModelUnavailableError, ScheduleError: the settings do not work here.
         """
@@ -76,6 +76,8 @@ class ComparisonRun:
         self.schedule = resolved.schedule
         self._base_model = resolved.files.known
         self.conditions = find_conditions(run)
+        if self._earlier is not None:
+            self._earlier.check_model(self.conditions)
         self.chunks = ChunkStore(settings, self.conditions)
         self.tuning = TuningStore(
             settings,

@@ -50,6 +50,9 @@ class EarlierSearch:
     """By method."""
     settings: Mapping[str, Any]
     """Those of `CompareSettings` that decide a search."""
+    base_model: str
+    revision: str
+    """Of the base model: what its files hold."""
 
     @classmethod
     def read(cls, path: Path, methods: Sequence[str]) -> "EarlierSearch":
@@ -66,6 +69,8 @@ class EarlierSearch:
             facts = json.loads(path.read_text(encoding="utf-8"))
             tuned = {one["method"]: Tuned.from_dict(one) for one in facts["tuned"]}
             settings = {name: facts["settings"][name] for name in _OF_A_SEARCH}
+            model = facts["conditions"]["generation"]
+            base_model, revision = model["base_model"], model["base_model_revision"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"--knobs: expected the comparison.json of a comparison, but {path} cannot be read "
@@ -76,7 +81,19 @@ class EarlierSearch:
                 f"--knobs: {path} has no knobs of {', '.join(missing)}, only of "
                 f"{', '.join(tuned)}: name those in --methods, or search without --knobs"
             )
-        return cls(path, tuned, settings)
+        return cls(path, tuned, settings, base_model, revision)
+
+    def check_model(self, conditions: Conditions) -> None:
+        """Raise ConfigError where the knobs were searched on another model.
+
+        A model that was trained anew under its name, or moved, is not another one.
+        """
+        name, revision = (conditions.generation[f"base_model{end}"] for end in ("", "_revision"))
+        if self.base_model != name and self.revision != revision:
+            raise ConfigError(
+                f"--knobs: {self.path} is a comparison on {self.base_model}, and this one is on "
+                f"{name}, for which its knobs were not searched: search without --knobs"
+            )
 
     def check(self, methods: Mapping[str, Method]) -> None:
         """Raise ConfigError unless each method has a value for every knob, within its range."""

@@ -22,9 +22,13 @@ SEARCH = {"train_prompts": "miniature-train", "num_train_groups": 2, "sweep_budg
           "sweep_seed": 3}  # fmt: skip
 
 
-def _write(folder: Path, *tuned: Tuned, **search: Any) -> Path:
+def _write(folder: Path, *tuned: Tuned, model: str = "miniature", **search: Any) -> Path:
     path = folder / "earlier.json"
-    facts = {"tuned": [asdict(one) for one in tuned], "settings": {**SEARCH, **search}}
+    facts = {
+        "tuned": [asdict(one) for one in tuned],
+        "settings": {**SEARCH, **search},
+        "conditions": {"generation": {"base_model": model, "base_model_revision": "other"}},
+    }
     path.write_text(json.dumps(facts))
     return path
 
@@ -52,6 +56,12 @@ def test_the_curve_of_ours_follows_what_our_schedule_is_varied_by_today(tmp_path
 def test_knobs_are_not_judged_on_the_prompts_that_they_were_found_on(tmp_path: Path) -> None:
     path = _write(tmp_path, OURS, FOUND, train_prompts="miniature-test")
     with pytest.raises(ConfigError, match="would be tuned and judged on"):
+        ComparisonRun(_settings(tmp_path, path))
+
+
+def test_knobs_of_another_model_are_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path, OURS, FOUND, model="black-forest-labs/FLUX.1-dev")
+    with pytest.raises(ConfigError, match=r"on black-forest-labs/FLUX\.1-dev, .* on miniature"):
         ComparisonRun(_settings(tmp_path, path))
 
 
