@@ -11,11 +11,12 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import hcl2
 import pytest
 import yaml
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from coupled_core.storage import s3
@@ -307,7 +308,12 @@ def test_a_deployment_names_a_flow_without_retries_and_parameters_that_it_has(
 ) -> None:
     path, _, name = deployment["entrypoint"].partition(":")
     flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
-    assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
+    given = deployment.get("parameters", {})
+    assert set(given) <= set(flow.parameters.properties)
+    kinds = get_type_hints(flow.fn)
+    for parameter, value in given.items():
+        if "{{" not in str(value):  # else it is filled in by the set-up
+            TypeAdapter(kinds[parameter]).validate_python(value)
     assert not flow.retries  # beside a limit of a deployment they end Crashed
 
 
