@@ -12,6 +12,7 @@ from typing import Any
 
 from coupled_core.research.evaluation.intervals import Interval
 from coupled_core.research.evaluation.pairs import EvaluatedPair
+from coupled_core.research.evaluation.power import LEAST_GROUPS_TO_DECIDE
 from coupled_core.research.optimization.judgement import (
     Standing,
     compare,
@@ -198,7 +199,8 @@ def hold_finals(
 
     Returns:
         The finalists, best first; the measures of the schedule in use; and the winner: the best
-        one without veto whose gain has an interval above 0.
+        one without veto whose gain has an interval above 0; nobody on so few groups that
+        intervals say little.
     """
     if not finalists:
         return (), {}, None
@@ -208,9 +210,7 @@ def hold_finals(
         for schedule, own in zip(finalists, of_others, strict=True)
     ]
     standings.sort(key=lambda one: (bool(one.vetoes), -_gain(one, objective)))
-    winners = [
-        one.schedule for one in standings if not one.vetoes and one.differences[objective].low > 0.0
-    ]
+    winners = [one.schedule for one in standings if _has_won(one, objective)]
     return tuple(standings), measure_means(of_before), winners[0] if winners else None
 
 
@@ -230,6 +230,11 @@ def check_steps(
         both = pairs.make([before, winner], num_groups)
         found.append(AtSteps(count, compare(winner, both[1], both[0], objective, is_final=True)))
     return tuple(found)
+
+
+def _has_won(standing: Standing, objective: str) -> bool:
+    gain = standing.differences[objective]
+    return not standing.vetoes and gain.low > 0.0 and gain.count >= LEAST_GROUPS_TO_DECIDE
 
 
 def _gain(standing: Standing, objective: str) -> float:

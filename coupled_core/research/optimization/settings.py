@@ -39,7 +39,8 @@ class OptimizeSettings(Settings, title="Search"):
     num_finalists: int = Field(default=2, ge=1)
     """Candidates that are compared with the schedule in use on groups of the other half."""
     num_final_groups: int | None = Field(default=None, ge=2)
-    """Groups of the finals. Default: all that are not raced on, about half of the prompt set."""
+    """Groups of the finals; on fewer than 8 nobody wins. Default: all that are not raced on, about
+    half of the prompt set."""
     against: str | None = None
     """Schedule file to beat. Default: the one shipped for the base model and mode."""
     check_steps: tuple[Annotated[int, Field(ge=1)], ...] = (20, 28, 50)

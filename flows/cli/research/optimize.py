@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 from coupled_core.research.evaluation.power import (
+    LEAST_GROUPS_TO_DECIDE,
     TYPICAL_SDS,
     count_groups_to_detect,
     detectable_by,
@@ -64,7 +65,7 @@ def describe_power(num_groups: int, objective: Objective = "combined") -> str:
         f"{detectable_difference(num_groups, sd):.3f} with 80 % probability, smaller ones less "
         f"often; {wanted} takes {needed}, so some {2 * needed} groups in the prompt set (half are "
         "raced on). Where pairs differ more from one another than usual (standard deviation "
-        f"{sd}), it takes more"
+        f"{sd}), it takes more. On fewer than {LEAST_GROUPS_TO_DECIDE} groups nobody wins"
     )
 
 
@@ -79,7 +80,9 @@ def describe_unless_better(summary: "OptimizeSummary") -> str | None:
         best = result.finals[0]
         gain = best.differences[result.objective]
         why = f"on the groups of the finals the best candidate differs by {_interval(gain)}"
-        if best.vetoes:
+        if gain.count < LEAST_GROUPS_TO_DECIDE:
+            why += f", but {gain.count} groups are too few to decide by"
+        elif best.vetoes:
             why += f", and makes worse what must not fall: {', '.join(best.vetoes)}"
         else:
             why += f"; {detectable_by(gain):.3f} would have been found with 80 % probability"

@@ -1,10 +1,14 @@
 """What a pair counts: J, or the floor where a guard fires. The judges are the shipped ones."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from coupled_core.config import FilterConfig, ScoringConfig
-from coupled_core.records import EntityMask, RejectReason, Sample
+from coupled_core.records import EntityMask, Rejection, RejectReason, Sample
 from coupled_core.research.evaluation.pairs import (
     FLOOR_OBJECTIVE,
     EvaluatedPair,
@@ -12,6 +16,7 @@ from coupled_core.research.evaluation.pairs import (
     mean_objective,
     objectives_by_group,
 )
+from coupled_core.research.methods.method import MethodOutput
 from coupled_core.scoring.metrics import combined
 from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
 from tests.unit.research.evaluation.drawing import (
@@ -110,3 +115,46 @@ def test_the_objective_of_a_search_is_the_mean_over_groups(scorer: PairScorer) -
     groups = objectives_by_group(pairs)
     assert {group: len(values) for group, values in groups.items()} == {"two": 1, "three": 3}
     assert mean_objective(pairs) == pytest.approx((groups["two"][0] + FLOOR_OBJECTIVE) / 2)
+
+
+def _against(
+    scorer: PairScorer, stock: Sequence[np.ndarray] | None, region: np.ndarray | None
+) -> EvaluatedPair:
+    """Return an honest pair, held against masks of uncoupled images."""
+
+    class Regional(Drawing):
+        def generate(self, *given: Any, **named: Any) -> list[MethodOutput | Rejection]:
+            regions = None if region is None else (region, region)
+            made = super().generate(*given, **named)
+            return [replace(one, regions=regions) for one in made if isinstance(one, MethodOutput)]
+
+    evaluator = Evaluator(scorer, FilterConfig(), 2, find_stock_masks=lambda _: stock)
+    (pair,) = evaluator.evaluate(Regional(draw_honestly), {}, [build_sample("meadow")])
+    return pair
+
+
+def test_entities_are_held_against_those_of_uncoupled_images_and_the_region(
+    scorer: PairScorer,
+) -> None:
+    masks: list[EntityMask] = []
+    Evaluator(scorer, FilterConfig(), 2).evaluate(
+        Drawing(draw_honestly),
+        {},
+        [build_sample("meadow")],
+        on_images=lambda *a: masks.extend(a[2]),
+    )
+    first, second = (each.mask for each in masks)
+    row = np.arange(64)[:, None]
+    upper = row <= np.median(np.nonzero(first)[0])
+    region = np.broadcast_to(upper, first.shape).astype(np.float32)
+    pair = _against(scorer, [first, second & ~second], region)
+    assert pair.stock_overlap == (1.0, None)
+    assert pair.stock_outside == (float((first & ~upper).sum() / first.sum()), None)
+    half = _against(scorer, [first & upper, second], None)
+    assert half.stock_overlap == (float((first & upper).sum() / first.sum()), 1.0)
+    assert half.stock_outside == ()
+
+
+def test_without_uncoupled_images_nothing_is_said_of_them(scorer: PairScorer) -> None:
+    pair = _against(scorer, None, None)
+    assert (pair.stock_overlap, pair.stock_outside) == ((), ())

@@ -99,6 +99,16 @@ def test_what_is_no_better_does_not_win_more_often_than_by_chance() -> None:
     assert num_won <= 6
 
 
+def test_nobody_wins_on_so_few_groups_that_luck_looks_like_a_gain() -> None:
+    better = schedule_worth(0.3)
+    for num_groups, expected in ((7, None), (8, better)):
+        standings, _, winner = hold_finals(
+            BEFORE, [better], num_groups, "combined", KnownTrials(0.01)
+        )
+        assert standings[0].differences["combined"].low > 0.2
+        assert winner == expected
+
+
 def test_a_vetoed_finalist_does_not_win() -> None:
     better = schedule_worth(0.3)
     trials = KnownTrials(0.1, {better.id: {"model_evaluations": 60.0}})

@@ -146,6 +146,16 @@ def test_a_gain_that_is_paid_for_is_none_and_it_is_said_with_what() -> None:
     assert warning is not None and "makes worse what must not fall: stock_outside" in warning
 
 
+def test_too_few_groups_are_named_as_the_reason() -> None:
+    summary = summarise((0.3, 0.2, 0.4))
+    few = Interval(0.3, 0.2, 0.4, 7)
+    standing = replace(summary.result.finals[0], differences={"combined": few})
+    warning = describe_unless_better(
+        replace(summary, result=replace(summary.result, finals=(standing,)))
+    )
+    assert warning is not None and "but 7 groups are too few to decide by" in warning
+
+
 def test_a_race_that_nobody_came_through_says_so() -> None:
     warning = describe_unless_better(summarise(None))
     assert warning is not None and "no candidate came to the finals" in warning
