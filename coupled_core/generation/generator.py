@@ -237,11 +237,16 @@ class GroupGenerator:
         return [why or next(made) for why in refusals]
 
     def read_ahead(self, samples: Sequence[Sample]) -> None:
-        """Read the texts of samples to come, if text encoders have to be loaded for it."""
+        """Read texts of the next batch and those behind it, if encoders have to be loaded for it.
+
+        Args:
+            samples: all that are still to come, in their order.
+        """
         if self._encoder.is_always_ready:
             return
-        readable = [sample for sample in samples if self._find_unreadable(sample) is None]
-        self._encoder.read_ahead([text for each in readable for text in self._texts(each)])
+        # Looked at one by one, and no further than texts are read at a time.
+        readable = (sample for sample in samples if self._find_unreadable(sample) is None)
+        self._encoder.read_ahead(text for each in readable for text in self._texts(each))
 
     def _find_unreadable(self, sample: Sample) -> Rejection | None:
         """Ask the tokenizer about all texts, some of which were not known before the split."""

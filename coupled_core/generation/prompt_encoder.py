@@ -1,8 +1,9 @@
 """Runs prompts through a model's text encoders, each of them once."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 
 import torch
 
@@ -34,7 +35,7 @@ class PromptEncoder:
         self._max_remembered = max_remembered
         self._remembered: OrderedDict[str, TextEmbedding] = OrderedDict()
         self._ahead: list[str] = []
-        """What is still to be read, in the order in which it will be asked for."""
+        """What will be asked for next, in this order; as much as is remembered."""
         self.num_encoded = 0
         """Prompts that went through the text encoders so far."""
 
@@ -45,31 +46,33 @@ class PromptEncoder:
             self._remembered.move_to_end(prompt)
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
         if new:
-            read = self._add_next(new)
             try:
                 with self._reading():
-                    found |= {prompt: self._encode_one(prompt) for prompt in read}
+                    found |= {prompt: self._encode_one(prompt) for prompt in self._add_next(new)}
             except BaseException:
                 # What takes the encoders' place may be missing now: whoever tries again has to
                 # read, and not to find the texts here.
                 self._remembered.clear()
                 raise
-            self._ahead = [prompt for prompt in self._ahead if prompt not in found]
         return [found[prompt] for prompt in prompts]
 
-    def read_ahead(self, prompts: Sequence[str]) -> None:
+    def read_ahead(self, prompts: Iterable[str]) -> None:
         """Encode what will be asked for, in this order, as much at a time as is remembered.
 
-        Text encoders are needed again only when all of that was asked for, and not for each batch.
+        To be called before each batch with all that is still to come. Nothing is read as long as
+        the batch is remembered, so text encoders are needed once for many batches.
         """
-        self._ahead = list(dict.fromkeys(prompts))
+        self._ahead = list(islice(_without_repeats(prompts), self._max_remembered))
         self.encode(self._ahead[:1])
 
     def _add_next(self, new: Sequence[str]) -> list[str]:
         """Return texts to read, and behind them those that come next, up to what is remembered."""
-        known = {*new, *self._remembered}
-        following = [prompt for prompt in self._ahead if prompt not in known]
-        return [*new, *following[: max(0, self._max_remembered - len(new))]]
+        wanted = islice(dict.fromkeys([*new, *self._ahead]), self._max_remembered)
+        following = [prompt for prompt in wanted if prompt not in new]
+        for prompt in following:
+            if prompt in self._remembered:  # what nobody waits for is forgotten first
+                self._remembered.move_to_end(prompt)
+        return [*new, *(prompt for prompt in following if prompt not in self._remembered)]
 
     def _encode_one(self, prompt: str) -> TextEmbedding:
         # One at a time: a batch would let the rounding of one prompt depend on its neighbours, and
@@ -81,3 +84,11 @@ class PromptEncoder:
         if len(self._remembered) > self._max_remembered:
             self._remembered.popitem(last=False)
         return embedding
+
+
+def _without_repeats(prompts: Iterable[str]) -> Iterator[str]:
+    seen = set[str]()
+    for prompt in prompts:
+        if prompt not in seen:
+            seen.add(prompt)
+            yield prompt

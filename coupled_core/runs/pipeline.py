@@ -11,7 +11,7 @@ it. Progress is told by the calling thread alone, as it may answer with an excep
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -101,9 +101,10 @@ def make_batches(
         Exception: the first that any stage raised, as soon as it is known. What was generated until
             then is stored; what is being scored is given up.
     """
-    line = _Line(work, models, progress, num_batches=len(work.attempt(attempt).batches))
+    batches = work.attempt(attempt).batches
+    line = _Line(work, models, progress, batches)
     try:
-        for number, batch in enumerate(work.attempt(attempt).batches, 1):
+        for number, batch in enumerate(batches, 1):
             line.make(number, batch)
         line.finish()
     finally:
@@ -115,10 +116,14 @@ class _Line:
     """The batches of one attempt on their way."""
 
     def __init__(
-        self, work: ShardWork, models: ShardModels, progress: Progress, num_batches: int
+        self,
+        work: ShardWork,
+        models: ShardModels,
+        progress: Progress,
+        batches: Sequence[Batch],
     ) -> None:
         self._work, self._models, self._progress = work, models, progress
-        self._num_batches = num_batches
+        self._batches = batches
         self._fits_beside = True
         # One thread each, so batches are stored and scored in their order, and one at a time.
         self._storing = ThreadPoolExecutor(1, "store")
@@ -143,7 +148,7 @@ class _Line:
                 stored.result()
             self._progress.advance("score", batch.num_pairs, is_new=False)
             return
-        self._progress.within("score", 0.0, f"batch {number} of {self._num_batches}")
+        self._progress.within("score", 0.0, f"batch {number} of {len(self._batches)}")
         scored = _submit(self._scoring, self._score, batch, outcomes, stored)
         self._behind.append(_Behind(batch, outcomes, stored, scored))
         is_beside = self._fits_beside and self._models.may_score_beside()
@@ -185,13 +190,16 @@ class _Line:
             """One batch of a large model takes minutes, in which nothing else is heard of it."""
             where = f"step {step} of {of}" if step else "reading prompts"
             done = batch.num_pairs * step / of
-            text = f"batch {number} of {self._num_batches}, {where}"
+            text = f"batch {number} of {len(self._batches)}, {where}"
             self._progress.within("generate", done, text)
             # A stage that failed ends the run at the next step, not after minutes of a batch in
             # vain.
             self._raise_failures(while_generating=True)
 
         tell(0, 1)
+        # Text encoders may have to be loaded: then they read for the batches behind this one, too.
+        later = self._batches[number - 1 :]
+        generator.read_ahead([sample for each in later for sample in each.samples.values()])
         outcomes = generator.generate(list(batch.samples.values()), tell)
         return dict(zip(batch.samples, outcomes, strict=True))
 

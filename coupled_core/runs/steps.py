@@ -5,16 +5,15 @@ It says in the log what it did, notes when, and an error that ends it knows wher
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from coupled_core.config import RunConfig
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.generation.provenance import choose_device
 from coupled_core.progress import current_progress
-from coupled_core.records import Sample
 from coupled_core.runs.facts import describe_run
 from coupled_core.runs.models import (
     content_filter_for,
@@ -30,9 +29,6 @@ from coupled_core.runs.shard import ShardWork
 from coupled_core.runs.stages import split_shard
 from coupled_core.runs.write import write_shard
 from coupled_core.splitting.splitter import account_of
-
-if TYPE_CHECKING:  # it imports diffusers, which takes long
-    from coupled_core.generation.generator import GroupGenerator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,7 +84,7 @@ def make_pairs(work: ShardWork, attempt: int = 1) -> bool:
         for stage in ("generate", "score"):
             # How many are tried again is known only now, when the rounds before are scored.
             progress.extend(stage, sum(len(sample.pairs) for sample in samples.values()))
-    models = models_for(work.config, list(samples.values()))
+    models = models_for(work.config)
     made = make_batches(work, models, progress, attempt)
     _logger.info(
         "attempt %d: %d groups, generated %d batches, scored %d",
@@ -97,17 +93,12 @@ def make_pairs(work: ShardWork, attempt: int = 1) -> bool:
     return bool(samples)
 
 
-def models_for(config: RunConfig, samples: Sequence[Sample] = ()) -> ShardModels:
-    """Return what loads the models of a run, which will be asked for these samples."""
+def models_for(config: RunConfig) -> ShardModels:
+    """Return what loads the models of a run."""
     device = choose_device(config.generation.device)
 
-    def load_generator() -> "GroupGenerator":
-        generator = generator_for(config.generation, config.scoring)
-        generator.read_ahead(samples)
-        return generator
-
     return ShardModels(
-        load_generator,
+        lambda: generator_for(config.generation, config.scoring),
         lambda: scorer_for(config.scoring, device),
         lambda: content_filter_for(config.content_filter, config.scoring, device),
         may_score_beside=lambda: has_room_beside(device),

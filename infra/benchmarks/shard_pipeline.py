@@ -65,6 +65,9 @@ class WaitingGenerator:
                 tuple(self._enlarge(image, noise) for image in scenes), self._seconds, "stand-in"
             )
 
+    def read_ahead(self, samples: Sequence[Sample]) -> None:
+        """Nothing is read."""
+
     def generate(self, samples: Sequence[Sample], on_step: OnStep) -> list[GeneratedSample]:
         """Wait, and tell of ten steps."""
         for step in range(10):

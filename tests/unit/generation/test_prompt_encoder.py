@@ -1,6 +1,6 @@
 """How often text encoders are needed, where they have to be loaded for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,16 +36,29 @@ def _build() -> tuple[PromptEncoder, list[int]]:
     return encoder, loads
 
 
-def test_a_shard_longer_than_what_is_remembered_is_read_in_a_few_goes() -> None:
-    encoder, loads = _build()
-    encoder.read_ahead(TEXTS)
-    for start in range(0, len(TEXTS), BATCH):
-        batch = TEXTS[start : start + BATCH]
+def _read_in_batches(encoder: PromptEncoder, texts: Sequence[str]) -> None:
+    """Ask as a shard does, whose generator is told what is to come before each batch."""
+    for start in range(0, len(texts), BATCH):
+        encoder.read_ahead(texts[start:])
+        batch = texts[start : start + BATCH]
         read = [float(each.prompt_embeds) for each in encoder.encode(batch)]
         assert read == [float(ord(text[-1])) for text in batch]
+
+
+def test_a_shard_longer_than_what_is_remembered_is_read_in_a_few_goes() -> None:
+    encoder, loads = _build()
+    _read_in_batches(encoder, TEXTS)
     assert len(loads) == 3
     assert sum(loads) == len(TEXTS)
     assert loads[0] == 256
+
+
+def test_backgrounds_that_come_again_cost_no_reading_for_each_batch() -> None:
+    texts = [f"background {i // 2 % 300}" if i % 2 else text for i, text in enumerate(TEXTS)]
+    encoder, loads = _build()
+    _read_in_batches(encoder, texts)
+    assert len(loads) == 3
+    assert sum(loads) <= len(texts)
 
 
 def test_what_was_not_announced_is_read_when_it_is_asked_for() -> None:

@@ -105,6 +105,10 @@ class SquareGenerator:
     def __init__(self, failing_seeds: Sequence[int] = (), dies_at_batch: int | None = None) -> None:
         self.failing_seeds, self.dies_at_batch = failing_seeds, dies_at_batch
         self.batches: list[list[int]] = []
+        self.announced: list[list[int]] = []
+
+    def read_ahead(self, samples: Sequence[Sample]) -> None:
+        self.announced.append([sample.seed for sample in samples])
 
     def generate(
         self, samples: Sequence[Sample], _on_step: OnStep | None = None

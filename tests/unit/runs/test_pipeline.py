@@ -93,6 +93,17 @@ def test_a_batch_is_scored_while_the_next_one_is_generated(tmp_path: Path) -> No
     assert scorer.is_in_time
 
 
+def test_a_generator_is_told_of_what_is_still_to_come_and_not_of_what_is_stored(
+    tmp_path: Path,
+) -> None:
+    work = split_work(tmp_path, 6)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        _make(work, SquareGenerator(dies_at_batch=1), SquareScorer())
+    generator = SquareGenerator()
+    _make(work, generator, SquareScorer())
+    assert generator.announced == [[2, 3, 4, 5], [4, 5]]
+
+
 def test_side_by_side_and_one_after_the_other_store_the_same(tmp_path: Path) -> None:
     found = []
     for name, beside in (("beside", True), ("after", False)):
