@@ -47,8 +47,10 @@ def needs_gradient(*inputs: Tensor) -> bool:
 def attend_with_bias(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Return attention with something added to the logits, (B or 1, 1, 1, S_k); CPU, no gradient.
 
-    The bias may be -inf, and float32 beside rows of bfloat16.
+    The bias may be -inf.
     """
+    # Float64 rows with a bias in float32 come out wrong without a word; others are refused.
+    bias = bias.to(torch.promote_types(query.dtype, torch.float32))
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     output: Tensor = kernel(query, key, value, attn_mask=bias)[0]
     return output

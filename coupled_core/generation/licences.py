@@ -74,42 +74,62 @@ def describe_training(training: Training) -> str:
     }[training]
 
 
+OTHER_WEIGHTS = "Weights of other files were used as well, under terms of their own."
+"""Added to the restrictions of a base model."""
+
+
+def restrict_training(training: Training, *, has_others: bool) -> Training:
+    """Return what is still allowed where weights of other files, under other terms, count too."""
+    return "unknown" if training == "allowed" and has_others else training
+
+
+def has_other_weights(weights: str) -> bool:
+    """Return whether a label of weights names a file in the transformer's place, or a LoRA."""
+    return any(each.startswith(("transformer=", "lora=")) for each in weights.split())
+
+
 _CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 """How the hub's cache names the folder of a model."""
 
 
 def find_origin(folder: Path | None, *configs: Mapping[str, Any]) -> str | None:
-    """Return which model of `LICENCES` another one was made of, as its own files record it.
+    """Return the model of `LICENCES` whose terms hold for another one, by that one's own files.
 
-    Libraries write where weights were loaded from into what they save, quantised or not. None: they
-    say nothing, do not agree, or the model card names another licence.
+    Libraries write where weights were loaded from into what they save, a quantised copy as well as
+    a fine-tune. A non-commercial licence binds whatever is made of the model. What is made of a
+    free one may be under any other: the model card has to name the same.
 
     Args:
         folder: Where its model card may lie, README.md; None: it is not looked at.
         configs: Of the pipeline and its transformer.
+
+    Returns:
+        Its hub id; None: the files say nothing, do not agree, or leave it open.
     """
     card = {} if folder is None else _read_card(folder / "README.md")
-    named = card.get("base_model") or []
-    paths = [str(each.get("_name_or_path", "")) for each in configs]
-    recorded = {_CACHED.sub(r"\1/\2", path) for path in paths if path}
-    recorded.update([named] if isinstance(named, str) else named)
+    named = card.get("base_model")
+    paths = [each.get("_name_or_path") for each in configs]
+    paths += named if isinstance(named, list) else [named]
+    recorded = {_CACHED.sub(r"\1/\2", path) for path in paths if isinstance(path, str)}
     found = {name for name in LICENCES for each in recorded if f"/{name}/" in f"/{each}/"}
     if len(found) != 1:
         return None
     (origin,) = found
     licence = card.get("license_name") or card.get("license")
-    is_other = licence is not None and _spell(licence) != _spell(LICENCES[origin].name)
-    return None if is_other else origin
+    if licence is None:
+        return None if LICENCES[origin].training == "allowed" else origin
+    return origin if _spell(licence) == _spell(LICENCES[origin].name) else None
 
 
 def _read_card(path: Path) -> Mapping[str, Any]:
     """Return what stands between the first two lines of dashes."""
-    text = path.read_text(errors="replace") if path.is_file() else ""
+    text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    header = re.match(r"---\n(.*?)\n---\s", text + "\n", re.DOTALL)
     try:
-        header = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else {}
-    except (yaml.YAMLError, IndexError):
+        card = yaml.safe_load(header[1]) if header else {}
+    except (yaml.YAMLError, ValueError):  # the latter: what looks like a date and is none
         return {}
-    return header if isinstance(header, dict) else {}
+    return card if isinstance(card, dict) else {}
 
 
 def _spell(licence: object) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ScheduleError
 from coupled_core.generation.families.spec import FamilySpec
+from coupled_core.generation.licences import OTHER_WEIGHTS, has_other_weights
 from coupled_core.generation.memory_plan import COMPILED_WAYS
 from coupled_core.generation.model_files import ModelFiles, find_model_files
 from coupled_core.generation.weights_route import AS_STORED, WeightsRoute, resolve_route
@@ -78,6 +79,8 @@ def resolve_on(
     guidance = (
         files.known.guidance_scale if config.guidance_scale is None else config.guidance_scale
     )
+    restrictions = [files.known.use_restrictions]
+    restrictions += [OTHER_WEIGHTS] if has_other_weights(weights) else []
     provenance = GenerationProvenance(
         base_model=files.name,
         base_model_revision=files.revision,
@@ -93,7 +96,7 @@ def resolve_on(
         dtype=dtype,
         device_name=name_device(device),
         license=files.known.license,
-        use_restrictions=files.known.use_restrictions,
+        use_restrictions=" ".join(restrictions),
         entity_text=config.entity_text,
         sampler_version=SAMPLER_VERSIONS[schedule.mode],
         weights=weights,

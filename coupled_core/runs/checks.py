@@ -20,7 +20,11 @@ from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.errors import ConfigError, CoupledError, ModelUnavailableError, StorageError
 from coupled_core.generation.budget import find_memory
 from coupled_core.generation.footprint import find_footprint, hub_bytes
-from coupled_core.generation.licences import describe_training
+from coupled_core.generation.licences import (
+    OTHER_WEIGHTS,
+    describe_training,
+    restrict_training,
+)
 from coupled_core.generation.model_files import (
     ModelFiles,
     find_model_files,
@@ -202,7 +206,11 @@ class _Machine:
         known = found or list_known_models().get(name)
         if known is None:
             return "not known"
-        return f"{known.license}. {known.use_restrictions} {describe_training(known.training)}"
+        generation = self._config.generation
+        has_others = bool(generation.lora) or find_transformer_file(generation)[0] is not None
+        training = describe_training(restrict_training(known.training, has_others=has_others))
+        others = f" {OTHER_WEIGHTS}" if has_others else ""
+        return f"{known.license}. {known.use_restrictions}{others} {training}"
 
     def check_scorers(self) -> str:
         """Look for Segment Anything and CLIP."""

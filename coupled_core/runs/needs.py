@@ -8,7 +8,7 @@ from coupled_core.coupling.cost_model import Geometry, predict_step_flops
 from coupled_core.errors import ConfigError
 from coupled_core.generation.budget import find_budget
 from coupled_core.generation.footprint import find_footprint, geometry_of
-from coupled_core.generation.licences import Training
+from coupled_core.generation.licences import Training, has_other_weights, restrict_training
 from coupled_core.generation.memory_plan import PAIR, MemoryPlan, images_at_once
 from coupled_core.generation.model_files import ModelFiles, is_bare
 from coupled_core.generation.provenance import choose_device, choose_schedule
@@ -114,7 +114,9 @@ def find_needs(config: RunConfig, generation: GenerationProvenance, files: Model
         image_flops=_count_predictions(generation, files)
         * predict_step_flops(_find_geometry(generation, files), "stock"),
         family=files.family.name,
-        training=files.known.training,
+        training=restrict_training(
+            files.known.training, has_others=has_other_weights(generation.weights)
+        ),
         lacks_weights=is_bare(files),
         is_schedule_fitted=choose_schedule(config.generation, files).optimised,
     )

@@ -2,7 +2,11 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from coupled_core.coupling.partial_attention import attend_plainly, attend_with_lse
+from coupled_core.coupling.partial_attention import (
+    attend_plainly,
+    attend_with_bias,
+    attend_with_lse,
+)
 from coupled_core.coupling.weighted_attention import TextLayout, attend_log_bias
 
 
@@ -105,3 +109,16 @@ def test_one_kernel_with_a_bias_equals_the_merged_parts(
     assert biased.dtype == merged.dtype == dtype
     assert not biased.requires_grad
     assert float((biased - merged.detach()).abs().max()) < tolerance
+
+
+@pytest.mark.parametrize("rows", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_bias_of_any_type_counts_as_it_is(rows: torch.dtype, kind: torch.dtype) -> None:
+    query, key, value = (draw(2, 3, n, 16)[:, :, :30].to(rows) for n in (30, 31, 32))
+    bias = draw(1, 1, 1, 30).to(kind)
+    logits = query.double() @ key.double().mT * 0.25 + bias.double()
+    expected = logits.softmax(dim=-1) @ value.double()
+    found = attend_with_bias(query, key, value, bias)
+    assert found.dtype == rows
+    tolerance = 2e-3 if rows == torch.float16 else 1e-5
+    assert float((found.double() - expected).abs().max()) < tolerance

@@ -8,7 +8,12 @@ import pytest
 from coupled_core.export.terms import license_url
 from coupled_core.generation.families.spec import FLUX_1
 from coupled_core.generation.known_models import KNOWN_MODELS, describe_unknown_model
-from coupled_core.generation.licences import LICENCES, describe_training
+from coupled_core.generation.licences import (
+    LICENCES,
+    describe_training,
+    has_other_weights,
+    restrict_training,
+)
 
 ROOT = Path(__file__).parents[3]
 _HUB_NAME = re.compile(r"black-forest-labs/[A-Za-z0-9._-]*[A-Za-z0-9]")
@@ -61,3 +66,12 @@ def test_what_a_licence_says_of_training_an_editor_is_told_of_every_model() -> N
 @pytest.mark.parametrize("mode", ["log_bias", "region"])
 def test_a_known_model_has_its_schedules(name: str, mode: str) -> None:
     assert KNOWN_MODELS[name].load_schedule(mode).mode == mode  # type: ignore[arg-type]
+
+
+def test_a_free_model_with_weights_of_other_files_is_not_said_to_be_free() -> None:
+    labels = ("transformer=a.safetensors@1", "int8 lora=a@1*0.5", "gguf transformer=a@1")
+    assert all(map(has_other_weights, labels))
+    assert not any(map(has_other_weights, ("", "int8", "stored-torchao-Int8WeightOnlyConfig")))
+    assert restrict_training("allowed", has_others=True) == "unknown"
+    assert restrict_training("not competing", has_others=True) == "not competing"
+    assert restrict_training("allowed", has_others=False) == "allowed"

@@ -121,6 +121,12 @@ _SCHNELL = "black-forest-labs/FLUX.1-schnell"
          "license_name: flux-1-dev-non-commercial-license\n---\n", _DEV),
         (_SCHNELL, None, "---\nlicense: apache-2.0\n---\n", _SCHNELL),
         (_SCHNELL, None, "---\nlicense: cc-by-nc-4.0\n---\n", None),
+        # A fine-tune may be under any terms.
+        (_SCHNELL, None, "", None),
+        (None, None, f"---\nbase_model: {_SCHNELL}\n---\n", None),
+        (_DEV, None, "---\ntags: [a---b]\nlicense: mit\n---\n", None),
+        (_DEV, None, "---\nbase_model: 3\ndate: 2024-13-45\n---\n", _DEV),
+        (_DEV, None, "---\nbase_model: [3, null]\n---\n", _DEV),
         (_SCHNELL, _DEV, "", None),
         ("../checkpoints/flux-dev", None, "no header", None),
         (_DEV + "-of-mine", None, "---\n: [\n---\n", None),

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.generation.generator import load_generator
+from coupled_core.generation.licences import OTHER_WEIGHTS
 from coupled_core.generation.loaded_weights import check_weights
 from coupled_core.generation.memory_plan import QUANTIZED_BYTES
 from coupled_core.generation.model_files import find_model_files
@@ -263,6 +264,16 @@ def test_a_lora_of_the_hub_is_the_file_in_its_cache(
     assert weights.startswith("lora=pytorch_lora_weights.safetensors@")
     whole = _make(lora=(str(lora),))
     assert np.abs(_make(lora=loras) - whole).max() <= 1
+
+
+def test_the_manifest_says_that_weights_of_other_files_have_terms_of_their_own(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "mine.safetensors"
+    save_file(_state(), file)
+    made = resolve_generation(GenerationConfig(device="cpu", transformer=str(file)))
+    assert made.use_restrictions.endswith(OTHER_WEIGHTS)
+    assert OTHER_WEIGHTS not in resolve_generation(GenerationConfig(device="cpu")).use_restrictions
 
 
 def test_a_loaded_pipeline_without_its_text_encoders_is_refused_by_their_names() -> None:

@@ -12,6 +12,7 @@ import pytest
 from coupled_core.config import FilterConfig
 from coupled_core.dataset.images import decode_image, decode_mask
 from coupled_core.dataset.reader import iter_manifest
+from coupled_core.dataset.work import GENERATED
 from coupled_core.errors import LeaseLostError, StorageError
 from coupled_core.records import EntityMask, GeneratedSample, ImageDescriptor, PairScores
 from coupled_core.runs.checkpoints import (
@@ -90,6 +91,18 @@ def test_what_is_stored_of_a_sample_is_what_was_made_and_older_work_lacks_some()
     old = parse_generated(pa.Table.from_pylist([{**row, "reject_reason": None}]))["k"]
     assert isinstance(old, EncodedSample)
     assert (old.region_fraction, old.crop_evidence) == (None, None)
+
+
+def test_crop_evidence_of_a_stored_batch_is_there_when_it_is_scored_later(tmp_path: Path) -> None:
+    work = open_work(tmp_path, [make_group(0)])
+    image = np.zeros((8, 8, 3), np.uint8)
+    made = GeneratedSample((image, image), 0.5, "toy", crop_evidence=(0.1, 0.2))
+    write_generated(work.folder, 0, {"k": encode_sample(made, "png")})
+    table = work.folder.read_table(GENERATED, 0)
+    assert table is not None
+    stored = parse_generated(table)["k"]
+    assert isinstance(stored, EncodedSample)
+    assert stored.decode().crop_evidence == (0.1, 0.2)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
