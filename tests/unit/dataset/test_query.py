@@ -97,7 +97,7 @@ def test_sql_reaches_no_file_and_changes_nothing(
 
 def test_a_wrong_column_is_answered_with_those_that_exist(store: ObjectStore) -> None:
     with pytest.raises(
-        ConfigError, match=r'"foo" not found(.|\n)*columns are: pair_id, .*rim_seam'
+        ConfigError, match=r'"foo" not found(.|\n)*columns of manifest are: pair_id, .*rim_seam'
     ):
         _ask(store, "select foo from manifest")
 

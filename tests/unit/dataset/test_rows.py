@@ -23,10 +23,15 @@ _NULL_WHERE_UNKNOWN |= {
 }
 
 
+_NULL_WITHOUT_REGION = {"region_fraction", "crop_evidence_0", "crop_evidence_1"}
+
+
 def test_a_scored_row_fills_every_column_that_is_known() -> None:
     row = make_rows("run", 0).rows[0]
     assert list(row) == MANIFEST_SCHEMA.names
-    assert {name for name, value in row.items() if value is None} == _NULL_WHERE_UNKNOWN
+    assert {
+        name for name, value in row.items() if value is None
+    } == _NULL_WHERE_UNKNOWN | _NULL_WITHOUT_REGION
     assert json.loads(row["extra"]) == {"theme": "animals"}
     assert (row["entity_0"], row["prompt_1"]) == ("an owl", "a fox at a lake")
     assert row["inverse_instruction"] == "Replace the fox with an owl."
