@@ -53,6 +53,7 @@ def load_placed(
         may_move: whether more of them may leave the device where memory lacks.
 
     Raises:
+        ConfigError: a LoRA does not go with offload disk.
         ModelUnavailableError: the weights are missing or do not load.
     """
     files = resolved.files
@@ -61,6 +62,7 @@ def load_placed(
     loader = _Loader(resolved)
     reload = None
     if offload == "disk":
+        resolved.route.refuse_for_disk()  # nobody may have asked for it: auto takes it, too
         pipeline = loader.load(**dict.fromkeys(loader.encoders), transformer=loader.skeleton())
         reload = Reload(loader.load_texts, loader.load_transformer, loader.skeleton)
         _check_scheduler(pipeline)

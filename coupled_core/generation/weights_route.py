@@ -41,6 +41,8 @@ class Lora:
     weight: float
     label: str
     """Name, hash and weight."""
+    changes_texts: bool = False
+    """Whether text encoders are changed, too."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,19 @@ class WeightsRoute:
         """Return whether the transformer's weights are stored in fewer bits."""
         return self.quantize != "none" or bool(self.stored)
 
+    def refuse_for_disk(self) -> None:
+        """Refuse LoRAs of text encoders, which offload disk loads by themselves, without them.
+
+        Raises:
+            ConfigError: naming the LoRA.
+        """
+        for lora in self.loras:
+            if lora.changes_texts:
+                raise ConfigError(
+                    f"LoRA {lora.path} changes text encoders, too, which --offload disk loads by "
+                    "themselves: use --offload none, model or group"
+                )
+
 
 AS_STORED = WeightsRoute()
 """The base model as it is."""
@@ -85,13 +100,16 @@ def resolve_route(config: GenerationConfig, files: ModelFiles, device: str) -> W
     path, is_gguf = find_transformer_file(config)
     if path is not None:
         _require_weights_file(path, is_gguf=is_gguf)
-    return WeightsRoute(
+    route = WeightsRoute(
         quantize,
         path,
         "" if path is None else _label(path),
-        tuple(_find_lora(each, config.offload == "disk") for each in config.lora),
+        tuple(map(_find_lora, config.lora)),
         describe_stored(files.quantization),
     )
+    if config.offload == "disk":
+        route.refuse_for_disk()
+    return route
 
 
 def _refuse_unfit(config: GenerationConfig, files: ModelFiles, device: str, quantize: str) -> None:
@@ -149,7 +167,7 @@ def describe_stored(quantization: Mapping[str, Any]) -> str:
     return f"stored-{quantization.get('quant_method')}" + (f"-{kind}" if kind else "")
 
 
-def _find_lora(text: str, is_apart: bool) -> Lora:
+def _find_lora(text: str) -> Lora:
     name, weight = _split_weight(text)
     path = Path(name).expanduser()
     if not path.is_file():
@@ -161,8 +179,9 @@ def _find_lora(text: str, is_apart: bool) -> Lora:
                 "OWNER/NAME/FILE)"
             )
         path = fetch_file(f"{owner}/{repository}", file or _DEFAULT_LORA, what="LoRA")
-    _check_lora(path, is_apart)
-    return Lora(path, weight, f"{_label(path)}*{weight:g}")
+    names = _read_lora(path)
+    changes_texts = any(name.startswith(("text_encoder", "lora_te")) for name in names)
+    return Lora(path, weight, f"{_label(path)}*{weight:g}", changes_texts)
 
 
 def _split_weight(text: str) -> tuple[str, float]:
@@ -176,7 +195,8 @@ def _split_weight(text: str) -> tuple[str, float]:
     return name if colon else text, weight
 
 
-def _check_lora(path: Path, is_apart: bool) -> None:
+def _read_lora(path: Path) -> list[str]:
+    """Return the names of a LoRA's tensors, or refuse what is none."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -189,11 +209,7 @@ def _check_lora(path: Path, is_apart: bool) -> None:
             f"{path} holds no LoRA: none of its {len(names)} tensors is named so, the first is "
             f"{min(names, default='')!r}. Weights of a whole transformer go with --transformer"
         )
-    if is_apart and any(name.startswith(("text_encoder", "lora_te")) for name in names):
-        raise ConfigError(
-            f"LoRA {path} changes text encoders, too, which --offload disk loads by themselves: "
-            "use --offload model or group"
-        )
+    return names
 
 
 def _label(path: Path) -> str:

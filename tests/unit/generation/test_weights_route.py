@@ -23,7 +23,7 @@ from coupled_core.generation.licences import OTHER_WEIGHTS
 from coupled_core.generation.loaded_weights import check_weights
 from coupled_core.generation.memory_plan import QUANTIZED_BYTES
 from coupled_core.generation.model_files import find_model_files
-from coupled_core.generation.pipeline import load_pipeline
+from coupled_core.generation.pipeline import load_pipeline, load_placed
 from coupled_core.generation.placement import PlacedPipeline
 from coupled_core.generation.provenance import resolve, resolve_generation
 from coupled_core.generation.weights_route import TransformerLoader, WeightsRoute
@@ -302,6 +302,12 @@ def test_the_part_of_a_lora_that_is_the_text_encoders_counts_too(
     stock, ours = _make(pipeline, base_model="miniature"), _make(lora=(str(both),))
     assert np.abs(ours - stock).max() <= 1
     assert np.abs(ours - _make(lora=(str(lora),))).max() > 1
+    # Offload disk loads text encoders without it, and auto may choose that.
+    config = GenerationConfig(device="cpu", offload="auto", lora=(str(both),))
+    with pytest.raises(ConfigError, match="changes text encoders"):
+        load_placed(resolve(config), "disk")
+    with pytest.raises(ConfigError, match="changes text encoders"):
+        resolve(config.model_copy(update={"offload": "disk"}))
 
 
 @needs_peft
