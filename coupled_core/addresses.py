@@ -6,7 +6,11 @@ from urllib.parse import urlsplit
 
 
 def find_address_problem(
-    url: str, schemes: Collection[str] = ("http", "https"), *, may_log_in: bool = False
+    url: str,
+    schemes: Collection[str] = ("http", "https"),
+    *,
+    may_log_in: bool = False,
+    may_have_query: bool = False,
 ) -> str:
     """Return what is wrong with an address, without quoting it: it may hold a password.
 
@@ -14,6 +18,7 @@ def find_address_problem(
         url: As it was given.
         schemes: What it may begin with.
         may_log_in: It may name a user and a password.
+        may_have_query: It may end in a query or a fragment.
 
     Returns:
         Words that follow the name of whatever holds the address; empty: nothing is wrong.
@@ -31,4 +36,6 @@ def find_address_problem(
         return "has a host or a port that is none"
     if parts.username is not None and not may_log_in:
         return "holds a user or a password"
-    return "has a query or a fragment" if parts.query or parts.fragment else ""
+    if (parts.query or parts.fragment) and not may_have_query:
+        return "has a query or a fragment"
+    return ""

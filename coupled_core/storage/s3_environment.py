@@ -23,7 +23,9 @@ def check_environment() -> None:
     """
     for name in _ENDPOINTS:
         endpoint = os.environ.get(name)
-        if endpoint and (problem := find_address_problem(endpoint, may_log_in=True)):
+        if endpoint and (
+            problem := find_address_problem(endpoint, may_log_in=True, may_have_query=True)
+        ):
             raise ConfigError(f"{name} {problem}: expected an address like http://HOST:PORT")
     for name in _CREDENTIALS:
         # They are sent in headers. A copied key often brings a line break along.

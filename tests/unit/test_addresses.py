@@ -34,4 +34,5 @@ def test_an_address_has_no_problem(url: str) -> None:
 
 def test_who_may_log_in_may_be_named_and_other_schemes_may_be_allowed() -> None:
     assert find_address_problem("http://user:secret@host", may_log_in=True) == ""
+    assert find_address_problem("http://host/?sig=secret", may_have_query=True) == ""
     assert find_address_problem("socks5://host:1080", {"http", "socks5"}) == ""

@@ -25,6 +25,7 @@ def _mixed_pairs(number: int = 40) -> list[SamplePair]:
             pixel_mse=float(10 ** random.uniform(0, 3.5)),
             background_similarity_clear=float(random.uniform(-2, 0)),
             rim_seam=float(random.uniform(0, 3)),
+            crop_evidence=float(random.uniform(0, 1)),
         )
         for _ in range(number)
     ]
