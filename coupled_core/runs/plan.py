@@ -215,16 +215,7 @@ def plan_run(
     # Nobody begins a shard before the plan is written: without one there is nothing to list.
     finished = find_finished(store, name) if files.is_complete else frozenset()
     current_progress().begin("groups", sum(file.num_rows for file in inputs))
-    if files.is_complete:
-        # Planned before: neither read nor validated again.
-        shards = files.read()
-        if not is_dry_run:
-            files.refresh()
-    else:
-        items = given.items if given else _read_unchanged(config, inputs)
-        # A generator: the whole prompt set is never in memory, and is written while it is counted.
-        cut = cut_shards(items, config.output.shard_size, naming)
-        shards = cut if is_dry_run else files.write(cut)
+    shards = _list_shards(config, inputs, given, naming, files, is_dry_run=is_dry_run)
     tally = _Tally(
         name=name,
         kin=kin,
@@ -240,6 +231,28 @@ def plan_run(
         if not is_dry_run:
             join_kin(store, same_images, name)
     return run
+
+
+def _list_shards(
+    config: RunConfig,
+    inputs: Sequence[PromptFileSummary],
+    given: GivenPrompts | None,
+    naming: Naming,
+    files: PlanFiles,
+    *,
+    is_dry_run: bool,
+) -> Iterable[ShardInput]:
+    """Return the shards of a run as they were written, or cut them, and write them unless dry."""
+    if files.is_complete:
+        # Planned before: neither read nor validated again.
+        shards = files.read()
+        if not is_dry_run:
+            files.refresh()
+        return shards
+    items = given.items if given else _read_unchanged(config, inputs)
+    # A generator: the whole prompt set is never in memory, and is written while it is counted.
+    cut = cut_shards(items, config.output.shard_size, naming)
+    return cut if is_dry_run else files.write(cut)
 
 
 def _require_models(
