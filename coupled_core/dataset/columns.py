@@ -6,6 +6,7 @@ Columns are only ever added. Where one was renamed, readers find it under its ol
 # ruff: noqa: E501  (a table reads best with one column a line)
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -152,14 +153,24 @@ OLD_NAMES = {"split": "partition"}
 
 _IMAGES_SCHEMA_VERSION = "1.0"
 """Image parts have not changed since; so their bytes, and with them their names, stay the same."""
+_WITH_BACKGROUND_VERSION = "1.1"
 IMAGE_FIELDS = ("image_0", "image_1", "mask_0", "mask_1")
+BACKGROUND_FIELDS = ("background", "region_0", "region_1")
+"""Further columns of image parts where the settings ask for them."""
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 
-def _hugging_face_features() -> str:
+def _hugging_face_features(names: Sequence[str]) -> str:
     features = {"pair_id": {"dtype": "string", "_type": "Value"}}
-    images: dict[str, dict[str, str]] = {name: {"_type": "Image"} for name in IMAGE_FIELDS}
+    images: dict[str, dict[str, str]] = {name: {"_type": "Image"} for name in names}
     return json.dumps({"info": {"features": {**features, **images}}})
+
+
+def _images_schema(names: Sequence[str], version: str) -> pa.Schema:
+    return pa.schema(
+        [pa.field("pair_id", pa.string(), nullable=False), *(pa.field(n, _IMAGE) for n in names)],
+        metadata={"schema_version": version, "huggingface": _hugging_face_features(names)},
+    )
 
 
 MANIFEST_SCHEMA = pa.schema(
@@ -171,14 +182,13 @@ MANIFEST_SCHEMA = pa.schema(
 )  # fmt: skip
 """One row a pair, kept and dropped; no image bytes."""
 
-IMAGES_SCHEMA = pa.schema(
-    [
-        pa.field("pair_id", pa.string(), nullable=False),
-        *(pa.field(n, _IMAGE) for n in IMAGE_FIELDS),
-    ],
-    metadata={"schema_version": _IMAGES_SCHEMA_VERSION, "huggingface": _hugging_face_features()},
-)
+IMAGES_SCHEMA = _images_schema(IMAGE_FIELDS, _IMAGES_SCHEMA_VERSION)
 """One row a kept pair. Masks are 8-bit grey, 255 on the entity. `datasets` decodes all four."""
+IMAGES_AND_BACKGROUND_SCHEMA = _images_schema(
+    (*IMAGE_FIELDS, *BACKGROUND_FIELDS), _WITH_BACKGROUND_VERSION
+)
+"""The same with what both images share, and 8-bit grey regions: where one is 0, its image is the
+background."""
 
 
 def check_schema_version(found: str, where: str) -> None:

@@ -49,6 +49,17 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     return buffer.getvalue()
 
 
+def encode_weights(weights: NDArray[np.float32]) -> bytes:
+    """Encode (H, W) weights in [0, 1] as an 8-bit grey PNG: 0 where they are exactly 0, 255 at 1.
+
+    Rounded up, so that no pixel with a weight reads as one without.
+    """
+    buffer = io.BytesIO()
+    levels = np.ceil(np.asarray(weights) * 255).astype(np.uint8)
+    Image.fromarray(levels).save(buffer, "PNG", compress_level=9)
+    return buffer.getvalue()
+
+
 def decode_image(data: bytes) -> NDArray[np.uint8]:
     """Return the (H, W, 3) RGB pixels of an encoded image."""
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))

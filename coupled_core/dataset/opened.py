@@ -10,13 +10,15 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from coupled_core.dataset.columns import IMAGE_FIELDS, MANIFEST_SCHEMA
+from coupled_core.dataset.columns import BACKGROUND_FIELDS, IMAGE_FIELDS, MANIFEST_SCHEMA
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.reader import find_snapshot, iter_manifest, iter_stored_images
 from coupled_core.dataset.snapshot import Snapshot
 from coupled_core.errors import ConfigError
 from coupled_core.storage.open_store import open_store
 from coupled_core.storage.store import ObjectStore
+
+_PICTURES = {*IMAGE_FIELDS, *BACKGROUND_FIELDS}
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class StoredPair:
     mask_0: Image.Image
     """8-bit grey, 255 on the entity of image 0."""
     mask_1: Image.Image
+    background: Image.Image | None = None
+    """RGB, what both images share; None here and below unless built with `--store-background`."""
+    region_0: Image.Image | None = None
+    """8-bit grey; where it is 0, image 0 is the background, to the last bit."""
+    region_1: Image.Image | None = None
 
 
 class Dataset:
@@ -55,7 +62,8 @@ class Dataset:
             # Rows of one shard at a time; their images come by place, in bounded memory.
             rows = self._read([part], None, kept_only=True).to_pylist()
             for row, found in iter_stored_images(self._store, rows):
-                yield StoredPair(row, *(_open(found[name]["bytes"]) for name in IMAGE_FIELDS))
+                pictures = {name: _open(found[name]["bytes"]) for name in _PICTURES & found.keys()}
+                yield StoredPair(row, **pictures)
 
     def manifest(self, columns: Sequence[str] | None = None, *, kept_only: bool = True) -> pa.Table:
         """Return rows of the manifest, one a pair.

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from coupled_core.dataset.columns import (
+    BACKGROUND_FIELDS,
     IMAGE_FIELDS,
+    IMAGES_AND_BACKGROUND_SCHEMA,
     IMAGES_SCHEMA,
     MANIFEST_SCHEMA,
     present_names,
@@ -156,8 +158,9 @@ class ImageFiles:
         self._pair_ids: list[str] = []
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take a row that `rows.image_row` made."""
-        num_bytes = sum(len(row[name]["bytes"]) for name in IMAGE_FIELDS)
+        """Take a row that `rows.image_row` made; all have the same columns."""
+        names = (*IMAGE_FIELDS, *(BACKGROUND_FIELDS if _has_background(row) else ()))
+        num_bytes = sum(len(row[name]["bytes"]) for name in names)
         # A single row may be larger than a group should be; it still has to go somewhere.
         if self._group and self._group_bytes + num_bytes > self._row_group_bytes:
             self._write_group()
@@ -172,10 +175,12 @@ class ImageFiles:
         return self._files
 
     def _write_group(self) -> None:
+        has_background = _has_background(self._group[0])
+        schema = IMAGES_AND_BACKGROUND_SCHEMA if has_background else IMAGES_SCHEMA
         if self._writer is None:
-            self._writer = _image_writer(self._path)
+            self._writer = _image_writer(self._path, schema)
         self._pair_ids += [row["pair_id"] for row in self._group]
-        table = pa.Table.from_pylist(self._group, schema=IMAGES_SCHEMA)
+        table = pa.Table.from_pylist(self._group, schema=schema)
         self._writer.write_table(table, row_group_size=len(self._group))
         self._file_bytes += self._group_bytes
         self._group, self._group_bytes = [], 0
@@ -199,11 +204,15 @@ class ImageFiles:
         return self._folder / f"{self._kind}-{len(self._files):05d}.parquet"
 
 
-def _image_writer(path: Path) -> pq.ParquetWriter:
+def _has_background(row: Mapping[str, Any]) -> bool:
+    return row.get(BACKGROUND_FIELDS[0]) is not None
+
+
+def _image_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     # Images are compressed already; dictionaries and statistics of them would only cost space.
     return pq.ParquetWriter(
         path,
-        IMAGES_SCHEMA,
+        schema,
         compression="none",
         use_dictionary=False,
         write_statistics=["pair_id"],

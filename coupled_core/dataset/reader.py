@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coupled_core.dataset.columns import (
-    IMAGE_FIELDS,
     MANIFEST_SCHEMA,
     present_names,
 )
@@ -158,7 +157,7 @@ def iter_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
 
 
 def iter_stored_images(
-    store: ObjectStore, rows: Iterable[Row], *, with_masks: bool = True
+    store: ObjectStore, rows: Iterable[Row], fields: Sequence[str] | None = None
 ) -> Iterator[tuple[Row, Row]]:
     """Yield manifest rows, each with its row of an image part, in the order of their places.
 
@@ -167,13 +166,14 @@ def iter_stored_images(
 
     Args:
         rows: Rows whose images are stored: pair_id, image_part, image_row and both hashes of each.
+        fields: Columns of image parts to read, both images among them; Parquet keeps columns apart,
+            so what is left out is not fetched. None: all that a part has.
 
     Raises:
         DatasetError: a part is missing or damaged, two rows name one place, or a place holds
             another pair or other images than its row says.
     """
-    # Parquet keeps columns apart, so masks that nobody wants are not fetched.
-    columns = ["pair_id", *(IMAGE_FIELDS if with_masks else IMAGE_FIELDS[:2])]
+    columns = None if fields is None else ["pair_id", *fields]
     placed = sorted(rows, key=itemgetter("image_part", "image_row"))
     # Each part is opened once, and read from its beginning to its end.
     for part, group in groupby(placed, key=itemgetter("image_part")):
@@ -203,7 +203,7 @@ def _by_place(rows: Iterable[Row], where: str) -> dict[int, Row]:
 
 
 def _iter_places(
-    file: pq.ParquetFile, wanted: Iterable[int], columns: list[str]
+    file: pq.ParquetFile, wanted: Iterable[int], columns: list[str] | None
 ) -> Iterator[tuple[int, Row]]:
     """Yield the wanted rows of a part with their place in it."""
     end = 0

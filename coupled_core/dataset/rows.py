@@ -65,6 +65,17 @@ _UNWRITTEN = EditInstruction(None, missing="the splitter wrote none")
 
 
 @dataclass(frozen=True)
+class EncodedBackground:
+    """What the images of a sample share, as it is stored."""
+
+    image: bytes
+    """In the format of the images."""
+    regions: tuple[bytes, ...]
+    """Of each image, PNG, 8-bit grey: where it is 0 the image is the background, to the last
+    bit."""
+
+
+@dataclass(frozen=True)
 class EncodedPair:
     """The images and masks of a pair as they are stored."""
 
@@ -75,6 +86,8 @@ class EncodedPair:
     mask_1: bytes
     extension: str = "png"
     """What the names of the images end with; masks are PNG."""
+    background: EncodedBackground | None = None
+    """With the regions of these two images; None: it is not to be stored."""
 
 
 def complete_row(*stages: Mapping[str, Any]) -> Row:
@@ -236,10 +249,14 @@ def decision_columns(decision: Decision) -> Row:
 def image_row(pair_id: str, images: EncodedPair) -> Row:
     """Return the row of a pair in an image part."""
     row: Row = {"pair_id": pair_id}
-    for name, image in (("image_0", images.image_0), ("image_1", images.image_1)):
-        row[name] = {"bytes": image.data, "path": f"{pair_id}_{name}.{images.extension}"}
-    for name, mask in (("mask_0", images.mask_0), ("mask_1", images.mask_1)):
-        row[name] = {"bytes": mask, "path": f"{pair_id}_{name}.png"}
+    pictures = {"image_0": images.image_0.data, "image_1": images.image_1.data}
+    planes = {"mask_0": images.mask_0, "mask_1": images.mask_1}
+    if images.background is not None:
+        pictures["background"] = images.background.image
+        planes["region_0"], planes["region_1"] = images.background.regions
+    for names, extension in ((pictures, images.extension), (planes, "png")):
+        for name, data in names.items():
+            row[name] = {"bytes": data, "path": f"{pair_id}_{name}.{extension}"}
     return row
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -33,6 +34,11 @@ class InputInfo(BaseModel):
     unknown_columns: tuple[str, ...] | None = None
     """Columns that meant nothing and were carried into `extra`, of each of its rows; None: an early
     version did not write it."""
+
+
+def stores_background(config: Mapping[str, Any]) -> bool:
+    """Say whether image parts of a run with these settings have columns of backgrounds."""
+    return bool(config.get("output", {}).get("store_background", False))
 
 
 class RunInfo(BaseModel):

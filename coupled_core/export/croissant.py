@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from coupled_core.dataset.columns import IMAGE_FIELDS, MANIFEST_SCHEMA
+from coupled_core.dataset.columns import BACKGROUND_FIELDS, IMAGE_FIELDS, MANIFEST_SCHEMA
+from coupled_core.dataset.snapshot import stores_background
 from coupled_core.export.folder import FileInfo
 from coupled_core.export.parquet_files import Field
 from coupled_core.export.plan import DatasetFacts, ExportPlan
@@ -60,8 +61,10 @@ def describe_parts(plan: ExportPlan) -> bytes:
         field.name: (_data_type(field.type), field.metadata[b"meaning"].decode())
         for field in MANIFEST_SCHEMA
     }
+    has_background = stores_background(plan.snapshot.runs[0].config)  # as all its runs
     pictures = {"pair_id": ("sc:Text", "The pair, as in the manifest.")} | {
-        name: (_IMAGE, f"{name.replace('_', ' ')} of the pair.") for name in IMAGE_FIELDS
+        name: (_IMAGE, f"{name.replace('_', ' ')} of the pair.")
+        for name in (*IMAGE_FIELDS, *(BACKGROUND_FIELDS if has_background else ()))
     }
     record_sets = [
         _record_set("manifest", "manifest-parts", manifest),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
+from coupled_core.dataset.columns import IMAGE_FIELDS
 from coupled_core.dataset.reader import iter_stored_images
 from coupled_core.dataset.rows import Row
 from coupled_core.errors import DatasetError
@@ -25,7 +26,7 @@ def read_pairs(
     Raises:
         DatasetError: the images are not those that the manifest describes (`iter_stored_images`).
     """
-    for row, found in iter_stored_images(store, rows, with_masks=False):
+    for row, found in iter_stored_images(store, rows, IMAGE_FIELDS[:2]):
         first, second = (
             _open_image(row, number, found[f"image_{number}"]["bytes"], as_png=as_png)
             for number in (0, 1)

@@ -59,7 +59,7 @@ def iter_pair_images(
     """
     # Stored images first: they are read by row group, in the order of the parts.
     stored = (row for row in rows if row["image_part"] is not None)
-    for _, found in iter_stored_images(store, stored):
+    for _, found in iter_stored_images(store, stored, IMAGE_FIELDS):
         yield PairImages.from_row(found)
     by_shard: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in rows:

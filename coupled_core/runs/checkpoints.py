@@ -18,7 +18,9 @@ from coupled_core.dataset.images import (
     decode_mask,
     encode_image,
     encode_mask,
+    encode_weights,
 )
+from coupled_core.dataset.rows import EncodedBackground
 from coupled_core.dataset.work import GENERATED, SCORED, WorkFolder
 from coupled_core.errors import StorageError
 from coupled_core.records import (
@@ -90,6 +92,8 @@ _GENERATED_SCHEMA = pa.schema(
         ("batch_size", pa.int32()),
         ("region_fraction", pa.float64()),
         ("crop_evidence", pa.list_(pa.float64())),
+        ("background", pa.binary()),
+        ("regions", pa.list_(pa.binary())),
         ("reject_reason", pa.string()),
         ("reject_message", pa.string()),
     ]
@@ -111,6 +115,8 @@ class EncodedSample:
     """None in the work of versions before 2.4, too."""
     crop_evidence: tuple[float, ...] | None = None
     """None in the work of versions before 2.4, too."""
+    background: EncodedBackground | None = None
+    """Regions of all images; None: it is not to be stored."""
 
     def decode(self) -> GeneratedSample:
         """Return the pixels."""
@@ -127,8 +133,17 @@ class EncodedSample:
 Generated = EncodedSample | Rejection
 
 
-def encode_sample(sample: GeneratedSample, image_format: ImageFormat) -> EncodedSample:
-    """Return the images of a sample as bytes, with their hashes."""
+def encode_sample(
+    sample: GeneratedSample, image_format: ImageFormat, *, with_background: bool = False
+) -> EncodedSample:
+    """Return the images of a sample as bytes, with their hashes, and if wanted what they share."""
+    background = None
+    if with_background:
+        assert sample.background is not None and sample.regions is not None
+        background = EncodedBackground(
+            encode_image(sample.background, image_format).data,
+            tuple(map(encode_weights, sample.regions)),
+        )
     height, width = sample.images[0].shape[:2]
     return EncodedSample(
         images=tuple(encode_image(image, image_format) for image in sample.images),
@@ -138,6 +153,7 @@ def encode_sample(sample: GeneratedSample, image_format: ImageFormat) -> Encoded
         batch_size=sample.batch_size,
         region_fraction=sample.region_fraction,
         crop_evidence=sample.crop_evidence,
+        background=background,
     )
 
 
@@ -155,7 +171,9 @@ def parse_generated(table: pa.Table) -> dict[str, Generated]:
 def _plain_generated(sample: Generated) -> dict[str, Any]:
     if isinstance(sample, Rejection):
         return {"reject_reason": sample.reason.value, "reject_message": sample.message}
+    shared = sample.background
     return {
+        **({"background": shared.image, "regions": shared.regions} if shared else {}),
         "images": [vars(image) for image in sample.images],
         "width": sample.size_px[0],
         "height": sample.size_px[1],
@@ -178,6 +196,9 @@ def _parse_generated_row(row: dict[str, Any]) -> Generated:
         batch_size=row.get("batch_size"),
         region_fraction=row.get("region_fraction"),
         crop_evidence=None if (crops := row.get("crop_evidence")) is None else tuple(crops),
+        background=EncodedBackground(row["background"], tuple(row["regions"]))
+        if row.get("background") is not None
+        else None,
     )
 
 

@@ -9,7 +9,7 @@ from coupled_core.dataset.commit.publish import ensure_conditional_writes
 from coupled_core.dataset.reader import current_snapshot
 from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
-from coupled_core.errors import PromptSetError
+from coupled_core.errors import ConfigError, PromptSetError
 from coupled_core.generation.model_files import find_transformer_file, is_bare, require_weights
 from coupled_core.generation.provenance import GenerationProvenance
 from coupled_core.id_set import IdSet
@@ -195,6 +195,7 @@ def plan_run(
         CoupledError: the build cannot begin, and why.
     """
     require_fitting_judges(config)
+    _require_background(config, generation)
     inputs = (given.file,) if given else describe_files(config.prompts)
     store = open_store(config.output.uri)
     if not is_dry_run:
@@ -231,6 +232,14 @@ def plan_run(
         if not is_dry_run:
             join_kin(store, same_images, name)
     return run
+
+
+def _require_background(config: RunConfig, generation: GenerationProvenance) -> None:
+    if config.output.store_background and generation.coupling_mode != "region":
+        raise ConfigError(
+            f"--store-background: mode {generation.coupling_mode} makes no background image; leave "
+            "it out, or use --coupling-mode region"
+        )
 
 
 def _list_shards(

@@ -69,10 +69,12 @@ def take_over(work: ShardWork, batch: Batch) -> bool:
 
 def store_batch(work: ShardWork, batch: Batch, outcomes: Mapping[str, MadeOutcome]) -> None:
     """Encode and store what was generated of a batch, by key of the sample."""
-    image_format = work.config.output.image_format
+    output = work.config.output
 
     def encode(outcome: MadeOutcome) -> Generated:
-        return outcome if isinstance(outcome, Rejection) else encode_sample(outcome, image_format)
+        if isinstance(outcome, Rejection):
+            return outcome
+        return encode_sample(outcome, output.image_format, with_background=output.store_background)
 
     with ThreadPoolExecutor(_ENCODING_THREADS) as pool:
         encoded = dict(zip(outcomes, pool.map(encode, outcomes.values()), strict=True))

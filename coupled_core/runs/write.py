@@ -1,7 +1,7 @@
 """Write a shard: its stored batches become rows and images, in parts that no reader sees yet."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
@@ -79,6 +79,7 @@ class _MadePair:
         # Cached, because the row and the part both ask, and each time masks would be encoded.
         i, j = self.planned.image_indices
         image_0, image_1 = self.generated.images[i], self.generated.images[j]
+        shared = self.generated.background
         return EncodedPair(
             image_0,
             image_1,
@@ -86,6 +87,7 @@ class _MadePair:
             encode_mask(self.scored.masks[j].mask),
             # By the bytes, since a stored batch does not say its format.
             extension="webp" if image_0.data.startswith(b"RIFF") else "png",
+            background=shared and replace(shared, regions=(shared.regions[i], shared.regions[j])),
         )
 
 

@@ -10,7 +10,7 @@ from coupled_core.dataset.commit.upload import UploadedShard, read_shard, upload
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.reader import iter_manifest
 from coupled_core.dataset.row_index import PartRows, RowIndex, open_index, pair_ids_of
-from coupled_core.dataset.snapshot import RunInfo, Snapshot
+from coupled_core.dataset.snapshot import RunInfo, Snapshot, stores_background
 from coupled_core.errors import DatasetError
 from coupled_core.id_set import IdSet
 from coupled_core.storage.store import ObjectStore
@@ -65,6 +65,8 @@ def what_must_agree(
         "scoring.sam_model": scoring.get("sam_model"),
         "metric_version": metric_version,
         "partition_rule": partition_rule or _FIRST_PARTITION_RULE,
+        # All image parts of a dataset have the same columns: not every reader unites them by name.
+        "output.store_background": str(stores_background(config)),
     }
 
 

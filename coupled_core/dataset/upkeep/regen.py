@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coupled_core.dataset.columns import IMAGE_FIELDS
 from coupled_core.dataset.images import ImageFormat, decode_image, encode_image, hamming_distance
 from coupled_core.dataset.reader import (
     iter_manifest,
@@ -144,7 +145,7 @@ def stored_images(store: ObjectStore, row: Row) -> tuple[Picture, ...] | None:
     """Return the images of a pair as they are stored; None: they are not."""
     if row["image_part"] is None:
         return None
-    ((_, found),) = iter_stored_images(store, [row], with_masks=False)
+    ((_, found),) = iter_stored_images(store, [row], IMAGE_FIELDS[:2])
     return tuple(decode_image(found[name]["bytes"]) for name in ("image_0", "image_1"))
 
 

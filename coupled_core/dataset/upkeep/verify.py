@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from coupled_core.dataset.columns import BACKGROUND_FIELDS
 from coupled_core.dataset.funnel import Funnel
 from coupled_core.dataset.images import decode_image, decode_mask
 from coupled_core.dataset.parts import PartInfo
@@ -247,7 +248,9 @@ def _check_row(row: Row, said: Row | None) -> list[Finding]:
         return [(Flaw.IMAGE_ROW, expected, f"pair {row['pair_id']}")]
     images = chain.from_iterable(_check_image(row, said, name) for name in ("image_0", "image_1"))
     masks = chain.from_iterable(_check_mask(row, said, name) for name in ("mask_0", "mask_1"))
-    return [*images, *masks]
+    shared = [name for name in BACKGROUND_FIELDS if name in row]
+    others = chain.from_iterable(_check_picture(row, said, name) for name in shared)
+    return [*images, *masks, *others]
 
 
 def _check_image(row: Row, said: Row, name: str) -> Iterator[Finding]:
@@ -257,8 +260,12 @@ def _check_image(row: Row, said: Row, name: str) -> Iterator[Finding]:
     digest = hashlib.sha256(data).hexdigest()
     if digest != (known := said[f"{name}_sha256"]):
         yield Flaw.IMAGE_HASH, f"SHA-256 {known} of {name}", digest
+    yield from _check_picture(row, said, name)
+
+
+def _check_picture(row: Row, said: Row, name: str) -> Iterator[Finding]:
     try:
-        height, width = decode_image(data).shape[:2]
+        height, width = decode_image(_bytes_of(row, name)).shape[:2]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         yield Flaw.IMAGE_FORMAT, f"{name} that decodes", error
         return

@@ -1,6 +1,7 @@
 """Images come back as they went in, and alike images have alike hashes."""
 
 import hashlib
+import io
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from coupled_core.dataset.images import (
     decode_mask,
     encode_image,
     encode_mask,
+    encode_weights,
     hamming_distance,
     perceptual_hash,
 )
@@ -30,6 +32,12 @@ def test_encoding_loses_nothing_and_repeats_itself(image_format: ImageFormat) ->
     np.testing.assert_array_equal(decode_image(encoded.data), image)
     assert encode_image(image, image_format) == encoded
     assert encoded.sha256 == hashlib.sha256(encoded.data).hexdigest()
+
+
+def test_weights_are_grey_and_0_only_where_they_are_exactly_0() -> None:
+    weights = np.array([[0.0, 1e-6, 0.5, 1.0]], dtype=np.float32)
+    levels = np.asarray(Image.open(io.BytesIO(encode_weights(weights))))
+    assert levels.tolist() == [[0, 1, 128, 255]]
 
 
 def test_a_mask_is_grey_with_0_and_255() -> None:

@@ -82,15 +82,17 @@ def test_a_run_keeps_its_id_when_only_where_and_how_fast_change() -> None:
         {"prompts": {"on_bad_row": "quarantine"}},
         {"prompts": {"trust_splits": True}},
         {"filter": {"max_crop_evidence": 0.5}},
+        {"output": {"store_background": True}},
     ],
 )
 def test_a_run_id_depends_on_every_other_setting(change: dict[str, Any]) -> None:
     assert run_id(RunConfig.model_validate(change), ["a"]) != run_id(RunConfig(), ["a"])
 
 
-def test_runs_from_before_there_was_a_crop_filter_keep_their_ids() -> None:
+def test_runs_from_before_crop_filter_and_stored_backgrounds_keep_their_ids() -> None:
     settings = RunConfig().model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
     del settings["prompts"]["trust_splits"], settings["filter"]["max_crop_evidence"]
+    del settings["output"]["store_background"]
     expected = fingerprint({"settings": settings, "inputs": ["a"]})[:16]
     assert run_id(RunConfig(), ["a"]) == expected
 
@@ -137,6 +139,7 @@ def test_a_group_seed_goes_before_the_derived_one() -> None:
         ({"selection": {"attempts": 3}, "output": {"store_dropped": True}}, True),
         ({"generation": {"num_inference_steps": 3}}, False),
         ({"output": {"image_format": "webp"}}, False),
+        ({"output": {"store_background": True}}, False),
         ({"output": {"shard_size": 3}}, False),
     ],
 )

@@ -204,6 +204,13 @@ def test_what_settings_resolve_to_names_the_run(tmp_path: Path, change: dict[str
     assert _plan(config).run_id != _plan(config, other).run_id
 
 
+def test_a_mode_without_backgrounds_is_refused_where_they_are_to_be_stored(tmp_path: Path) -> None:
+    output = {"uri": str(tmp_path / "pairs"), "store_background": True}
+    config = _config(tmp_path, [_row(0)], output=output)
+    with pytest.raises(ConfigError, match=r"mode log_bias makes no background.*mode region"):
+        _plan(config, replace(GENERATION, coupling_mode="log_bias"))
+
+
 def test_a_model_too_large_for_the_accelerator_is_refused_before_anything_is_split(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
