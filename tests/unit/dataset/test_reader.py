@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from coupled_core.dataset.columns import MANIFEST_SCHEMA
+from coupled_core.dataset.columns import IMAGE_FIELDS, MANIFEST_SCHEMA
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.reader import (
     current_snapshot,
@@ -126,17 +126,17 @@ def kept(store: LocalStore) -> list[Row]:
     return [row for row in iter_rows(iter_manifest(store, parts)) if row["kept"]]
 
 
-@pytest.mark.parametrize("with_masks", [True, False])
+@pytest.mark.parametrize("fields", [None, IMAGE_FIELDS[:2]])
 def test_stored_images_come_in_the_order_of_their_places(
-    store: LocalStore, kept: list[Row], with_masks: bool
+    store: LocalStore, kept: list[Row], fields: tuple[str, ...] | None
 ) -> None:
     wanted = kept[::-1]
     del wanted[1]
-    found = list(iter_stored_images(store, wanted, with_masks=with_masks))
+    found = list(iter_stored_images(store, wanted, fields))
     assert [row for row, _ in found] == wanted[::-1]
     for row, images in found:
         whole = pq.read_table(store.root / row["image_part"]).to_pylist()[row["image_row"]]
-        names = whole if with_masks else ("pair_id", "image_0", "image_1")
+        names = whole if fields is None else ("pair_id", *fields)
         assert images == {name: whole[name] for name in names}
 
 
