@@ -1,17 +1,21 @@
-"""Holds one variant of ours against another, on pairs that nothing was fitted on.
+"""Holds variants of ours against another one, on pairs that nothing was fitted on.
 
     python -m infra.benchmarks.compare_variants --variant "single-stream blocks, in log_bias: weigh
         logits" --against "mode: log_bias" --fresh 961000 --groups 200 --keep FILE
+    python -m infra.benchmarks.compare_variants --variant "region *" --against "mode: region"
+        --fresh 997000 --groups 48 --keep FILE
 
-Names are those of `coupled compare --ablations`. A group is kept as soon as both are scored, so a
-run that was ended goes on where it stopped; `--minutes` ends it by itself.
+Names are those of `coupled compare --ablations`, and may be patterns. A group is kept as soon as
+all are scored, so a run that was ended goes on where it stopped; `--minutes` ends it by itself.
+Prints a Markdown table.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +29,20 @@ from coupled_core.research.comparison.settings import OURS, CompareSettings
 from coupled_core.research.comparison.variants import build_variant, list_variants
 from coupled_core.research.drawn_world.prompt_sets import build_fresh_table
 from coupled_core.research.evaluation.intervals import bootstrap_difference, bootstrap_mean
-from coupled_core.research.evaluation.pairs import Evaluator, mean_objective
+from coupled_core.research.evaluation.pairs import Evaluator
 from coupled_core.research.evaluation.samples import build_samples, take_groups
 from coupled_core.research.methods.method import Method
 
 _FRESH_GROUPS = 216
-_MEASURES = ("combined J", "guarded J", "S", "T", "images right", "seconds")
+_MEASURES = {
+    "combined J": 3,
+    "S": 3,
+    "S clear of the masks": 3,
+    "T": 2,
+    "images right": 3,
+    "evaluations": 1,
+}
+"""By name, how many decimals are shown."""
 
 
 def measure(method: Method, evaluator: Evaluator, sample: Sample) -> dict[str, float]:
@@ -39,30 +51,31 @@ def measure(method: Method, evaluator: Evaluator, sample: Sample) -> dict[str, f
     assert pair.scores is not None, "expected images"
     return {
         "combined J": pair.scores.combined,
-        "guarded J": mean_objective([pair]),
         "S": pair.scores.background_similarity,
+        "S clear of the masks": pair.scores.background_similarity_clear,
         "T": pair.scores.alignment,
         "images right": pair.right_fraction if pair.right_fraction is not None else 0.0,
-        "seconds": pair.seconds,
+        "evaluations": pair.model_evaluations,
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is not kept yet, then print means and paired differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--variant", required=True)
+    parser.add_argument("--variant", required=True, action="append", help="may be repeated")
     parser.add_argument("--against", required=True)
     parser.add_argument("--fresh", type=int, required=True, help="seed of the prompt set")
     parser.add_argument("--groups", type=int, default=200)
     parser.add_argument("--keep", type=Path, required=True, help="what was measured, JSON lines")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     options = parser.parse_args(arguments)
-    names, ends_at = (options.against, options.variant), time.monotonic() + 60 * options.minutes
-    asked = [*names, options.fresh]
-    kept = read_kept(options.keep, asked)
+    ends_at = time.monotonic() + 60 * options.minutes
     run = ComparisonRun(CompareSettings(methods=(OURS,)))
     resolved = resolve(GenerationConfig())
     variants = {each.name: each for each in list_variants(resolved.schedule, resolved.files.known)}
+    names = [options.against, *choose_names(list(variants), options.variant)]
+    asked = [*names, options.fresh]
+    kept = read_kept(options.keep, asked)
     methods = [build_variant(run.methods[OURS], variants[name]) for name in names]
     for sample in _draw_samples(options.fresh, options.groups):
         if sample.group.group_id in kept or time.monotonic() > ends_at:
@@ -71,11 +84,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept[sample.group.group_id] = found
         with options.keep.open("a") as file:
             file.write(json.dumps([asked, sample.group.group_id, found]) + "\n")
-    print(f"{options.variant} (second) against {options.against} (first), n = {len(kept)}")
-    for name in _MEASURES:
-        first, second = ({g: [found[i][name]] for g, found in kept.items()} for i in (0, 1))
-        means = (bootstrap_mean(first), bootstrap_mean(second), bootstrap_difference(second, first))
-        print(f"{name:14}", *(f"{m.mean:+8.3f} [{m.low:+.3f}, {m.high:+.3f}]" for m in means))
+    print(render_table(names, list(kept.values())))
+
+
+def choose_names(known: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Return the known names that are asked for, in their order; refuse a pattern without any."""
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise SystemExit(f"no variant is called {pattern!r}: expected some of {list(known)}")
+    return [name for name in known if any(fnmatchcase(name, each) for each in patterns)]
+
+
+def render_table(names: Sequence[str], found: Sequence[Sequence[Mapping[str, float]]]) -> str:
+    """Return a row a variant: means of the first, then paired differences to it.
+
+    Args:
+        names: of the variants.
+        found: for each group what `measure` returned of each variant.
+    """
+    lines = [
+        f"| n = {len(found)} | {' | '.join(_MEASURES)} |",
+        f"| --- |{' ---: |' * len(_MEASURES)}",
+    ]
+    for i, name in enumerate(names):
+        cells = []
+        for measure_name, digits in _MEASURES.items():
+            own, first = (
+                {str(g): [one[k][measure_name]] for g, one in enumerate(found)} for k in (i, 0)
+            )
+            shown = bootstrap_difference(own, first) if i else bootstrap_mean(own)
+            form = f"{'+' if i else ''}.{digits}f"
+            text = f"{shown.mean:{form}} [{shown.low:{form}}, {shown.high:{form}}]"
+            cells.append(f"**{text}**" if i and shown.low * shown.high > 0 else text)
+        lines.append(f"| {name if i else f'**{name}**'} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _draw_samples(seed: int, num_groups: int) -> list[Sample]:

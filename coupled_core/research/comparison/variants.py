@@ -20,7 +20,9 @@ from coupled_core.research.methods.method import Knob, Knobs, Method
 from coupled_core.schedules.schedule import Parameters, RegionSettings, Schedule
 
 SHIFT_KNOB = Knob("shift", -0.1, 0.4, 0.0, meaning="time by which the schedule rises later")
-SIZE_KNOB = Knob("size", 0.02, 0.4, 0.07, meaning="share of the tokens that one entity gets")
+SIZE_KNOB = Knob(
+    "size", 0.02, 0.4, RegionSettings().size, meaning="share of the tokens that one entity gets"
+)
 
 _CENTERS = (-0.05, 0.0, 0.05, 0.15, 0.3)  # added to the centre of the schedule
 _WIDTHS = (0.5, 1.0, 2.0, 4.0)  # times its width
@@ -32,10 +34,11 @@ _NUM_KNOTS = 201
 _MIN_WIDTH = 0.02
 _TIME_MODE: CouplingMode = "log_bias"
 _REGION_VALUES: Mapping[str, tuple[float, ...]] = {
-    "size": (0.02, 0.04, 0.12, 0.2, 1.0),
+    "size": (0.02, 0.04, 0.07, 0.2, 1.0),
     "margin": (0.0, 0.03, 0.125),
     "feather": (0.0, 0.03, 0.125),
     "read_until": (0.98, 0.9, 0.8, 0.4, 0.2),
+    "matte": (0.0, 0.035, 0.14),
 }
 _REGION_CENTERS = (0.02, 0.05, 0.1, 0.2)
 
