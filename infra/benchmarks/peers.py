@@ -312,28 +312,32 @@ def compare_builds(repeats: int, num_groups: int = 12) -> Iterator[Comparison]:
         pq.write_table(pq.read_table(shipped).slice(0, num_groups), prompts)
         environment = {**os.environ, "PREFECT_API_URL": url, "OMP_NUM_THREADS": "1"}
 
-        def build(num_processes: int) -> Seconds:
-            with tempfile.TemporaryDirectory(dir=folder) as output:
-                command = [sys.executable, "-P", "-m", "flows.cli.main", "build"]
-                command += ["--prompts", str(prompts), "--output", f"{output}/pairs"]
-                command += ["--shard-size", "1"]
-                began, cpu = time.monotonic(), _cpu_of_children()
-                processes = [
-                    subprocess.Popen(
-                        command,
-                        env=environment,
-                        cwd=ROOT,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                    )
-                    for _ in range(num_processes)
-                ]
-                codes = [process.wait() for process in processes]
-                assert codes == [0] * num_processes, f"a build ended with {codes}"
-                return Seconds(_cpu_of_children() - cpu, time.monotonic() - began)
+        def build(output: str, num_processes: int) -> Seconds:
+            command = [sys.executable, "-P", "-m", "flows.cli.main", "build", "--shard-size", "1"]
+            command += ["--prompts", str(prompts), "--output", output]
+            return _run_side_by_side(command, num_processes, environment)
 
-        one, two = zip(*((build(1), build(2)) for _ in range(repeats)), strict=True)
-    yield Comparison(f"{num_groups} shards of a pair: two builds / one", two, one)
+        runs: list[list[Seconds]] = []
+        for _ in range(repeats):
+            with tempfile.TemporaryDirectory(dir=folder) as output:
+                both = [build(f"{output}/{number}", number) for number in (1, 2)]
+                # What is left of a build where there is nothing to do.
+                runs.append([*both, build(f"{output}/1", 1)])
+    one, two, nothing = zip(*runs, strict=True)
+    yield Comparison(f"{num_groups} shards: two builds / one", two, one)
+    yield Comparison("a build that finds all done / that build", nothing, one)
+
+
+def _run_side_by_side(
+    command: Sequence[str], num_processes: int, environment: Mapping[str, str]
+) -> Seconds:
+    began, cpu = time.monotonic(), _cpu_of_children()
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    start = partial(subprocess.Popen, env=environment, cwd=ROOT, **silent)
+    processes = [start(command) for _ in range(num_processes)]
+    codes = [process.wait() for process in processes]
+    assert not any(codes), f"builds ended with {codes}"
+    return Seconds(_cpu_of_children() - cpu, time.monotonic() - began)
 
 
 def _cpu_of_children() -> float:
@@ -353,12 +357,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--builds", type=int, default=1, help="repeats of `builds`, a minute each")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--json", action="store_true", help="one line a row")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     for name in options.only:
-        for row in ROWS[name](options.repeats):
+        for row in ROWS[name](options.builds if name == "builds" else options.repeats):
             line = json.dumps({"row": name, **row.describe()}) if options.json else str(row)
             print(line, flush=True)
 
