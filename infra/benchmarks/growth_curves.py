@@ -110,26 +110,32 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-class _Panel:
-    """Axes of a diagram: where values lie on the page."""
+class _Axis:
+    """The ends of an axis, and whether equal steps are equal factors."""
 
-    def __init__(
-        self, left: int, title: str, x: tuple[float, float], y: tuple[float, float], *, logs: bool
-    ) -> None:
+    def __init__(self, low: float, high: float, *, is_log: bool) -> None:
+        self._scale = math.log10 if is_log else float
+        self.low, self.high = low, high
+
+    def share(self, value: float) -> float:
+        """Return how far along the axis a value lies, [0, 1]."""
+        value, low, high = map(self._scale, (value, self.low, self.high))
+        return (value - low) / (high - low)
+
+
+class _Panel:
+    """Axes of a diagram, and what is drawn there."""
+
+    def __init__(self, left: int, title: str, x: _Axis, y: _Axis, legend: tuple[int, int]) -> None:
         self.left, self.top, self.width, self.height = left, 64, 380, 270
-        self._x, self._y, self._logs = x, y, logs
+        self._x, self._y = x, y
+        self._legend = left + legend[0], self.top + legend[1]
         self.parts = [f'<text class="head" x="{left}" y="34">{title}</text>']
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a point lies."""
-        across, up = self._share(x, self._x), self._share(y, self._y)
+        """Return where a point lies on the page."""
+        across, up = self._x.share(x), self._y.share(y)
         return self.left + across * self.width, self.top + (1 - up) * self.height
-
-    def _share(self, value: float, ends: tuple[float, float]) -> float:
-        if self._logs:
-            value, *ends_ = map(math.log10, (value, *ends))
-            return (value - ends_[0]) / (ends_[1] - ends_[0])
-        return (value - ends[0]) / (ends[1] - ends[0])
 
     def draw_grid(
         self, x_ticks: Mapping[float, str], y_ticks: Mapping[float, str], x_name: str, y_name: str
@@ -137,11 +143,11 @@ class _Panel:
         """Draw lines with their values, and what the axes are."""
         right, bottom = self.left + self.width, self.top + self.height
         for value, text in x_ticks.items():
-            x, _ = self.place(value, self._y[0])
+            x, _ = self.place(value, self._y.low)
             self.parts.append(f'<path class="grid" d="M{x:.1f} {self.top}V{bottom}"/>')
             self._write(text, x, bottom + 19, "middle")
         for value, text in y_ticks.items():
-            _, y = self.place(self._x[0], value)
+            _, y = self.place(self._x.low, value)
             self.parts.append(f'<path class="grid" d="M{self.left} {y:.1f}H{right}"/>')
             self._write(text, self.left - 8, y + 4, "end")
         self._write(x_name, self.left + self.width / 2, bottom + 42, "middle")
@@ -159,13 +165,13 @@ class _Panel:
             low, high = self.place(x, min(values))[1], self.place(x, max(values))[1]
             self.parts.append(f'<path d="M{at:.1f} {low:.1f}V{high:.1f}" {style}/>')
             self.parts.append(f'<circle cx="{at:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>')
-        x, y = self.left + 14, self.top + 18 + 20 * row
+        x, y = self._legend[0], self._legend[1] + 20 * row
         self.parts.append(f'<path d="M{x} {y - 4}h22" {style}/>')
-        self._write(name, x + 30, y, "start", "on")
+        self._write(name, x + 30, y, "start")
 
-    def _write(self, text: str, x: float, y: float, anchor: str, style: str = "") -> None:
+    def _write(self, text: str, x: float, y: float, anchor: str) -> None:
         where = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-        self.parts.append(f'<text class="{style}" {where}>{text}</text>')
+        self.parts.append(f"<text {where}>{text}</text>")
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -178,7 +184,6 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         "of rows, and of committing by the number of processes</title>\n"
         "<style>.page { fill: #fff } text { fill: #14181f; font-size: 13px } "
         ".head { font-weight: 600 } .grid { stroke: #8a93a0; stroke-opacity: .35 } "
-        ".guide { fill: none; stroke: #8a93a0; stroke-dasharray: 5 4 } "
         "@media (prefers-color-scheme: dark) { .page { fill: #0d1117 } text { fill: #e6ebf1 } }"
         f'</style>\n<rect class="page" width="1000" height="400"/>\n{body}\n</svg>\n'
     )
@@ -188,9 +193,8 @@ def _draw_rows(rows: Sequence[Mapping[str, Any]]) -> _Panel:
     sizes = sorted({row["rows"] for row in rows})
     seconds = [second for row in rows for second in row["cpu_seconds"]]
     x, y = _decades(sizes), _decades(seconds)
-    panel = _Panel(
-        80, "One process, by the number of rows", (x[0], x[-1]), (y[0], y[-1]), logs=True
-    )
+    axes = _Axis(x[0], x[-1], is_log=True), _Axis(y[0], y[-1], is_log=True)
+    panel = _Panel(80, "One process, by the number of rows", *axes, legend=(280, 216))
     panel.draw_grid(
         {value: f"{value:,.0f}" for value in x},
         {value: f"{value:g}" for value in y},
@@ -206,10 +210,10 @@ def _draw_rows(rows: Sequence[Mapping[str, Any]]) -> _Panel:
 def _draw_processes(found: Mapping[str, Any]) -> _Panel:
     runs = {row["processes"]: row["runs"] for row in found["processes"]}
     title = f"Committing {found['process_rows']:,} rows, {found['cores']} shared cores"
-    most = max(run[clock] for each in runs.values() for run in each for clock in _CLOCKS)
-    top = _round_up(most * 1.35)
-    panel = _Panel(580, title, (0.5, max(runs) + 0.5), (0, top), logs=False)
-    ticks = {top * part / 4: f"{top * part / 4:g}" for part in range(5)}
+    y = _decades([run[clock] for each in runs.values() for run in each for clock in _CLOCKS])
+    axes = _Axis(0.5, max(runs) + 0.5, is_log=False), _Axis(y[0], y[-1], is_log=True)
+    panel = _Panel(580, title, *axes, legend=(170, 18))
+    ticks = {value: f"{value:g}" for value in y}
     panel.draw_grid({number: str(number) for number in runs}, ticks, "processes", "seconds")
     for number, (clock, (name, color)) in enumerate(_CLOCKS.items()):
         points = [(count, [run[clock] for run in each]) for count, each in runs.items()]
@@ -226,11 +230,6 @@ _CLOCKS = {
 def _decades(values: Sequence[float]) -> list[float]:
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     return [10.0**power for power in range(low, max(high, low + 1) + 1)]
-
-
-def _round_up(value: float) -> float:
-    unit = 10.0 ** math.floor(math.log10(value))
-    return next(unit * step for step in (1, 2, 4, 8, 10) if unit * step >= value)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
