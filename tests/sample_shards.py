@@ -1,5 +1,6 @@
 """Small but complete shards, made by the real row builders."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,6 +95,17 @@ def make_rows(
     )
     made.rows.append(rows.quarantined_row(bad, bad_id, shard_index, facts))
     return made
+
+
+def vary_row(row: rows.Row, number: int) -> rows.Row:
+    """Return a row like another, with ids and looks of its own."""
+    bits = random.Random(number).getrandbits
+    hashes = {
+        f"image_{side}_{name}": f"{bits(4 * digits):0{digits}x}"
+        for side in (0, 1)
+        for name, digits in (("phash", 16), ("clip_code", 128), ("sha256", 64))
+    }
+    return {**row, "pair_id": f"{2**127 + number:032x}", "group_id": f"group-{number}", **hashes}
 
 
 def publish(store: ObjectStore, run_id: str, shard_index: int, **sizes: int) -> UploadedShard:

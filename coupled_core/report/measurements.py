@@ -23,6 +23,7 @@ _REALS = (*NUMBERS, "gpu_seconds", "llm_cost_usd")
 _OTHERS = (
     "status", "kept", "reject_reasons", "review_status", "image_part", "device_name",
     "variation_kind", "background_prompt", "group_id", "image_index_1",
+    "shard_index",
 )  # fmt: skip
 
 
@@ -62,6 +63,7 @@ class Measurements:
     backgrounds: Labels
     group_index: NDArray[np.int64]
     """Equal for pairs of one group of prompts; -1: the group has no id."""
+    shard_indices: NDArray[np.int64]
     last_image: NDArray[np.float64]
     """Place of image 1 among the images of its group, from 0; NaN: there is none."""
 
@@ -110,6 +112,7 @@ def read_measurements(store: ObjectStore, snapshot: Snapshot) -> Measurements:
         kinds=_label(table["variation_kind"]),
         backgrounds=_label(table["background_prompt"]),
         group_index=_label(table["group_id"]).index,
+        shard_indices=_to_numpy(table["shard_index"]).astype(np.int64),
         last_image=_to_numpy(table["image_index_1"].cast(pa.float64())),
     )
 

@@ -114,9 +114,13 @@ def find_showable(
         pairs: All rows of a snapshot.
         has_work: Says whether a shard (run_id, shard_index) has work left.
     """
-    parts = snapshot.parts_of("manifest")
-    left = [np.full(part.num_rows, has_work(part.run_id, part.shard_index)) for part in parts]
-    in_work = np.concatenate(left) if left else np.empty(0, np.bool_)
+    in_work, first = np.zeros(len(pairs), np.bool_), 0
+    for part in snapshot.parts_of("manifest"):
+        inside = slice(first, first + part.num_rows)
+        shards = pairs.shard_indices[inside]  # one, or those that were compacted into the part
+        with_work = [each for each in np.unique(shards).tolist() if has_work(part.run_id, each)]
+        in_work[inside] = np.isin(shards, with_work)
+        first += part.num_rows
     unsafe = pairs.has_reason(RejectReason.UNSAFE)
     showable: Flags = pairs.has_stored_images | (in_work & pairs.is_scored & ~unsafe)
     return showable

@@ -11,6 +11,7 @@ from coupled_core.errors import StorageError
 from flows.cli.backfill import backfill
 from flows.cli.build import build
 from flows.cli.command import SETTINGS, Command, option
+from flows.cli.dataset.compact import compact
 from flows.cli.dataset.gc import gc
 from flows.cli.dataset.history import diff, files, rollback, show, snapshots
 from flows.cli.dataset.query import query
@@ -30,7 +31,7 @@ from flows.cli.terminal import EXIT_CODES, ExitCode, Terminal, told_when_output_
 from flows.cli.validate import validate
 
 _LOOKS = (show, query, files, snapshots, diff, rollback, verify)
-_CHANGES = (recut, dedup, repartition, regen, gc)
+_CHANGES = (recut, dedup, repartition, compact, regen, gc)
 _COMMANDS: dict[str, tuple[Command, ...]] = {
     "Make a dataset": (init, doctor, validate, plan, build, backfill, generate),
     "Look after a dataset": (*_LOOKS, *_CHANGES),

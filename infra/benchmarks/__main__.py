@@ -10,7 +10,6 @@ chosen, too. All rows take some ten minutes of a quiet machine, and 1.5 GB of me
 
 import argparse
 import json
-import random
 import statistics
 import subprocess
 import sys
@@ -40,7 +39,7 @@ from infra.benchmarks import (
     shard_pipeline,
     step_cost,
 )
-from tests.sample_shards import describe_run, make_rows, publish
+from tests.sample_shards import describe_run, make_rows, publish, vary_row
 
 
 @dataclass(frozen=True)
@@ -143,22 +142,12 @@ def measure_manifest(repeats: int) -> Iterator[Figure]:
         with tempfile.TemporaryDirectory() as folder:
             store = LocalStore(Path(folder))
             commit_shards(store, [publish(store, "run", 1)], run)  # what a first commit tries
-            pairs = [(_vary(template, index), None) for index in range(num_rows)]
+            pairs = [(vary_row(template, index), None) for index in range(num_rows)]
             started_at = time.process_time()
             shard = upload_shard(store, pairs, run_id="run", shard_index=0)
             commit_shards(store, [shard], run)
             rates.append(num_rows / (time.process_time() - started_at))
     yield Figure("manifest rows committed a second", rates, 20_000, is_least=True)
-
-
-def _vary(row: Mapping[str, Any], index: int) -> dict[str, Any]:
-    bits = random.Random(index).getrandbits
-    hashes = {
-        f"image_{number}_{name}": f"{bits(4 * digits):0{digits}x}"
-        for number in (0, 1)
-        for name, digits in (("phash", 16), ("clip_code", 128), ("sha256", 64))
-    }
-    return {**row, "pair_id": f"{2**127 + index:032x}", "group_id": f"group-{index}", **hashes}
 
 
 def measure_verify(repeats: int) -> Iterator[Figure]:

@@ -11,7 +11,6 @@ index file; a process of its own hashes it, reads it and searches, as a commit d
 import argparse
 import hashlib
 import json
-import resource
 import statistics
 import tempfile
 import time
@@ -28,6 +27,7 @@ from coupled_core.dataset.commit.extend_index import write_index
 from coupled_core.dataset.duplicates import PairLooks, find_duplicates
 from coupled_core.dataset.row_index import INDEX_SCHEMA, looks_of, read_index_file
 from coupled_core.dataset.snapshot import IndexInfo
+from infra.benchmarks.plan_run import peak_resident_bytes
 
 _NUM_BACKGROUNDS = 1000
 _BLOCK = 65_536
@@ -88,7 +88,7 @@ def search(path: Path, num_pairs: int, num_new: int) -> dict[str, float]:
     return {
         "cpu_seconds": time.process_time() - started_at,
         "found": len(found),
-        "resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "resident_mb": peak_resident_bytes() / 1e6,
     }
 
 

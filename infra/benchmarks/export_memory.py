@@ -34,6 +34,7 @@ from coupled_core.export.exporter import export_snapshot, select_edits
 from coupled_core.export.format import find_format
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.open_store import open_store
+from infra.benchmarks.plan_run import peak_resident_bytes
 
 _SIDE_PX = 512
 _NUM_IMAGES = 6  # distinct ones; pairs share them, since their encoding takes most of the time
@@ -65,7 +66,7 @@ def export_under_limit(dataset: str, name: str, output: Path, limit_bytes: int) 
     snapshot = current_snapshot(store)
     assert snapshot is not None
     pa.array(["pyarrow imports pandas at its first array, where there is one"])
-    before, resident_before = _mapped_bytes(), _peak_resident_bytes()
+    before, resident_before = _mapped_bytes(), peak_resident_bytes()
     resource.setrlimit(resource.RLIMIT_AS, (before + limit_bytes, before + limit_bytes))
     started = time.monotonic()
     export_format = find_format(name)
@@ -77,7 +78,7 @@ def export_under_limit(dataset: str, name: str, output: Path, limit_bytes: int) 
         "format": name,
         "dataset_mb": sum(part.size_bytes for part in snapshot.parts) / _MB,
         "limit_mb": limit_bytes / _MB,
-        "resident_growth_mb": (_peak_resident_bytes() - resident_before) / _MB,
+        "resident_growth_mb": (peak_resident_bytes() - resident_before) / _MB,
         "pairs": report.marker["num_pairs"],
         "edits_checked": report.num_edits_checked,
         "seconds": time.monotonic() - started,
@@ -133,11 +134,6 @@ def _pick(index: int, images: list[EncodedImage]) -> tuple[EncodedImage, Encoded
 def _mapped_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
-
-
-def _peak_resident_bytes() -> int:
-    status = Path("/proc/self/status").read_text()  # ru_maxrss would count the parent's, too
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _arguments() -> argparse.Namespace:

@@ -57,6 +57,12 @@ def _measure(num_groups: int) -> dict[str, float]:
     return {"cpu_seconds": usage.ru_utime + usage.ru_stime, "resident_mb": usage.ru_maxrss / 1e3}
 
 
+def peak_resident_bytes() -> int:
+    """Return the largest resident size of this process; ru_maxrss would count its parent's, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def main() -> None:
     """Measure, and print a row for each size of the prompt set."""
     parser = argparse.ArgumentParser(description=__doc__)

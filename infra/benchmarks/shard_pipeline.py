@@ -33,7 +33,7 @@ from coupled_core.progress import SilentProgress
 from coupled_core.prompts.files import list_input_files
 from coupled_core.records import GeneratedSample, Sample
 from coupled_core.research.drawn_world.render import draw_scene
-from coupled_core.research.drawn_world.scenes import sample_scene
+from coupled_core.research.drawn_world.scenes import Scene, sample_scene
 from coupled_core.runs import steps
 from coupled_core.runs.checkpoints import write_scored
 from coupled_core.runs.models import generation_of
@@ -58,11 +58,9 @@ class WaitingGenerator:
         """Draw the pictures of samples, before anything is measured."""
         for sample in (each for each in samples if each.seed not in self._drawn):
             rng = np.random.default_rng(sample.seed)
-            scene = sample_scene(rng, dependence=0.0)
-            scenes = [draw_scene(scene)[0] for _ in sample.group.prompts]
-            noise = rng.normal(0, 2, (self._side_px, self._side_px, 3))  # as photographs have
+            picture = draw_picture(rng, sample_scene(rng, dependence=0.0), self._side_px)
             self._drawn[sample.seed] = GeneratedSample(
-                tuple(self._enlarge(image, noise) for image in scenes), self._seconds, "stand-in"
+                tuple(picture for _ in sample.group.prompts), self._seconds, "stand-in"
             )
 
     def read_ahead(self, samples: Sequence[Sample]) -> None:
@@ -75,10 +73,13 @@ class WaitingGenerator:
             on_step(step + 1, 10)
         return [self._drawn[sample.seed] for sample in samples]
 
-    def _enlarge(self, image: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        size = self._side_px, self._side_px
-        large = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-        return np.asarray(np.clip(large + noise, 0, 255), dtype=np.uint8)
+
+def draw_picture(rng: np.random.Generator, scene: Scene, side_px: int) -> np.ndarray:
+    """Return a scene of the miniature's world, enlarged and with noise: uint8, (H, W, 3)."""
+    drawn = Image.fromarray(draw_scene(scene)[0])
+    large = np.asarray(drawn.resize((side_px, side_px), Image.Resampling.BICUBIC))
+    noise = rng.normal(0, 2, large.shape)  # as photographs have
+    return np.asarray(np.clip(large + noise, 0, 255), dtype=np.uint8)
 
 
 def make_serially(work: ShardWork, models: ShardModels) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from coupled_core.config import Retention
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.reader import current_snapshot, find_snapshot, iter_manifest
+from coupled_core.dataset.upkeep.compact import compact
 from coupled_core.dataset.upkeep.damage import Damage
 from coupled_core.dataset.upkeep.gc import collect_garbage, plan_gc
 from coupled_core.dataset.upkeep.history import roll_back
@@ -127,6 +128,7 @@ OPERATIONS = (
     Operation("commit", _prepare_one, lambda store: _commit(store, 1, "new")),
     Operation("first commit", lambda store: None, lambda store: _commit(store, 1, "new")),
     Operation("recut", _prepare_one, lambda store: _recut(store)),
+    Operation("compact", _prepare_two, lambda store: _compact(store)),
     Operation("review", _prepare_one, lambda store: _review(store)),
     Operation("rollback", _prepare_two, _roll_back),
     Operation("gc", _prepare_garbage, _collect),
@@ -144,6 +146,10 @@ def _commit_large(store: ObjectStore) -> None:
 
 def _recut(store: ObjectStore) -> None:
     recut(store, _STRICTER)
+
+
+def _compact(store: ObjectStore) -> None:
+    compact(store)
 
 
 def _review(store: ObjectStore) -> None:

@@ -60,6 +60,14 @@ def test_a_commit_killed_between_any_two_changes_on_disk_is_whole_or_not_there(
     assert tally.reads > 0
 
 
+def test_a_compaction_killed_between_changes_on_disk_loses_nothing_and_is_completed(
+    watcher: Reader,
+) -> None:
+    tally = kills_on_disk(template_of(operation_named("compact")), watcher, slice(1, None, 6))
+    _assert_clean(tally)
+    assert tally.killed == tally.injections > 4
+
+
 @pytest.mark.parametrize("name", ["commit", "rollback"])
 def test_a_process_killed_around_the_writes_that_decide_leaves_a_whole_dataset(
     s3: DisturbedS3, watcher: Reader, name: str

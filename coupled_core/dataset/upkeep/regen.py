@@ -127,11 +127,14 @@ def sample_of(store: ObjectStore, snapshot: Snapshot, row: Row) -> tuple[Sample,
 
 def _same_sample(store: ObjectStore, snapshot: Snapshot, row: Row) -> Iterator[Row]:
     """Yield the pairs that were made together with one, itself among them."""
-    shard = (row["run_id"], row["shard_index"])
-    parts = [part for part in snapshot.parts if (part.run_id, part.shard_index) == shard]
-    for each in iter_rows(iter_manifest(store, parts)):
-        if (each["group_id"], each["seed"]) == (row["group_id"], row["seed"]):
-            yield each
+    wanted = (row["group_id"], row["seed"])
+    for part in (each for each in snapshot.parts_of("manifest") if each.run_id == row["run_id"]):
+        # Two columns are read of all parts, and one part in full: a compacted part holds shards
+        # that its name does not tell.
+        keys = iter_rows(iter_manifest(store, [part], ["group_id", "seed"]))
+        if any((each["group_id"], each["seed"]) == wanted for each in keys):
+            rows = iter_rows(iter_manifest(store, [part]))
+            yield from (each for each in rows if (each["group_id"], each["seed"]) == wanted)
 
 
 def differing_settings(row: Row, generation: Any) -> dict[str, tuple[Any, Any]]:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[4]
 COMMANDS = [str(command.name) for command in app.registered_commands]
 ON_DATASETS = (
     "show", "files", "snapshots", "diff", "rollback", "verify", "recut", "dedup", "repartition",
-    "regen", "gc", "report", "review", "export",
+    "compact", "regen", "gc", "report", "review", "export",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def alike(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", [("dedup",), ("repartition",), ("recut", "--min-combined", "1")]
+    "command", [("dedup",), ("repartition",), ("compact",), ("recut", "--min-combined", "1")]
 )
 def test_a_command_needs_a_dataset(command: tuple[str, ...], tmp_path: Path) -> None:
     code, output, errors = run(*command, "--dataset", str(tmp_path))
