@@ -49,20 +49,11 @@ def history(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Histo
     codes: list[int | None] = []
     message = ""
     for num_objects, kind in zip(stops, STOPS, strict=True):
-        if kind == signal.SIGINT:  # all of the program, as a terminal starts it
-            process = command.start(*build_arguments(), log=logs)
-            _wait_for_objects(folder, num_objects, lambda: process.poll() is None)
-            process.send_signal(kind)
-            process.communicate(timeout=60)
-            codes.append(process.returncode)
+        if kind == signal.SIGINT:
+            codes.append(_interrupt(command, num_objects, logs))
             message = logs.read_text()
         else:
-            fork = command.start_warm(*build_arguments(), log=logs)
-            _wait_for_objects(folder, num_objects, fork.is_alive)
-            time.sleep(moments.uniform(0, 0.4))
-            fork.kill()
-            fork.join(60)
-            codes.append(fork.exitcode)
+            codes.append(_kill(command, num_objects, logs, moments.uniform(0, 0.4)))
     final = command.start_warm(*build_arguments(), log=logs)
     final.join(TIMEOUT_SECONDS)
     assert final.exitcode == 0, logs.read_text()
@@ -91,6 +82,24 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(history: History) -> None:
     assert history.stop_codes == [-signal.SIGKILL, 130, -signal.SIGKILL]
     assert "run the same command again" in history.interrupt_message
     assert "Traceback" not in history.interrupt_message
+
+
+def _interrupt(command: Coupled, num_objects: int, logs: Path) -> int:
+    """Press Ctrl-C; the program is started as a terminal does, imports and all."""
+    process = command.start(*build_arguments(), log=logs)
+    _wait_for_objects(command.folder, num_objects, lambda: process.poll() is None)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def _kill(command: Coupled, num_objects: int, logs: Path, delay_seconds: float) -> int | None:
+    process = command.start_warm(*build_arguments(), log=logs)
+    _wait_for_objects(command.folder, num_objects, process.is_alive)
+    time.sleep(delay_seconds)
+    process.kill()
+    process.join(60)
+    return process.exitcode
 
 
 def _wait_for_objects(folder: Path, count: int, is_running: Callable[[], bool]) -> None:
