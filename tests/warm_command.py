@@ -8,8 +8,12 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from tests.forks import FORKS
 
@@ -78,6 +82,7 @@ def _run(
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.argv = ["coupled", *arguments]
+    sys.meta_path.insert(0, _PrefectLater())
     from flows.cli.main import main
 
     if before is not None:
@@ -87,3 +92,27 @@ def _run(
     finally:
         atexit._run_exitfuncs()  # where Prefect sends what it still has; forks do not call them
         sys.stdout.flush()
+
+
+class _PrefectLater(MetaPathFinder, Loader):
+    """Puts Prefect, imported already, aside; brings it back when the command imports it.
+
+    It reads its settings then, as it would on disk: the command sets some of them before.
+    """
+
+    def __init__(self) -> None:
+        ours = [name for name in sys.modules if name.partition(".")[0] == "prefect"]
+        self._modules = {name: sys.modules.pop(name) for name in ours}
+        self._spec = self._modules["prefect"].__spec__ if ours else None
+
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+        is_first = name == "prefect" and self._modules
+        return ModuleSpec(name, self, is_package=True) if is_first else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._modules[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        sys.modules.update(self._modules)
+        self._modules, module.__spec__ = {}, self._spec
+        sys.modules["prefect.context"].refresh_global_settings_context()

@@ -45,26 +45,35 @@ class Compilations:
     """Graphs of the first full and the first short batch of each mode."""
     after_warm_up: int
     graph_breaks: int
+    largest_difference: float
+    """Between latents of compiled and of plain blocks."""
 
 
 @torch.no_grad()
-def count(modes: Sequence[CouplingMode] = _MODES) -> Compilations:
-    """Sample with compiled blocks and count graphs."""
+def count(modes: Sequence[CouplingMode] = _MODES, backend: str = "eager") -> Compilations:
+    """Sample with plain and with compiled blocks, and count graphs."""
     torch._dynamo.reset()
     counters.clear()
     transformer = build_transformer()
-    compile_blocks(transformer, backend="eager")
-    family, numbers = open_family(transformer), []
-    for batches in (_WARM_UP, _LATER):
-        for mode in modes:
-            for sizes, side in batches:
-                sample(family, mode, sizes, side)
+    family = open_family(transformer)
+    runs = [[(mode, *each) for mode in modes for each in lot] for lot in (_WARM_UP, _LATER)]
+    plain = [sample(family, *each) for lot in runs for each in lot]
+    compile_blocks(transformer, backend=backend)
+    compiled, numbers = [], []
+    for lot in runs:
+        compiled += [sample(family, *each) for each in lot]
         numbers.append(counters["stats"]["unique_graphs"])
-    return Compilations(numbers[0], numbers[1] - numbers[0], sum(counters["graph_break"].values()))
+    return Compilations(
+        numbers[0],
+        numbers[1] - numbers[0],
+        sum(counters["graph_break"].values()),
+        max(float((a - b).abs().max()) for a, b in zip(plain, compiled, strict=True)),
+    )
 
 
-def sample(family: Family, mode: CouplingMode, sizes: tuple[int, ...], side: int) -> None:
-    """Denoise a batch of random groups."""
+def sample(family: Family, mode: CouplingMode, sizes: tuple[int, ...], side: int) -> torch.Tensor:
+    """Denoise a batch of random groups, equal ones each time; return the latents of all images."""
+    torch.manual_seed(0)
 
     def text() -> TextEmbedding:
         return TextEmbedding(torch.randn(32, 128), torch.randn(128))
@@ -75,7 +84,7 @@ def sample(family: Family, mode: CouplingMode, sizes: tuple[int, ...], side: int
     ]
     betas = torch.tensor(_BETAS if mode != "region" else (1.0,) * len(_BETAS), dtype=torch.float64)
     row = torch.arange(side)
-    sample_groups(
+    denoised = sample_groups(
         family,
         groups,
         compute_noise_levels(Flux1, FlowMatchEulerDiscreteScheduler(), len(betas), side * side),
@@ -83,6 +92,7 @@ def sample(family: Family, mode: CouplingMode, sizes: tuple[int, ...], side: int
         Frame(torch.cartesian_prod(row[:1], row, row), (side, side)),
         SamplerSettings(mode, None, region=_REGION if mode == "region" else None),
     )
+    return torch.cat([group.images for group in denoised])
 
 
 def main() -> None:

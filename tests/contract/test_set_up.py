@@ -7,7 +7,6 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.cli.temporary_server import temporary_server
 from infra import set_up
 from infra.set_up import POOL, set_up_automations, set_up_pool, set_up_queues, wait_for_server
 
@@ -18,10 +17,9 @@ def verify() -> None:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[SyncPrefectClient]:
+def client(prefect_url: str) -> Iterator[SyncPrefectClient]:
     with (
-        temporary_server(280) as url,
-        temporary_settings({PREFECT_API_URL: url}),
+        temporary_settings({PREFECT_API_URL: prefect_url}),
         get_client(sync_client=True) as found,
     ):
         found.create_deployment(found.create_flow(verify), "weekly")

@@ -41,12 +41,12 @@ def comparison(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Co
     """Kill a comparison once it has kept two chunks, then run it to its end."""
     folder = tmp_path_factory.mktemp("comparison")
     command = Coupled(folder, {"PREFECT_API_URL": prefect_url})
-    process = command.start(*ARGUMENTS)
-    while process.poll() is None and len(_finished(folder)) < 5:  # three sweeps, two chunks
+    process = command.start_warm(*ARGUMENTS, log=folder / "log")
+    while process.is_alive() and len(_finished(folder)) < 5:  # three sweeps, two chunks
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, (folder / "log").read_text()
+    process.kill()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL, (folder / "log").read_text()
     kept = _finished(folder)
     code, output, errors = command.run(*ARGUMENTS, "--json")
     assert code == 0, errors

@@ -50,13 +50,14 @@ def test_two_processes_make_the_rows_of_one_and_commit_as_they_go(
 
 def test_a_build_that_is_told_to_end_commits_its_finished_shards(coupled: Coupled) -> None:
     write_prompts(coupled.folder / "prompts.parquet")
-    process = coupled.start(*build_arguments("--shard-size", "1"))
+    log = coupled.folder / "log"
+    process = coupled.start_warm(*build_arguments("--shard-size", "1"), log=log)
     pairs = coupled.folder / "pairs"
-    while not list(pairs.glob("work/*/*/done.json")) and process.poll() is None:
+    while not list(pairs.glob("work/*/*/done.json")) and process.is_alive():
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGTERM
+    process.terminate()
+    process.join(60)
+    assert process.exitcode == -signal.SIGTERM, log.read_text()
     _check_what_is_left(pairs)
 
 

@@ -3,9 +3,9 @@
 import random
 import re
 import signal
-import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class History:
     """A build that was stopped again and again, and the run that finished it."""
 
     folder: Path
-    stop_codes: list[int]
+    stop_codes: list[int | None]
     """Exit codes of the attempts that were stopped; killed ones are negative."""
     interrupt_message: str
     generated: Counter[str]
@@ -46,18 +46,17 @@ def history(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Histo
     command, logs = Coupled(folder, {"PREFECT_API_URL": prefect_url}), folder / "all-logs"
     moments = random.Random(20)
     stops = sorted(moments.sample(range(1, NUM_OBJECTS - 4), len(STOPS)))
-    codes, message = [], ""
+    codes: list[int | None] = []
+    message = ""
     for num_objects, kind in zip(stops, STOPS, strict=True):
-        process = command.start(*build_arguments(), log=logs)
-        _wait_for_objects(folder, num_objects, process)
-        time.sleep(moments.uniform(0, 0.4) if kind == signal.SIGKILL else 0)
-        process.send_signal(kind)
-        process.communicate(timeout=60)
-        codes.append(process.returncode)
-        message = logs.read_text() if kind == signal.SIGINT else message
-    final = command.start(*build_arguments(), log=logs)
-    final.communicate(timeout=TIMEOUT_SECONDS)
-    assert final.returncode == 0, logs.read_text()
+        if kind == signal.SIGINT:
+            codes.append(_interrupt(command, num_objects, logs))
+            message = logs.read_text()
+        else:
+            codes.append(_kill(command, num_objects, logs, moments.uniform(0, 0.4)))
+    final = command.start_warm(*build_arguments(), log=logs)
+    final.join(TIMEOUT_SECONDS)
+    assert final.exitcode == 0, logs.read_text()
     stored = re.findall(r"work/\w+/(\d+)/: generated batch (\d+)", logs.read_text())
     return History(
         folder,
@@ -85,9 +84,27 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(history: History) -> None:
     assert "Traceback" not in history.interrupt_message
 
 
-def _wait_for_objects(folder: Path, count: int, process: "subprocess.Popen[str]") -> None:
+def _interrupt(command: Coupled, num_objects: int, logs: Path) -> int:
+    """Press Ctrl-C; the program is started as a terminal does, imports and all."""
+    process = command.start(*build_arguments(), log=logs)
+    _wait_for_objects(command.folder, num_objects, lambda: process.poll() is None)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def _kill(command: Coupled, num_objects: int, logs: Path, delay_seconds: float) -> int | None:
+    process = command.start_warm(*build_arguments(), log=logs)
+    _wait_for_objects(command.folder, num_objects, process.is_alive)
+    time.sleep(delay_seconds)
+    process.kill()
+    process.join(60)
+    return process.exitcode
+
+
+def _wait_for_objects(folder: Path, count: int, is_running: Callable[[], bool]) -> None:
     """Wait until a build has stored so many objects, or has ended."""
-    while process.poll() is None:
+    while is_running():
         files = [path for path in (folder / "pairs").glob("work/*/*/**/*") if path.is_file()]
         if len([path for path in files if not path.name.startswith(".")]) >= count:
             return

@@ -1,8 +1,8 @@
 """Searches that are killed between and amid evaluations."""
 
 import signal
-import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,11 @@ def test_a_search_that_was_killed_twice_ends_with_the_report_of_an_undisturbed_o
     coupled: Coupled, optimised: Path
 ) -> None:
     for num_trials in (1, 3):
-        process = coupled.start(*optimize_arguments())
-        _wait_for_trials(coupled.folder, num_trials, process)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-        assert process.returncode == -signal.SIGKILL
+        process = coupled.start_warm(*optimize_arguments(), log=coupled.folder / "log")
+        _wait_for_trials(coupled.folder, num_trials, process.is_alive)
+        process.kill()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
     finished = read_trials(coupled.folder)
     assert 3 <= len(finished) < len(read_trials(optimised))
     code, _, errors = coupled.run(*optimize_arguments())
@@ -36,7 +36,7 @@ def test_a_search_that_was_killed_twice_ends_with_the_report_of_an_undisturbed_o
 def test_ctrl_c_exits_with_130_and_says_how_to_go_on(coupled: Coupled) -> None:
     log = coupled.folder / "log"
     process = coupled.start(*optimize_arguments(), log=log)
-    _wait_for_trials(coupled.folder, 1, process)
+    _wait_for_trials(coupled.folder, 1, lambda: process.poll() is None)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130, log.read_text()
@@ -44,7 +44,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(coupled: Coupled) -> None:
     assert "Traceback" not in log.read_text()
 
 
-def _wait_for_trials(folder: Path, count: int, process: "subprocess.Popen[str]") -> None:
+def _wait_for_trials(folder: Path, count: int, is_running: Callable[[], bool]) -> None:
     """Wait until a search has finished so many trials, or has ended."""
-    while process.poll() is None and len(read_trials(folder)) < count:
+    while is_running() and len(read_trials(folder)) < count:
         time.sleep(0.02)

@@ -1,38 +1,32 @@
 """Compiled blocks: a bounded number of graphs, whatever comes, and the images of the plain ones."""
 
-from pathlib import Path
-
 import pytest
-import torch
 from diffusers import FluxPipeline
 
 from coupled_core.config import GenerationConfig
 from coupled_core.errors import ConfigError
-from coupled_core.generation.pipeline import compile_blocks, resolve_pipeline
+from coupled_core.generation.pipeline import resolve_pipeline
 from coupled_core.generation.provenance import resolve_generation
-from infra.benchmarks.compilations import count
-from tests.unit.generation.test_region_sampler import FREE, run_region
-from tests.unit.generation.test_sampler import build_groups, largest_difference
+from infra.benchmarks.compilations import Compilations, count
 
 pytestmark = pytest.mark.timeout(900)  # torch.compile takes a second a graph, many on busy cores
 
 
-def test_groups_of_other_sizes_and_regions_compile_nothing_anew() -> None:
-    found = count(["region"])
+@pytest.fixture(scope="module")
+def found() -> Compilations:
+    """What batches of many sizes compile; each of a dozen graphs takes seconds."""
+    return count(["region"], backend="aot_eager")
+
+
+def test_groups_of_other_sizes_and_regions_compile_nothing_anew(found: Compilations) -> None:
     assert found.graph_breaks == 0
     # Of two kinds of block. Were blocks told apart by name, each of the six would have its own.
     assert 0 < found.warm_up <= 12
     assert found.after_warm_up == 0
 
 
-@torch.no_grad()
-def test_compiled_blocks_make_the_same_latents(model_folder: Path) -> None:
-    pipeline = FluxPipeline.from_pretrained(model_folder)  # another test's must stay plain
-    groups = build_groups(pipeline, [2])
-    plain = run_region(pipeline, groups, FREE)
-    compile_blocks(pipeline.transformer, backend="aot_eager")
-    compiled = run_region(pipeline, groups, FREE)
-    assert largest_difference(compiled, plain) < 1e-5
+def test_compiled_blocks_make_the_same_latents(found: Compilations) -> None:
+    assert found.largest_difference < 1e-5
 
 
 @pytest.mark.parametrize("offload", ["auto", "disk", "group", "sequential"])

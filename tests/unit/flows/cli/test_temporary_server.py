@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -28,16 +27,9 @@ from flows.cli.temporary_server import start_server, wait_for_server
 print(wait_for_server(start_server(), 200), flush=True)
 input()
 """
-ASK = """
-from prefect import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
-from flows.cli.temporary_server import temporary_server
-with temporary_server(200) as url, temporary_settings({PREFECT_API_URL: url}):
-    with get_client(sync_client=True) as client:
-        client.hello().raise_for_status()
-"""
-FIND = """
+SESSION = """
 import subprocess, sys, threading
+from prefect import get_client
 from prefect.settings import PREFECT_API_URL
 from flows.cli.temporary_server import flow_session
 from flows.cli.terminal import Terminal
@@ -48,23 +40,10 @@ with flow_session(Terminal(), "flows.policy", "nothing"):
     thread.start()
     thread.join()
     subprocess.run([sys.executable, "-c", ask], check=True)
+    with get_client(sync_client=True) as client:
+        print(client.hello().status_code)
 """
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-@pytest.mark.timeout(240)
-def test_the_server_ends_when_its_parent_is_killed() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
-        assert parent.stdout is not None
-        url = parent.stdout.readline().strip()
-        assert _answers(url)
-        parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while _answers(url) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not _answers(url)
 
 
 def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
@@ -92,40 +71,60 @@ def test_a_server_that_says_nothing_is_not_awaited_for_ever(tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(300)
-def test_the_files_of_a_killed_server_go_when_the_next_one_starts(tmp_path: Path) -> None:
-    with _running(tmp_path) as parent:
+def test_the_files_of_a_killed_server_go_when_the_next_one_starts_and_its_own_with_its_parent(
+    tmp_path: Path,
+) -> None:
+    with _running(tmp_path) as (parent, _):
         [litter] = tmp_path.iterdir()
         assert (litter / "prefect.db").exists()
         for server in psutil.Process(parent.pid).children():
             server.kill()
     assert litter.exists()
-    with _running(tmp_path):
+    with _running(tmp_path) as (parent, url):
         [home] = tmp_path.iterdir()
         assert home != litter
+        assert _answers(url)
+        parent.send_signal(signal.SIGKILL)
+    assert not _answers(url)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.timeout(240)
-def test_our_own_server_is_not_asked_through_a_proxy() -> None:
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What `SESSION` said, with proxies that do not answer, and where its server's files lay."""
+    folder = tmp_path_factory.mktemp("session")
+    dropped = ("_proxy", "prefect_api_url")
+    environment = {k: v for k, v in os.environ.items() if not k.lower().endswith(dropped)}
     names = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY")
-    environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     environment |= {"NO_PROXY": "example.org"} | dict.fromkeys(names, "http://127.0.0.1:9")
-    subprocess.run([sys.executable, "-c", ASK], check=True, env=environment)
+    environment |= {"TMPDIR": str(folder)}
+    command = [sys.executable, "-c", SESSION]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    return done.stdout, folder
 
 
 @pytest.mark.timeout(240)
-def test_threads_and_worker_processes_find_the_server_and_start_none_of_their_own() -> None:
-    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
-    command = [sys.executable, "-c", FIND]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    here, *elsewhere = done.stdout.split()
+def test_our_own_server_is_not_asked_through_a_proxy(session: tuple[str, Path]) -> None:
+    assert session[0].split()[3:] == ["200"]
+
+
+@pytest.mark.timeout(240)
+def test_threads_and_worker_processes_find_the_server_and_start_none_of_their_own(
+    session: tuple[str, Path],
+) -> None:
+    here, *elsewhere = session[0].split()[:3]
     assert here.startswith("http://127.0.0.1:")
     assert elsewhere == [here, here]
 
 
+@pytest.mark.timeout(240)
+def test_a_server_leaves_no_files(session: tuple[str, Path]) -> None:
+    assert list(session[1].glob("coupled-*")) == []
+
+
 @contextmanager
-def _running(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Run a server of a process of its own; its files lie in a folder."""
+def _running(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run a server of a process of its own, and yield both; its files lie in a folder."""
     with subprocess.Popen(
         [sys.executable, "-c", CODE],
         stdin=subprocess.PIPE,
@@ -134,9 +133,10 @@ def _running(folder: Path) -> Iterator["subprocess.Popen[str]"]:
         env={**os.environ, "TMPDIR": str(folder)},
     ) as parent:
         assert parent.stdout is not None and parent.stdin is not None
-        assert parent.stdout.readline().startswith("http://")
-        yield parent
+        url = parent.stdout.readline().strip()
+        assert url.startswith("http://")
         servers = psutil.Process(parent.pid).children()
+        yield parent, url
         parent.stdin.close()
     psutil.wait_procs(servers, timeout=60)
 

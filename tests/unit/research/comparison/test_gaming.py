@@ -42,10 +42,14 @@ def evaluate() -> Callable[[Draw], list[EvaluatedPair]]:
     return run
 
 
-def test_honest_pairs_pass_the_guards(evaluate: Callable[[Draw], list[EvaluatedPair]]) -> None:
-    pairs = evaluate(draw_honestly)
-    assert [pair.guards for pair in pairs] == [()] * NUM_GROUPS
-    assert mean_objective(pairs) > 3.0
+@pytest.fixture(scope="module")
+def honest(evaluate: Callable[[Draw], list[EvaluatedPair]]) -> list[EvaluatedPair]:
+    return evaluate(draw_honestly)
+
+
+def test_honest_pairs_pass_the_guards(honest: list[EvaluatedPair]) -> None:
+    assert [pair.guards for pair in honest] == [()] * NUM_GROUPS
+    assert mean_objective(honest) > 3.0
 
 
 @pytest.mark.parametrize(
@@ -57,9 +61,12 @@ def test_honest_pairs_pass_the_guards(evaluate: Callable[[Draw], list[EvaluatedP
     ],
 )
 def test_a_pair_that_drops_the_task_scores_worse_than_an_honest_one(
-    evaluate: Callable[[Draw], list[EvaluatedPair]], cheat: Draw, guard: RejectReason | None
+    evaluate: Callable[[Draw], list[EvaluatedPair]],
+    honest: list[EvaluatedPair],
+    cheat: Draw,
+    guard: RejectReason | None,
 ) -> None:
-    honest, cheated = evaluate(draw_honestly), evaluate(cheat)
+    cheated = evaluate(cheat)
     for fair, unfair in zip(honest, cheated, strict=True):
         assert unfair.objective < fair.objective
     if guard is not None:
