@@ -53,7 +53,7 @@ class Line:
         lexer.whitespace_split = True
         commands: list[list[str]] = [[]]
         for word in lexer:
-            if set(word) <= set("|&;"):
+            if word and set(word) <= set("|&;"):
                 commands.append([])
             elif commands[-1] or not re.match(r"[A-Z_]+=", word):
                 commands[-1].append(word)
