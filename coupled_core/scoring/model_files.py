@@ -166,8 +166,8 @@ def require_dtype(config: ScoringConfig, device: str) -> None:
     if device == "cpu":
         if config.dtype == "float16":
             raise ConfigError(
-                "scoring.dtype float16 is for GPUs, but the device is cpu, where not all operations "
-                "of Segment Anything and CLIP exist in it: use --scoring-dtype float32 (or bfloat16)"
+                "scoring.dtype float16 is for GPUs, but the device is cpu: use --scoring-dtype "
+                "float32 (or bfloat16, to try half precision out)"
             )
         return
     import torch  # where there is an accelerator, it is in use already

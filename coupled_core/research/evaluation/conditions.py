@@ -69,7 +69,7 @@ def _is_bare_text(node: ast.AST) -> bool:
 
 
 def describe_scorers(config: ScoringConfig) -> dict[str, Any]:
-    """Return what scores depend on beside images: metric version, each model with its files, dtype."""
+    """Return what scores depend on beside images: metric, models with their files, dtype."""
     return {
         "metric_version": METRIC_VERSION,
         "sam_model": [config.sam_model, _stamp("sam", config.sam_model)],
