@@ -115,7 +115,7 @@ def test_what_leaves_the_range_of_the_format_is_said_and_not_scored() -> None:
 
 def test_float16_on_a_cpu_is_refused_before_anything_is_loaded() -> None:
     settings = ScoringConfig(dtype="float16", sam_model="not there")
-    with pytest.raises(ConfigError, match="device is cpu.*use --scoring-dtype float32"):
+    with pytest.raises(ConfigError, match=r"device is cpu.*use --scoring-dtype float32"):
         load_scorer(settings, "cpu")
 
 
