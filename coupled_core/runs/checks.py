@@ -42,6 +42,7 @@ from coupled_core.report.numbers import format_bytes
 from coupled_core.runs.needs import find_needs
 from coupled_core.scoring.model_files import (
     find_missing_clip,
+    require_dtype,
     require_fitting_judges,
     require_scorers,
 )
@@ -219,6 +220,8 @@ class _Machine:
         try:
             require_fitting_judges(self._config)
             require_scorers(scoring)
+            if scoring.dtype != "float32":  # a device that is missing is told elsewhere
+                require_dtype(scoring, choose_device(self._config.generation.device))
         except ModelUnavailableError as error:
             if path and not Path(path).exists() and Path(path).name.startswith(f"sam_{kind}_"):
                 raise ModelUnavailableError(

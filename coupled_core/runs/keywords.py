@@ -9,6 +9,10 @@ from coupled_core.config import RunConfig
 from coupled_core.errors import ConfigError
 from coupled_core.suggestions import suggest
 
+_MEANT = {"dtype": "generation"}
+"""Whose a name is that several sections have, as on the command line. Of those not listed, callers
+say it."""
+
 
 def config_from_keywords(settings: Mapping[str, Any]) -> RunConfig:
     """Return the settings of a run; what is not named has its default.
@@ -16,7 +20,7 @@ def config_from_keywords(settings: Mapping[str, Any]) -> RunConfig:
     Args:
         settings: Any setting by its bare name (`seed`), or a section as a whole
             (`filter=FilterConfig(...)`, `generation={"batch_size": 2}`). Only the latter can tell
-            apart what two sections have, such as `batch_size`.
+            apart what two sections have, such as `batch_size`; `dtype` is the base model's.
 
     Raises:
         ConfigError: a name is unknown or stands for several settings, or a value is not allowed.
@@ -40,6 +44,8 @@ def config_from_keywords(settings: Mapping[str, Any]) -> RunConfig:
 def _section_of(name: str) -> str:
     fields = {section: _fields(section) for section in RunConfig.model_fields}
     found = [section for section, names in fields.items() if name in names]
+    if name in _MEANT:
+        return _MEANT[name]
     if len(found) == 1:
         return found[0]
     if found:

@@ -11,7 +11,7 @@ from coupled_core.dataset.row_index import committed_pair_ids
 from coupled_core.dataset.work import DONE, find_kin, join_kin, list_work
 from coupled_core.errors import ConfigError, PromptSetError
 from coupled_core.generation.model_files import find_transformer_file, is_bare, require_weights
-from coupled_core.generation.provenance import GenerationProvenance
+from coupled_core.generation.provenance import GenerationProvenance, choose_device
 from coupled_core.id_set import IdSet
 from coupled_core.progress import current_progress
 from coupled_core.prompts.prompt_set import (
@@ -41,7 +41,11 @@ from coupled_core.runs.planned import (
 )
 from coupled_core.runs.refusals import TextSurvey
 from coupled_core.runs.text_report import NO_TEXTS, TextReport
-from coupled_core.scoring.model_files import require_fitting_judges, require_scorers
+from coupled_core.scoring.model_files import (
+    require_dtype,
+    require_fitting_judges,
+    require_scorers,
+)
 from coupled_core.splitting.llm.question import request_sha256, splitter_identity
 from coupled_core.splitting.offline import OfflineSplitter
 from coupled_core.splitting.splitter import (
@@ -269,6 +273,7 @@ def _require_models(
 ) -> None:
     """Refuse what would fail when models are loaded, which is after splits are paid for."""
     require_scorers(config.scoring)
+    require_dtype(config.scoring, choose_device(config.generation.device))
     model = files_of(config.generation.base_model, generation.base_model_revision)
     if not (is_dry_run and is_bare(model)):
         is_whole = find_transformer_file(config.generation)[0] is None

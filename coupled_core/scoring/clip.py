@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from coupled_core.errors import ModelUnavailableError
+from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
 from coupled_core.models.memory import Room
 from coupled_core.scoring.clip_texts import Tokenizer
@@ -68,6 +68,7 @@ class ClipScorer:
         tokenizer: Tokenizer,
         device: str,
         max_remembered: int = _MAX_REMEMBERED,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Take a loaded model.
 
@@ -77,11 +78,12 @@ class ClipScorer:
             tokenizer: Its tokenizer.
             device: Where it computes, as torch names it.
             max_remembered: Texts whose embeddings are kept.
+            dtype: What it computes in.
         """
-        self._model, self._tokenizer = model.eval().to(device), tokenizer
+        self._model, self._tokenizer = model.eval().to(device, dtype), tokenizer
         self._cutter = WindowCutter(tokenizer)
         self._preprocess_whole, self._preprocess_centre = preprocess
-        self._device, self._max_remembered = device, max_remembered
+        self._device, self._dtype, self._max_remembered = device, dtype, max_remembered
         self._room = Room()
         self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
 
@@ -107,8 +109,8 @@ class ClipScorer:
 
     @torch.no_grad()
     def _encode_pixels(self, pixels: Sequence[Tensor]) -> list[NDArray[np.float32]]:
-        batch = torch.stack(list(pixels)).to(self._device)
-        return list(self._model.encode_image(batch, normalize=True).float().cpu().numpy())  # type: ignore[operator]
+        batch = torch.stack(list(pixels)).to(self._device, self._dtype)
+        return list(_to_units(self._model.encode_image(batch, normalize=False)))  # type: ignore[operator]
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -130,8 +132,7 @@ class ClipScorer:
         return np.stack([found[text] for text in texts])
 
     def _encode(self, tokens: Tensor) -> np.ndarray:
-        embedded: Tensor = self._model.encode_text(tokens.to(self._device), normalize=True)  # type: ignore[operator]
-        return embedded.float().cpu().numpy()
+        return _to_units(self._model.encode_text(tokens.to(self._device), normalize=False))  # type: ignore[operator]
 
     def _remember(self, embedded: Mapping[str, np.ndarray]) -> None:
         for text, embedding in embedded.items():
@@ -142,12 +143,24 @@ class ClipScorer:
             self._texts.popitem(last=False)
 
 
-def load_clip(spec: str, device: str) -> ClipScorer:
+def _to_units(embeddings: Tensor) -> np.ndarray:
+    """Return embeddings (B, D) of any dtype as float32 of length one."""
+    # In float32: a length that is rounded to half precision would stretch every cosine.
+    units: np.ndarray = nn.functional.normalize(embeddings.float(), dim=-1).cpu().numpy()
+    if not np.isfinite(units).all():
+        raise ConfigError(
+            f"CLIP leaves the range of {embeddings.dtype}: use --scoring-dtype bfloat16 or float32"
+        )
+    return units
+
+
+def load_clip(spec: str, device: str, dtype: str = "float32") -> ClipScorer:
     """Load a model.
 
     Args:
         spec: as `find_clip` takes it.
         device: where it computes, as torch names it.
+        dtype: float32, bfloat16 or float16, of weights and activations; embeddings are float32.
 
     Raises:
         ModelUnavailableError: unknown name, or the weights are neither here nor to be had.
@@ -169,7 +182,7 @@ def load_clip(spec: str, device: str) -> ClipScorer:
     whole = image_transform_v2(
         PreprocessCfg(**{**model.visual.preprocess_cfg, "resize_mode": "squash"}), is_train=False
     )
-    return ClipScorer(model, (whole, centre), tokenizer, device)
+    return ClipScorer(model, (whole, centre), tokenizer, device, dtype=getattr(torch, dtype))
 
 
 def _check_tokenizer(spec: str, model: nn.Module, tokenizer: Tokenizer) -> None:

@@ -120,14 +120,21 @@ _KNOWN_CLIP_BYTES = {"ViT-L-14:openai": 1_710_466_052}
 
 
 def scorer_bytes(config: ScoringConfig) -> int:
-    """Return what the scorers' weights take, as far as that is known before they are fetched."""
-    clip_bytes = _KNOWN_CLIP_BYTES.get(config.clip_model, 0)
+    """Return what the scorers' weights take, as far as that is known before they are fetched.
+
+    In half precision some of Segment Anything stays in float32, which is 10 MB more than counted.
+    """
+    known = _KNOWN_CLIP_BYTES.get(config.clip_model, 0)
     try:
         sam = find_sam(config.sam_model)
     except ModelUnavailableError:  # told where it is needed
-        return clip_bytes
-    path = sam.path if sam.published_type else sam.path / "model.safetensors"
-    return path.stat().st_size + clip_bytes
+        pass
+    else:
+        if sam.published_type:
+            known += sam.path.stat().st_size
+        else:  # stored in half precision
+            known += 2 * (sam.path / "model.safetensors").stat().st_size
+    return known if config.dtype == "float32" else known // 2
 
 
 def require_scorers(config: ScoringConfig) -> None:
@@ -142,6 +149,37 @@ def require_scorers(config: ScoringConfig) -> None:
     name, pretrained = find_clip(config.clip_model)
     if pretrained is not None:
         _require_clip_name(name, pretrained)
+
+
+def require_dtype(config: ScoringConfig, device: str) -> None:
+    """Refuse a number format in which the device does not compute.
+
+    Args:
+        config: Its `dtype` is meant.
+        device: Where the scorers will compute, as torch names it.
+
+    Raises:
+        ConfigError: naming formats that work.
+    """
+    if config.dtype == "float32":
+        return
+    if device == "cpu":
+        if config.dtype == "float16":
+            raise ConfigError(
+                "scoring.dtype float16 is for GPUs, but the device is cpu: use --scoring-dtype "
+                "float32 (or bfloat16, to try half precision out)"
+            )
+        return
+    import torch  # where there is an accelerator, it is in use already
+
+    try:
+        pixel = torch.ones(1, 1, 1, 1, device=device, dtype=getattr(torch, config.dtype))
+        torch.nn.functional.conv2d(pixel, pixel)
+    except (RuntimeError, TypeError, AssertionError) as exc:  # each backend refuses in its own way
+        raise ConfigError(
+            f"device {device} does not compute in scoring.dtype {config.dtype} "
+            f"({str(exc).splitlines()[0]}): use --scoring-dtype float32"
+        ) from exc
 
 
 def require_fitting_judges(config: RunConfig) -> None:

@@ -12,6 +12,7 @@ from coupled_core.records import EntityMask, GeneratedSample, PairScores, Sample
 from coupled_core.scoring.clip import ClipScorer, load_clip
 from coupled_core.scoring.entity_masks import EntityFinder
 from coupled_core.scoring.metrics import score_pair
+from coupled_core.scoring.model_files import require_dtype
 from coupled_core.scoring.sam import load_sam
 
 
@@ -21,7 +22,7 @@ class PairScorer:
     def __init__(
         self, finder: EntityFinder, clip: ClipScorer, *, sam_model: str, clip_model: str
     ) -> None:
-        self._finder, self.clip = finder, clip
+        self.finder, self.clip = finder, clip
         self.sam_model, self.clip_model = sam_model, clip_model
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -56,7 +57,7 @@ class PairScorer:
     ) -> tuple[list[EntityMask], dict[tuple[int, int], PairScores]]:
         split, images = sample.split, generated.images
         masks = [
-            self._finder.find(image, entity, split.background_prompt)
+            self.finder.find(image, entity, split.background_prompt)
             for image, entity in zip(images, split.entity_prompts, strict=True)
         ]
         if image_embeddings is None:
@@ -96,8 +97,10 @@ def load_scorer(config: ScoringConfig, device: str) -> PairScorer:
     """Load both models.
 
     Raises:
+        ConfigError: the device does not compute in the number format of the settings.
         ModelUnavailableError: one of them cannot be loaded.
     """
-    clip = load_clip(config.clip_model, device)
-    finder = EntityFinder(load_sam(config.sam_model, device), clip)
+    require_dtype(config, device)
+    clip = load_clip(config.clip_model, device, config.dtype)
+    finder = EntityFinder(load_sam(config.sam_model, device, config.dtype), clip)
     return PairScorer(finder, clip, sam_model=config.sam_model, clip_model=config.clip_model)

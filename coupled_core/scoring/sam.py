@@ -17,9 +17,10 @@ from segment_anything.modeling import (
     Sam,
     TwoWayTransformer,
 )
+from torch import Tensor
 
 from coupled_core.documents import DocumentError, parse_json, read_file
-from coupled_core.errors import ModelUnavailableError
+from coupled_core.errors import ConfigError, ModelUnavailableError
 from coupled_core.models.files import WEIGHT_ERRORS, describe_weights_error
 from coupled_core.scoring.model_files import find_sam
 
@@ -75,20 +76,50 @@ def save_sam(sam: Sam, size: SamArchitecture, folder: Path) -> None:
     save_file(halves, folder / "model.safetensors")
 
 
-def load_sam(spec: str, device: str) -> Sam:
+def load_sam(spec: str, device: str, dtype: str = "float32") -> Sam:
     """Load a model.
 
     Args:
         spec: as `find_sam` takes it.
         device: where it computes, as torch names it.
+        dtype: float32, bfloat16 or float16, of the image encoder; embeddings and all that follows
+            from them are float32.
 
     Raises:
         ModelUnavailableError: the checkpoint is missing or is not one.
     """
     files = find_sam(spec)
     if files.published_type is not None:
-        return _load_published(files.published_type, files.path).to(device)
-    folder = files.path
+        sam = _load_published(files.published_type, files.path)
+    else:
+        sam = _load_folder(files.path)
+    if dtype != "float32":
+        _encode_in(getattr(torch, dtype), sam.image_encoder)
+    return sam.to(device)
+
+
+def _encode_in(dtype: torch.dtype, encoder: ImageEncoderViT) -> None:
+    """Let the blocks of an image encoder compute in half precision; it takes and gives float32.
+
+    Nearly all of its work is in them. The neck squares what they return, which float16 may not
+    hold, and the decoder is small.
+    """
+    encoder.to(dtype).neck.float()
+    encoder.register_forward_pre_hook(lambda _, given: (given[0].to(dtype),))
+    encoder.neck.register_forward_pre_hook(lambda _, given: (_require_finite(given[0]).float(),))
+
+
+def _require_finite(hidden: Tensor) -> Tensor:
+    if not hidden.isfinite().all():
+        # No mask would be found, as if the image showed nothing.
+        raise ConfigError(
+            f"Segment Anything leaves the range of {hidden.dtype}: use --scoring-dtype bfloat16 or "
+            "float32"
+        )
+    return hidden
+
+
+def _load_folder(folder: Path) -> Sam:
     try:
         sam = build_sam(_read_architecture(folder / "config.json"))
         weights = load_file(folder / "model.safetensors")
@@ -99,7 +130,7 @@ def load_sam(spec: str, device: str) -> Sam:
             f"the Segment Anything model in {folder} does not load: {describe_weights_error(exc)}: "
             "expected config.json and model.safetensors as `save_sam` writes them"
         ) from exc
-    return sam.to(device)
+    return sam
 
 
 def _read_architecture(path: Path) -> SamArchitecture:

@@ -22,6 +22,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "split.batch_size": ("--split-batch-size",),
     "split.cache_uri": ("--split-cache",),
     "split.refresh": ("--refresh-split",),
+    "scoring.dtype": ("--scoring-dtype",),
     "content_filter.concept_list": ("--content-filter",),
     "duplicates.drop": ("--drop-duplicates",),
     "output.uri": ("--output", "-o", "--dataset"),

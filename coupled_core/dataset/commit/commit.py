@@ -63,6 +63,8 @@ def what_must_agree(
     return {
         "scoring.clip_model": scoring.get("clip_model"),
         "scoring.sam_model": scoring.get("sam_model"),
+        # Not written down where it has its default.
+        "scoring.dtype": scoring.get("dtype", "float32"),
         "metric_version": metric_version,
         "partition_rule": partition_rule or _FIRST_PARTITION_RULE,
         # All image parts of a dataset have the same columns: not every reader unites them by name.

@@ -122,10 +122,11 @@ def to_plain(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
 
 def _describe(facts: Mapping[str, Any]) -> str:
     generation, scoring = facts["conditions"]["generation"], facts["conditions"]["scoring"]
+    dtype = f" in {scoring['dtype']}" if "dtype" in scoring else ""
     return (
         f"{generation['num_inference_steps']} steps of `{generation['base_model']}` at "
         f"{generation['width']} x {generation['height']} px on {generation['device_name']}; "
-        f"Segment Anything `{scoring['sam_model'][0]}`, CLIP `{scoring['clip_model'][0]}`"
+        f"Segment Anything `{scoring['sam_model'][0]}`, CLIP `{scoring['clip_model'][0]}`{dtype}"
     )
 
 

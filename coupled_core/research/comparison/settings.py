@@ -99,6 +99,7 @@ class CompareSettings(Settings, title="Comparison"):
             "height": generation.height,
             "sam-model": scoring.sam_model,
             "clip-model": scoring.clip_model,
+            "scoring-dtype": None if scoring.dtype == "float32" else scoring.dtype,
             "output": self.output,
         }
         words = ["coupled", "compare", *["--trade-off"] * self.trade_off]

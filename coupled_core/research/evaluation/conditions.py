@@ -69,11 +69,12 @@ def _is_bare_text(node: ast.AST) -> bool:
 
 
 def describe_scorers(config: ScoringConfig) -> dict[str, Any]:
-    """Return what scores depend on beside images: metric version, and each model with its files."""
+    """Return what scores depend on beside images: metric, models with their files, dtype."""
     return {
         "metric_version": METRIC_VERSION,
         "sam_model": [config.sam_model, _stamp("sam", config.sam_model)],
         "clip_model": [config.clip_model, _stamp("clip", config.clip_model)],
+        **config.model_dump(include={"dtype"}),
     }
 
 

@@ -29,14 +29,14 @@ from coupled_core.research.evaluation.intervals import (
     bootstrap_values,
     wilson_interval,
 )
-from coupled_core.scoring.clip import ClipScorer, load_clip
+from coupled_core.scoring.clip import ClipScorer
 from coupled_core.scoring.entity_masks import EntityFinder
 from coupled_core.scoring.metrics import (
     SIMILARITY_WEIGHT,
     background_similarity,
     joint_entity_region,
 )
-from coupled_core.scoring.sam import load_sam
+from coupled_core.scoring.pair_scorer import load_scorer
 
 SCENES_SEED = 930_000
 """Added to the seed that is asked for; no training, check or prompt set draws from there."""
@@ -87,10 +87,10 @@ def measure_scorers(
         device: where the scorers compute.
 
     Raises:
-        ModelUnavailableError: a scorer cannot be loaded.
+        ConfigError, ModelUnavailableError: a scorer cannot be loaded.
     """
-    clip = load_clip(config.clip_model, device)
-    finder = EntityFinder(load_sam(config.sam_model, device), clip)
+    scorer = load_scorer(config, device)
+    clip, finder = scorer.clip, scorer.finder
     rng = np.random.default_rng((SCENES_SEED, seed))
     scenes = [sample_scene(rng, dependence=0.0) for _ in range(num_renders)]
     few = scenes[:_MAX_MASKS]

@@ -29,9 +29,8 @@ from coupled_core.generation.sampler import OnStep
 from coupled_core.records import Rejection, Sample
 from coupled_core.research.methods.method import Knob, Knobs, MethodOutput, check_knobs
 from coupled_core.schedules.schedule import Schedule
-from coupled_core.scoring.clip import load_clip
 from coupled_core.scoring.entity_masks import EntityFinder
-from coupled_core.scoring.sam import load_sam
+from coupled_core.scoring.pair_scorer import load_scorer
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,7 @@ class StockModel:
     def finder(self) -> EntityFinder:
         """What finds entities in finished images; Segment Anything and CLIP are loaded here."""
         device = str(self.pipeline._execution_device)
-        clip = load_clip(self._scoring.clip_model, device)
-        return EntityFinder(load_sam(self._scoring.sam_model, device), clip)
+        return load_scorer(self._scoring, device).finder
 
     @property
     def transformer(self) -> FluxTransformer2DModel:

@@ -110,6 +110,11 @@ def test_images_outlive_the_correction_of_the_judge(
     [
         ({"min_combine": 1}, ConfigError, "did you mean min_combined"),
         ({"sam_model": "vit_h:missing.pth"}, ModelUnavailableError, "no Segment Anything"),
+        (
+            {"scoring": {"dtype": "float16"}, "device": "cpu"},
+            ConfigError,
+            "--scoring-dtype float32",
+        ),
         ({"max_prompt_chars": 5}, PromptSetError, "expected at most 5"),
     ],
 )

@@ -47,6 +47,12 @@ def test_a_missing_checkpoint_of_segment_anything_is_answered_with_a_download() 
     assert f"type: curl -Lo {path} https://" in check.text
 
 
+def test_scorers_in_a_format_that_the_device_does_not_do_are_told() -> None:
+    settings = {"scoring": {"dtype": "float16"}, "generation": {"device": "cpu"}}
+    check = _checks(**settings)["scorers"]
+    assert isinstance(check.error, ConfigError) and "--scoring-dtype float32" in check.text
+
+
 def test_a_missing_base_model_is_told_once(tmp_path: Path) -> None:
     found = _checks(generation={"base_model": str(tmp_path / "none")})
     wrong = [name for name, check in found.items() if check.error is not None]

@@ -83,16 +83,18 @@ def test_a_run_keeps_its_id_when_only_where_and_how_fast_change() -> None:
         {"prompts": {"trust_splits": True}},
         {"filter": {"max_crop_evidence": 0.5}},
         {"output": {"store_background": True}},
+        {"scoring": {"dtype": "bfloat16"}},
     ],
 )
 def test_a_run_id_depends_on_every_other_setting(change: dict[str, Any]) -> None:
     assert run_id(RunConfig.model_validate(change), ["a"]) != run_id(RunConfig(), ["a"])
 
 
-def test_runs_from_before_crop_filter_and_stored_backgrounds_keep_their_ids() -> None:
+def test_runs_from_before_settings_that_came_later_keep_their_ids() -> None:
     settings = RunConfig().model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_ROWS)
     del settings["prompts"]["trust_splits"], settings["filter"]["max_crop_evidence"]
     del settings["output"]["store_background"]
+    assert settings["scoring"].keys() == {"sam_model", "clip_model"}  # of before `dtype`, too
     expected = fingerprint({"settings": settings, "inputs": ["a"]})[:16]
     assert run_id(RunConfig(), ["a"]) == expected
 
@@ -135,6 +137,7 @@ def test_a_group_seed_goes_before_the_derived_one() -> None:
     ("change", "are_same"),
     [
         ({"scoring": {"clip_model": "ViT-L-14:openai"}}, True),
+        ({"scoring": {"dtype": "bfloat16"}}, True),
         ({"filter": {"min_combined": 2.0}}, True),
         ({"selection": {"attempts": 3}, "output": {"store_dropped": True}}, True),
         ({"generation": {"num_inference_steps": 3}}, False),

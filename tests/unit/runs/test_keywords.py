@@ -20,6 +20,11 @@ def test_bare_names_go_to_their_sections() -> None:
     assert config.output == OutputConfig(shard_size=2)
 
 
+def test_of_two_number_formats_the_bare_name_is_the_base_models() -> None:
+    config = config_from_keywords({"dtype": "float16", "scoring": {"dtype": "bfloat16"}})
+    assert (config.generation.dtype, config.scoring.dtype) == ("float16", "bfloat16")
+
+
 def test_a_section_and_a_bare_name_of_it_go_together() -> None:
     expected = GenerationConfig(batch_size=2, seed=7)
     for section in ({"batch_size": 2}, GenerationConfig(batch_size=2)):

@@ -91,3 +91,11 @@ def test_the_peak_is_that_of_a_whole_batch_with_the_images_decoded_together() ->
 def test_segment_anything_at_work_counts_beside_its_weights() -> None:
     small, large = (ScoringConfig(sam_model=f"{kind}:gone.pth") for kind in ("vit_b", "vit_h"))
     assert beside_bytes(ScoringConfig()) < beside_bytes(small) < beside_bytes(large)
+
+
+def test_scorers_in_half_precision_take_half_of_it() -> None:
+    settings = {"sam_model": "vit_h:gone.pth", "clip_model": "ViT-L-14:openai"}
+    whole, half = (
+        beside_bytes(ScoringConfig(**settings, dtype=dtype)) for dtype in ("float32", "float16")
+    )
+    assert whole == 2 * half

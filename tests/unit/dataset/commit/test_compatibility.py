@@ -39,6 +39,10 @@ def store(tmp_path: Path) -> LocalStore:
             r"scoring\.clip_model is 'ViT-L-14:openai' here and 'miniature' there",
         ),
         (_run("b", scoring={"sam_model": "vit_b:x"}), r"scoring\.sam_model is 'vit_b:x' here"),
+        (
+            _run("b", scoring={"dtype": "bfloat16"}),
+            r"scoring\.dtype is 'bfloat16' here and 'float32' there",
+        ),
         (_run("b", output={"store_background": True}), r"store_background is 'True' here"),
         (_run("b", metric_version="5"), "metric_version is '5' here and '1' there"),
     ],
