@@ -8,7 +8,6 @@ each row means stands in the program of its own that it takes from this folder; 
 chosen, too. All rows take some ten minutes of a quiet machine, and 1.5 GB of memory.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -39,6 +38,7 @@ from infra.benchmarks import (
     shard_pipeline,
     step_cost,
 )
+from infra.benchmarks.arguments import build_parser
 from tests.sample_shards import describe_run, make_rows, publish, vary_row
 
 
@@ -228,11 +228,18 @@ ROWS: Mapping[str, Callable[[int], Iterator[Figure]]] = {
 
 def main() -> None:
     """Measure, and print a row as soon as it is known."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--json", action="store_true", help="one line a row")
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=ROWS,
+        default=list(ROWS),
+        metavar="GROUP",
+        help="groups of rows",
+    )
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each row")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch")
+    parser.add_argument("--json", action="store_true", help="print JSON, a line a row")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.only:

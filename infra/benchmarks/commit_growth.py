@@ -9,7 +9,6 @@ the ids that are there is counted apart, and so is a reader of all rows and colu
 `coupled compact` and after.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -23,6 +22,7 @@ from coupled_core.dataset.reader import current_snapshot, find_snapshot, iter_ma
 from coupled_core.dataset.upkeep.compact import compact
 from coupled_core.runs.plan import committed_pair_ids
 from coupled_core.storage.local import LocalStore
+from infra.benchmarks.arguments import build_parser
 from tests.counted_store import CountedStore
 from tests.sample_shards import describe_run, publish
 
@@ -78,10 +78,17 @@ def _measure(store: CountedStore, act: Callable[[], Any]) -> tuple[int, float]:
 
 def main() -> None:
     """Measure, and print a row for each size of the dataset."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shards", type=int, nargs="+", default=[10, 100, 400, 1000])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--shards",
+        type=int,
+        nargs="+",
+        default=[10, 100, 400, 1000],
+        metavar="N",
+        help="shards that are there",
+    )
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="further shards")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     found = [measure(num_shards, options.repeats) for num_shards in options.shards]
     if options.json:

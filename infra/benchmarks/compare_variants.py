@@ -10,7 +10,6 @@ all are scored, so a run that was ended goes on where it stopped; `--minutes` en
 Prints a Markdown table.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -32,6 +31,7 @@ from coupled_core.research.evaluation.intervals import bootstrap_difference, boo
 from coupled_core.research.evaluation.pairs import Evaluator
 from coupled_core.research.evaluation.samples import build_samples, take_groups
 from coupled_core.research.methods.method import Method
+from infra.benchmarks.arguments import build_parser
 
 _FRESH_GROUPS = 216
 _MEASURES = {
@@ -61,13 +61,35 @@ def measure(method: Method, evaluator: Evaluator, sample: Sample) -> dict[str, f
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is not kept yet, then print means and paired differences."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--variant", required=True, action="append", help="may be repeated")
-    parser.add_argument("--against", required=True)
-    parser.add_argument("--fresh", type=int, required=True, help="seed of the prompt set")
-    parser.add_argument("--groups", type=int, default=200)
-    parser.add_argument("--keep", type=Path, required=True, help="what was measured, JSON lines")
-    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--variant",
+        required=True,
+        action="append",
+        metavar="NAME",
+        help="name or pattern of variants; may be repeated",
+    )
+    parser.add_argument(
+        "--against", required=True, metavar="NAME", help="variant they are compared with"
+    )
+    parser.add_argument(
+        "--fresh", type=int, required=True, metavar="SEED", help="seed of the prompt set"
+    )
+    parser.add_argument("--groups", type=int, default=200, metavar="N", help="groups of that set")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="JSON lines of what was measured; goes on from there",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=float("inf"),
+        metavar="N",
+        help="end after so many (default: when all is done)",
+    )
     options = parser.parse_args(arguments)
     ends_at = time.monotonic() + 60 * options.minutes
     run = ComparisonRun(CompareSettings(methods=(OURS,)))

@@ -6,7 +6,6 @@ A small random FLUX.1 goes through the sampler in all modes, with several image 
 images a group, twice. The backend runs graphs as they are, since only their number matters here.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from coupled_core.generation.pipeline import compile_blocks
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
 from coupled_core.records import CouplingMode
 from coupled_core.schedules.schedule import RegionSettings
+from infra.benchmarks.arguments import build_parser
 from infra.benchmarks.step_cost import build_transformer, open_family
 
 _BETAS = (0.0, 0.2, 0.8, 1.0, 1.0)
@@ -97,10 +97,11 @@ def sample(family: Family, mode: CouplingMode, sizes: tuple[int, ...], side: int
 
 def main() -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", action="store_true")
+    parser = build_parser(__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
     found = asdict(count())
-    if parser.parse_args().json:
+    if options.json:
         print(json.dumps({"compilations": found}))
         return
     for name, number in found.items():

@@ -8,7 +8,6 @@ background. One new pair in a hundred is a copy of an old one. Those that are th
 index file; a process of its own hashes it, reads it and searches, as a commit does.
 """
 
-import argparse
 import hashlib
 import json
 import statistics
@@ -27,6 +26,7 @@ from coupled_core.dataset.commit.extend_index import write_index
 from coupled_core.dataset.duplicates import PairLooks, find_duplicates
 from coupled_core.dataset.row_index import INDEX_SCHEMA, looks_of, read_index_file
 from coupled_core.dataset.snapshot import IndexInfo
+from infra.benchmarks.arguments import build_parser
 from infra.benchmarks.plan_run import peak_resident_bytes
 
 _NUM_BACKGROUNDS = 1000
@@ -36,11 +36,11 @@ _PART = "0" * 64
 
 def main() -> None:
     """Search, and print what that took."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--new", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     runs = measure(options.pairs, options.new, options.repeats)
     seconds = [run["cpu_seconds"] for run in runs]

@@ -34,6 +34,7 @@ from coupled_core.export.exporter import export_snapshot, select_edits
 from coupled_core.export.format import find_format
 from coupled_core.storage.local import LocalStore
 from coupled_core.storage.open_store import open_store
+from infra.benchmarks.arguments import build_parser
 from infra.benchmarks.plan_run import peak_resident_bytes
 
 _SIDE_PX = 512
@@ -137,7 +138,7 @@ def _mapped_bytes() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("formats", nargs="+")
     parser.add_argument("--dataset-mb", type=int, default=256)
     parser.add_argument("--limit-mb", type=int, default=192)

@@ -29,6 +29,7 @@ from coupled_core.dataset.reader import find_snapshot
 from coupled_core.dataset.upkeep.verify import verify_snapshot
 from coupled_core.storage.local import LocalStore
 from infra.benchmarks import plan_run
+from infra.benchmarks.arguments import build_parser
 from tests.sample_shards import describe_run, make_rows, vary_row
 
 _RUN = describe_run("run").model_copy(update={"config": {"duplicates": {}}})
@@ -234,16 +235,40 @@ def _decades(values: Sequence[float]) -> list[float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or take what was measured; print, keep and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 3, 4])
-    parser.add_argument("--shards", type=int, default=24, help="that the processes divide")
-    parser.add_argument("--shard-rows", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--keep", type=Path, help="write what was found")
-    parser.add_argument("--picture", type=Path, help="draw an SVG")
-    parser.add_argument("--from", type=Path, dest="kept", help="do not measure: take this")
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--rows",
+        type=int,
+        nargs="+",
+        default=[1000, 10_000, 100_000],
+        metavar="N",
+        help="rows, or groups that are planned",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        nargs="+",
+        default=[1, 2, 3, 4],
+        metavar="N",
+        help="processes that commit side by side",
+    )
+    parser.add_argument(
+        "--shards", type=int, default=24, metavar="N", help="shards that the processes divide"
+    )
+    parser.add_argument(
+        "--shard-rows", type=int, default=1000, metavar="N", help="rows of each shard"
+    )
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="write what was found, as JSON")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw it as an SVG")
+    parser.add_argument(
+        "--from",
+        type=Path,
+        dest="kept",
+        metavar="FILE",
+        help="do not measure; take what --keep wrote",
+    )
     options = parser.parse_args(arguments)
     found = json.loads(options.kept.read_text()) if options.kept else measure(options)
     if options.keep:

@@ -9,7 +9,6 @@ marked. Each turn encodes all images in every encoding; ratios are to Pillow's d
 run: above 1 is faster, and fewer bytes.
 """
 
-import argparse
 import io
 import json
 import statistics
@@ -22,6 +21,7 @@ from PIL import Image
 
 from coupled_core.dataset.images import encode_image
 from coupled_core.research.drawn_world.scenes import sample_scene
+from infra.benchmarks.arguments import build_parser
 from infra.benchmarks.shard_pipeline import draw_picture
 
 _DEFAULT = "png-6"
@@ -98,11 +98,18 @@ def measure(side_px: int, num_images: int, repeats: int) -> list[dict[str, Any]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a row an encoding and size."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--sides-px", type=int, nargs="+", default=[256, 512, 1024])
-    parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="one line a row")
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--sides-px",
+        type=int,
+        nargs="+",
+        default=[256, 512, 1024],
+        metavar="N",
+        help="widths of the square images",
+    )
+    parser.add_argument("--images", type=int, default=4, metavar="N", help="images of each width")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="turns")
+    parser.add_argument("--json", action="store_true", help="print JSON, a line a row")
     options = parser.parse_args(arguments)
     for side_px in options.sides_px:
         for row in measure(side_px, options.images, options.repeats):

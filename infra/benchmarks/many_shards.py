@@ -9,7 +9,6 @@ left is what a shard costs beside its images. Without a database the server has 
 those by HTTP of the run's own process, logs included; states of tasks travel on one websocket.
 """
 
-import argparse
 import json
 import resource
 import sqlite3
@@ -30,6 +29,7 @@ from coupled_core.dataset.funnel import Funnel
 from coupled_core.progress import SilentProgress, report_to
 from coupled_core.runs.shard import ShardWork
 from coupled_core.runs.steps import ShardResult
+from infra.benchmarks.arguments import build_parser
 from infra.benchmarks.plan_run import write_prompts
 from tests.prefect_server import PrefectServer, prefect_server
 from tests.sample_shards import publish
@@ -174,11 +174,11 @@ def _build(folder: Path, groups_a_shard: int, clock: _Clock) -> None:
 
 def main() -> None:
     """Measure, and print a row for each tenth of the run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--shards", type=int, default=4000)
     parser.add_argument("--groups-a-shard", type=int, default=250)
     parser.add_argument("--database-url")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     found = measure(options.shards, options.groups_a_shard, options.database_url)
     if options.json:

@@ -7,7 +7,6 @@ it stands what comparing all of them with each other takes, which `coupled verif
 thousand.
 """
 
-import argparse
 import hashlib
 import json
 import tempfile
@@ -30,6 +29,7 @@ from coupled_core.dataset.row_index import INDEX_SCHEMA, PartRows, RowIndex, rea
 from coupled_core.dataset.snapshot import IndexInfo
 from coupled_core.dataset.upkeep.partition import find_near_backgrounds, find_near_new
 from coupled_core.storage.local import LocalStore
+from infra.benchmarks.arguments import build_parser
 
 _NUM_NEW = 16
 _MAX_ALL = 10_000
@@ -77,9 +77,9 @@ def _index(folder: Path, texts: list[str]) -> RowIndex:
 
 def main() -> None:
     """Measure, and print a row for each number of backgrounds."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--backgrounds", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     rows = [measure(num_backgrounds) for num_backgrounds in options.backgrounds]
     if options.json:

@@ -8,7 +8,6 @@ of the same words). Further duplicates are the stored images disturbed as copies
 distance is that of its farther image, in the order of images that suits it.
 """
 
-import argparse
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from coupled_core.prompts.prompt_set import read_prompt_set
 from coupled_core.records import GeneratedSample, GroupSplit, PromptGroup, Sample
 from coupled_core.scoring.clip import ClipScorer, encode_embeddings, load_clip
 from coupled_core.splitting.offline import OfflineSplitter
+from infra.benchmarks.arguments import build_parser
 
 Picture = NDArray[np.uint8]
 _LEVELS = (0, 5, 50, 95, 100)
@@ -46,7 +46,7 @@ Looks = Mapping[tuple[str, int], tuple[Look, Look]]
 
 def main() -> None:
     """Make the images and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--groups", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -12,7 +12,6 @@ Ratios are ours / theirs (`builds`: two / one), above 1 where the peer is faster
 of runs in turn, by seconds of the CPU and of the clock. All takes two minutes of two cores.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -44,6 +43,7 @@ from coupled_core.research.drawn_world.scenes import sample_scene
 from coupled_core.scoring.pair_scorer import load_scorer
 from coupled_core.storage.local import LocalStore
 from flows.cli.temporary_server import temporary_server
+from infra.benchmarks.arguments import build_parser
 from infra.benchmarks.bare_script import BareScript
 from infra.benchmarks.shard_pipeline import draw_picture
 from tests.sample_shards import describe_run, make_rows, with_images
@@ -269,12 +269,23 @@ ROWS: Mapping[str, Callable[[int], Iterator[Comparison]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a row as soon as it is known."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--builds", type=int, default=1, help="repeats of `builds`, a minute each")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--json", action="store_true", help="one line a row")
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=ROWS,
+        default=list(ROWS),
+        metavar="WHAT",
+        help="what to compare",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, metavar="N", help="turns of `scorer` and `writers`"
+    )
+    parser.add_argument(
+        "--builds", type=int, default=1, metavar="N", help="turns of `builds`, a minute each"
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch")
+    parser.add_argument("--json", action="store_true", help="print JSON, a line a row")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     for name in options.only:

@@ -6,7 +6,6 @@ The command runs in a process of its own on made-up groups of two prompts and an
 rate is that of the groups alone: what one group takes is subtracted as the time to start.
 """
 
-import argparse
 import json
 import resource
 import statistics
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from infra.benchmarks.arguments import build_parser
 
 _PLACES = ("meadow", "lake", "street", "forest", "beach", "harbor", "market", "canyon")
 _ENTITIES = ("owl", "fox", "cat", "dog", "horse", "kite", "boat", "car")
@@ -65,10 +66,17 @@ def peak_resident_bytes() -> int:
 
 def main() -> None:
     """Measure, and print a row for each size of the prompt set."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--groups", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    parser = build_parser(__doc__)
+    parser.add_argument(
+        "--groups",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000],
+        metavar="N",
+        help="groups of the prompt sets",
+    )
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     rows = []
     start = statistics.median(measure(1)["cpu_seconds"] for _ in range(options.repeats))

@@ -11,7 +11,6 @@ show their entity. Then the scores of the pairs, and how many are unfit by a gua
 the crop evidence tells pairs in which an entity is cut off.
 """
 
-import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from coupled_core.research.methods.registry import load_methods
 from coupled_core.research.training.entity_judge import load_entity_judge
 from coupled_core.scoring.metrics import equal_fraction
 from coupled_core.scoring.pair_scorer import PairScorer, load_scorer
+from infra.benchmarks.arguments import build_parser
 
 _WORST_SHOWN = 6
 _ENLARGED = 3
@@ -183,17 +183,23 @@ def _shifted(rows: np.ndarray, axis: int, by: int) -> np.ndarray:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = build_parser(__doc__)
     parser.add_argument("--prompts", default="miniature-test", help="prompt set")
-    parser.add_argument("--fresh", type=int, help="seed of a prompt set made for this run instead")
-    parser.add_argument("--groups", type=int, default=100)
-    parser.add_argument("--schedule", help="schedule file; default: the shipped one")
+    parser.add_argument(
+        "--fresh", type=int, metavar="SEED", help="seed of a prompt set made for this run instead"
+    )
+    parser.add_argument("--groups", type=int, default=100, metavar="N", help="its first groups")
+    parser.add_argument(
+        "--schedule", metavar="FILE", help="schedule file (default: the shipped one)"
+    )
     parser.add_argument(
         "--bound",
         type=float,
-        help="of crop evidence; default: those that flag 5, 10 and 20 % of the pairs",
+        help="of crop evidence; default: those that flag 5, 10 and 20 %% of the pairs",
     )
-    parser.add_argument("--picture", type=Path, help="PNG of the groups with the least coverage")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="PNG of the groups with the least coverage"
+    )
     options = parser.parse_args(arguments)
     generator = load_generator(GenerationConfig(coupling_mode="region", schedule=options.schedule))
     stock = load_methods(["random-seed"], GenerationConfig())["random-seed"]

@@ -11,7 +11,6 @@ the time in which the generator, and so its device, had nothing to do, and the s
 --trace writes Chrome's trace format, --picture an SVG, both of the last run each way.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -42,6 +41,7 @@ from coupled_core.runs.plan import plan_run
 from coupled_core.runs.shard import ShardWork
 from coupled_core.runs.stages import read_outcomes, score_sample, store_batch
 from coupled_core.runs.trace import Span
+from infra.benchmarks.arguments import build_parser
 
 _COLORS = {"generate": "#3f6fb5", "store": "#c98a2b", "score": "#4f9a5b"}
 _LANES = tuple(_COLORS)
@@ -282,17 +282,32 @@ def _print(summary: Mapping[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--groups", type=int, default=8)
-    parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--steps", type=int, help="denoising steps; default: the miniature's")
-    parser.add_argument("--wait-seconds", type=float, help="a batch of a stand-in for a GPU")
-    parser.add_argument("--side-px", type=int, default=1024, help="of the stand-in's pictures")
-    parser.add_argument("--repeats", type=int, default=4)
-    parser.add_argument("--threads", type=int, help="of torch; default: its own")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--trace", type=Path)
-    parser.add_argument("--picture", type=Path)
+    parser = build_parser(__doc__)
+    parser.add_argument("--groups", type=int, default=8, metavar="N", help="groups of the shard")
+    parser.add_argument(
+        "--batch-size", type=int, default=2, metavar="N", help="groups that are made together"
+    )
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="denoising steps (default: the miniature's)"
+    )
+    parser.add_argument(
+        "--wait-seconds",
+        type=float,
+        metavar="X",
+        help="take a stand-in for a GPU, which waits so long a batch",
+    )
+    parser.add_argument(
+        "--side-px", type=int, default=1024, metavar="N", help="width of the stand-in's pictures"
+    )
+    parser.add_argument("--repeats", type=int, default=4, metavar="N", help="runs each way")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads of torch (default: its own number)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write when each stage was at work"
+    )
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw that as an SVG")
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)

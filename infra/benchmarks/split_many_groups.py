@@ -22,6 +22,7 @@ from typing import Any
 
 from coupled_core.config import DEFAULT_PRICES, SplitConfig
 from coupled_core.records import GroupSplit, PromptGroup
+from infra.benchmarks.arguments import build_parser
 from tests.messages_server.process import RunningServer
 
 _MODEL = SplitConfig().model
@@ -31,7 +32,7 @@ _REPORTS = 10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--groups", type=int, default=10_000)
     parser.add_argument("--batch-size", type=int, default=1000)
     parser.add_argument("--batch-seconds", type=float, default=5.0)

@@ -16,12 +16,13 @@ import time
 from pathlib import Path
 
 from coupled_core.config import SplitConfig
+from infra.benchmarks.arguments import build_parser
 from infra.benchmarks.split_many_groups import make_groups
 from tests.messages_server.process import RunningServer
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[4, 16, 64])
     parser.add_argument("--answer-seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=10, help="questions, by concurrency")

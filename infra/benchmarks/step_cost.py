@@ -6,7 +6,6 @@ Times are CPU seconds, which other processes on the machine disturb least: media
 stock and coupled runs in turn, on random weights.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ from coupled_core.generation.families.flux1 import Flux1
 from coupled_core.generation.sampler import SamplerSettings, sample_groups
 from coupled_core.research.cost_ratios import predict_group_ratio, predict_region_ratio
 from coupled_core.schedules.schedule import RegionSettings
+from infra.benchmarks.arguments import build_parser
 
 NUM_TEXT, NUM_IMAGE, NUM_GROUPS = 32, 256, 2
 GEOMETRY = Geometry(
@@ -247,7 +247,7 @@ def report_regions(transformer: FluxTransformer2DModel, repeats: int) -> None:
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = build_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each variant")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

@@ -8,7 +8,6 @@ splits: estimated / counted in sum, mean and 90th percentile of the absolute rel
 `--write FILE` keeps the counts, by the hash of their text, for the test that holds the estimate.
 """
 
-import argparse
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from coupled_core.research.splitters import read_checked_groups
 from coupled_core.splitting.llm.estimate import estimate_split
 from coupled_core.splitting.llm.question import INSTRUCTION, answer_schema, write_data
 from coupled_core.splitting.offline import OfflineSplitter
+from infra.benchmarks.arguments import build_parser
 
 OTHER_LANGUAGES = frozenset(
     {"German", "French", "Spanish", "Italian, Portuguese, Russian", "Japanese", "Chinese"}
@@ -31,7 +31,7 @@ OTHER_LANGUAGES = frozenset(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer.json")
     parser.add_argument("--write", type=Path, help="where to keep the counts")
     arguments = parser.parse_args()

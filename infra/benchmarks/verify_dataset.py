@@ -6,7 +6,6 @@ Images are noise, the slowest to decode for their size. The dataset is made in a
 the command runs in a process of its own, whose largest resident size is reported.
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.storage.local import LocalStore
+from infra.benchmarks.arguments import build_parser
 from tests.sample_shards import describe_run, publish
 
 _PAIRS_A_SHARD = 128
@@ -51,7 +51,7 @@ def measure(folder: Path, num_threads: int) -> dict[str, float]:
 
 def main() -> None:
     """Make a dataset, verify it, print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--pairs", type=int, default=2048)
     parser.add_argument("--side-px", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)

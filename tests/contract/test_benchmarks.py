@@ -1,6 +1,8 @@
 """Programs of `infra/benchmarks` at their smallest: they run, and agree with what they measure."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,6 +10,10 @@ import pytest
 
 from infra.benchmarks import commit_growth, growth_curves, image_encodings, peers
 
+FOLDER = Path(growth_curves.__file__).parent
+PROGRAMS = [
+    each for each in sorted(FOLDER.glob("*.py")) if "build_parser(__doc__)" in each.read_text()
+]
 KEPT = Path(growth_curves.__file__).parents[1] / "pictures" / "growth-curves.json"
 
 
@@ -46,3 +52,17 @@ def test_a_compacted_dataset_is_read_by_fewer_calls() -> None:
 def test_what_datasets_store_is_among_the_encodings(kind: str, name: str) -> None:
     rows = image_encodings.measure(16, 1, 1)
     assert name in [row["encoding"] for row in rows if row["is_stored"]], kind
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=[each.stem for each in PROGRAMS])
+def test_every_program_says_what_it_takes(
+    program: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", [str(program), "--help"])
+    module = importlib.import_module(f"infra.benchmarks.{program.stem}")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        module.main()
+    said = capsys.readouterr().out
+    assert said.startswith("usage: python -m infra.benchmarks")
+    assert max(map(len, said.splitlines())) <= 80

@@ -13,13 +13,16 @@ def compact(
     store: ObjectStore,
     writing: Writing,
     max_rows: Annotated[
-        int, option("Most rows of a merged part; those of more than half of it stay.", min=2)
+        int,
+        option(
+            "Most rows of a merged part. Parts of more than half as many stay as they are.", min=2
+        ),
     ] = 4096,
 ) -> None:
-    """Merge small manifest parts, so that readers open fewer files: a new snapshot of equal rows.
+    """Merge small manifest parts, so that readers open fewer files: a new snapshot, the same rows.
 
-    A shard has a manifest part of its own, and shards are small. Rows, ids, decisions and images
-    stay as they are, and builds may go on beside it. The small parts go with `coupled gc`, once no
+    Each shard leaves a manifest part of its own, with few rows. Rows, ids, decisions and images
+    stay as they are, and builds may go on meanwhile. `coupled gc` removes the small parts once no
     snapshot that is kept names them.
     """
     from coupled_core.dataset.upkeep.compact import compact as compact_dataset
