@@ -13,7 +13,12 @@ def compact(
     store: ObjectStore,
     writing: Writing,
     max_rows: Annotated[
-        int, option("Most rows of a merged part; those of more than half of it stay.", min=2)
+        int,
+        option(
+            "Most rows of a merged part; those of more than half of it stay. What changes rows "
+            "later holds a part in memory, some 13 KB a row.",
+            min=2,
+        ),
     ] = 4096,
 ) -> None:
     """Merge small manifest parts, so that readers open fewer files: a new snapshot of equal rows.
@@ -30,7 +35,10 @@ def compact(
     text = "no two small parts can become one: the dataset stays as it is"
     if report.snapshot is not None:
         merged = f"{report.num_merged:,} manifest parts became {report.num_written:,}"
-        text = f"snapshot {report.snapshot.snapshot_id}: {merged}"
+        text = (
+            f"snapshot {report.snapshot.snapshot_id}: {merged}\n"
+            f"undo with: coupled rollback previous --dataset {store.uri}"
+        )
     document = {
         "dataset": store.uri,
         "snapshot_id": report.snapshot.snapshot_id if report.snapshot else None,
