@@ -13,7 +13,7 @@ from operator import attrgetter
 
 import pyarrow as pa
 
-from coupled_core.dataset.columns import MANIFEST_SCHEMA
+from coupled_core.dataset.columns import MANIFEST_SCHEMA, check_rewritable
 from coupled_core.dataset.commit.extend_index import extend_index
 from coupled_core.dataset.commit.publish import publish_rebased
 from coupled_core.dataset.commit.upload import settle_name, upload_part
@@ -62,8 +62,8 @@ def compact(
         single_writer: Nothing else writes here.
 
     Raises:
-        DatasetError: there is no dataset, a part is missing or damaged, the store ignores
-            conditions, or other writers won every attempt.
+        DatasetError: there is no dataset, a newer version wrote it, a part is missing or damaged,
+            the store ignores conditions, or other writers won every attempt.
     """
     if max_rows < 2:
         raise ValueError(f"expected max_rows of at least 2, got {max_rows}")
@@ -118,6 +118,7 @@ class _Compaction:
             raise DatasetError(
                 f"{self._store.uri} holds no dataset: build one with `coupled build`"
             )
+        check_rewritable(base.schema_version, f"snapshot {base.snapshot_id}")
         self._choose(base)
         if not self.used:
             return None
