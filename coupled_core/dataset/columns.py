@@ -204,6 +204,20 @@ def check_schema_version(found: str, where: str) -> None:
         )
 
 
+def check_rewritable(found: str, where: str) -> None:
+    """Refuse to write rows of a newer version anew: columns that only it knows would be lost.
+
+    Raises:
+        DatasetError: this package writes an older version.
+    """
+    version, own = (tuple(map(int, each.split("."))) for each in (found, SCHEMA_VERSION))
+    if version > own:
+        raise DatasetError(
+            f"{where} has schema version {found}, this package writes {SCHEMA_VERSION}: rows that "
+            "it writes anew would lose newer columns; update it"
+        )
+
+
 def present_names(found: pa.Schema) -> pa.Schema:
     """Return the schema of a part with the present names of its columns."""
     return pa.schema([field.with_name(OLD_NAMES.get(field.name, field.name)) for field in found])

@@ -56,7 +56,8 @@ def encode_weights(weights: NDArray[np.float32]) -> bytes:
     """
     buffer = io.BytesIO()
     levels = np.ceil(np.asarray(weights) * 255).astype(np.uint8)
-    Image.fromarray(levels).save(buffer, "PNG", compress_level=9)
+    # On soft edges level 9 takes four times as long as 6, for 8 % fewer bytes.
+    Image.fromarray(levels).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 

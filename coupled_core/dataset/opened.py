@@ -59,7 +59,7 @@ class Dataset:
             DatasetError: a part is missing or damaged, or does not go with the manifest.
         """
         for part in self.snapshot.parts_of("manifest"):
-            # Rows of one shard at a time; their images come by place, in bounded memory.
+            # Rows of one part at a time; their images come by place, in bounded memory.
             rows = self._read([part], None, kept_only=True).to_pylist()
             for row, found in iter_stored_images(self._store, rows):
                 pictures = {name: _open(found[name]["bytes"]) for name in _PICTURES & found.keys()}

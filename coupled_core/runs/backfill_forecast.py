@@ -9,6 +9,7 @@ from coupled_core.dataset.reader import current_snapshot
 from coupled_core.errors import CoupledError
 from coupled_core.runs.backfill import Backfill, BackfillPlan
 from coupled_core.runs.forecast import Forecast, forecast_build
+from coupled_core.runs.needs import count_stored_images
 from coupled_core.runs.partitions import Partition, config_of
 from coupled_core.storage.open_store import open_store
 
@@ -58,7 +59,9 @@ def _forecast(
         pairs=forecast.pairs_to_make,
         usd=splits.usd_batch if is_batched else splits.usd_online,
         gpu_hours=hours,
-        disk_bytes=round(forecast.pairs_to_make * (bytes_a_pair or _bound_pair_bytes(forecast))),
+        disk_bytes=round(
+            forecast.pairs_to_make * (bytes_a_pair or _bound_pair_bytes(forecast, config))
+        ),
     )
 
 
@@ -70,8 +73,7 @@ def _measure_pair_bytes(config: RunConfig) -> float | None:
     return sum(part.size_bytes for part in parts) / num_pairs if num_pairs else None
 
 
-def _bound_pair_bytes(forecast: Forecast) -> int:
-    images, channels = 2, 3
+def _bound_pair_bytes(forecast: Forecast, config: RunConfig) -> int:
+    num_channels = 3  # of a byte each
     made = forecast.run.generation
-    # One byte a channel.
-    return images * channels * made.width * made.height
+    return count_stored_images(config) * num_channels * made.width * made.height

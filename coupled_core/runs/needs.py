@@ -89,7 +89,7 @@ class Needs:
     memory: MemoryUse | None
     """What generating takes, with the scorers beside it. None: sizes are unknown."""
     pair_bytes: tuple[int, int]
-    """A pair's two images, stored."""
+    """What a pair stores, masks and regions aside, which take little."""
     image_flops: int
     """Floating-point operations of an image's steps, one text a step."""
     family: str
@@ -105,7 +105,7 @@ class Needs:
 def find_needs(config: RunConfig, generation: GenerationProvenance, files: ModelFiles) -> Needs:
     """Return what a build takes, from the size of its models and what is known of its device."""
     footprint = find_footprint(files, config.generation)
-    pixels = 2 * generation.width * generation.height
+    pixels = count_stored_images(config) * generation.width * generation.height
     return Needs(
         image_time=_find_image_time(generation, files),
         download_bytes=footprint.missing_bytes,
@@ -120,6 +120,11 @@ def find_needs(config: RunConfig, generation: GenerationProvenance, files: Model
         lacks_weights=is_bare(files),
         is_schedule_fitted=choose_schedule(config.generation, files).optimised,
     )
+
+
+def count_stored_images(config: RunConfig) -> int:
+    """Return how many images of full size a pair stores: both, and their background if asked."""
+    return 2 + config.output.store_background
 
 
 def _find_geometry(generation: GenerationProvenance, files: ModelFiles) -> Geometry:

@@ -95,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = ComparisonRun(CompareSettings(methods=(OURS,)))
     resolved = resolve(GenerationConfig())
     variants = {each.name: each for each in list_variants(resolved.schedule, resolved.files.known)}
-    names = [options.against, *choose_names(list(variants), options.variant)]
+    against = choose_names(list(variants), [options.against])[0]
+    names = [against, *choose_names(list(variants), options.variant)]
     asked = [*names, options.fresh]
     kept = read_kept(options.keep, asked)
     methods = [build_variant(run.methods[OURS], variants[name]) for name in names]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coupled_core.dataset.columns import check_rewritable
 from coupled_core.dataset.commit.extend_index import extend_index
 from coupled_core.dataset.commit.publish import publish_rebased
 from coupled_core.dataset.commit.upload import settle_name, upload_part, verify_part
@@ -68,8 +69,9 @@ def rewrite_rows(
     an image part, where readers expect them.
 
     Raises:
-        DatasetError: there is no dataset, a kept pair has no stored images, a part is damaged, the
-            store ignores conditions, or other writers won every attempt.
+        DatasetError: there is no dataset, a newer version wrote it, a kept pair has no stored
+            images, a part is damaged, the store ignores conditions, or other writers won every
+            attempt.
     """
     rewriting = _Rewriting(store, rewrite)
     what = f"{rewrite.action} {store.uri}"
@@ -109,6 +111,7 @@ class _Rewriting:
             raise DatasetError(
                 f"{self._store.uri} holds no dataset: build one with `coupled build`"
             )
+        check_rewritable(base.schema_version, f"snapshot {base.snapshot_id}")
         if self._rewrite.prepare(base):
             self._done.clear()
         self._named = frozenset(part.key for part in base.parts)

@@ -15,7 +15,9 @@ def compact(
     max_rows: Annotated[
         int,
         option(
-            "Most rows of a merged part. Parts of more than half as many stay as they are.", min=2
+            "Most rows of a merged part. Parts of more than half as many stay as they are. What "
+            "changes rows later holds a whole part in memory, some 13 KB a row.",
+            min=2,
         ),
     ] = 4096,
 ) -> None:
@@ -33,7 +35,10 @@ def compact(
     text = "no two small parts can become one: the dataset stays as it is"
     if report.snapshot is not None:
         merged = f"{report.num_merged:,} manifest parts became {report.num_written:,}"
-        text = f"snapshot {report.snapshot.snapshot_id}: {merged}"
+        text = (
+            f"snapshot {report.snapshot.snapshot_id}: {merged}\n"
+            f"undo with: coupled rollback previous --dataset {store.uri}"
+        )
     document = {
         "dataset": store.uri,
         "snapshot_id": report.snapshot.snapshot_id if report.snapshot else None,

@@ -1,6 +1,7 @@
 """Datasets of schema version 1 are read, verified, grown and rewritten under the present names."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from coupled_core.config import fingerprint
+from coupled_core.dataset import columns
 from coupled_core.dataset.columns import MANIFEST_SCHEMA
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.parts import PartInfo
 from coupled_core.dataset.query import open_query
 from coupled_core.dataset.reader import current_snapshot, iter_manifest, iter_rows
 from coupled_core.dataset.snapshot import Snapshot, snapshot_key
+from coupled_core.dataset.upkeep.compact import compact
 from coupled_core.dataset.upkeep.partition import repartition
 from coupled_core.dataset.upkeep.recut import recut
 from coupled_core.dataset.upkeep.verify import verify_snapshot
@@ -112,6 +115,19 @@ def test_a_rewrite_gives_rows_their_present_names(store: LocalStore) -> None:
     assert stored["partition"].to_pylist() == OLD_ROWS
     assert json.loads(snapshot.to_bytes())["runs"][0]["partition_rule"] == "2"
     assert verify_snapshot(store, snapshot).damage.listed == []
+
+
+@pytest.mark.parametrize("change", [compact, lambda store: recut(store, {"min_combined": 1.9551})])
+def test_rows_of_a_newer_version_are_not_written_anew_without_its_columns(
+    store: LocalStore, change: Callable[[LocalStore], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = describe_run("new").model_copy(update={"partition_rule": "2"})
+    assert commit_shards(store, [publish(store, "new", 1)], run)
+    before = _current(store)
+    monkeypatch.setattr(columns, "SCHEMA_VERSION", "2.3")
+    with pytest.raises(DatasetError, match=r"2\.4, this package writes 2\.3: .*; update it"):
+        change(store)
+    assert _current(store) == before
 
 
 def test_old_rows_that_the_present_rule_leaves_in_place_are_not_rewritten(

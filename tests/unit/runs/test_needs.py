@@ -68,6 +68,15 @@ def test_memory_and_download_are_those_of_the_weights() -> None:
     assert needs.pair_bytes == (2 * 2**20, 4 * 2**20)
 
 
+def test_a_stored_background_takes_half_as_much_again() -> None:
+    sizes = []
+    for is_stored in (False, True):
+        config = RunConfig.model_validate({"output": {"store_background": is_stored}})
+        needs = find_needs(config, resolve_generation(config.generation), MINIATURE)
+        sizes.append(needs.pair_bytes)
+    assert sizes[1] == tuple(1.5 * size for size in sizes[0])
+
+
 def test_the_miniature_on_a_cpu_takes_what_was_seen() -> None:
     config = RunConfig.model_validate({"generation": {"device": "cpu"}})
     needs = find_needs(config, resolve_generation(config.generation), MINIATURE)

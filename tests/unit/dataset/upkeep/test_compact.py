@@ -9,7 +9,7 @@ import pytest
 from coupled_core.config import Retention
 from coupled_core.dataset.commit.commit import commit_shards
 from coupled_core.dataset.opened import open_dataset
-from coupled_core.dataset.parts import PartInfo
+from coupled_core.dataset.parts import PartInfo, write_manifest_file
 from coupled_core.dataset.reader import find_snapshot, iter_manifest, iter_rows
 from coupled_core.dataset.rows import Row
 from coupled_core.dataset.upkeep import compact as module
@@ -74,6 +74,15 @@ def test_all_small_parts_become_one_with_the_same_rows_in_the_same_order(store: 
     difference = diff_snapshots(store, before, after)
     assert (difference.num_added, difference.num_removed, difference.examples) == (0, 0, ())
     _assert_whole(store)
+
+
+def test_a_merged_part_has_the_bytes_of_its_rows_written_anew(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    written = write_manifest_file(_rows(store), tmp_path, 0)
+    compact(store)
+    (part,) = _parts(store)
+    assert (part.key, part.sha256) == (written.key, written.sha256)
 
 
 def test_a_second_compaction_finds_nothing_to_do(store: LocalStore) -> None:
