@@ -30,6 +30,12 @@ class EncodedImage:
 
 
 def encode_image(image: NDArray[np.uint8], image_format: ImageFormat = "png") -> EncodedImage:
+    """Encode an (H, W, 3) RGB image and hash it."""
+    data = encode_pixels(image, image_format)
+    return EncodedImage(data, hashlib.sha256(data).hexdigest(), perceptual_hash(image))
+
+
+def encode_pixels(image: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
     """Encode an (H, W, 3) RGB image without loss; the same pixels give the same bytes."""
     buffer = io.BytesIO()
     picture = Image.fromarray(image)
@@ -37,8 +43,7 @@ def encode_image(image: NDArray[np.uint8], image_format: ImageFormat = "png") ->
         picture.save(buffer, "PNG", compress_level=_PNG_LEVEL)
     else:
         picture.save(buffer, "WEBP", lossless=True, exact=True, **_WEBP_EFFORT)
-    data = buffer.getvalue()
-    return EncodedImage(data, hashlib.sha256(data).hexdigest(), perceptual_hash(image))
+    return buffer.getvalue()
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:

@@ -18,6 +18,7 @@ from coupled_core.dataset.images import (
     decode_mask,
     encode_image,
     encode_mask,
+    encode_pixels,
     encode_weights,
 )
 from coupled_core.dataset.rows import EncodedBackground
@@ -141,7 +142,7 @@ def encode_sample(
     if with_background:
         assert sample.background is not None and sample.regions is not None
         background = EncodedBackground(
-            encode_image(sample.background, image_format).data,
+            encode_pixels(sample.background, image_format),
             tuple(map(encode_weights, sample.regions)),
         )
     height, width = sample.images[0].shape[:2]
