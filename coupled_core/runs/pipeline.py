@@ -1,8 +1,9 @@
 """Generate, store and score the batches of a shard, one batch behind the other.
 
 While the calling thread generates a batch, those before it are encoded and stored by one thread and
-scored by another. The images of a batch are stored before its scores, both whole: what is found
-there is complete, and belongs together. After a kill only the batches under way are made again.
+scored by another. Where the cores are taken, the calling thread scores, too. The images of a batch
+are stored before its scores, both whole: what is found there is complete, and belongs together.
+After a kill only the batches under way are made again.
 
 Before anything is spent the lease on the shard is looked at: who was paused for long may have lost
 it. Progress is told by the calling thread alone, as it may answer with an exception.
@@ -149,9 +150,13 @@ class _Line:
             self._progress.advance("score", batch.num_pairs, is_new=False)
             return
         self._progress.within("score", 0.0, f"batch {number} of {len(self._batches)}")
-        scored = _submit(self._scoring, self._score, batch, outcomes, stored)
-        self._behind.append(_Behind(batch, outcomes, stored, scored))
         is_beside = self._fits_beside and self._models.may_score_beside()
+        if is_beside:
+            scored = _submit(self._scoring, self._score, batch, outcomes, stored)
+        else:
+            self._catch_up(0)
+            scored = self._score_here(batch, outcomes, stored)
+        self._behind.append(_Behind(batch, outcomes, stored, scored))
         self._catch_up(_MOST_BEHIND if is_beside else 0)
 
     def finish(self) -> None:
@@ -212,7 +217,9 @@ class _Line:
         batch: Batch,
         outcomes: Mapping[str, MadeOutcome] | None,
         stored: Future[None] | None,
+        answer: Callable[[], None] = lambda: None,
     ) -> None:
+        """Score a batch; `answer` is called before each sample."""
         with self._work.doing("score", batch.index):
             self._work.require_lease()
             outcomes = outcomes or read_outcomes(self._work, batch)
@@ -222,11 +229,33 @@ class _Line:
             for key, generated in made.items():
                 if self._is_over.is_set():
                     return
+                answer()
                 assert judges is not None, "there is something to judge"
                 scored[key] = score_sample(*judges, batch.samples[key], generated)
             if stored is not None:
                 stored.result()  # scores must not be found without their images
             write_scored(self._work.folder, batch.index, scored)
+
+    def _score_here(
+        self,
+        batch: Batch,
+        outcomes: Mapping[str, MadeOutcome] | None,
+        stored: Future[None] | None,
+    ) -> Future[None]:
+        """Score a batch in the calling thread, and return what became of it.
+
+        On a CPU torch gives every thread that computes a pool of its own, as large as the machine.
+        Those that have nothing to do wait busily for a while, and take cores from those that have.
+        """
+        found: Future[None] = Future()
+        try:
+            # Progress answers where a signal told us to end.
+            self._score(batch, outcomes, stored, lambda: self._progress.advance("store", 0))
+        except Exception as error:  # raised again by whoever asks for the result
+            found.set_exception(error)
+        else:
+            found.set_result(None)
+        return found
 
     def _judges(self) -> "tuple[PairScorer, ContentFilter | None]":
         return self._models.load_scorer(), self._models.load_content_filter()

@@ -126,6 +126,36 @@ def test_where_the_cores_are_taken_the_generator_waits_for_the_scores(tmp_path: 
     assert seen == [0, 2, 4]
 
 
+def test_where_the_cores_are_taken_scores_are_computed_by_the_thread_that_generates(
+    tmp_path: Path,
+) -> None:
+    threads = set()
+
+    class Scorer(SquareScorer):
+        def score(self, sample: Sample, generated: GeneratedSample, image_embeddings: Any) -> Any:
+            threads.add(threading.get_ident())
+            return super().score(sample, generated, image_embeddings)
+
+    _make(split_work(tmp_path, 5), SquareGenerator(), Scorer(), may_score_beside=lambda: False)
+    assert threads == {threading.get_ident()}
+
+
+def test_who_is_told_to_end_while_it_scores_ends_before_the_next_sample(tmp_path: Path) -> None:
+    scorer = SquareScorer()
+
+    class Progress(SilentProgress):
+        def advance(self, stage: str, count: int = 1, *, is_new: bool = True) -> None:
+            if stage == "store" and scorer.num_scored == 1:
+                raise InterruptedError("told to end")
+
+    models = ShardModels(SquareGenerator, lambda: scorer, may_score_beside=lambda: False)
+    work = split_work(tmp_path, 5)
+    with pytest.raises(InterruptedError, match="told to end"):
+        make_batches(work, models, Progress())
+    assert scorer.num_scored == 1
+    assert work.folder.read_table(GENERATED, 0) is not None
+
+
 def test_only_a_few_batches_lie_in_memory_while_scoring_lags(tmp_path: Path) -> None:
     scorer, ahead = Meeting(), []
 
