@@ -265,7 +265,7 @@ class OutputConfig(Settings, title="Dataset"):
     store_dropped: bool = False
     """Store the images of dropped pairs, too (never unsafe ones), so that `coupled recut` can
     loosen thresholds later. Readers of kept pairs never meet them."""
-    store_background: bool = False
+    store_background: bool = Field(default=False, exclude_if=lambda given: not given)
     """Store each pair's background image and both regions, too: three more columns of the image
     parts. Mode region alone makes them."""
 

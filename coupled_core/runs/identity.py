@@ -41,8 +41,6 @@ def run_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
         del settings["prompts"]["trust_splits"]
     if settings["filter"][CROPPED.setting] == CROPPED.default:  # likewise
         del settings["filter"][CROPPED.setting]
-    if not config.output.store_background:  # likewise
-        del settings["output"]["store_background"]
     return fingerprint({"settings": settings, "inputs": list(inputs_sha256)})[:16]
 
 
@@ -59,8 +57,6 @@ def images_id(config: RunConfig, inputs_sha256: Sequence[str]) -> str:
     settings = {name: values for name, values in settings.items() if name not in judged}
     # Which images are stored in the end does not change how they are made.
     del settings["output"]["store_dropped"]
-    if not config.output.store_background:  # runs from before there was this setting keep their ids
-        del settings["output"]["store_background"]
     return fingerprint({"images of": settings, "inputs": list(inputs_sha256)})[:16]
 
 

@@ -198,8 +198,7 @@ def plan_run(
     Raises:
         CoupledError: the build cannot begin, and why.
     """
-    require_fitting_judges(config)
-    _require_background(config, generation)
+    _refuse_contradictions(config, generation)
     inputs = (given.file,) if given else describe_files(config.prompts)
     store = open_store(config.output.uri)
     if not is_dry_run:
@@ -238,7 +237,8 @@ def plan_run(
     return run
 
 
-def _require_background(config: RunConfig, generation: GenerationProvenance) -> None:
+def _refuse_contradictions(config: RunConfig, generation: GenerationProvenance) -> None:
+    require_fitting_judges(config)
     if config.output.store_background and generation.coupling_mode != "region":
         raise ConfigError(
             f"--store-background: mode {generation.coupling_mode} makes no background image; leave "

@@ -67,6 +67,7 @@ class ClipScorer:
         preprocess: tuple[Preprocess, Preprocess],
         tokenizer: Tokenizer,
         device: str,
+        *,
         max_remembered: int = _MAX_REMEMBERED,
         dtype: torch.dtype = torch.float32,
     ) -> None:
